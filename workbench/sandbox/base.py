@@ -1,0 +1,153 @@
+"""What a sandbox is: a place where commands run, with a workspace, and a shell on a pseudo-terminal.
+
+Two backends stand behind this protocol, `local` (bubblewrap) and `docker`. In both, one small program of ours, the
+guest (`guest/guest.py`), runs beside the agent's shell as the same unprivileged user, and everything the host asks for
+goes through it. The host trusts nothing that it says: a guest taken over by an agent can only lie about the agent's
+own output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+WORKSPACE = "/home/agent/workspace"
+"""The workspace as the agent sees it, the same in both backends (MLGym's actions name it)."""
+
+RUN_FOLDER = "/run/mlgym"
+"""Read-only folder inside the sandbox with the guest program, the agent commands and the request socket."""
+
+SignalName = Literal["INT", "TERM", "KILL"]
+
+AGENT_COLUMNS, AGENT_ROWS = 120, 40
+"""Size of the pseudo-terminal while the agent drives: what it sees never depends on somebody's window."""
+
+
+class SandboxError(Exception):
+    """A sandbox could not do what was asked. `str()` says what happened; `hint` what to do next."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class ResourceLimits:
+    """What a sandbox may use. None is no limit."""
+
+    memory_bytes: int | None = 8 << 30
+    cpus: float | None = None
+    processes: int | None = 512
+    file_bytes: int | None = 16 << 30
+    """Largest single file."""
+    workspace_bytes: int | None = 64 << 30
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """Outcome of a side command (not run in the agent's shell)."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    timed_out: bool = False
+    truncated: bool = False
+
+
+@dataclass
+class SandboxSpec:
+    """What a backend needs to make a sandbox."""
+
+    session: str
+    """Id of the session; containers are labelled with it."""
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    network: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables of the agent's shell (WINDOW, ...). Never keys."""
+    gpus: Sequence[int] = ()
+    mounts: Mapping[Path, str] = field(default_factory=dict)
+    """Host folder → path inside, read-only (datasets)."""
+
+
+Request = dict[str, Any]
+RequestHandler = Callable[[Request], Awaitable[dict[str, Any]]]
+"""Answers a request of an agent command (validate, submit, window, ...) that came over the socket."""
+
+
+class Pty(Protocol):
+    """A bash on a pseudo-terminal inside the sandbox.
+
+    `on_output` and `on_exit` are called on the event loop; set both right after `open_shell` returns (output that came
+    earlier is kept until then).
+    """
+
+    on_output: Callable[[bytes], None] | None
+    on_exit: Callable[[int], None] | None
+    """Called once with the shell's exit status (128 + n when killed by signal n), after its last output."""
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the terminal's input. Never blocks."""
+
+    def pause_reading(self) -> None:
+        """Stop reading: the writer inside is held back (back-pressure)."""
+
+    def resume_reading(self) -> None: ...
+
+    def resize(self, columns: int, rows: int) -> None: ...
+
+    def reset_modes(self) -> None:
+        """Set the terminal's line settings (termios) to sane, from the master side."""
+
+    def echo(self, on: bool) -> None:
+        """Switch the line discipline's ECHO, from the master side."""
+
+    async def signal(self, name: SignalName) -> None:
+        """Send a signal to the foreground process group (to bash itself only for KILL, or when bash is all there is)."""
+
+    async def close(self) -> None:
+        """Hang up: kill the shell and everything in its session, release the terminal. Can be called twice."""
+
+
+class Sandbox(Protocol):
+    """A started sandbox serves one session. Every method may raise SandboxError."""
+
+    workspace: str
+    """Path of the workspace inside (WORKSPACE, but for an unprotected local one)."""
+    workspace_folder: Path
+    """The same folder as the host sees it. Hostile: open nothing in it while following links."""
+    on_request: RequestHandler | None
+    protected: bool
+    """False when nothing keeps the agent from the host (`--unsafe-local`)."""
+
+    async def start(self) -> None: ...
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, isolation, limits, image and versions, for the log."""
+
+    async def open_shell(self, cwd: str, columns: int = AGENT_COLUMNS, rows: int = AGENT_ROWS) -> Pty:
+        """Start an interactive bash in `cwd` (in the workspace when that is gone)."""
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        cwd: str | None = None,
+        timeout: float = 60.0,
+        max_output: int = 16 << 20,
+    ) -> ExecResult:
+        """Run a side command beside the agent's shell, as the same user."""
+
+    async def read_file(self, path: str, max_bytes: int = 64 << 20) -> bytes:
+        """A regular file, opened without following links at its last part.
+
+        Raises FileNotFoundError, IsADirectoryError, PermissionError, or SandboxError (a link, not a regular file, too
+        large).
+        """
+
+    async def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None: ...
+
+    async def stop(self) -> None:
+        """Kill everything inside and remove it. Can be called twice. The workspace folder is left to the caller."""

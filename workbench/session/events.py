@@ -1,0 +1,414 @@
+"""The events of a session: the one vocabulary that everything else is a fold over.
+
+An event is a line of `events.jsonl`: `seq`, `event` (its name), `time` (RFC 3339, UTC), `elapsed` (seconds on the
+monotonic clock since the session began) and the fields of that event. Names are a contract; fields only ever grow,
+each new one with a default, so that old logs open in new versions and new logs open, as far as known, in old ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+"""Version of the log format, written in the first event. Raised when an old reader could misread a new log."""
+
+Mode = Literal["auto", "step", "paused", "human"]
+Verdict = Literal["ok", "invalid", "timeout", "crashed", "missing"]
+Direction = Literal["maximize", "minimize"]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be spent. None is no limit."""
+
+    steps: int | None = None
+    seconds: float | None = None
+    """Seconds on the session's clock (pauses do not count)."""
+    cost: float | None = None
+    """US dollars."""
+
+
+class Metric(msgspec.Struct, frozen=True, kw_only=True):
+    """The primary metric of the task: a number, and which way is better."""
+
+    name: str
+    direction: Direction = "maximize"
+    baseline: float | None = None
+
+
+class Parent(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a forked session comes from."""
+
+    session: str
+    step: int
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model call cost."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost: float | None = None
+    """US dollars; None when the price is unknown."""
+
+
+class FileChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of the workspace that differs from the step before."""
+
+    path: str
+    """Relative to the workspace, with '/' between parts."""
+    kind: Literal["added", "modified", "deleted"]
+    object: str | None = None
+    """sha256 of the content in `objects/`; None when deleted or too large to keep."""
+    size: int = 0
+    mode: int = 0o644
+    target: str | None = None
+    """Where a symbolic link points; None for a regular file."""
+
+
+class FinalScores(msgspec.Struct, frozen=True, kw_only=True):
+    """The primary metric over the session; None where nothing was scored."""
+
+    metric: str = ""
+    baseline: float | None = None
+    best: float | None = None
+    last: float | None = None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
+    """Fields that every event has. `seq`, `time` and `elapsed` are filled in by the log."""
+
+    seq: int = -1
+    time: str = ""
+    elapsed: float = -1.0
+
+    @property
+    def name(self) -> str:
+        """The event's name, as in `event` of its line."""
+        return str(self.__struct_config__.tag)
+
+
+class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
+    """First line of every log."""
+
+    format: int
+    session: str = ""
+    """Id of the session: the name of its folder."""
+    task: str
+    task_name: str = ""
+    description: str = ""
+    """The task as the agent reads it."""
+    agent: str = ""
+    model: str = ""
+    sandbox: str = ""
+    limits: Limits = Limits()
+    seed: int | None = None
+    metric: Metric | None = None
+    workspace: str = "/home/agent/workspace"
+    """Path of the workspace inside the sandbox."""
+    window: int = 100
+    """Lines of the agent's file window."""
+    user: str = ""
+    versions: dict[str, str] = {}
+    parent: Parent | None = None
+    source: str = ""
+    """Format a foreign session was read from ("mlgym"); empty for our own."""
+
+
+class SandboxReady(Event, tag="sandbox.ready", kw_only=True, frozen=True):
+    """A sandbox (or, with `restarted`, only its shell) is up."""
+
+    sandbox: dict[str, Any] = {}
+    """What `Sandbox.describe()` says: backend, isolation, limits, image."""
+    cwd: str = ""
+    restarted: bool = False
+    """Only the shell came back, after it died."""
+    reason: str = ""
+
+
+class SessionResumed(Event, tag="session.resumed", kw_only=True, frozen=True):
+    """A saved session goes on in a new process."""
+
+    user: str = ""
+    versions: dict[str, str] = {}
+    limits: Limits | None = None
+
+
+class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):
+    """The messages sent to a model, as hashes into `objects/`, so that the log stays linear."""
+
+    messages: list[str]
+    model: str = ""
+
+
+class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
+    """What a model (or a policy) answered."""
+
+    text: str
+    model: str = ""
+    usage: Usage | None = None
+    latency: float = 0.0
+    attempt: int = 1
+
+
+class ModelFailed(Event, tag="model.failed", kw_only=True, frozen=True):
+    """A model call that gave nothing to run."""
+
+    cause: str
+    """auth | rate_limit | context_length | content_filter | quota | cost_limit | bad_format | network | error"""
+    message: str
+    attempt: int = 1
+
+
+class ActionProposed(Event, tag="action.proposed", kw_only=True, frozen=True):
+    """A step begins: somebody proposes an action."""
+
+    step: int
+    author: str
+    """`model:<name>`, `policy:<name>` or `human:<user>`."""
+    action: str
+    thought: str = ""
+
+
+class ActionEdited(Event, tag="action.edited", kw_only=True, frozen=True):
+    """The proposed action was changed before it ran; the original stays in `before`."""
+
+    step: int
+    author: str
+    before: str
+    after: str
+
+
+class ActionRejected(Event, tag="action.rejected", kw_only=True, frozen=True):
+    """The proposed action will not run. The step is over."""
+
+    step: int
+    author: str
+    comment: str = ""
+
+
+class ActionStarted(Event, tag="action.started", kw_only=True, frozen=True):
+    """The action goes to the shell. `author` is who is responsible for what is run."""
+
+    step: int
+    author: str
+    action: str
+
+
+class ActionFinished(Event, tag="action.finished", kw_only=True, frozen=True):
+    """The action is over: what came back."""
+
+    step: int
+    exit_code: int | None
+    observation: str
+    """What a terminal would show, capped with head and tail."""
+    truncated: bool = False
+    cwd: str = ""
+    duration: float = 0.0
+    """Seconds the command ran."""
+    cast: tuple[float, float] | None = None
+    """Span in `shell.cast`, seconds."""
+    raw: str | None = None
+    """sha256 of the raw bytes in `objects/` where the output was not text."""
+    refused: bool = False
+    """Syntax error: nothing was run."""
+    interrupted: bool = False
+    timed_out: bool = False
+    signal: str = ""
+    """The last signal that had to be sent: INT, TERM or KILL."""
+    shell_restarted: bool = False
+    """The command cost the shell; a new one runs in the same directory."""
+
+
+class WindowChanged(Event, tag="window.changed", kw_only=True, frozen=True):
+    """The agent's file window moved. Lines are counted from 1; all zero when the file is empty."""
+
+    step: int
+    path: str
+    """Absolute path in the sandbox; empty when no file is open."""
+    first_line: int = 0
+    last_line: int = 0
+    total_lines: int = 0
+    current_line: int = 0
+    text: str | None = None
+    """The lines seen, where no snapshot holds the file (foreign sessions)."""
+
+
+class WorkspaceSnapshot(Event, tag="workspace.snapshot", kw_only=True, frozen=True):
+    """The files of the workspace after a step, as changes since the snapshot before."""
+
+    step: int
+    tree: str
+    """Hash of the whole tree."""
+    changes: list[FileChange] = []
+    skipped: list[str] = []
+    """Files too large to keep, or unreadable."""
+
+
+class ScoreRecorded(Event, tag="score.recorded", kw_only=True, frozen=True):
+    """An entry of the score ledger."""
+
+    step: int
+    kind: Literal["validate", "submit", "autosubmit"] = "validate"
+    split: str = "test"
+    verdict: Verdict = "ok"
+    metrics: dict[str, float] = {}
+    score: float | None = None
+    """The primary metric; None unless the verdict is ok."""
+    standard_error: float | None = None
+    artifact: str | None = None
+    """sha256 of the submission in `artifacts/`."""
+    artifact_name: str = ""
+    message: str = ""
+    visible_to_agent: bool = True
+    isolation: str = "sandbox"
+    """`sandbox`, or `reduced isolation` where none was to be had."""
+    duration: float = 0.0
+
+
+class ControlChanged(Event, tag="control.changed", kw_only=True, frozen=True):
+    """Who drives, from now on."""
+
+    mode: Mode
+    author: str = ""
+    reason: str = ""
+
+
+class ClockPaused(Event, tag="clock.paused", kw_only=True, frozen=True):
+    """The session's clock stands still."""
+
+    reason: str = ""
+
+
+class ClockResumed(Event, tag="clock.resumed", kw_only=True, frozen=True):
+    """The session's clock runs again."""
+
+    reason: str = ""
+
+
+class MessageInjected(Event, tag="message.injected", kw_only=True, frozen=True):
+    """Somebody told the agent something; it reads it before its next proposal."""
+
+    author: str
+    text: str
+
+
+class BreakpointHit(Event, tag="breakpoint.hit", kw_only=True, frozen=True):
+    """A condition to stop at was met."""
+
+    step: int
+    breakpoint: str
+
+
+class NoteAdded(Event, tag="note.added", kw_only=True, frozen=True):
+    """A remark of a person (or of the workbench itself, with an empty author)."""
+
+    text: str
+    author: str = ""
+    step: int | None = None
+
+
+class SessionEnded(Event, tag="session.ended", kw_only=True, frozen=True):
+    """The session is over (it may be resumed unless it was submitted)."""
+
+    exit_status: str
+    """submitted | max_steps | max_time | max_cost | actions_exhausted | model_failed | sandbox_failed | stopped |
+    interrupted"""
+    reason: str = ""
+    session: str = ""
+    """Absolute path of the session folder."""
+    steps: int = 0
+    scores: FinalScores = FinalScores()
+
+
+EVENTS: tuple[type[Event], ...] = (
+    SessionStarted,
+    SandboxReady,
+    SessionResumed,
+    PromptSent,
+    ModelResponded,
+    ModelFailed,
+    ActionProposed,
+    ActionEdited,
+    ActionRejected,
+    ActionStarted,
+    ActionFinished,
+    WindowChanged,
+    WorkspaceSnapshot,
+    ScoreRecorded,
+    ControlChanged,
+    ClockPaused,
+    ClockResumed,
+    MessageInjected,
+    BreakpointHit,
+    NoteAdded,
+    SessionEnded,
+)
+
+AnyEvent = (
+    SessionStarted
+    | SandboxReady
+    | SessionResumed
+    | PromptSent
+    | ModelResponded
+    | ModelFailed
+    | ActionProposed
+    | ActionEdited
+    | ActionRejected
+    | ActionStarted
+    | ActionFinished
+    | WindowChanged
+    | WorkspaceSnapshot
+    | ScoreRecorded
+    | ControlChanged
+    | ClockPaused
+    | ClockResumed
+    | MessageInjected
+    | BreakpointHit
+    | NoteAdded
+    | SessionEnded
+)
+
+_NAMES = {event.__struct_config__.tag for event in EVENTS}
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+class UnknownEvent(Exception):
+    """An event of a later version: the reader may skip it."""
+
+
+def encode(event: Event) -> bytes:
+    """The event as one line of JSON, without the newline. Lone surrogates become U+FFFD."""
+    try:
+        return _encoder.encode(event)
+    except UnicodeEncodeError:
+        clean = msgspec.convert(_scrub(msgspec.to_builtins(event)), type(event))
+        return _encoder.encode(clean)
+
+
+def decode(line: bytes) -> Event:
+    """An event from its line.
+
+    Raises UnknownEvent for an event name this version does not know, and msgspec.DecodeError (a ValueError) for
+    anything that is not an event.
+    """
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        raw = msgspec.json.decode(line)
+        if isinstance(raw, dict) and isinstance(raw.get("event"), str) and raw["event"] not in _NAMES:
+            raise UnknownEvent(raw["event"]) from None
+        raise
+
+
+def _scrub(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_scrub(key): _scrub(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_scrub(item) for item in value]
+    return value
