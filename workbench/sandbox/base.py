@@ -104,7 +104,7 @@ class Pty(Protocol):
         """Switch the line discipline's ECHO, from the master side."""
 
     async def signal(self, name: SignalName) -> None:
-        """Send a signal to the foreground process group (to bash itself only for KILL, or when bash is all there is)."""
+        """Signal the foreground process group (bash itself only by KILL, or when bash is all there is)."""
 
     async def close(self) -> None:
         """Hang up: kill the shell and everything in its session, release the terminal. Can be called twice."""
@@ -135,7 +135,7 @@ class Sandbox(Protocol):
         *,
         stdin: bytes = b"",
         cwd: str | None = None,
-        timeout: float = 60.0,
+        time_limit: float = 60.0,
         max_output: int = 16 << 20,
     ) -> ExecResult:
         """Run a side command beside the agent's shell, as the same user."""
