@@ -1,0 +1,177 @@
+"""`shell.cast`: what the shell printed, with times, as asciicast v2 (https://docs.asciinema.org/manual/asciicast/v2/).
+
+Times are those of the session (`elapsed` of its events), so that a span of an event is a span of the cast. Text; bytes
+that are not UTF-8 are shown as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import bisect
+import codecs
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from workbench.session.redact import Redactor
+
+CAST_FILE = "shell.cast"
+_FLUSH_BYTES = 64 * 1024
+_DEFAULT_CAP = 1 << 30
+
+
+class CastWriter:
+    """Appends to `shell.cast`. A write error (disk full) ends the recording, not the session: see `error`.
+
+    `feed` is cheap; small pieces are gathered until `flush` or 64 KB. `burst` bytes are kept of what comes between two
+    `flush(end_of_command=True)`; a note stands for the rest, so that `yes` cannot fill the disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        now: Callable[[], float],
+        *,
+        columns: int,
+        rows: int,
+        timestamp: int,
+        redactor: Redactor | None = None,
+        burst: int = 32 << 20,
+        cap: int = _DEFAULT_CAP,
+    ) -> None:
+        self.error: str | None = None
+        self._now = now
+        self._redactor = redactor or Redactor()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._pending: list[str] = []
+        self._pending_size = 0
+        self._pending_time = 0.0
+        self._burst = burst
+        self._burst_left = burst
+        self._dropped = 0
+        self._cap = cap
+        self._stream: IO[bytes] | None = None
+        path = folder / CAST_FILE
+        try:
+            self._stream = path.open("ab", buffering=0)
+            if self._stream.tell() == 0:
+                header = {"version": 2, "width": columns, "height": rows, "timestamp": timestamp}
+                header["env"] = {"TERM": "xterm-256color", "SHELL": "/bin/bash"}  # type: ignore[assignment]
+                self._line(header)
+            else:
+                # A torn last line of a killed process must not swallow the next one.
+                with path.open("rb") as existing:
+                    existing.seek(-1, 2)
+                    if existing.read(1) != b"\n":
+                        self._stream.write(b"\n")
+        except OSError as error:
+            self._fail(error)
+
+    def feed(self, data: bytes) -> None:
+        """Output of the shell."""
+        if self._stream is None:
+            return
+        if len(data) > self._burst_left:
+            self._dropped += len(data) - self._burst_left
+            data = data[: self._burst_left]
+        self._burst_left -= len(data)
+        if not data:
+            return
+        if not self._pending:
+            self._pending_time = self._now()
+        self._pending.append(self._decoder.decode(data))
+        self._pending_size += len(data)
+        if self._pending_size >= _FLUSH_BYTES:
+            self.flush()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The terminal changed its size."""
+        self.flush()
+        self._line([round(self._now(), 6), "r", f"{columns}x{rows}"])
+
+    def flush(self, *, end_of_command: bool = False) -> None:
+        """Write what was gathered."""
+        if self._pending:
+            text = self._redactor.text("".join(self._pending))
+            self._pending.clear()
+            self._pending_size = 0
+            self._line([round(self._pending_time, 6), "o", text])
+        if end_of_command:
+            if self._dropped:
+                self._line([round(self._now(), 6), "o", f"\r\n[{self._dropped} bytes not recorded]\r\n"])
+            self._dropped = 0
+            self._burst_left = self._burst
+
+    def close(self) -> None:
+        """Write what is left and close the file. Can be called twice."""
+        self.flush(end_of_command=True)
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def _line(self, value: object) -> None:
+        if self._stream is None:
+            return
+        line = msgspec.json.encode(value) + b"\n"
+        if self._stream.tell() + len(line) > self._cap:
+            self.error = f"shell.cast reached its cap of {self._cap >> 20} MB; the rest is not recorded"
+            self._stream.close()
+            self._stream = None
+            return
+        try:
+            self._stream.write(line)
+        except OSError as error:
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        self.error = f"the shell is no longer recorded in shell.cast: {error.strerror or error}"
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+
+class Cast:
+    """A recorded shell: `output_until(t)` is what a terminal had been sent by then."""
+
+    def __init__(self, path: Path) -> None:
+        """Index the file. Raises OSError when it cannot be read; damaged lines are skipped and counted in `damaged`."""
+        self.columns, self.rows = 120, 40
+        self.damaged = 0
+        self._times: list[float] = []
+        self._texts: list[str] = []
+        self._sizes: list[tuple[float, int, int]] = []
+        with path.open("rb") as stream:
+            for number, line in enumerate(stream):
+                try:
+                    value = msgspec.json.decode(line)
+                    if number == 0:
+                        self.columns, self.rows = int(value["width"]), int(value["height"])
+                        continue
+                    at, kind, text = float(value[0]), value[1], value[2]
+                    if kind == "o":
+                        self._times.append(at)
+                        self._texts.append(str(text))
+                    elif kind == "r":
+                        columns, _, rows = str(text).partition("x")
+                        self._sizes.append((at, int(columns), int(rows)))
+                except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
+                    self.damaged += 1
+
+    def output_until(self, at: float, limit: int = 256 * 1024) -> str:
+        """The last `limit` characters, or a little more, printed up to `at` seconds."""
+        end = bisect.bisect_right(self._times, at)
+        begin, size = end, 0
+        while begin > 0 and size < limit:
+            begin -= 1
+            size += len(self._texts[begin])
+        return "".join(self._texts[begin:end])
+
+    def size_at(self, at: float) -> tuple[int, int]:
+        """Columns and rows of the terminal at that time."""
+        size = (self.columns, self.rows)
+        for when, columns, rows in self._sizes:
+            if when > at:
+                break
+            size = (columns, rows)
+        return size

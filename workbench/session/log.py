@@ -1,0 +1,188 @@
+"""The event log of a session: an append-only file of JSON lines, and its reader.
+
+A crash loses at most the line being written: lines are written whole with one system call, and the reader takes the
+good prefix. `sync` (fsync) is called at step ends, so that a power loss costs at most a step.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from workbench.session.clock import Clock, utc_now
+from workbench.session.events import FORMAT, Event, SessionStarted, UnknownEvent, decode, encode
+from workbench.session.redact import Redactor
+
+EVENTS_FILE = "events.jsonl"
+
+Subscriber = Callable[[Event], None]
+
+
+class LogError(Exception):
+    """The log cannot be written or is driven by another process. The text says what to do."""
+
+
+class EventLog:
+    """Writer of `events.jsonl`. Holds a lock on it while open: two processes never drive one session."""
+
+    def __init__(self, folder: Path, clock: Clock, *, next_seq: int = 0, redactor: Redactor | None = None) -> None:
+        """Open `folder/events.jsonl` for appending.
+
+        Raises LogError when another process holds it or the folder cannot be written.
+        """
+        self.path = folder / EVENTS_FILE
+        self.clock = clock
+        self._next_seq = next_seq
+        self._redactor = redactor or Redactor()
+        self._subscribers: list[Subscriber] = []
+        try:
+            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LogError(_explain(error, self.path)) from error
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._fd)
+            raise LogError(f"{folder} is being driven by another process; end that one first") from None
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call `subscriber` with every event appended from now on. Returns the function that ends it."""
+        self._subscribers.append(subscriber)
+        return lambda: self._subscribers.remove(subscriber) if subscriber in self._subscribers else None
+
+    def append(self, event: Event) -> Event:
+        """Write the event, with `seq`, `time` and `elapsed` filled in, and tell the subscribers.
+
+        Raises LogError when it cannot be written; nothing of it is left in the file then.
+        """
+        stamped = msgspec.structs.replace(
+            event, seq=self._next_seq, time=utc_now(), elapsed=round(self.clock.elapsed, 6)
+        )
+        line = self._redactor.data(encode(stamped)) + b"\n"
+        self._write(line)
+        self._next_seq += 1
+        for subscriber in tuple(self._subscribers):
+            subscriber(stamped)
+        return stamped
+
+    def _write(self, line: bytes) -> None:
+        end = os.fstat(self._fd).st_size
+        written = 0
+        try:
+            while written < len(line):
+                written += os.write(self._fd, line[written:])
+        except OSError as error:
+            if written:
+                os.ftruncate(self._fd, end)
+            raise LogError(_explain(error, self.path)) from error
+
+    def sync(self) -> None:
+        """Force what was appended to the disk. May take milliseconds: call it off the event loop."""
+        if self._fd >= 0:
+            os.fdatasync(self._fd)
+
+    def close(self) -> None:
+        """Release the file and its lock. Can be called twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def read_log(path: Path) -> tuple[list[Event], list[str]]:
+    """The events of a log as far as they are good, and what is wrong with the rest.
+
+    `path` is the file or its folder. Raises OSError when it cannot be read at all. A line cut off at the end, damage in
+    the middle, a gap in `seq` and events of a later version are problems, not errors; reading stops at damage.
+    """
+    events, problems, _ = _read(path / EVENTS_FILE if path.is_dir() else path)
+    return events, problems
+
+
+def repair_log(path: Path) -> tuple[list[Event], list[str]]:
+    """As `read_log`, and cut the file to its good part so that it can be appended to.
+
+    What is cut is kept beside it in `events.damaged` (a torn last line too): nothing is lost.
+    """
+    file = path / EVENTS_FILE if path.is_dir() else path
+    events, problems, good = _read(file)
+    size = file.stat().st_size
+    if good < size:
+        with file.open("r+b") as stream:
+            stream.seek(good)
+            rest = stream.read()
+            with file.with_name("events.damaged").open("ab") as aside:
+                aside.write(rest)
+            stream.truncate(good)
+    return events, problems
+
+
+def _read(file: Path) -> tuple[list[Event], list[str], int]:
+    data = file.read_bytes()
+    events: list[Event] = []
+    problems: list[str] = []
+    position = 0
+    number = 0
+    expected = 0
+    while position < len(data):
+        number += 1
+        end = data.find(b"\n", position)
+        if end < 0:
+            problems.append(
+                f"line {number} was cut off while it was written; {len(data) - position} bytes are left out"
+            )
+            break
+        line = data[position:end]
+        try:
+            event = decode(line)
+        except UnknownEvent as unknown:
+            problems.append(f"line {number}: unknown event {unknown} of a later version, skipped")
+            position = end + 1
+            expected += 1
+            continue
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            problems.append(f"line {number} is damaged ({error}); it and what follows are left out")
+            break
+        if number == 1:
+            if not isinstance(event, SessionStarted):
+                problems.append("the first line is not session.started: the beginning of this log is missing")
+            elif event.format > FORMAT:
+                problems.append(
+                    f"written in log format {event.format}, this version reads up to {FORMAT}: "
+                    "some things may be missing; update mlgym-tui"
+                )
+        if event.seq != expected:
+            problems.append(f"line {number}: event {event.seq} where {expected} was expected; what follows is left out")
+            break
+        expected += 1
+        events.append(event)
+        position = end + 1
+    return events, problems, position
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process drives this session now."""
+    file = path / EVENTS_FILE if path.is_dir() else path
+    try:
+        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _explain(error: OSError, path: Path) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk of {path.parent} is full: free some space, then `mlgym-tui resume` the session"
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return f"{path.parent} cannot be written: choose another folder with --sessions"
+    return f"cannot write {path}: {error.strerror or error}"
