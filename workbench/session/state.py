@@ -1,0 +1,328 @@
+"""The state of a session: a fold over its events. What panes show, live and in replay.
+
+`SessionState.apply` takes one event and costs the same at step 2,000 as at step 1. Everything that was true at an
+earlier step can be asked with that step's number: replay is the same state with another cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from workbench.session import events as ev
+from workbench.session.events import Event, FileChange, Mode, ScoreRecorded, SessionStarted, WindowChanged
+
+StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
+
+
+@dataclass
+class Step:
+    """One proposed action with one outcome. Step 0 is the state before the first action."""
+
+    number: int
+    author: str = ""
+    thought: str = ""
+    proposed: str = ""
+    """The action as it was proposed."""
+    action: str = ""
+    """The action as it was run: differs from `proposed` after an edit."""
+    edited_by: str = ""
+    status: StepStatus = "proposed"
+    comment: str = ""
+    """Why it was rejected."""
+    rejected_by: str = ""
+    exit_code: int | None = None
+    observation: str = ""
+    truncated: bool = False
+    cwd: str = ""
+    duration: float = 0.0
+    cast: tuple[float, float] | None = None
+    raw: str | None = None
+    interrupted: bool = False
+    timed_out: bool = False
+    signal: str = ""
+    shell_restarted: bool = False
+    window: WindowChanged | None = None
+    """The agent's file window after this step."""
+    tree: str = ""
+    changes: list[FileChange] = field(default_factory=list)
+    scores: list[ScoreRecorded] = field(default_factory=list)
+    messages: list[ev.MessageInjected] = field(default_factory=list)
+    """Said after this step, before the next."""
+    response: ev.ModelResponded | None = None
+    started: float = 0.0
+    """Seconds since the session began, when it was proposed."""
+    finished: float = 0.0
+    time: str = ""
+
+    @property
+    def edited(self) -> bool:
+        return bool(self.edited_by)
+
+    @property
+    def over(self) -> bool:
+        """Nothing more will happen to it."""
+        return self.status in ("ran", "refused", "rejected")
+
+    @property
+    def score(self) -> float | None:
+        """The primary metric of its last successful evaluation."""
+        for score in reversed(self.scores):
+            if score.score is not None:
+                return score.score
+        return None
+
+
+@dataclass
+class SessionState:
+    """Everything known about a session after some events."""
+
+    started: SessionStarted | None = None
+    sandbox: dict[str, Any] = field(default_factory=dict)
+    mode: Mode = "paused"
+    driver: str = ""
+    """Who set the mode."""
+    steps: list[Step] = field(default_factory=lambda: [Step(0, status="ran")])
+    """steps[n] is step n; steps[0] the state before the first."""
+    ended: ev.SessionEnded | None = None
+    cost: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    failures: list[ev.ModelFailed] = field(default_factory=list)
+    notes: list[ev.NoteAdded] = field(default_factory=list)
+    elapsed: float = 0.0
+    last_seq: int = -1
+    clock_paused_at: float | None = None
+    paused_seconds: float = 0.0
+    limits: ev.Limits = field(default_factory=ev.Limits)
+    _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
+
+    # -- the fold ----------------------------------------------------------------------------------------------------
+
+    def apply(self, event: Event) -> None:
+        """Take in the next event. Events out of order or for unknown steps are taken as far as they make sense."""
+        self.last_seq = event.seq
+        if event.elapsed > self.elapsed:
+            self.elapsed = event.elapsed
+        handler = _HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, event)
+
+    def _step(self, number: int) -> Step:
+        while len(self.steps) <= number:
+            before = self.steps[-1]
+            self.steps.append(Step(len(self.steps), cwd=before.cwd, window=before.window, tree=before.tree))
+        return self.steps[number]
+
+    # -- as of a step ------------------------------------------------------------------------------------------------
+
+    @property
+    def last_step(self) -> int:
+        """Number of the newest step; 0 before the first."""
+        return len(self.steps) - 1
+
+    @property
+    def current(self) -> Step:
+        """The newest step."""
+        return self.steps[-1]
+
+    @property
+    def working(self) -> float:
+        """Seconds up to the last event, net of pauses."""
+        running_pause = self.elapsed - self.clock_paused_at if self.clock_paused_at is not None else 0.0
+        return max(0.0, self.elapsed - self.paused_seconds - running_pause)
+
+    def scores_until(self, step: int | None = None) -> list[ScoreRecorded]:
+        """The ledger up to and including a step."""
+        upto = self.last_step if step is None else min(step, self.last_step)
+        return [score for item in self.steps[: upto + 1] for score in item.scores]
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether score `a` beats score `b` for this task."""
+        metric = self.started.metric if self.started else None
+        return a < b if metric is not None and metric.direction == "minimize" else a > b
+
+    def best_score(self, step: int | None = None) -> ScoreRecorded | None:
+        """The best entry of the ledger up to a step (the first of equals)."""
+        best: ScoreRecorded | None = None
+        for entry in self.scores_until(step):
+            if entry.score is not None and (best is None or best.score is None or self.better(entry.score, best.score)):
+                best = entry
+        return best
+
+    def last_score(self, step: int | None = None) -> ScoreRecorded | None:
+        """The newest successful entry of the ledger up to a step."""
+        for entry in reversed(self.scores_until(step)):
+            if entry.score is not None:
+                return entry
+        return None
+
+    def final_scores(self, step: int | None = None) -> ev.FinalScores:
+        """Metric, baseline, best and last, as `session.ended` carries them."""
+        metric = self.started.metric if self.started else None
+        best, last = self.best_score(step), self.last_score(step)
+        return ev.FinalScores(
+            metric=metric.name if metric else "",
+            baseline=metric.baseline if metric else None,
+            best=best.score if best else None,
+            last=last.score if last else None,
+        )
+
+    def file_at(self, path: str, step: int | None = None) -> FileChange | None:
+        """The file `path` (relative to the workspace) as of a step; None when it did not exist or was never seen."""
+        upto = self.last_step if step is None else step
+        for number, change in reversed(self._files.get(path, [])):
+            if number <= upto:
+                return None if change.kind == "deleted" else change
+        return None
+
+    def files_at(self, step: int | None = None) -> list[FileChange]:
+        """All files of the workspace as of a step."""
+        found = (self.file_at(path, step) for path in sorted(self._files))
+        return [file for file in found if file is not None]
+
+    def relative_path(self, path: str) -> str | None:
+        """A sandbox path as a path of the workspace; None outside of it."""
+        root = (self.started.workspace if self.started else "/home/agent/workspace").rstrip("/") + "/"
+        return path[len(root) :] if path.startswith(root) else None
+
+
+def fold(events: Iterable[Event]) -> SessionState:
+    """The state after `events`."""
+    state = SessionState()
+    for event in events:
+        state.apply(event)
+    return state
+
+
+# -- one small function per event ------------------------------------------------------------------------------------
+
+
+def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
+    state.started = event
+    state.limits = event.limits
+    state.steps[0].time = event.time
+
+
+def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
+    state.ended = None
+    if event.limits is not None:
+        state.limits = event.limits
+
+
+def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:
+    if not event.restarted:
+        state.sandbox = event.sandbox
+    if event.cwd and len(state.steps) == 1:
+        state.steps[0].cwd = event.cwd
+
+
+def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
+    if event.usage is not None:
+        state.cost += event.usage.cost or 0.0
+        state.input_tokens += event.usage.input_tokens
+        state.output_tokens += event.usage.output_tokens
+
+
+def _model_failed(state: SessionState, event: ev.ModelFailed) -> None:
+    state.failures.append(event)
+
+
+def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
+    step = state._step(event.step)
+    step.author, step.thought = event.author, event.thought
+    step.proposed = step.action = event.action
+    step.status, step.started, step.time = "proposed", event.elapsed, event.time
+
+
+def _action_edited(state: SessionState, event: ev.ActionEdited) -> None:
+    step = state._step(event.step)
+    step.action, step.edited_by = event.after, event.author
+
+
+def _action_rejected(state: SessionState, event: ev.ActionRejected) -> None:
+    step = state._step(event.step)
+    step.status, step.comment, step.rejected_by = "rejected", event.comment, event.author
+    step.finished = event.elapsed
+
+
+def _action_started(state: SessionState, event: ev.ActionStarted) -> None:
+    step = state._step(event.step)
+    step.status, step.action = "running", event.action
+    step.author = step.author or event.author
+
+
+def _action_finished(state: SessionState, event: ev.ActionFinished) -> None:
+    step = state._step(event.step)
+    step.status = "refused" if event.refused else "ran"
+    step.exit_code, step.observation, step.truncated = event.exit_code, event.observation, event.truncated
+    step.cwd, step.duration, step.cast, step.raw = event.cwd or step.cwd, event.duration, event.cast, event.raw
+    step.interrupted, step.timed_out, step.signal = event.interrupted, event.timed_out, event.signal
+    step.shell_restarted, step.finished = event.shell_restarted, event.elapsed
+
+
+def _window_changed(state: SessionState, event: ev.WindowChanged) -> None:
+    state._step(event.step).window = event if event.path else None
+
+
+def _workspace_snapshot(state: SessionState, event: ev.WorkspaceSnapshot) -> None:
+    step = state._step(event.step)
+    step.tree = event.tree
+    step.changes.extend(event.changes)
+    for change in event.changes:
+        state._files.setdefault(change.path, []).append((event.step, change))
+
+
+def _score_recorded(state: SessionState, event: ev.ScoreRecorded) -> None:
+    state._step(event.step).scores.append(event)
+
+
+def _control_changed(state: SessionState, event: ev.ControlChanged) -> None:
+    state.mode, state.driver = event.mode, event.author
+
+
+def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
+    if state.clock_paused_at is None:
+        state.clock_paused_at = event.elapsed
+
+
+def _clock_resumed(state: SessionState, event: ev.ClockResumed) -> None:
+    if state.clock_paused_at is not None:
+        state.paused_seconds += max(0.0, event.elapsed - state.clock_paused_at)
+        state.clock_paused_at = None
+
+
+def _message_injected(state: SessionState, event: ev.MessageInjected) -> None:
+    state.current.messages.append(event)
+
+
+def _note_added(state: SessionState, event: ev.NoteAdded) -> None:
+    state.notes.append(event)
+
+
+def _session_ended(state: SessionState, event: ev.SessionEnded) -> None:
+    state.ended = event
+
+
+_HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
+    ev.SessionStarted: _session_started,
+    ev.SessionResumed: _session_resumed,
+    ev.SandboxReady: _sandbox_ready,
+    ev.ModelResponded: _model_responded,
+    ev.ModelFailed: _model_failed,
+    ev.ActionProposed: _action_proposed,
+    ev.ActionEdited: _action_edited,
+    ev.ActionRejected: _action_rejected,
+    ev.ActionStarted: _action_started,
+    ev.ActionFinished: _action_finished,
+    ev.WindowChanged: _window_changed,
+    ev.WorkspaceSnapshot: _workspace_snapshot,
+    ev.ScoreRecorded: _score_recorded,
+    ev.ControlChanged: _control_changed,
+    ev.ClockPaused: _clock_paused,
+    ev.ClockResumed: _clock_resumed,
+    ev.MessageInjected: _message_injected,
+    ev.NoteAdded: _note_added,
+    ev.SessionEnded: _session_ended,
+}
