@@ -50,7 +50,6 @@ class Step:
     scores: list[ScoreRecorded] = field(default_factory=list)
     messages: list[ev.MessageInjected] = field(default_factory=list)
     """Said after this step, before the next."""
-    response: ev.ModelResponded | None = None
     started: float = 0.0
     """Seconds since the session began, when it was proposed."""
     finished: float = 0.0
@@ -110,6 +109,9 @@ class SessionState:
             handler(self, event)
 
     def _step(self, number: int) -> Step:
+        # A damaged log may name any number: one far ahead is taken for the newest step, not grown towards.
+        if number < 0 or number > len(self.steps) + 1000:
+            return self.steps[-1]
         while len(self.steps) <= number:
             before = self.steps[-1]
             self.steps.append(Step(len(self.steps), cwd=before.cwd, window=before.window, tree=before.tree))

@@ -1,0 +1,152 @@
+"""Where sessions are kept, and finding, listing and removing them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from workbench.session.events import FinalScores, SessionEnded, SessionStarted, decode
+from workbench.session.log import EVENTS_FILE, is_locked, read_log
+from workbench.session.state import fold
+
+_HEAD_BYTES = 1 << 20
+_TAIL_BYTES = 64 * 1024
+
+
+class SessionNotFound(Exception):
+    """No session of that name. The text names the nearest one and where was looked."""
+
+
+def sessions_root(option: Path | None = None, checkout: Path | None = None) -> Path:
+    """`--sessions`, else `$MLGYM_SESSIONS`, else `sessions/` of the checkout, else the XDG state folder."""
+    if option is not None:
+        return option.expanduser().absolute()
+    if os.environ.get("MLGYM_SESSIONS"):
+        return Path(os.environ["MLGYM_SESSIONS"]).expanduser().absolute()
+    if checkout is not None and os.access(checkout, os.W_OK):
+        return checkout / "sessions"
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "mlgym-tui" / "sessions"
+
+
+def new_session_folder(root: Path, task: str) -> Path:
+    """Make `<yyyymmdd-hhmmss>-<task>-<6 hex>` under `root`. Raises OSError when that cannot be written."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    name = re.sub(r"[^A-Za-z0-9_.]+", "_", task) or "task"
+    folder = root / f"{stamp}-{name}-{secrets.token_hex(3)}"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@dataclass(frozen=True)
+class SessionSummary:
+    """One row of the list of sessions."""
+
+    id: str
+    path: Path
+    task: str
+    agent: str
+    model: str
+    steps: int
+    status: str
+    """The exit status; `running` while a process drives it, `crashed` when it never ended, `damaged` when unreadable."""
+    scores: FinalScores
+    started: str
+    age_seconds: float
+    problem: str = ""
+
+
+def list_sessions(root: Path) -> Iterator[SessionSummary]:
+    """All sessions under `root`, newest first; lazily, so that the first rows are there at once."""
+    try:
+        names = sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), reverse=True)
+    except FileNotFoundError:
+        return
+    for name in names:
+        folder = root / name
+        if (folder / EVENTS_FILE).is_file():
+            yield summarize(folder)
+
+
+def summarize(folder: Path) -> SessionSummary:
+    """The summary of one session: from the first and the last line where they suffice, else from the whole log."""
+    file = folder / EVENTS_FILE
+    try:
+        status = file.stat()
+        with file.open("rb") as stream:
+            first = decode(stream.readline(_HEAD_BYTES).rstrip(b"\n"))
+            stream.seek(max(0, status.st_size - _TAIL_BYTES))
+            tail = stream.read()
+        if not isinstance(first, SessionStarted):
+            raise ValueError("it does not begin with session.started")
+        age = max(0.0, time.time() - status.st_mtime)
+        ended = _ended(tail)
+        if ended is not None:
+            steps, exit_status, scores = ended.steps, ended.exit_status, ended.scores
+        else:
+            state = fold(read_log(file)[0])
+            steps, scores = state.last_step, state.final_scores()
+            exit_status = "running" if is_locked(file) else "crashed"
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        return SessionSummary(
+            folder.name, folder, "", "", "", 0, "damaged", FinalScores(), "", 0.0, problem=str(error)[:200]
+        )
+    return SessionSummary(
+        folder.name, folder, first.task, first.agent, first.model, steps, exit_status, scores, first.time, age
+    )
+
+
+def _ended(tail: bytes) -> SessionEnded | None:
+    line = tail.rstrip(b"\n").rpartition(b"\n")[2]
+    if not tail.endswith(b"\n") or b'"session.ended"' not in line[:64]:
+        return None
+    try:
+        event = decode(line)
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return event if isinstance(event, SessionEnded) else None
+
+
+def find_session(root: Path, reference: str) -> Path:
+    """A session folder by path, id, unique beginning of an id, its 6 hex digits, or `last`.
+
+    Raises SessionNotFound, which names the nearest id.
+    """
+    path = Path(reference).expanduser()
+    if path.exists():
+        return path.absolute()
+    ids = sorted((p.parent.name for p in root.glob(f"*/{EVENTS_FILE}")), reverse=True)
+    if reference == "last" and ids:
+        return root / ids[0]
+    matches = [name for name in ids if name == reference] or [
+        name for name in ids if name.startswith(reference) or name.endswith(f"-{reference}")
+    ]
+    if len(matches) == 1:
+        return root / matches[0]
+    if matches:
+        raise SessionNotFound(
+            f"{reference!r} fits {len(matches)} sessions: {', '.join(matches[:4])}; give more of the id"
+        )
+    near = difflib.get_close_matches(reference, ids, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]}?" if near else "; `mlgym-tui sessions` lists them"
+    raise SessionNotFound(f"no session {reference!r} in {root}{hint}")
+
+
+def remove_session(folder: Path) -> None:
+    """Delete a session folder. Raises ValueError when it is none, or is being driven by a process."""
+    if not (folder / EVENTS_FILE).is_file():
+        raise ValueError(f"{folder} is not a session folder (it has no {EVENTS_FILE}); nothing was removed")
+    if is_locked(folder):
+        raise ValueError(f"{folder.name} is running; stop it first")
+    shutil.rmtree(folder)
