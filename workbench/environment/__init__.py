@@ -1,0 +1,1 @@
+"""The world's side: an episode of a task in a sandbox. Knows nothing of agents."""

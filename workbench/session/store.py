@@ -60,7 +60,7 @@ class SessionSummary:
     model: str
     steps: int
     status: str
-    """The exit status; `running` while a process drives it, `crashed` when it never ended, `damaged` when unreadable."""
+    """The exit status; `running` while a process drives it, `crashed` if it never ended, `damaged` if unreadable."""
     scores: FinalScores
     started: str
     age_seconds: float

@@ -1,0 +1,1 @@
+"""The sources of actions: scripted policies, replays, people."""

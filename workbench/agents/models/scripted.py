@@ -1,0 +1,132 @@
+"""`scripted:demo`: a policy that solves a task as a careful agent would, without a model or a key.
+
+It reads the starter, validates the baseline, edits in a better solution, validates it and submits. It has no memory of
+its own: each proposal is decided from the session so far. So after an edited or rejected proposal, a failed command or a
+take-over it reads the file again and goes on from what is there.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from workbench.agents.agent import ModelError, Proposal
+from workbench.session.state import SessionState, Step
+
+_HEADER = re.compile(r"^\[File: (?P<path>.+) \((?P<lines>\d+) lines? total\)\]", re.MULTILINE)
+_MOST_FAILURES = 4
+
+
+@dataclass
+class _Progress:
+    """What the policy has achieved since the file was last disturbed."""
+
+    lines: int | None = None
+    """Lines of the file, when it was read after the last disturbance."""
+    baseline_done: bool = False
+    edited: bool = False
+    validated: bool = False
+    failures: int = 0
+    """Own commands that failed one after another."""
+    disturbance: str = ""
+
+
+class ScriptedDemo:
+    """See the module. `solution` is the better version of the task's file `path`."""
+
+    name = "scripted"
+    model = "scripted:demo"
+    author = "policy:demo"
+    trusted = True
+
+    def __init__(self, path: str, solution: str, idea: str) -> None:
+        self._path = path
+        self._solution = solution if solution.endswith("\n") else solution + "\n"
+        self._idea = idea
+
+    async def propose(self, state: SessionState) -> Proposal:
+        """The next action, from what happened so far. Raises ModelError when nothing works any more."""
+        progress = self._progress(state.steps[1:])
+        if progress.failures >= 2 * _MOST_FAILURES:
+            raise ModelError(
+                "error", f"{progress.failures} commands failed one after another; take over the shell and see why"
+            )
+        file = shlex.quote(self._path)
+        why = f"{progress.disturbance} " if progress.disturbance else ""
+        if progress.lines is None:
+            if progress.failures:
+                return Proposal(
+                    f"wc -l {file}; cat {file}", f"{why}The file window failed me; I read the file plainly."
+                )
+            again = "again " if state.last_step else ""
+            return Proposal(f"open {file}", f"{why}I read {self._path} {again}to see what is there.")
+        if not progress.baseline_done:
+            return Proposal("validate", "Before I change anything I want the score of what is there.")
+        if not progress.edited:
+            return self._edit(progress, why)
+        if not progress.validated:
+            return Proposal("validate", "Now the score of the new version.")
+        return Proposal("submit", self._closing(state))
+
+    def _edit(self, progress: _Progress, why: str) -> Proposal:
+        file = shlex.quote(self._path)
+        thought = f"{why}{self._idea}"
+        if progress.failures or not progress.lines:
+            delimiter = "END_OF_FILE"
+            while delimiter in self._solution:
+                delimiter += "_"
+            return Proposal(f"cat > {file} <<'{delimiter}'\n{self._solution}{delimiter}", thought)
+        return Proposal(f"edit 1:{progress.lines} {file}\n{self._solution}end_of_edit", thought)
+
+    def _closing(self, state: SessionState) -> str:
+        scores = state.final_scores()
+        if scores.last is None:
+            return "I could not get a score, but the solution is in place: I submit it."
+        return f"{scores.metric} {scores.last:.4f} against a baseline of {scores.baseline}: I submit it."
+
+    def _progress(self, steps: list[Step]) -> _Progress:
+        progress = _Progress()
+        for step in steps:
+            disturbance = self._disturbance(step)
+            if disturbance is not None:
+                own = step.author == self.author and step.status != "rejected" and not step.edited
+                progress.lines, progress.edited, progress.validated = None, False, False
+                progress.failures = progress.failures + 1 if own else 0
+                progress.disturbance = disturbance
+                continue
+            progress.failures = 0
+            command = step.action.split(None, 1)[0] if step.action.split() else ""
+            if command == "open":
+                found = _HEADER.search(step.observation)
+                progress.lines = int(found["lines"]) if found else None
+                progress.failures = 0 if found else 1
+            elif command == "wc":
+                count = step.observation.split(None, 1)[:1]
+                progress.lines = int(count[0]) if count and count[0].isdigit() else 0
+            elif command == "validate":
+                progress.baseline_done = True
+                progress.validated = progress.edited
+                progress.disturbance = ""
+            elif command in ("edit", "cat"):
+                progress.edited = True
+                progress.disturbance = ""
+        return progress
+
+    def _disturbance(self, step: Step) -> str | None:
+        """Why the file may not be what the policy thinks it is after this step; None when all is well."""
+        if step.author != self.author:
+            return "Somebody worked in the shell meanwhile."
+        if step.status == "rejected":
+            return f"My proposal was rejected{f': {step.comment}' if step.comment else ''}."
+        if step.edited:
+            return "My action was changed before it ran."
+        if step.status != "ran":
+            return "My command was refused."
+        if step.interrupted or step.timed_out:
+            return "My command was stopped."
+        if step.exit_code != 0:
+            return f"My command failed with exit code {step.exit_code}."
+        if step.shell_restarted:
+            return "The shell was restarted."
+        return None

@@ -1,0 +1,301 @@
+"""An episode: one task in one sandbox with one shell. Runs commands, validates, submits, and says all of it as events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
+from workbench.sandbox.shell import CommandResult, Shell
+from workbench.session import events as ev
+from workbench.session.events import Event
+from workbench.session.objects import ObjectStore
+from workbench.session.snapshot import Snapshotter
+from workbench.session.state import SessionState
+from workbench.tasks.catalogue import Task
+from workbench.tasks.evaluation import Evaluation, evaluate
+
+Emit = Callable[[Event], Event]
+ScoreKind = Literal["validate", "submit", "autosubmit"]
+
+_TRAINING = re.compile(r"(?:^|[\n;&|(])\s*(?:\w+=\S*\s+)*(?:python[\d.]*|torchrun|accelerate|deepspeed)(?=\s|$)")
+
+
+def is_training_command(action: str) -> bool:
+    """Whether the action runs Python or a training launcher as a command (not merely in its text)."""
+    return _TRAINING.search(action) is not None
+
+
+class Episode:
+    """The environment of one session.
+
+    `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
+    `prepare` before `start`.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        sandbox: Sandbox,
+        *,
+        folder: Path,
+        state: SessionState,
+        emit: Emit,
+        seed: int,
+        secret: bytes,
+        command_seconds: float | None = None,
+    ) -> None:
+        self.task = task
+        self.sandbox = sandbox
+        self.submitted = False
+        self.objects = ObjectStore(folder / "objects")
+        self.artifacts = ObjectStore(folder / "artifacts")
+        self.shell = Shell(sandbox, time_limit=command_seconds or task.limits.command_seconds)
+        self.on_progress: Callable[[str], None] | None = None
+        """Told what an evaluation is doing, for the status line."""
+        self._state = state
+        self._emit = emit
+        self._seed = seed
+        self._secret = secret
+        self._step = 0
+        self._window: dict[str, Any] | None = None
+        self._snapshotter = Snapshotter(sandbox.workspace_folder, self.objects)
+        self._evaluating = asyncio.Lock()
+        self._evaluations: set[asyncio.Task[Any]] = set()
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def start(self, cwd: str | None = None, *, reason: str = "") -> None:
+        """Start the sandbox and its shell. The first snapshot is the workspace as the agent finds it."""
+        self.sandbox.on_request = self._answer
+        await self.sandbox.start()
+        self.shell.on_restart = self._shell_restarted
+        await self.shell.start(cwd)
+        self._emit(ev.SandboxReady(sandbox=self.sandbox.describe(), cwd=self.shell.cwd, reason=reason))
+        self._step = self._state.last_step
+        await self.snapshot()
+
+    async def stop(self) -> None:
+        """End the shell and the sandbox. Can be called twice."""
+        for evaluation in tuple(self._evaluations):
+            evaluation.cancel()
+        with contextlib.suppress(SandboxError):
+            await self.shell.close()
+        await self.sandbox.stop()
+
+    def _shell_restarted(self, reason: str, cwd: str) -> None:
+        self._emit(ev.SandboxReady(sandbox={}, cwd=cwd, restarted=True, reason=reason))
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    def begin_step(self, step: int) -> None:
+        """Requests and windows from now on belong to this step."""
+        self._step = step
+        self._window = None
+
+    async def run(self, action: str) -> CommandResult:
+        """Run an action of an agent in the shell.
+
+        A malformed edit comes back as refused, with exit code 2, as a syntax error does.
+        """
+        try:
+            command = rewrite_multiline(action)
+        except MalformedEdit as error:
+            return CommandResult(
+                exit_code=2,
+                observation=str(error),
+                truncated=False,
+                cwd=self.shell.cwd,
+                duration=0.0,
+                raw=None,
+                refused=True,
+            )
+        limit = self.task.limits.training_seconds if is_training_command(action) else None
+        result = await self.shell.run(command, time_limit=limit)
+        if result.interrupted or result.timed_out:
+            for evaluation in tuple(self._evaluations):
+                evaluation.cancel()
+        return result
+
+    async def settle(self, step: int, result: CommandResult, cast: tuple[float, float] | None) -> None:
+        """Log the outcome of a step: what came back, where the window is, what changed on disk."""
+        raw = await asyncio.to_thread(self.objects.put, result.raw) if result.raw else None
+        self._emit(
+            ev.ActionFinished(
+                step=step,
+                exit_code=result.exit_code,
+                observation=result.observation,
+                truncated=result.truncated,
+                cwd=result.cwd,
+                duration=round(result.duration, 6),
+                cast=cast,
+                raw=raw,
+                refused=result.refused,
+                interrupted=result.interrupted,
+                timed_out=result.timed_out,
+                signal=result.signal,
+                shell_restarted=result.shell_restarted,
+            )
+        )
+        window, self._window = self._window, None
+        if window is not None:
+            self._emit(_window_event(step, window))
+        if not result.refused:
+            await self.snapshot(step)
+
+    async def snapshot(self, step: int | None = None) -> None:
+        """Store what changed in the workspace. Logged when something did."""
+        found = await asyncio.to_thread(self._snapshotter.scan)
+        if found.changes or not self._state.steps[0].tree:
+            self._emit(
+                ev.WorkspaceSnapshot(
+                    step=self._step if step is None else step,
+                    tree=found.tree,
+                    changes=found.changes,
+                    skipped=found.skipped,
+                )
+            )
+
+    async def reopen_window(self, path: str, line: int) -> None:
+        """Put the agent's file window back where it was (after a resume)."""
+        with contextlib.suppress(SandboxError):
+            await self.sandbox.exec(["bash", "-c", 'open "$1" "$2"', "bash", path, str(line)])
+
+    # -- requests of the agent commands ------------------------------------------------------------------------------
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        kind = request.get("request")
+        if kind == "window":
+            self._window = request
+            return {"ok": True}
+        if kind in ("validate", "submit"):
+            task = asyncio.ensure_future(self.score(kind, self._step))
+            self._evaluations.add(task)
+            task.add_done_callback(self._evaluations.discard)
+            self.shell.extend_time_limit(self.task.limits.evaluation_seconds + 10)
+            try:
+                entry = await task
+            except asyncio.CancelledError:
+                if not task.cancelled():
+                    task.cancel()
+                    raise
+                return {"ok": False, "text": "the evaluation was stopped", "exit_code": 130}
+            return self._reply(entry)
+        return {"ok": False, "text": f"unknown request {str(kind)[:40]!r}", "exit_code": 2}
+
+    async def score(self, kind: ScoreKind, step: int) -> ev.ScoreRecorded:
+        """Evaluate the artifact as it is now and enter the result in the ledger. One evaluation at a time."""
+        async with self._evaluating:
+            artifact = self.task.artifact.path
+            data, evaluation = await self._artifact()
+            digest = None
+            if data is not None:
+                digest = await asyncio.to_thread(self.artifacts.put, data)
+                evaluation = await evaluate(
+                    self.task, data, seed=self._seed, secret=self._secret, room=self._room(), progress=self._progress
+                )
+            assert evaluation is not None
+            entry = self._emit(
+                ev.ScoreRecorded(
+                    step=step,
+                    kind=kind,
+                    verdict=evaluation.verdict,
+                    metrics=evaluation.metrics,
+                    score=evaluation.score,
+                    standard_error=evaluation.standard_error,
+                    artifact=digest,
+                    artifact_name=artifact,
+                    message=evaluation.message,
+                    isolation=self._isolation(evaluation),
+                    duration=round(evaluation.duration, 6),
+                )
+            )
+            assert isinstance(entry, ev.ScoreRecorded)
+            if kind == "submit" and entry.verdict == "ok":
+                self.submitted = True
+            return entry
+
+    async def _artifact(self) -> tuple[bytes | None, Evaluation | None]:
+        """The submission's bytes, or the verdict on why there are none."""
+        name = self.task.artifact.path
+        path = f"{self.sandbox.workspace}/{name}"
+        cap = self.task.artifact.max_bytes
+        try:
+            return await self.sandbox.read_file(path, cap), None
+        except FileNotFoundError:
+            return None, _no_artifact("missing", f"{name} is missing: write it to {path}, then try again")
+        except IsADirectoryError:
+            return None, _no_artifact("invalid", f"{name} is a folder: it must be a regular file")
+        except PermissionError:
+            return None, _no_artifact("invalid", f"{name} cannot be read: chmod u+r {path}")
+        except SandboxError as error:
+            return None, _no_artifact("invalid", f"{name} cannot be scored: {error}")
+
+    def _room(self) -> Literal["auto", "docker"]:
+        return "docker" if self.sandbox.describe().get("backend") == "docker" else "auto"
+
+    def _isolation(self, evaluation: Evaluation) -> str:
+        return evaluation.isolation if self.sandbox.protected else f"{evaluation.isolation}, unprotected sandbox"
+
+    def _progress(self, fraction: float, text: str) -> None:
+        if self.on_progress is not None:
+            self.on_progress(f"{text} {fraction:.0%}" if fraction > 0 else text)
+
+    def _reply(self, entry: ev.ScoreRecorded) -> dict[str, Any]:
+        """What the agent reads after `validate` or `submit`."""
+        if entry.verdict != "ok":
+            advice = "Nothing was submitted. " if entry.kind == "submit" else ""
+            return {"ok": False, "text": f"{entry.verdict}: {entry.message}\n{advice}".rstrip(), "exit_code": 1}
+        metric = self.task.primary_metric
+        lines = [f"{name}: {_number(value)}" for name, value in sorted(entry.metrics.items())]
+        if entry.standard_error is not None:
+            lines.append(f"standard error: {_number(entry.standard_error)}")
+        best = self._state.best_score()
+        if metric.baseline is not None:
+            lines.append(f"baseline: {_number(metric.baseline)}")
+        if best is not None and best.score is not None:
+            lines.append(f"best so far: {_number(best.score)}")
+        if entry.isolation != "sandbox":
+            lines.append(f"({entry.isolation})")
+        lines.append("Submitted." if entry.kind == "submit" else "Validated; nothing is submitted yet.")
+        return {"ok": True, "text": "\n".join(lines), "exit_code": 0}
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _no_artifact(verdict: Literal["missing", "invalid"], message: str) -> Evaluation:
+    return Evaluation(
+        verdict=verdict,
+        metrics={},
+        score=None,
+        standard_error=None,
+        message=message,
+        isolation="sandbox",
+        artifact_hash=None,
+        duration=0.0,
+    )
+
+
+def _window_event(step: int, request: dict[str, Any]) -> ev.WindowChanged:
+    """A report of the agent commands, taken with caution: it comes from inside the sandbox."""
+
+    def count(name: str) -> int:
+        value = request.get(name)
+        return int(value) if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1 << 40 else 0
+
+    return ev.WindowChanged(
+        step=step,
+        path=str(request.get("path") or "")[:4096],
+        first_line=count("first_line"),
+        last_line=count("last_line"),
+        total_lines=count("total_lines"),
+        current_line=count("current_line"),
+    )
