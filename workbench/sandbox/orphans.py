@@ -1,0 +1,136 @@
+"""Containers that outlived the process they were made for: how they are told from living ones, and removed.
+
+A container goes by itself when its owner does, even on kill -9: its main process ends when the attached stream closes.
+What is left is what an agent kept from ending, or what was created and never started. Each container names its owner
+by host, process id and the time that process started, so that a process id used again is no matter.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.sandbox.engine import connect, explain
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+SESSION_LABEL = "mlgym-tui.session"
+HOST_LABEL = "mlgym-tui.host"
+PID_LABEL = "mlgym-tui.pid"
+STARTED_LABEL = "mlgym-tui.started"
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A container of ours whose owner is gone."""
+
+    container: str
+    """Its id."""
+    name: str
+    session: str
+    owner: int
+    """Process id that the owner had."""
+    status: str
+    """What the engine says of it: "Up 3 minutes", "Created"."""
+
+
+def owner_labels(session: str) -> dict[str, str]:
+    """Labels for a container of this process."""
+    return {
+        SESSION_LABEL: session,
+        HOST_LABEL: platform.node(),
+        PID_LABEL: str(os.getpid()),
+        STARTED_LABEL: process_started(os.getpid()),
+    }
+
+
+def owner_is_gone(labels: Mapping[str, str]) -> bool:
+    """Whether the process that a container's labels name has ended. Of another host's processes nothing is known."""
+    if labels.get(HOST_LABEL) != platform.node():
+        return False
+    pid = labels.get(PID_LABEL, "")
+    return not pid.isdigit() or process_started(int(pid)) != labels.get(STARTED_LABEL)
+
+
+def process_started(pid: int) -> str:
+    """Something that tells this process from any other that has or had its id; empty when there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return "" if Path("/proc/self/stat").exists() else _started_by_ps(pid)
+    state, *_, started = stat.rpartition(")")[2].split()[:20]
+    return "" if state in "ZX" else f"{boot}:{started}"
+
+
+def find_orphans() -> list[Orphan]:
+    """Containers left by processes that are gone. Raises SandboxError when there is no engine to ask."""
+    api = connect(time_limit=10.0)
+    try:
+        return _find(api)
+    finally:
+        api.close()
+
+
+def remove_orphans(orphans: Sequence[Orphan] | None = None) -> list[Orphan]:
+    """Remove them (all that are found, when none are given). What was removed. Raises SandboxError."""
+    api = connect(time_limit=30.0)
+    try:
+        chosen = _find(api) if orphans is None else list(orphans)
+        for orphan in chosen:
+            remove_container(api, orphan.container)
+        return chosen
+    finally:
+        api.close()
+
+
+def remove_container(api: APIClient, container: str) -> None:
+    """Kill and remove a container; one that is gone or going is fine. Raises SandboxError."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        api.remove_container(container, force=True, v=True)
+    except APIError as error:
+        if error.status_code not in (404, 409):  # not there; removal in progress
+            raise explain(error) from error
+    except (DockerException, RequestException) as error:
+        raise explain(error) from error
+
+
+def _find(api: APIClient) -> list[Orphan]:
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        containers = api.containers(all=True, filters={"label": SESSION_LABEL})
+    except (DockerException, RequestException) as error:
+        raise explain(error) from error
+    orphans = []
+    for container in containers:
+        labels = container.get("Labels") or {}
+        if not owner_is_gone(labels):
+            continue
+        pid = labels.get(PID_LABEL, "")
+        orphans.append(
+            Orphan(
+                container=container["Id"],
+                name=(container.get("Names") or [""])[0].lstrip("/"),
+                session=labels.get(SESSION_LABEL, ""),
+                owner=int(pid) if pid.isdigit() else 0,
+                status=container.get("Status", ""),
+            )
+        )
+    return orphans
+
+
+def _started_by_ps(pid: int) -> str:
+    """Where there is no /proc (macOS)."""
+    command = ["ps", "-o", "lstart=", "-p", str(pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C"}).stdout.strip()
