@@ -1,0 +1,420 @@
+"""MLGym's trajectories as our events.
+
+A `.traj` holds what the agent proposed and was shown, and little else: no times but how long each command took, no exit
+codes, no file contents, and scores without the step they belong to. The rest is rebuilt: the file window from the
+numbered lines that observations show, the step of a score by counting successful validates.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from workbench.formats import mlgym_text as text
+from workbench.formats.mlgym_file import (
+    RunName,
+    Trajectory,
+    TrajInfo,
+    TrajStep,
+    decode_trajectory,
+    read_results,
+    read_run_name,
+    seconds,
+)
+from workbench.formats.mlgym_text import SeenWindow, action_category
+from workbench.session import events as ev
+from workbench.session.events import Direction, Event, Metric, Verdict
+from workbench.session.recording import Recording, RecordingError
+from workbench.session.state import fold
+
+SOURCE = "mlgym"
+FRAMEWORK = "policy:mlgym"
+"""Author of the exits that MLGym itself puts in the place of an action."""
+
+PRIMARY_METRICS: dict[str, tuple[str, Direction]] = {
+    "regressionKaggleHousePrice": ("r2", "maximize"),
+    "regressionKaggleHousePriceL1": ("r2", "maximize"),
+    "3SATTime": ("Time", "minimize"),
+    "imageClassificationCifar10": ("accuracy", "maximize"),
+    "imageClassificationCifar10L1": ("accuracy", "maximize"),
+    "imageClassificationFMnist": ("accuracy", "maximize"),
+    "imageCaptioningCOCO": ("BLEU Score", "maximize"),
+    "languageModelingFineWeb": ("val_loss", "minimize"),
+    "naturalLanguageInferenceMNLI": ("validation_accuracy", "maximize"),
+    "battleOfSexes": ("Score", "maximize"),
+    "prisonersDilemma": ("Score", "maximize"),
+    "blotto": ("Score", "maximize"),
+    "rlBreakoutMinAtar": ("Reward Mean", "maximize"),
+    "rlMetaMazeMisc": ("Reward Mean", "maximize"),
+    "rlMountainCarContinuous": ("Reward Mean", "maximize"),
+    "rlMountainCarContinuousReinforce": ("Reward Mean", "maximize"),
+    "titanicSurvival": ("accuracy", "maximize"),
+}
+"""Task → its primary metric and which way is better (no file of a run says so)."""
+
+_LOWER_IS_BETTER = re.compile(r"loss|error|time|rmse|mse|mae|perplexity", re.IGNORECASE)
+_PSEUDO_ACTIONS = frozenset(
+    ("skip", "exit_forfeit", "exit_context", "exit_cost", "exit_error", "exit_format", "exit_api")
+)
+_STATE_FOOTER = re.compile(r"\s*\(Current Step: \d+, Remaining Steps: (\d+)\)")
+_VIEWER_LINES = re.compile(r"(\d{1,6}) lines")
+_DEFAULT_WINDOW = 1000
+_MESSAGE_CAP = 4000
+"""Characters of an evaluator's complaint that a score keeps; the observation has all of it."""
+
+
+def read_mlgym(path: Path) -> Recording:
+    """The events of a `.traj` of MLGym, with what its folder's name and `results.json` add.
+
+    Raises RecordingError when there is nothing to show (unreadable, another program's file, cut in its first step).
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(
+            f"{path} cannot be read: {error.strerror or error}", "check its name and its permissions"
+        ) from error
+    trajectory = decode_trajectory(data, path)
+    results, problems = read_results(path.with_name("results.json"))
+    run = read_run_name(path.absolute().parent.name)
+    builder = _Builder(path, trajectory, results, run)
+    events = builder.build()
+    return Recording(events, SOURCE, path, None, [*trajectory.problems, *problems, *builder.problems])
+
+
+def actions_run(events: Iterable[Event]) -> list[tuple[str, str]]:
+    """(thought, action) of the steps that MLGym really ran.
+
+    Left out are the exits it writes in the place of an action, and the one action beyond the step limit, which it asks
+    for, records and throws away.
+    """
+    limit: int | None = None
+    thoughts: dict[int, str] = {}
+    found: list[tuple[str, str]] = []
+    for event in events:
+        if isinstance(event, ev.SessionStarted):
+            limit = event.limits.steps
+        elif isinstance(event, ev.ActionProposed):
+            thoughts[event.step] = event.thought
+        elif isinstance(event, ev.ActionStarted):
+            ran = event.author != FRAMEWORK and (limit is None or event.step <= limit)
+            if ran:
+                found.append((thoughts.get(event.step, ""), event.action))
+    return found
+
+
+@dataclass
+class Behaviour:
+    """What happened in a run, counted the way MLGym's analysis counts."""
+
+    steps: int = 0
+    edits: int = 0
+    """Uses of `edit` (not `create` or `insert`)."""
+    lint_failures: int = 0
+    validates: int = 0
+    validates_ok: int = 0
+    timeouts: int = 0
+    categories: dict[str, int] = field(default_factory=dict)
+    """Action category → steps."""
+
+
+def behaviour(events: Iterable[Event]) -> Behaviour:
+    """Counts over the events of one MLGym recording."""
+    counts = Behaviour()
+    for event in events:
+        if isinstance(event, ev.ActionProposed):
+            category = action_category(event.action)
+            counts.steps += 1
+            counts.edits += event.action.lstrip().startswith("edit")
+            counts.validates += category == "Validate"
+            counts.categories[category] = counts.categories.get(category, 0) + 1
+        elif isinstance(event, ev.ActionFinished):
+            counts.lint_failures += text.lint_rejected(event.observation)
+            counts.timeouts += event.timed_out
+        elif isinstance(event, ev.ScoreRecorded):
+            counts.validates_ok += event.kind == "validate" and event.verdict == "ok"
+    return counts
+
+
+class _Builder:
+    """Turns one trajectory into events, in the order in which things happened."""
+
+    def __init__(self, path: Path, trajectory: Trajectory, results: dict[str, Any], run: RunName) -> None:
+        self.path = path
+        self.trajectory = trajectory
+        self.steps = trajectory.steps
+        self.info = trajectory.info
+        self.run = run
+        self.problems: list[str] = []
+        self.task = run.task or path.stem
+        self.model = run.model or "unknown"
+        self.metric = self._metric(results)
+        self.step_limit = self._step_limit()
+        self.ledger = list(self.info.score or []) if self.info else []
+        self.scored = 0
+        """Successful validates so far: the next takes this entry of the ledger."""
+        self.window: SeenWindow | None = None
+        self.open_file = ""
+        self.elapsed = 0.0
+        self.events: list[Event] = []
+        if not run.model:
+            self.problems.append(
+                "the model is not known: it stands only in the name of the run folder, which is not MLGym's"
+            )
+
+    def build(self) -> list[Event]:
+        states = [_state(step) for step in self.steps]
+        cwd, open_file = states[0] if states else ("", "")
+        self._start(cwd)
+        if open_file:
+            self._follow_open_file(0, open_file)
+        for index, step in enumerate(self.steps):
+            after = states[index + 1] if index + 1 < len(states) else None
+            self._step(index + 1, step, after, states[index][0])
+        if self.info is not None:
+            self._finish(self.info)
+        elif self.scored == 0 and not self.events[1:]:
+            self.problems.append("there are no steps")
+        return self.events
+
+    def _emit(self, event: Event) -> None:
+        self.events.append(msgspec.structs.replace(event, seq=len(self.events), elapsed=self.elapsed))
+
+    # -- the beginning -------------------------------------------------------------------------------------------------
+
+    def _start(self, cwd: str) -> None:
+        footer = _STATE_FOOTER.search(self.trajectory.task_text)
+        viewer = _VIEWER_LINES.search(self.trajectory.system)
+        self._emit(
+            ev.SessionStarted(
+                format=ev.FORMAT,
+                session=self.path.absolute().parent.name if self.run.model else self.path.stem,
+                task=self.task,
+                description=self.trajectory.task_text[: footer.start()] if footer else self.trajectory.task_text,
+                agent=self.run.agent,
+                model=self.model,
+                limits=ev.Limits(steps=self.step_limit, cost=self.run.cost_limit),
+                metric=self.metric,
+                window=int(viewer[1]) if viewer else _DEFAULT_WINDOW,
+                source=SOURCE,
+            )
+        )
+        self._emit(ev.SandboxReady(cwd=cwd))
+
+    def _metric(self, results: dict[str, Any]) -> Metric | None:
+        baseline = _numbers(results.get("baseline"))
+        known = PRIMARY_METRICS.get(self.task)
+        if known is not None:
+            return Metric(name=known[0], direction=known[1], baseline=baseline.get(known[0]))
+        scored = [entry for entry in (self.info.score or [] if self.info else []) if entry]
+        name = next(iter(baseline or _numbers(scored[0] if scored else None)), None)
+        if name is None:
+            return None
+        direction: Direction = "minimize" if _LOWER_IS_BETTER.search(name) else "maximize"
+        self.problems.append(f"unknown task {self.task}: its metric is taken to be {name!r}, to {direction}")
+        return Metric(name=name, direction=direction, baseline=baseline.get(name))
+
+    def _step_limit(self) -> int | None:
+        footer = _STATE_FOOTER.search(self.trajectory.task_text)
+        if footer is not None:
+            return int(footer[1][:9])
+        if self.info is not None and "(max_steps)" in (self.info.exit_status or ""):
+            return len(self.steps) - 1
+        return None
+
+    # -- a step --------------------------------------------------------------------------------------------------------
+
+    def _step(self, number: int, step: TrajStep, after: tuple[str, str] | None, cwd_before: str) -> None:
+        action, thought = step.action, step.thought or ""
+        pseudo = action.strip() in _PSEUDO_ACTIONS
+        author = FRAMEWORK if pseudo and thought.startswith("Exit due to") else f"model:{self.model}"
+        if author == FRAMEWORK and step.response and step.response.strip() != thought.strip():
+            # The answer that could not be parsed: it stands nowhere else.
+            self._emit(ev.ModelResponded(text=step.response, model=self.model))
+        self._emit(ev.ActionProposed(step=number, author=author, action=action, thought=thought))
+        self._emit(ev.ActionStarted(step=number, author=author, action=action))
+        duration = seconds(step.execution_time)
+        observation = step.observation or ""
+        self.elapsed += duration
+        self._emit(
+            ev.ActionFinished(
+                step=number,
+                exit_code=None,
+                observation=observation,
+                cwd=after[0] if after else cwd_before,
+                duration=duration,
+                timed_out=text.timed_out(observation),
+            )
+        )
+        if self.step_limit is not None and number > self.step_limit and not pseudo:
+            self._emit(ev.NoteAdded(step=number, text="MLGym asked for this action, but did not run it: step limit"))
+        self._show_window(number, observation, after[1] if after else None)
+        self._score_validate(number, action, observation)
+
+    def _show_window(self, number: int, observation: str, open_file: str | None) -> None:
+        """The file window after a step: from the lines it showed, else from the name of the open file."""
+        windows = text.shown_windows(observation)
+        seen = windows[-1] if windows else None
+        if seen is not None and open_file is not None:
+            seen = next((window for window in reversed(windows) if window.path == open_file), None)
+        if seen is not None:
+            self.open_file = seen.path
+            # A rejected edit shows the lines around it again; the window itself stays as wide as it was.
+            if seen != self.window and not (text.lint_rejected(observation) and _shows(self.window, seen)):
+                self.window = seen
+                self._emit(
+                    ev.WindowChanged(
+                        step=number,
+                        path=seen.path,
+                        first_line=seen.first_line,
+                        last_line=seen.last_line,
+                        total_lines=seen.total_lines,
+                        text=seen.text,
+                    )
+                )
+        elif open_file is not None:
+            self._follow_open_file(number, open_file)
+
+    def _follow_open_file(self, number: int, open_file: str) -> None:
+        if open_file != self.open_file:
+            self.open_file = open_file
+            self.window = None
+            self._emit(ev.WindowChanged(step=number, path=open_file))
+
+    # -- scores --------------------------------------------------------------------------------------------------------
+
+    def _score_validate(self, number: int, action: str, observation: str) -> None:
+        if text.was_scored(observation):
+            shown = text.shown_score(observation)
+            entry = self.ledger[self.scored] if self.scored < len(self.ledger) else shown
+            if self.info is not None and self.scored >= len(self.ledger):
+                self.problems.append(f"step {number}: the score is not in `info.score`; taken from what was printed")
+            elif shown is not None and entry is not None and _numbers(shown) != _numbers(entry):
+                self.problems.append(f"step {number}: `info.score` says {entry}, printed was {shown}")
+            self.scored += 1
+            self._score(number, "validate", "ok", _numbers(entry))
+        elif action.strip() == "validate" and not self._never_ran(number):
+            verdict = text.failed_verdict(observation)
+            message = observation.strip() or "the run ended while the submission was evaluated"
+            self._score(number, "validate", verdict, {}, message[:_MESSAGE_CAP])
+
+    def _never_ran(self, number: int) -> bool:
+        return self.step_limit is not None and number > self.step_limit
+
+    def _score(
+        self,
+        number: int,
+        kind: Literal["validate", "submit", "autosubmit"],
+        verdict: Verdict,
+        metrics: dict[str, float],
+        message: str = "",
+    ) -> None:
+        artifact = (self.info.submission or "") if self.info and kind != "validate" else ""
+        self._emit(
+            ev.ScoreRecorded(
+                step=number,
+                kind=kind,
+                verdict=verdict,
+                metrics=metrics,
+                score=metrics.get(self.metric.name) if self.metric and verdict == "ok" else None,
+                artifact_name=artifact.rpartition("/")[2],
+                message=message,
+                visible_to_agent=kind == "validate",
+                isolation="",
+            )
+        )
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
+    def _finish(self, info: TrajInfo) -> None:
+        last = len(self.steps)
+        status = info.exit_status or ""
+        outcome, _, cause = status.rstrip(")").partition(" (")
+        kind: Literal["submit", "autosubmit"] = "submit" if status == "submitted" or cause == "submit" else "autosubmit"
+        rest = self.ledger[self.scored :]
+        for entry in rest[:-1]:
+            self.problems.append(f"a score without a step: {entry}; shown at the last step")
+            self._score(last, "validate", "ok", _numbers(entry))
+        if rest:
+            self._score(last, kind, "ok", _numbers(rest[-1]))
+        elif outcome in ("submitted", "autosubmission"):
+            self.problems.append(f"exit status {status!r}, but no score of a final submission")
+        if outcome == "submission_not_found":
+            self._score(last, kind, "missing", {}, "no submission was found at the end of the run")
+        elif outcome == "evaluation_format_error":
+            self._score(last, kind, "invalid", {}, "the final submission could not be evaluated")
+        self._usage(info)
+        reason = ""
+        if not status:
+            action = self.trajectory.last_action or (self.steps[-1].action if self.steps else "")
+            status = f"unknown_error ({action.strip()})"
+            reason = "the run broke off: MLGym recorded no exit status"
+        scores = fold(self.events).final_scores()
+        self._emit(
+            ev.SessionEnded(
+                exit_status=status, reason=reason, session=str(self.path.absolute()), steps=last, scores=scores
+            )
+        )
+
+    def _usage(self, info: TrajInfo) -> None:
+        """The cost of the run, which the file has only as a total; with it the answer that led to no step, if any."""
+        stats = _numbers(info.model_stats)
+        answer = ""
+        answers = self.trajectory.answers
+        if answers is not None and answers == len(self.steps) + 1:
+            answer = self.trajectory.last_answer
+            self._emit(ev.NoteAdded(text="The model's last answer was never run: the run broke off before."))
+            self.problems.append("the model answered once more than there are steps: its last answer was never run")
+        elif answers is not None and answers != len(self.steps):
+            self.problems.append(f"the history has {answers} answers of the model for {len(self.steps)} steps")
+        if stats or answer:
+            usage = ev.Usage(
+                input_tokens=int(stats.get("tokens_sent", 0)),
+                output_tokens=int(stats.get("tokens_received", 0)),
+                cost=stats.get("task_cost", stats.get("total_cost")),
+            )
+            self._emit(ev.ModelResponded(text=answer, model=self.model, usage=usage if stats else None))
+
+
+def _state(step: TrajStep) -> tuple[str, str]:
+    """Working directory and open file before the step; empty where not known or none."""
+    try:
+        state = json.loads(step.state or "{}", strict=False)
+    except (ValueError, RecursionError):
+        return "", ""
+    if not isinstance(state, dict):
+        return "", ""
+    cwd, open_file = state.get("working_dir"), state.get("open_file")
+    return (
+        cwd if isinstance(cwd, str) else "",
+        open_file if isinstance(open_file, str) and open_file != "n/a" else "",
+    )
+
+
+def _numbers(entry: Any) -> dict[str, float]:
+    """The finite numbers of a JSON object."""
+    if not isinstance(entry, dict):
+        return {}
+    found: dict[str, float] = {}
+    for name, value in entry.items():
+        if isinstance(name, str) and isinstance(value, int | float) and abs(value) <= 1e300 and math.isfinite(value):
+            found[name] = float(value)
+    return found
+
+
+def _shows(window: SeenWindow | None, part: SeenWindow) -> bool:
+    """Whether `window` shows the lines of `part` as they are."""
+    if window is None or (window.path, window.total_lines) != (part.path, part.total_lines):
+        return False
+    if part.first_line < window.first_line or part.last_line > window.last_line:
+        return False
+    start = part.first_line - window.first_line
+    lines = window.text.split("\n")[start : start + part.last_line - part.first_line + 1]
+    return "\n".join(lines) == part.text

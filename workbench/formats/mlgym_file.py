@@ -1,0 +1,336 @@
+"""MLGym's run folder on disk: the `.traj`, its `results.json`, and what the folder's name tells.
+
+A whole file is decoded in one typed pass that leaves the message history unread (it holds every observation a second
+time). A damaged or cut file is read again step by step, as far as its steps are complete.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from workbench.session.recording import RecordingError
+
+
+class TrajStep(msgspec.Struct):
+    """One step as the file has it. `state` is from before the action, and is JSON in a string."""
+
+    action: str = ""
+    observation: str | None = None
+    response: str | None = None
+    thought: str | None = None
+    state: str | None = None
+    execution_time: float | None = None
+
+
+class TrajInfo(msgspec.Struct):
+    """The outcome of the run."""
+
+    exit_status: str | None = None
+    submission: str | None = None
+    score: list[dict[str, Any]] | None = None
+    model_stats: dict[str, Any] | None = None
+
+
+@dataclass
+class Trajectory:
+    """A `.traj` as far as it could be read."""
+
+    steps: list[TrajStep]
+    environment: str = ""
+    info: TrajInfo | None = None
+    """None when the file is cut before it."""
+    system: str = ""
+    """The first system message."""
+    task_text: str = ""
+    """The first user message."""
+    answers: int | None = None
+    """How many times the model answered, where the history could be read."""
+    last_answer: str = ""
+    last_action: str = ""
+    """The action in that answer."""
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class RunName:
+    """What the name of the run folder tells."""
+
+    model: str = ""
+    task: str = ""
+    agent: str = ""
+    cost_limit: float | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str = ""
+    content: msgspec.Raw = msgspec.Raw(b'""')
+    action: msgspec.Raw = msgspec.Raw(b'""')
+
+
+class _File(msgspec.Struct):
+    trajectory: list[TrajStep]
+    history: msgspec.Raw = msgspec.Raw(b"[]")
+    info: TrajInfo | None = None
+    environment: str | None = None
+
+
+_file_decoder = msgspec.json.Decoder(_File)
+_history_decoder = msgspec.json.Decoder(list[_Message])
+_UNREADABLE = (ValueError, RecursionError, MemoryError)
+"""What a decoder raises: msgspec.DecodeError, UnicodeDecodeError and json.JSONDecodeError are ValueErrors."""
+
+_RUN_NAME = re.compile(
+    r"(?P<model>.+?)__(?P<task>.+?)__(?P<agent>.+?)__t-[^_]*__p-[^_]*__c-(?P<cost>[\d.]+)__install-\d+(?:__.*)?"
+)
+_MODEL_ROUTES = ("metagen-", "litellm-", "litellm:")
+"""How MLGym reached the model: no part of the model's name."""
+
+
+def read_run_name(folder_name: str) -> RunName:
+    """Model, task, agent configuration and cost limit (US dollars) from `MODEL__TASK__CONFIG__t-…__c-…__…`."""
+    match = _RUN_NAME.fullmatch(folder_name)
+    if match is None:
+        return RunName()
+    model = match["model"]
+    for route in _MODEL_ROUTES:
+        model = model.removeprefix(route)
+    try:
+        cost = float(match["cost"])
+    except ValueError:
+        cost = 0.0
+    return RunName(model, match["task"], match["agent"], cost or None)
+
+
+def read_results(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """`results.json` beside a trajectory (empty when there is none), and what is wrong with it."""
+    try:
+        loaded = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}, []
+    except (OSError, *_UNREADABLE) as error:
+        return {}, [f"{path.name} beside the trajectory cannot be read ({_short(error)}): the baseline is unknown"]
+    if not isinstance(loaded, dict):
+        return {}, [f"{path.name} beside the trajectory is not a JSON object: the baseline is unknown"]
+    return loaded, []
+
+
+def decode_trajectory(data: bytes, path: Path) -> Trajectory:
+    """The trajectory in `data`, whole or as far as it is good.
+
+    Raises RecordingError when there is nothing to show: not a trajectory, another program's, cut in its first step.
+    """
+    try:
+        file = _file_decoder.decode(data)
+    except _UNREADABLE as error:
+        return _decode_leniently(data, path, error)
+    _refuse_swe_agent(file.environment or "", file.info.model_stats if file.info else None, path)
+    trajectory = Trajectory(file.trajectory, file.environment or "", file.info)
+    if file.info is None:
+        trajectory.problems.append("`info` is missing: how the run ended is not known")
+    try:
+        messages = _history_decoder.decode(file.history)
+        _read_history(trajectory, messages)
+    except _UNREADABLE as error:
+        trajectory.problems.append(f"the message history cannot be read ({_short(error)}); the steps are complete")
+    return trajectory
+
+
+def _read_history(trajectory: Trajectory, messages: list[_Message]) -> None:
+    answers = [message for message in messages if message.role == "assistant"]
+    trajectory.answers = len(answers)
+    trajectory.system = _first_text(messages, "system")
+    trajectory.task_text = _first_text(messages, "user")
+    if answers:
+        trajectory.last_answer = _text(answers[-1].content)
+        trajectory.last_action = _text(answers[-1].action)
+
+
+def _first_text(messages: list[_Message], role: str) -> str:
+    return next((_text(message.content) for message in messages if message.role == role), "")
+
+
+def _text(content: msgspec.Raw) -> str:
+    value = msgspec.json.decode(content)
+    return value if isinstance(value, str) else ""
+
+
+# -- files that do not decode in one pass ------------------------------------------------------------------------------
+
+
+def _decode_leniently(data: bytes, path: Path, error: BaseException) -> Trajectory:
+    """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file."""
+    text = data.decode("utf-8-sig", "replace")
+    try:
+        whole = json.loads(text, strict=False)
+    except _UNREADABLE as damage:
+        return _salvage(text, path, damage)
+    if not isinstance(whole, dict) or not isinstance(whole.get("trajectory"), list):
+        raise RecordingError(
+            f"{path} is JSON, but no trajectory of MLGym ({_short(error)})",
+            "open a session folder of mlgym-tui, or a .traj file that MLGym wrote",
+        )
+    info = _info(whole.get("info"))
+    environment = _string(whole.get("environment")) or ""
+    _refuse_swe_agent(environment, info.model_stats if info else None, path)
+    steps, problems = _steps(whole["trajectory"])
+    trajectory = Trajectory(steps, environment, info, problems=problems)
+    if info is None:
+        problems.append("`info` is missing or not an object: how the run ended is not known")
+    _read_plain_history(trajectory, whole.get("history"))
+    return trajectory
+
+
+def _salvage(text: str, path: Path, damage: BaseException) -> Trajectory:
+    """The complete steps of a file that is no valid JSON, and its info where the damage lies behind the steps."""
+    start = re.search(r'"trajectory"\s*:\s*\[', text)
+    if start is None:
+        raise RecordingError(
+            f"{path} is not JSON, or is cut off before its steps ({_short(damage)})",
+            "if it is a copy, copy it again; a session of mlgym-tui is opened by its folder",
+        )
+    environment = re.search(r'"environment"\s*:\s*"([^"]*)"', text[: start.start()])
+    name = environment[1] if environment else ""
+    _refuse_swe_agent(name, None, path)
+    raw_steps, end, closed = _elements(text, start.end())
+    steps, problems = _steps(raw_steps)
+    if not steps:
+        raise RecordingError(
+            f"{path} is damaged before its first step is complete ({_short(damage)})",
+            "if it is a copy, copy it again",
+        )
+    trajectory = Trajectory(steps, name, problems=problems)
+    if not closed:
+        problems.append(
+            f"the file is cut off or damaged in step {len(raw_steps) + 1} ({_short(damage)}): "
+            f"the {len(steps)} complete steps before it are shown; how the run ended is not known"
+        )
+        return trajectory
+    history = re.compile(r'"history"\s*:\s*\[').search(text, end)
+    if history is not None:
+        messages, _, whole = _elements(text, history.end())
+        if whole:
+            _read_plain_history(trajectory, messages)
+        elif messages:
+            trajectory.system, trajectory.task_text = _plain_texts(messages)
+    trajectory.info = _find_info(text, end)
+    outcome = "" if trajectory.info is not None else "; how the run ended is not known"
+    problems.append(
+        f"the file is cut off or damaged behind its steps ({_short(damage)}): all {len(steps)} steps are shown{outcome}"
+    )
+    return trajectory
+
+
+def _elements(text: str, position: int) -> tuple[list[Any], int, bool]:
+    """The complete elements of the array at `position`, where reading stopped, and whether the array was closed."""
+    decoder = json.JSONDecoder(strict=False)
+    separator = re.compile(r"[\s,]*")
+    found: list[Any] = []
+    while True:
+        gap = separator.match(text, position)
+        position = gap.end() if gap else position
+        if text.startswith("]", position):
+            return found, position + 1, True
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except _UNREADABLE:
+            return found, position, False
+        found.append(value)
+
+
+def _find_info(text: str, start: int) -> TrajInfo | None:
+    """The last object called "info" behind the steps that reads as an outcome."""
+    decoder = json.JSONDecoder(strict=False)
+    for match in reversed(list(re.compile(r'"info"\s*:\s*(?=\{)').finditer(text, start))):
+        try:
+            value, _ = decoder.raw_decode(text, match.end())
+        except _UNREADABLE:
+            continue
+        if isinstance(value, dict) and "exit_status" in value:
+            return _info(value)
+    return None
+
+
+def _steps(raw_steps: list[Any]) -> tuple[list[TrajStep], list[str]]:
+    """Steps of the right types; what is not an object ends them, for a step must not change its number."""
+    steps: list[TrajStep] = []
+    for raw in raw_steps:
+        if not isinstance(raw, dict):
+            return steps, [f"step {len(steps) + 1} is not an object: it and what follows are left out"]
+        seconds = raw.get("execution_time")
+        steps.append(
+            TrajStep(
+                action=_string(raw.get("action")) or "",
+                observation=_string(raw.get("observation")),
+                response=_string(raw.get("response")),
+                thought=_string(raw.get("thought")),
+                state=_string(raw.get("state")),
+                execution_time=seconds if isinstance(seconds, int | float) else None,
+            )
+        )
+    return steps, []
+
+
+def _info(raw: Any) -> TrajInfo | None:
+    if not isinstance(raw, dict):
+        return None
+    score = raw.get("score")
+    stats = raw.get("model_stats")
+    return TrajInfo(
+        exit_status=_string(raw.get("exit_status")),
+        submission=_string(raw.get("submission")),
+        score=[entry for entry in score if isinstance(entry, dict)] if isinstance(score, list) else None,
+        model_stats=stats if isinstance(stats, dict) else None,
+    )
+
+
+def _read_plain_history(trajectory: Trajectory, messages: Any) -> None:
+    if not isinstance(messages, list):
+        return
+    answers = [item for item in messages if isinstance(item, dict) and item.get("role") == "assistant"]
+    trajectory.answers = len(answers)
+    trajectory.system, trajectory.task_text = _plain_texts(messages)
+    if answers:
+        trajectory.last_answer = _string(answers[-1].get("content")) or ""
+        trajectory.last_action = _string(answers[-1].get("action")) or ""
+
+
+def _plain_texts(messages: list[Any]) -> tuple[str, str]:
+    return _first_plain_text(messages, "system"), _first_plain_text(messages, "user")
+
+
+def _first_plain_text(messages: list[Any], role: str) -> str:
+    for item in messages:
+        if isinstance(item, dict) and item.get("role") == role:
+            return _string(item.get("content")) or ""
+    return ""
+
+
+def _refuse_swe_agent(environment: str, stats: dict[str, Any] | None, path: Path) -> None:
+    """Old SWE-agent trajectories have the same shape; their environment and cost field have other names."""
+    if environment.startswith("mlgym"):
+        return
+    if environment in ("swe_main", "main") or (stats is not None and "instance_cost" in stats):
+        raise RecordingError(
+            f"{path} is a trajectory of SWE-agent, which is not supported yet",
+            "MLGym's .traj files and sessions of mlgym-tui can be opened",
+        )
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _short(error: BaseException) -> str:
+    return str(error).partition("\n")[0][:200] or type(error).__name__
+
+
+def seconds(value: float | None) -> float:
+    """A duration that can be added up: not negative, not NaN."""
+    return value if value is not None and math.isfinite(value) and value > 0 else 0.0

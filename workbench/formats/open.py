@@ -1,0 +1,143 @@
+"""Opens any session file that we can read: our own, and other people's.
+
+What a file is, is decided by what it holds, not by its name alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import zipfile
+from pathlib import Path
+
+import msgspec
+
+from workbench.formats.mlgym import read_mlgym
+from workbench.session.log import EVENTS_FILE, read_log
+from workbench.session.recording import Recording, RecordingError
+
+SOURCE = "mlgym-tui"
+
+_WHAT_OPENS = "a session folder of mlgym-tui, its events.jsonl, or a .traj file (or run folder) of MLGym can be opened"
+_HEAD = 4096
+
+
+def open_recording(path: Path) -> Recording:
+    """The recording in `path`: a session folder, its `events.jsonl`, an MLGym `.traj`, or an MLGym run folder.
+
+    What is damaged, cut off or of a later version is opened as far as it is good; `problems` says what is wrong.
+    Raises RecordingError when nothing can be opened.
+    """
+    path = path.expanduser()
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.exists():
+            raise RecordingError(f"{path} does not exist", _nearest(path))
+        if not path.is_file():
+            raise RecordingError(f"{path} is not a regular file", _WHAT_OPENS)
+        return _open_file(path)
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a NUL byte.
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise RecordingError(f"{str(path)!r} cannot be read: {reason}", "check its name and its permissions") from error
+
+
+def _open_folder(folder: Path) -> Recording:
+    if (folder / EVENTS_FILE).is_file():
+        return _open_own(folder / EVENTS_FILE, folder)
+    names = sorted(entry.name for entry in folder.iterdir())
+    trajectories = [name for name in names if name.endswith(".traj")]
+    if len(trajectories) == 1:
+        return read_mlgym(folder / trajectories[0])
+    if trajectories:
+        raise RecordingError(
+            f"{folder} holds {len(trajectories)} trajectories", f"open one of them: {_some(trajectories)}"
+        )
+    inner = [name for name in names if _holds_session(folder / name)]
+    if inner:
+        raise RecordingError(
+            f"{folder} holds {len(inner)} sessions, but is none itself", f"open one of them: {_some(inner)}"
+        )
+    if "results.json" in names:
+        raise RecordingError(
+            f"{folder} is a run of MLGym of which only the scores are left: results.json, but no .traj",
+            "its steps are lost; open another run",
+        )
+    raise RecordingError(f"{folder} holds no session", _WHAT_OPENS)
+
+
+def _holds_session(folder: Path) -> bool:
+    return folder.is_dir() and ((folder / EVENTS_FILE).is_file() or any(folder.glob("*.traj")))
+
+
+def _open_file(path: Path) -> Recording:
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if not head.strip():
+        if path.name == EVENTS_FILE:
+            raise RecordingError(f"{path} is empty: the session broke off before its first event", _WHAT_OPENS)
+        raise RecordingError(f"{path} is empty", _WHAT_OPENS)
+    if path.name == EVENTS_FILE or _is_own_log(head):
+        folder = path.absolute().parent if path.name == EVENTS_FILE else None
+        return _open_own(path, folder)
+    _refuse_others(path, head)
+    return read_mlgym(path)
+
+
+def _is_own_log(head: bytes) -> bool:
+    """Whether the first line is one of our events (or its beginning, where the line is longer than what was read)."""
+    line, newline, _ = head.partition(b"\n")
+    if newline:
+        try:
+            value = msgspec.json.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        return isinstance(value, dict) and isinstance(value.get("event"), str)
+    return line.lstrip().startswith(b'{"event":')
+
+
+def _open_own(path: Path, folder: Path | None) -> Recording:
+    events, problems = read_log(path)
+    if not events:
+        raise RecordingError(
+            f"{path} holds no event that can be read: {'; '.join(problems) or 'it is empty'}",
+            "the session broke off before its first step, or the file is another program's",
+        )
+    return Recording(events, SOURCE, path, folder, problems)
+
+
+def _refuse_others(path: Path, head: bytes) -> None:
+    """Say plainly what a file is that we know but cannot read."""
+    if path.suffix == ".cast" or head.startswith(b'{"version":'):
+        if (path.parent / EVENTS_FILE).is_file():
+            raise RecordingError(f"{path} is the terminal of a session", f"open its folder: {path.parent}")
+        if path.suffix == ".cast":
+            raise RecordingError(f"{path} is a terminal recording without its session", _WHAT_OPENS)
+    if path.suffix == ".eval" or (head.startswith(b"PK") and zipfile.is_zipfile(path)):
+        raise RecordingError(
+            f"{path} is a log of Inspect (or another archive), which is not supported yet", _WHAT_OPENS
+        )
+    text = head.decode("utf-8", "replace")
+    if '"eval"' in text and '"status"' in text and '"trajectory"' not in text:
+        raise RecordingError(f"{path} is a log of Inspect, which is not supported yet", _WHAT_OPENS)
+    if path.name.endswith(".traj.json") or '"trajectory_format"' in text:
+        raise RecordingError(f"{path} is a trajectory of mini-swe-agent, which is not supported yet", _WHAT_OPENS)
+    if '"schema_version"' in text and "ATIF" in text:
+        raise RecordingError(f"{path} is a trajectory in ATIF (Harbor), which is not supported yet", _WHAT_OPENS)
+
+
+def _nearest(path: Path) -> str:
+    """What to try instead of a path that does not exist."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        path, folder = folder, folder.parent
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        names = []
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return f"did you mean {folder / close[0]}?" if close else _WHAT_OPENS
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
