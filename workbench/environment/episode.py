@@ -1,4 +1,4 @@
-"""An episode: one task in one sandbox with one shell. Runs commands, validates, submits, and says all of it as events."""
+"""An episode: one task in one sandbox with one shell. Runs commands, validates, submits, and says it all as events."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class Episode:
         self.submitted = False
         self.objects = ObjectStore(folder / "objects")
         self.artifacts = ObjectStore(folder / "artifacts")
-        self.shell = Shell(sandbox, time_limit=command_seconds or task.limits.command_seconds)
+        self._command_seconds = command_seconds or task.limits.command_seconds
+        self.shell = Shell(sandbox, time_limit=self._command_seconds)
         self.on_progress: Callable[[str], None] | None = None
         """Told what an evaluation is doing, for the status line."""
         self._state = state
@@ -99,8 +100,8 @@ class Episode:
         self._step = step
         self._window = None
 
-    async def run(self, action: str) -> CommandResult:
-        """Run an action of an agent in the shell.
+    async def run(self, action: str, *, at_most: float | None = None) -> CommandResult:
+        """Run an action of an agent in the shell, for the task's limit or `at_most` seconds if that is less.
 
         A malformed edit comes back as refused, with exit code 2, as a syntax error does.
         """
@@ -116,16 +117,16 @@ class Episode:
                 raw=None,
                 refused=True,
             )
-        limit = self.task.limits.training_seconds if is_training_command(action) else None
-        result = await self.shell.run(command, time_limit=limit)
+        limit = self.task.limits.training_seconds if is_training_command(action) else self._command_seconds
+        result = await self.shell.run(command, time_limit=limit if at_most is None else min(limit, max(at_most, 1.0)))
         if result.interrupted or result.timed_out:
             for evaluation in tuple(self._evaluations):
                 evaluation.cancel()
         return result
 
-    async def settle(self, step: int, result: CommandResult, cast: tuple[float, float] | None) -> None:
-        """Log the outcome of a step: what came back, where the window is, what changed on disk."""
-        raw = await asyncio.to_thread(self.objects.put, result.raw) if result.raw else None
+    def record(self, step: int, result: CommandResult, cast: tuple[float, float] | None) -> None:
+        """Log the outcome of a step: what came back, and where the window is. `snapshot` is the other half."""
+        raw = self.objects.put(result.raw) if result.raw else None
         self._emit(
             ev.ActionFinished(
                 step=step,
@@ -146,8 +147,6 @@ class Episode:
         window, self._window = self._window, None
         if window is not None:
             self._emit(_window_event(step, window))
-        if not result.refused:
-            await self.snapshot(step)
 
     async def snapshot(self, step: int | None = None) -> None:
         """Store what changed in the workspace. Logged when something did."""
@@ -189,7 +188,7 @@ class Episode:
             return self._reply(entry)
         return {"ok": False, "text": f"unknown request {str(kind)[:40]!r}", "exit_code": 2}
 
-    async def score(self, kind: ScoreKind, step: int) -> ev.ScoreRecorded:
+    async def score(self, kind: ScoreKind, step: int, *, visible_to_agent: bool = True) -> ev.ScoreRecorded:
         """Evaluate the artifact as it is now and enter the result in the ledger. One evaluation at a time."""
         async with self._evaluating:
             artifact = self.task.artifact.path
@@ -212,6 +211,7 @@ class Episode:
                     artifact=digest,
                     artifact_name=artifact,
                     message=evaluation.message,
+                    visible_to_agent=visible_to_agent,
                     isolation=self._isolation(evaluation),
                     duration=round(evaluation.duration, 6),
                 )

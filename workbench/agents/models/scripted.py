@@ -1,8 +1,8 @@
 """`scripted:demo`: a policy that solves a task as a careful agent would, without a model or a key.
 
 It reads the starter, validates the baseline, edits in a better solution, validates it and submits. It has no memory of
-its own: each proposal is decided from the session so far. So after an edited or rejected proposal, a failed command or a
-take-over it reads the file again and goes on from what is there.
+its own: each proposal is decided from the session so far. So after an edited or rejected proposal, a failed command or
+a take-over it reads the file again and goes on from what is there.
 """
 
 from __future__ import annotations

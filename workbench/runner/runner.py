@@ -1,0 +1,500 @@
+"""The step loop: propose, review, execute, observe, check.
+
+One coroutine per session (`Runner.run`), steered by the methods of `Control`, which screens, signal handlers and tests
+call on the same event loop. Each decision is an event with its author. Nothing here knows a screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from typing import Literal
+
+from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
+from workbench.environment.episode import Episode
+from workbench.runner.limits import exceeded
+from workbench.runner.live import LiveSession
+from workbench.sandbox.base import SandboxError
+from workbench.sandbox.shell import CommandResult
+from workbench.session import events as ev
+from workbench.session.events import Mode
+from workbench.session.log import LogError
+
+Phase = Literal["starting", "proposing", "review", "executing", "human", "waiting", "scoring", "ending", "ended"]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of the proposal under review."""
+
+    kind: Literal["run", "reject"]
+    author: str = ""
+    comment: str = ""
+
+
+class Control:
+    """Everything a person (or a program) can do to a running session. All calls are cheap and never block."""
+
+    def __init__(self, live: LiveSession, episode: Episode, agent: Agent | None, *, user: str) -> None:
+        self.live = live
+        self.state = live.state
+        self.episode = episode
+        self.agent = agent
+        self.user = f"human:{user}"
+        self.phase: Phase = "starting"
+        self.problem = ""
+        """What went wrong last, for the status line; empty when all is well."""
+        self.take_over_size = (80, 24)
+        self._decision: Decision | None = None
+        self._hand_action: str | None = None
+        self._stopping: tuple[str, str] | None = None
+        self._mode_before_human: Mode = "step"
+        self._hold = False
+        self._wake = asyncio.Event()
+        self._proposing: asyncio.Task[Proposal] | None = None
+        self._background: set[asyncio.Task[object]] = set()
+
+    # -- who drives --------------------------------------------------------------------------------------------------
+
+    @property
+    def mode(self) -> Mode:
+        return self.state.mode
+
+    def set_mode(self, mode: Mode, *, author: str | None = None, reason: str = "") -> None:
+        """Change who drives. Logged when it is a change."""
+        if mode != self.state.mode:
+            self.live.emit(ev.ControlChanged(mode=mode, author=self.user if author is None else author, reason=reason))
+        self._wake.set()
+
+    def step(self) -> None:
+        """Run the proposal under review, or get one; then stop again."""
+        if self.mode == "human":
+            return
+        self._hold = False
+        self.set_mode("step")
+        if self.phase == "review":
+            self._decide(Decision("run", self.user))
+
+    def continue_(self) -> None:
+        """Let the agent drive until something stops it."""
+        if self.mode == "human":
+            return
+        self._hold = False
+        self.set_mode("auto")
+        if self.phase == "review":
+            self._decide(Decision("run", self.user))
+
+    def pause(self, reason: str = "") -> None:
+        """Stop at the next review. A running command finishes."""
+        if self.mode != "human":
+            self.set_mode("paused", reason=reason)
+
+    def run_proposal(self) -> None:
+        """Run the proposal under review; the mode stays as it is."""
+        if self.phase == "review":
+            self._decide(Decision("run", self.user))
+
+    def edit(self, action: str) -> bool:
+        """Replace the proposed action before it runs; the original stays in the log. False when none is under review."""
+        step = self.state.current
+        if self.phase != "review" or step.status != "proposed":
+            return False
+        if action != step.action:
+            self.live.emit(ev.ActionEdited(step=step.number, author=self.user, before=step.action, after=action))
+            self._wake.set()
+        return True
+
+    def reject(self, comment: str = "") -> bool:
+        """The proposal will not run; the agent reads the comment. False when none is under review."""
+        if self.phase != "review":
+            return False
+        self._decide(Decision("reject", self.user, comment))
+        return True
+
+    def inject(self, text: str) -> None:
+        """Tell the agent something; it reads it before its next proposal."""
+        self.live.emit(ev.MessageInjected(author=self.user, text=text))
+
+    def act(self, action: str) -> bool:
+        """A person's own action, where no agent proposes any. False when an agent does, or a command runs."""
+        if self.agent is not None or self.phase != "waiting":
+            return False
+        self._hand_action = action
+        self._wake.set()
+        return True
+
+    def take_over(self, columns: int, rows: int) -> None:
+        """Give the shell to the person, as soon as the running command is over. A proposal under review is dropped."""
+        if self.mode == "human":
+            return
+        self.take_over_size = (columns, rows)
+        self._mode_before_human = self.mode
+        self.set_mode("human")
+        if self._proposing is not None:
+            self._proposing.cancel()
+
+    async def hand_back(self, *, force: bool = False) -> None:
+        """Give the shell back.
+
+        Raises ShellBusy when a program of the person still runs in it, unless `force`: then it is interrupted.
+        """
+        if self.mode != "human":
+            return
+        if self.phase == "human":
+            await self.episode.shell.hand_back(force=force)
+        self.set_mode(self._mode_before_human if self.agent is not None else "paused")
+
+    def send_keys(self, data: bytes) -> None:
+        """What the person types, in take-over."""
+        if self.phase == "human":
+            self.episode.shell.send_keys(data)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The person's terminal pane changed its size, in take-over."""
+        self.take_over_size = (columns, rows)
+        if self.phase == "human":
+            self.episode.shell.resize(columns, rows)
+            self.live.cast.resize(columns, rows)
+
+    def interrupt(self) -> bool:
+        """Stop the running command (INT, then TERM, then KILL); the session goes on. False when none runs."""
+        if self.phase not in ("executing", "human"):
+            return False
+        self._spawn(self.episode.shell.interrupt())
+        return True
+
+    def validate(self) -> bool:
+        """Score the artifact as it is now, for the person alone. False while a command runs."""
+        if self.phase not in ("review", "waiting", "human"):
+            return False
+        self._spawn(self.episode.score("validate", self.state.last_step, visible_to_agent=False))
+        return True
+
+    def stop(self, exit_status: str = "stopped", reason: str = "") -> None:
+        """End the session, saved: a running command is interrupted, a pending model call cancelled."""
+        if self._stopping is None:
+            self._stopping = (exit_status, reason)
+        if self._proposing is not None:
+            self._proposing.cancel()
+        if self.phase == "executing":
+            self._spawn(self.episode.shell.interrupt())
+        self._wake.set()
+
+    def _decide(self, decision: Decision) -> None:
+        self._decision = decision
+        self._wake.set()
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+        self._background.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.problem = str(error)
+            self._wake.set()
+
+
+class Runner(Control):
+    """The loop. `interactive` says that a person is there to decide: then a failing model pauses the session, where a
+    headless one ends it. `delay` is how long a proposal is shown in auto mode before it runs, in seconds.
+    """
+
+    def __init__(
+        self,
+        live: LiveSession,
+        episode: Episode,
+        agent: Agent | None,
+        *,
+        user: str,
+        mode: Mode = "auto",
+        interactive: bool = False,
+        delay: float = 0.0,
+        cwd: str | None = None,
+    ) -> None:
+        super().__init__(live, episode, agent, user=user)
+        self.interactive = interactive
+        self.delay = delay
+        self._first_mode: Mode = mode
+        self._cwd = cwd
+        self._human_settled: asyncio.Queue[int] = asyncio.Queue()
+
+    async def run(self) -> ev.SessionEnded:
+        """Drive the session to its end and return the last event.
+
+        Raises LogError when the session can no longer be written; all that was logged before is safe. Cancelling it
+        ends the session as interrupted.
+        """
+        try:
+            try:
+                status, reason = await self._drive()
+            except SandboxError as error:
+                hint = f" ({error.hint})" if error.hint else ""
+                status, reason = "sandbox_failed", f"{error}{hint}"
+            except asyncio.CancelledError:
+                status, reason = "interrupted", "cancelled"
+            self.phase = "ending"
+            ended = self.live.emit(
+                ev.SessionEnded(
+                    exit_status=status,
+                    reason=reason,
+                    session=str(self.live.folder.absolute()),
+                    steps=self.state.last_step,
+                    scores=self.state.final_scores(),
+                )
+            )
+            assert isinstance(ended, ev.SessionEnded)
+            return ended
+        finally:
+            await self._close()
+
+    async def _close(self) -> None:
+        for task in tuple(self._background):
+            task.cancel()
+        with contextlib.suppress(SandboxError, asyncio.CancelledError):
+            await self.episode.stop()
+        with contextlib.suppress(OSError):
+            await self.live.sync()
+        self.live.close()
+        self.phase = "ended"
+
+    async def _drive(self) -> tuple[str, str]:
+        """Start the sandbox and go round until something ends the session. Returns exit status and reason."""
+        self.episode.shell.on_display = self.live.show
+        starting = asyncio.ensure_future(self.episode.start(self._cwd))
+        while not starting.done():
+            await self._wait({starting})
+            if self._stopping is not None:
+                starting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await starting
+                return self._stopping
+        await starting
+        self._close_open_step()
+        window = self.state.current.window
+        if window is not None and self.state.last_step:
+            await self.episode.reopen_window(window.path, window.current_line or window.first_line)
+        self.set_mode(self._first_mode, author="", reason="start")
+        while True:
+            outcome = await self._turn()
+            if outcome is not None:
+                return outcome
+
+    def _close_open_step(self) -> None:
+        """A resumed session may have died in the middle of a step: that step is over now."""
+        step = self.state.current
+        if step.number and step.status == "proposed":
+            self.live.emit(ev.ActionRejected(step=step.number, author="", comment="the session was interrupted"))
+        elif step.number and step.status == "running":
+            self.live.emit(
+                ev.ActionFinished(
+                    step=step.number,
+                    exit_code=None,
+                    observation="(the session ended while this command ran; what it printed is in shell.cast)",
+                    cwd=step.cwd,
+                    interrupted=True,
+                )
+            )
+
+    async def _turn(self) -> tuple[str, str] | None:
+        """One round of the loop. Returns how the session ended, or None to go on."""
+        if self._stopping is not None:
+            return self._stopping
+        if self.episode.submitted:
+            return "submitted", ""
+        if self.mode == "human":
+            await self._human_turn()
+            return None
+        over = exceeded(self.state, self.live.clock.working, human=self.agent is None)
+        if over is not None:
+            self.phase = "scoring"
+            await self.episode.score("autosubmit", self.state.last_step)
+            return over
+        if self._hold:
+            await self._wait_in("waiting")
+            return None
+        if self.agent is None:
+            await self._hand_turn()
+            return None
+        try:
+            proposal = await self._propose(self.agent)
+        except ActionsExhausted as error:
+            return "actions_exhausted", str(error)
+        except ModelError as error:
+            return self._model_failed(error)
+        if proposal is None:
+            return None
+        step = self.state.last_step + 1
+        self.live.emit(
+            ev.ActionProposed(step=step, author=self.agent.author, thought=proposal.thought, action=proposal.action)
+        )
+        decision = await self._review()
+        if decision.kind == "reject":
+            self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
+        else:
+            await self._execute(step)
+        await self.live.sync()
+        return None
+
+    def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
+        self.live.emit(ev.ModelFailed(cause=error.cause, message=str(error)))
+        if not self.interactive:
+            return "model_failed", f"{error.cause}: {error}"
+        self.problem = f"{error.cause}: {error}"
+        self._hold = True
+        self.set_mode("paused", author="", reason=self.problem)
+        return None
+
+    # -- propose, review ---------------------------------------------------------------------------------------------
+
+    async def _propose(self, agent: Agent) -> Proposal | None:
+        """Ask the agent. None when a take-over or a stop came in between."""
+        self.phase = "proposing"
+        began = self.live.clock.elapsed
+        self._proposing = asyncio.ensure_future(agent.propose(self.state))
+        try:
+            proposal = await self._proposing
+        except asyncio.CancelledError:
+            if self._stopping is None and self.mode != "human":
+                raise
+            return None
+        finally:
+            self._proposing = None
+        self.problem = ""
+        if proposal.prompt:
+            hashes = [self.live.objects.put(message.encode()) for message in proposal.prompt]
+            self.live.emit(ev.PromptSent(messages=hashes, model=agent.model))
+        if proposal.response or proposal.usage is not None:
+            self.live.emit(
+                ev.ModelResponded(
+                    text=proposal.response,
+                    model=agent.model,
+                    usage=proposal.usage,
+                    latency=round(self.live.clock.elapsed - began, 6),
+                    attempt=proposal.attempt,
+                )
+            )
+        return proposal
+
+    async def _review(self) -> Decision:
+        """Run at once in auto mode (after `delay`), else wait for somebody's decision, with the clock paused."""
+        self._decision = None
+        self.phase = "review"
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self.delay
+        try:
+            while True:
+                if self._stopping is not None:
+                    return Decision("reject", "", f"the session was {self._stopping[0]}")
+                if self._decision is not None:
+                    return self._decision
+                if self.mode == "human":
+                    return Decision("reject", self.user, "taken over")
+                if self.mode == "auto":
+                    left = due - loop.time()
+                    if left <= 0:
+                        return Decision("run")
+                    await self._wait(time_limit=left)
+                else:
+                    if self.live.clock.pause():
+                        self.live.emit(ev.ClockPaused(reason="review"))
+                    await self._wait()
+        finally:
+            if self.live.clock.resume():
+                self.live.emit(ev.ClockResumed(reason="review"))
+
+    # -- execute -----------------------------------------------------------------------------------------------------
+
+    async def _execute(self, number: int) -> None:
+        """Run the action of a step as it stands after review, and log what came of it."""
+        step = self.state.steps[number]
+        self.phase = "executing"
+        self.episode.begin_step(number)
+        self.live.emit(ev.ActionStarted(step=number, author=step.edited_by or step.author, action=step.action))
+        began = self.live.clock.elapsed
+        seconds = self.state.limits.seconds
+        left = None if seconds is None else seconds - self.live.clock.working
+        result = await self.episode.run(step.action, at_most=left)
+        self._finish(number, result, began)
+        if not result.refused:
+            await self.episode.snapshot(number)
+
+    def _finish(self, number: int, result: CommandResult, began: float) -> None:
+        self.live.cast.flush(end_of_command=True)
+        self.episode.record(number, result, (round(began, 6), round(self.live.clock.elapsed, 6)))
+
+    async def _hand_turn(self) -> None:
+        """No agent: wait for a person's action, or for a take-over."""
+        await self._wait_in("waiting")
+        action, self._hand_action = self._hand_action, None
+        if action is None or self._stopping is not None:
+            return
+        step = self.state.last_step + 1
+        self.live.emit(ev.ActionProposed(step=step, author=self.user, action=action))
+        await self._execute(step)
+        await self.live.sync()
+
+    # -- take-over ---------------------------------------------------------------------------------------------------
+
+    async def _human_turn(self) -> None:
+        """The person drives until the shell is handed back, the session is stopped, or something is submitted."""
+        began = 0.0
+        current = 0
+
+        def started(text: str) -> None:
+            nonlocal began, current
+            current = self.state.last_step + 1
+            self.episode.begin_step(current)
+            began = self.live.clock.elapsed
+            self.live.emit(ev.ActionProposed(step=current, author=self.user, action=text))
+            self.live.emit(ev.ActionStarted(step=current, author=self.user, action=text))
+
+        def finished(text: str, result: CommandResult) -> None:
+            self._finish(current, result, began)
+            self._human_settled.put_nowait(current)
+            self._wake.set()
+
+        columns, rows = self.take_over_size
+        self.live.cast.resize(columns, rows)
+        await self.episode.shell.take_over(columns, rows, on_command_started=started, on_command_finished=finished)
+        self.phase = "human"
+        while self.mode == "human" and self._stopping is None and not self.episode.submitted:
+            await self._wait()
+            await self._settle_human_steps()
+        if self.mode == "human":
+            await self.episode.shell.hand_back(force=True)
+        await self._settle_human_steps()
+        self.live.cast.resize(120, 40)
+
+    async def _settle_human_steps(self) -> None:
+        while not self._human_settled.empty():
+            await self.episode.snapshot(self._human_settled.get_nowait())
+            await self.live.sync()
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    async def _wait_in(self, phase: Phase) -> None:
+        """Stand still in `phase`, with the clock paused, until something is asked for."""
+        self.phase = phase
+        paused = self.agent is not None and self.live.clock.pause()
+        if paused:
+            self.live.emit(ev.ClockPaused(reason=phase))
+        try:
+            await self._wait()
+        finally:
+            if paused and self.live.clock.resume():
+                self.live.emit(ev.ClockResumed(reason=phase))
+
+    async def _wait(self, also: set[asyncio.Future[None]] | None = None, *, time_limit: float | None = None) -> None:
+        """Until the next control command, or one of `also` is done, or the time is up."""
+        waker = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({waker, *(also or ())}, timeout=time_limit, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waker.cancel()
+        self._wake.clear()
+
+
+__all__ = ["Control", "Decision", "LogError", "Phase", "Runner"]
