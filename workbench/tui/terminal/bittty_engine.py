@@ -1,0 +1,366 @@
+"""The terminal emulator `bittty` behind `TerminalEngine`. No other file may name it.
+
+Its API still moves between releases, so it is pinned exactly, and the golden screens of the tests are what tells an
+upgrade from a surprise. Clipboard writes, titles and hyperlinks of the child (OSC 52, 0 and 8) end here: they are
+parsed and dropped, because what runs in the sandbox must not reach the user's own terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+from bittty import Board, KeyEvent, KeyModifiers  # type: ignore[import-untyped]
+from bittty.devices.modes import MouseProtocol  # type: ignore[import-untyped]
+from bittty.present import RowsScrolledOff, ScrollbackCleared  # type: ignore[import-untyped]
+from bittty.style import Color, Style  # type: ignore[import-untyped]
+from bittty.video import Cell  # type: ignore[import-untyped]
+
+from workbench.tui.terminal.engine import PLAIN, CellStyle, Colour, Cursor, Modes, MouseKind, Row, Run
+
+MAX_OPEN_SEQUENCE = 8 << 10
+"""Characters kept of a control string that does not end: the parser would keep it all, and scan it again each time."""
+
+_OPENERS = {"osc": "\x1b]", "dcs": "\x1bP", "apc": "\x1b_", "pm": "\x1b^", "sos": "\x1bX", "csi": "\x1b["}
+_CANCEL = "\x18"
+
+_MODIFIERS = {
+    "shift": KeyModifiers.SHIFT,
+    "alt": KeyModifiers.ALT,
+    "ctrl": KeyModifiers.CTRL,
+    "super": KeyModifiers.SUPER,
+    "hyper": KeyModifiers.HYPER,
+    "meta": KeyModifiers.META,
+}
+_NAMED_KEYS = frozenset(
+    "up down left right home end pageup pagedown insert delete enter tab backspace escape backtab".split()
+)
+_KEY_CHARACTERS = {
+    "space": " ",
+    "slash": "/",
+    "backslash": "\\",
+    "at": "@",
+    "minus": "-",
+    "plus": "+",
+    "underscore": "_",
+    "hyphen_minus": "-",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
+}
+_FUNCTION_KEY = re.compile(r"f[1-9]\d?")
+_NOT_PASTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+class _Line:
+    """The cable toward the child: collects what the board transmits."""
+
+    closed = False
+
+    def __init__(self, deliver: Callable[[bytes], None]) -> None:
+        self._deliver = deliver
+
+    def write(self, data: str) -> int:
+        self._deliver(data.encode("utf-8", "replace"))
+        return len(data)
+
+    def write_bytes(self, data: bytes) -> int:
+        self._deliver(data)
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    async def read_bytes_async(self, size: int) -> bytes:
+        return b""
+
+    def configure_line(self, line: object) -> None: ...
+
+    def resize(self, rows: int, cols: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Display:
+    """The plug in the board's display port: keeps rows that scroll off, ignores every other request of the child."""
+
+    keeps_scrollback = True
+
+    def __init__(self, engine: BitttyEngine) -> None:
+        self._engine = engine
+
+    def present(self, event: object) -> None:
+        if isinstance(event, RowsScrolledOff):
+            for line in event.lines:
+                self._engine._scrolled_off(line.cells)
+        elif isinstance(event, ScrollbackCleared) and self._engine.on_scrollback_cleared is not None:
+            self._engine.on_scrollback_cleared()
+
+
+class BitttyEngine:
+    """See `TerminalEngine`."""
+
+    def __init__(self, columns: int = 120, rows: int = 40) -> None:
+        self.on_reply: Callable[[bytes], None] | None = None
+        self.on_scrolled_off: Callable[[Row], None] | None = None
+        self.on_scrollback_cleared: Callable[[], None] | None = None
+        self._columns, self._rows = columns, rows
+        self._captured: list[bytes] | None = None
+        self._board: Any = Board(width=columns, height=rows)
+        self._board.host.attach(_Line(self._transmit))
+        self._board.attach_display(_Display(self))
+        self._page: Any = None
+        self._seen = -1
+
+    # ---------------------------------------------------------------- output of the child
+
+    @property
+    def columns(self) -> int:
+        return self._columns
+
+    @property
+    def rows(self) -> int:
+        return self._rows
+
+    def feed(self, text: str) -> None:
+        board = self._board
+        board.parser.feed(text)
+        parser = board.parser
+        if len(parser.buffer) > MAX_OPEN_SEQUENCE and parser.mode in _OPENERS:
+            # Drop what came of the string so far, and go on swallowing it.
+            parser.feed(_CANCEL + _OPENERS[parser.mode])
+        if (board.width, board.height) != (self._columns, self._rows):
+            board.resize(self._columns, self._rows)  # the child asked for another size; the pane decides, not it
+
+    def resize(self, columns: int, rows: int) -> None:
+        if columns < 1 or rows < 1:
+            raise ValueError("a terminal has at least one column and one row")
+        board = self._board
+        same_width = columns == self._columns
+        if rows < self._rows:
+            if board.blitter.in_alt_screen:
+                self._make_room_below_alternate(rows)
+            elif same_width:
+                # Rows are cut at the bottom, where the prompt is: scroll them off at the top first. (With a new width
+                # the screen is wrapped anew, and that keeps the cursor's row by itself.)
+                self._scroll_primary(board.cursor.y - (rows - 1))
+        self._columns, self._rows = columns, rows
+        board.resize_from_frontend(columns, rows)
+
+    def _scroll_primary(self, count: int) -> None:
+        if count <= 0:
+            return
+        board = self._board
+        column, row = board.cursor.display_x, board.cursor.y
+        board.blitter.set_scroll_region(0, self._rows - 1)
+        board.blitter.reset_left_right_margins()
+        board.blitter.scroll(count)
+        board.cursor.set_position(column, row - count)
+
+    def _make_room_below_alternate(self, rows: int) -> None:
+        """The same for the primary screen under a full-screen program, whose cursor is the saved one."""
+        board = self._board
+        saved = board.cursor.saved[False]
+        count = saved.y - (rows - 1)
+        if count <= 0:
+            return
+        page = board.blitter.primary_page
+        for y in range(count):
+            self._scrolled_off(page.line(y).cells)
+        page.scroll_region_up(0, self._rows - 1, count)
+        board.cursor.saved[False] = replace(saved, y=saved.y - count)
+
+    def can_skip(self) -> bool:
+        board = self._board
+        modes, blitter, charset = board.modes, board.blitter, board.charset
+        return bool(
+            not blitter.in_alt_screen
+            and not blitter.status_active
+            and not blitter.right_to_left
+            and board.parser.mode is None
+            and not board.parser.vt52
+            and not board.parser.buffer[board.parser.pos :]
+            and blitter.scroll_top == 0
+            and blitter.scroll_bottom == self._rows - 1
+            and blitter.left_margin == 0
+            and blitter.right_margin == self._columns - 1
+            and modes.auto_wrap
+            and not modes.origin_mode
+            and not modes.insert_mode
+            and charset.current_charset == 0
+            and charset.single_shift is None
+            and charset.g0_charset == "B"
+            and not board.printer.controller_mode
+        )
+
+    def pen(self) -> CellStyle:
+        return _cell_style(self._board.style.current)
+
+    def turn_page(self) -> None:
+        board = self._board
+        page = board.blitter.primary_page
+        for y in range(board.cursor.y):
+            self._scrolled_off(page.line(y).cells)
+        board.cursor.set_position(0, 0)
+        board.blitter.clear_screen(2)
+
+    def _scrolled_off(self, cells: Sequence[Cell]) -> None:
+        if self.on_scrolled_off is not None:
+            self.on_scrolled_off(_row(cells))
+
+    # ---------------------------------------------------------------- the screen
+
+    def dirty_rows(self) -> Sequence[int]:
+        page = self._board.blitter.main_page
+        rows: Sequence[int] = page.dirty_rows(self._seen) if page is self._page else range(self._rows)
+        self._page, self._seen = page, page.observe()
+        return rows
+
+    def line(self, y: int) -> Row:
+        return _row(self._board.blitter.main_page.line(y).cells)
+
+    def content_rows(self) -> int:
+        page = self._board.blitter.main_page
+        last = self._rows - 1
+        cursor_row = self._board.cursor.y
+        while last > cursor_row and not page.get_line_text(last).strip():
+            last -= 1
+        return last + 1
+
+    def plain_text(self) -> str:
+        return str(self._board.capture_text())
+
+    @property
+    def cursor(self) -> Cursor:
+        board = self._board
+        visible = board.modes.cursor_visible and board.blitter.cursor_on_display
+        return Cursor(board.cursor.display_x, board.cursor.y, bool(visible), str(board.cursor.shape))
+
+    @property
+    def modes(self) -> Modes:
+        board = self._board
+        modes = board.modes
+        return Modes(
+            alternate_screen=bool(board.blitter.in_alt_screen),
+            mouse=board.mouse.capture() != "off",
+            bracketed_paste=bool(modes.bracketed_paste),
+            application_cursor=bool(modes.cursor_application_mode),
+            synchronized=bool(modes.synchronized_output),
+        )
+
+    # ---------------------------------------------------------------- toward the child
+
+    def _transmit(self, data: bytes) -> None:
+        if self._captured is not None:
+            self._captured.append(data)
+        elif self.on_reply is not None:
+            self.on_reply(data)
+
+    def _capture(self, action: Callable[[], None]) -> bytes:
+        """What the board transmits while `action` runs."""
+        self._captured = []
+        try:
+            action()
+            return b"".join(self._captured)
+        finally:
+            self._captured = None
+
+    def encode_key(self, key: str, character: str | None = None) -> bytes:
+        event = _key_event(key, character)
+        if event is None:
+            return b""
+        return self._capture(lambda: self._board.input_key_event(event))
+
+    def encode_mouse(self, x: int, y: int, button: int, kind: MouseKind, modifiers: frozenset[str]) -> bytes:
+        if self._board.mouse.protocol is MouseProtocol.LOCATOR:
+            return b""
+        return self._capture(lambda: self._board.input_mouse(x + 1, y + 1, button, kind, set(modifiers)))
+
+    def encode_paste(self, text: str) -> bytes:
+        # An escape in the pasted text could end the brackets early and so type commands.
+        pasted = _NOT_PASTED.sub("", text.replace("\r\n", "\r").replace("\n", "\r"))
+        data = pasted.encode("utf-8", "replace")
+        return b"\x1b[200~" + data + b"\x1b[201~" if self._board.modes.bracketed_paste else data
+
+
+def _key_event(key: str, character: str | None) -> KeyEvent | None:
+    modifiers = KeyModifiers.NONE
+    name = key
+    while "+" in name[1:]:
+        prefix, rest = name.split("+", 1)
+        if prefix not in _MODIFIERS:
+            break
+        modifiers |= _MODIFIERS[prefix]
+        name = rest
+    if name in _NAMED_KEYS or _FUNCTION_KEY.fullmatch(name):
+        return KeyEvent(name, modifiers)
+    text = character if character and character.isprintable() and not modifiers & ~KeyModifiers.SHIFT else None
+    base = text if text is not None and len(text) == 1 else _key_character(name, character)
+    if base is None:
+        return KeyEvent(text[0], text=text) if text else None
+    return KeyEvent(base, modifiers if text is None else KeyModifiers.NONE, text=text)
+
+
+def _key_character(name: str, character: str | None) -> str | None:
+    """The character that a key's name stands for."""
+    if len(name) == 1:
+        return name
+    if name in _KEY_CHARACTERS:
+        return _KEY_CHARACTERS[name]
+    with suppress(KeyError):
+        return unicodedata.lookup(name.replace("_", " ").upper())
+    if character and len(character) == 1 and character.isprintable():
+        return character
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _cell_style(style: Style) -> CellStyle:
+    made = CellStyle(
+        foreground=_colour(style.fg),
+        background=_colour(style.bg),
+        bold=bool(style.bold),
+        dim=bool(style.dim),
+        italic=bool(style.italic),
+        underline=bool(style.underline),
+        blink=bool(style.blink),
+        reverse=bool(style.reverse),
+        strike=bool(style.strike),
+        conceal=bool(style.conceal),
+    )
+    return PLAIN if made == PLAIN else made
+
+
+def _colour(colour: Color | None) -> Colour:
+    if colour is None or colour.mode == "default" or colour.value is None:
+        return None
+    if isinstance(colour.value, tuple):
+        red, green, blue = colour.value
+        return f"#{red:02x}{green:02x}{blue:02x}"
+    return int(colour.value)
+
+
+def _row(cells: Sequence[Cell]) -> Row:
+    """Cells joined to runs, trailing unstyled blanks left out. (A wide character's second cell holds no text.)"""
+    runs: list[Run] = []
+    current: Style | None = None
+    text: list[str] = []
+    for style, character in cells:
+        if style is not current:
+            if text and current is not None:
+                runs.append(Run("".join(text), _cell_style(current)))
+                text = []
+            current = style
+        text.append(character)
+    if text and current is not None:
+        runs.append(Run("".join(text), _cell_style(current)))
+    while runs and runs[-1].style == PLAIN:
+        stripped = runs[-1].text.rstrip(" ")
+        if stripped:
+            runs[-1] = Run(stripped, PLAIN)
+            break
+        runs.pop()
+    return tuple(runs)
