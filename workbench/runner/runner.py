@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -96,7 +97,7 @@ class Control:
             self._decide(Decision("run", self.user))
 
     def edit(self, action: str) -> bool:
-        """Replace the proposed action before it runs; the original stays in the log. False when none is under review."""
+        """Replace the proposed action; the original stays in the log. False when none is under review."""
         step = self.state.current
         if self.phase != "review" or step.status != "proposed":
             return False
@@ -219,6 +220,8 @@ class Runner(Control):
         self.delay = delay
         self._first_mode: Mode = mode
         self._cwd = cwd
+        self.on_closed: Callable[[], None] | None = None
+        """Called once everything is stopped: removes the run's folder."""
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
 
     async def run(self) -> ev.SessionEnded:
@@ -258,6 +261,8 @@ class Runner(Control):
         with contextlib.suppress(OSError):
             await self.live.sync()
         self.live.close()
+        if self.on_closed is not None:
+            await asyncio.to_thread(self.on_closed)
         self.phase = "ended"
 
     async def _drive(self) -> tuple[str, str]:

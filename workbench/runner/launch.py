@@ -1,0 +1,250 @@
+"""Puts a session together: task, sandbox, agent, folder, and the runner that drives them."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import platform
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from workbench import __version__
+from workbench.agents.agent import Agent
+from workbench.environment.episode import Episode
+from workbench.runner.live import LiveSession
+from workbench.runner.runner import Runner
+from workbench.runner.workspace import fill_with, make_run_folder, remove_run_folder
+from workbench.sandbox.base import ResourceLimits, Sandbox, SandboxError, SandboxSpec
+from workbench.session import events as ev
+from workbench.session.events import Limits, Mode
+from workbench.session.log import repair_log
+from workbench.session.snapshot import restore
+from workbench.session.state import fold
+from workbench.session.store import new_session_folder
+from workbench.tasks.catalogue import Task, find_task
+
+SandboxName = Literal["local", "docker"]
+
+MODELS = ("scripted:demo", "human", "replay:PATH")
+"""What `--model` takes."""
+
+
+class LaunchError(Exception):
+    """A session cannot be started as asked. `str()` says why, `hint` what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a session is started with."""
+
+    task: str
+    model: str = "scripted:demo"
+    sandbox: SandboxName = "local"
+    unsafe_local: bool = False
+    limits: Limits = field(default_factory=lambda: Limits(steps=50))
+    seed: int | None = None
+    image: str | None = None
+    window: int = 100
+    command_seconds: float | None = None
+    mode: Mode = "auto"
+    interactive: bool = False
+    delay: float = 0.0
+
+
+def launch(options: Launch, root: Path) -> Runner:
+    """A runner for a new session under `root`; `await runner.run()` drives it.
+
+    Raises LaunchError, UnknownTask, TaskError, LogError, SandboxError or OSError, with nothing left behind.
+    """
+    task = find_task(options.task)
+    agent = make_agent(options.model, task)
+    seed = secrets.randbits(48) if options.seed is None else options.seed
+    # Both the name of the folder and its presence are a promise: make it last of what can fail.
+    folder = new_session_folder(root, task.id)
+    live = LiveSession(folder)
+    try:
+        started = ev.SessionStarted(
+            format=ev.FORMAT,
+            session=folder.name,
+            task=task.id,
+            task_name=task.name,
+            description=task.description,
+            agent=agent.name if agent else "human",
+            model=options.model,
+            sandbox=options.sandbox,
+            limits=options.limits,
+            seed=seed,
+            metric=task.primary_metric,
+            window=options.window,
+            user=user_name(),
+            versions=versions(),
+        )
+        return _assemble(live, task, agent, options, seed, started=started)
+    except BaseException:
+        live.close()
+        if not live.state.last_step:
+            _remove_if_empty(folder)
+        raise
+
+
+def relaunch(folder: Path, options: Launch) -> Runner:
+    """A runner that goes on with a saved session; `options` may give new limits and modes.
+
+    The workspace is restored from the last snapshot. Raises what `launch` does, and LaunchError when the session cannot
+    be resumed.
+    """
+    events, _problems = repair_log(folder)
+    state = fold(events)
+    if state.started is None:
+        raise LaunchError(f"{folder.name} has no beginning: its first event is missing", "it can only be replayed")
+    if state.ended is not None and state.ended.exit_status == "submitted":
+        raise LaunchError(
+            f"{folder.name} was submitted: there is nothing to go on with",
+            f"look at it with `mlgym-tui replay {folder.name}`",
+        )
+    started = state.started
+    task = find_task(started.task)
+    model = started.model or options.model
+    agent = make_agent(model, task)
+    live = LiveSession(folder, state=state)
+    try:
+        live.emit(ev.SessionResumed(user=user_name(), versions=versions(), limits=options.limits))
+        seed = started.seed if started.seed is not None else secrets.randbits(48)
+        return _assemble(live, task, agent, options, seed, started=None)
+    except BaseException:
+        live.close()
+        raise
+
+
+def make_agent(model: str, task: Task) -> Agent | None:
+    """The agent for `--model`; None for `human`. Raises LaunchError for one that does not exist."""
+    provider, _, name = model.partition(":")
+    if model == "human":
+        return None
+    if model == "scripted:demo":
+        from workbench.agents.models.scripted import ScriptedDemo
+
+        if task.demo is None:
+            raise LaunchError(f"task {task.id} has no demo", "choose another model: human or replay:PATH")
+        return ScriptedDemo(task.artifact.path, task.demo.solution, task.demo.idea)
+    if provider == "replay" and name:
+        from workbench.agents.models.replay import ReplayAgent
+        from workbench.formats.actions import read_actions
+
+        path = Path(name).expanduser()
+        return ReplayAgent([(item.thought, item.action) for item in read_actions(path)], name)
+    raise LaunchError(f"unknown model {model!r}", f"known are: {', '.join(MODELS)}")
+
+
+def user_name() -> str:
+    """Who signs the steps of a person."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "someone"
+
+
+def versions() -> dict[str, str]:
+    """What ran this session."""
+    return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def _assemble(
+    live: LiveSession,
+    task: Task,
+    agent: Agent | None,
+    options: Launch,
+    seed: int,
+    *,
+    started: ev.SessionStarted | None,
+) -> Runner:
+    run_folder = make_run_folder(live.folder.name)
+    try:
+        workspace = run_folder / "workspace"
+        notes: list[str] = []
+        if started is not None:
+            fill_with(workspace, task.starter_folder)
+        else:
+            missing = restore(live.state.files_at(), live.objects, workspace)
+            if missing:
+                notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
+        sandbox = _make_sandbox(options, agent, task, live.folder.name, workspace, notes)
+        if started is not None:
+            live.emit(_with_workspace(started, sandbox.workspace))
+        for note in notes:
+            live.emit(ev.NoteAdded(text=note))
+        episode = Episode(
+            task,
+            sandbox,
+            folder=live.folder,
+            state=live.state,
+            emit=live.emit,
+            seed=seed,
+            secret=hashlib.sha256(f"mlgym-tui session {seed}".encode()).digest(),
+            command_seconds=options.command_seconds,
+        )
+        runner = Runner(
+            live,
+            episode,
+            agent,
+            user=user_name(),
+            mode=options.mode if agent is not None or options.mode == "human" else "paused",
+            interactive=options.interactive,
+            delay=options.delay,
+            cwd=live.state.current.cwd or None,
+        )
+    except BaseException:
+        remove_run_folder(run_folder)
+        raise
+    runner.on_closed = lambda: remove_run_folder(run_folder)
+    return runner
+
+
+def _with_workspace(started: ev.SessionStarted, workspace: str) -> ev.SessionStarted:
+    import msgspec
+
+    return msgspec.structs.replace(started, workspace=workspace)
+
+
+def _make_sandbox(
+    options: Launch, agent: Agent | None, task: Task, session: str, workspace: Path, notes: list[str]
+) -> Sandbox:
+    """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
+    spec = SandboxSpec(
+        session=session,
+        limits=ResourceLimits(memory_bytes=task.limits.memory_bytes),
+        env={"WINDOW": str(options.window)},
+    )
+    if options.sandbox == "docker":
+        from workbench.sandbox.docker import DockerSandbox
+        from workbench.sandbox.image import DEFAULT_IMAGE
+
+        return DockerSandbox(spec, workspace, image=options.image or DEFAULT_IMAGE)
+    from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+
+    if options.unsafe_local:
+        notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
+        return LocalSandbox(spec, workspace, unsafe=True)
+    problem = probe_bubblewrap()
+    if problem is None:
+        return LocalSandbox(spec, workspace)
+    if agent is not None and not agent.trusted:
+        raise SandboxError(
+            f"no protected sandbox for the commands of {agent.model}: {problem}",
+            "or use --sandbox docker; --unsafe-local runs them unprotected",
+        )
+    notes.append(f"unprotected: {problem}")
+    return LocalSandbox(spec, workspace, unsafe=True)
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """A session that never began leaves no folder."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
