@@ -66,6 +66,7 @@ _PSEUDO_ACTIONS = frozenset(
 _STATE_FOOTER = re.compile(r"\s*\(Current Step: \d+, Remaining Steps: (\d+)\)")
 _VIEWER_LINES = re.compile(r"(\d{1,6}) lines")
 _DEFAULT_WINDOW = 1000
+_MOST_TOKENS = 1 << 53
 _MESSAGE_CAP = 4000
 """Characters of an evaluator's complaint that a score keeps; the observation has all of it."""
 
@@ -180,7 +181,7 @@ class _Builder:
             self._step(index + 1, step, after, states[index][0])
         if self.info is not None:
             self._finish(self.info)
-        elif self.scored == 0 and not self.events[1:]:
+        if not self.steps:
             self.problems.append("there are no steps")
         return self.events
 
@@ -376,8 +377,8 @@ class _Builder:
             self.problems.append(f"the history has {answers} answers of the model for {len(self.steps)} steps")
         if stats or answer:
             usage = ev.Usage(
-                input_tokens=int(stats.get("tokens_sent", 0)),
-                output_tokens=int(stats.get("tokens_received", 0)),
+                input_tokens=int(min(stats.get("tokens_sent", 0), _MOST_TOKENS)),
+                output_tokens=int(min(stats.get("tokens_received", 0), _MOST_TOKENS)),
                 cost=stats.get("task_cost", stats.get("total_cost")),
             )
             self._emit(ev.ModelResponded(text=answer, model=self.model, usage=usage if stats else None))

@@ -263,7 +263,7 @@ def _steps(raw_steps: list[Any]) -> tuple[list[TrajStep], list[str]]:
     for raw in raw_steps:
         if not isinstance(raw, dict):
             return steps, [f"step {len(steps) + 1} is not an object: it and what follows are left out"]
-        seconds = raw.get("execution_time")
+        duration = raw.get("execution_time")
         steps.append(
             TrajStep(
                 action=_string(raw.get("action")) or "",
@@ -271,7 +271,7 @@ def _steps(raw_steps: list[Any]) -> tuple[list[TrajStep], list[str]]:
                 response=_string(raw.get("response")),
                 thought=_string(raw.get("thought")),
                 state=_string(raw.get("state")),
-                execution_time=seconds if isinstance(seconds, int | float) else None,
+                execution_time=float(duration) if isinstance(duration, int | float) and abs(duration) < 1e12 else None,
             )
         )
     return steps, []

@@ -6,7 +6,6 @@ What a file is, is decided by what it holds, not by its name alone.
 from __future__ import annotations
 
 import difflib
-import zipfile
 from pathlib import Path
 
 import msgspec
@@ -87,13 +86,15 @@ def _open_file(path: Path) -> Recording:
 def _is_own_log(head: bytes) -> bool:
     """Whether the first line is one of our events (or its beginning, where the line is longer than what was read)."""
     line, newline, _ = head.partition(b"\n")
+    if line.startswith(b'{"event":'):
+        return True
     if newline:
         try:
             value = msgspec.json.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return False
         return isinstance(value, dict) and isinstance(value.get("event"), str)
-    return line.lstrip().startswith(b'{"event":')
+    return False
 
 
 def _open_own(path: Path, folder: Path | None) -> Recording:
@@ -113,7 +114,7 @@ def _refuse_others(path: Path, head: bytes) -> None:
             raise RecordingError(f"{path} is the terminal of a session", f"open its folder: {path.parent}")
         if path.suffix == ".cast":
             raise RecordingError(f"{path} is a terminal recording without its session", _WHAT_OPENS)
-    if path.suffix == ".eval" or (head.startswith(b"PK") and zipfile.is_zipfile(path)):
+    if path.suffix == ".eval" or head.startswith(b"PK\x03\x04"):
         raise RecordingError(
             f"{path} is a log of Inspect (or another archive), which is not supported yet", _WHAT_OPENS
         )
