@@ -133,8 +133,8 @@ class FrameSplitter:
         self.errors = bytearray()
         """The last of what came on the error stream: why a main process could not start."""
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """The pieces of standard output in `data`. Raises ValueError when it is no such stream."""
+    def feed(self, data: bytes) -> bytes:
+        """What of standard output is in `data`. Raises ValueError when it is no such stream."""
         pieces: list[bytes] = []
         at, end = 0, len(data)
         while at < end:
@@ -156,7 +156,7 @@ class FrameSplitter:
                 self.errors = (self.errors + piece)[-4096:]
             else:
                 pieces.append(piece)
-        return pieces
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def container_name(session: str) -> str:
