@@ -1,0 +1,322 @@
+"""Commands that run confined by bubblewrap: the namespaces, what is visible, what is writable, the limits.
+
+Used for the agent's sandbox and for clean-room evaluation. Run by root, everything is handed to an unprivileged user
+first (process limits do not bind root); folders that this user could not reach are staged in a private mount
+namespace, so that the profile is the same for everybody.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from workbench.sandbox.base import ResourceLimits
+
+HOST_UID = 60990
+"""The user that sandboxes run as when the workbench is run by root; it owns their workspaces. No account has it."""
+INSIDE_UID = 1000
+"""The same user as seen inside."""
+HOME = "/home/agent"
+OPEN_FILES = 4096
+
+_ETC_FILES = (
+    "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl/certs", "ssl/openssl.cnf", "ca-certificates",
+    "pki/tls/certs", "localtime", "timezone", "mime.types", "terminfo", "services", "protocols", "inputrc", "magic",
+    "magic.mime", "vim", "python3", "python3.11", "OpenCL", "fonts", "matplotlibrc",
+)  # fmt: skip
+_ETC_FILES_NETWORK = ("resolv.conf", "gai.conf")
+_MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What a confined command sees and may use."""
+
+    writable: Mapping[Path, str] = field(default_factory=dict)
+    """Host folder or file → absolute path inside. Folders are the only thing that outlives the command."""
+    readonly: Mapping[Path, str] = field(default_factory=dict)
+    devices: Sequence[str] = ()
+    """Device nodes, visible under their own path where they exist."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """The whole environment, but for what `base_environment` has."""
+    cwd: str = HOME
+    network: bool = False
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    scratch_bytes: int = 2 << 30
+    """Size of each of /tmp, /dev/shm and the home folder (all in memory)."""
+    user_namespaces: bool = False
+    """Whether the command may make user namespaces of its own."""
+
+
+def running_as_root() -> bool:
+    """Whether commands must be handed to HOST_UID."""
+    return os.geteuid() == 0
+
+
+def sandbox_uid() -> int:
+    """The user, as the host sees it, that confined commands run as."""
+    return HOST_UID if running_as_root() else os.geteuid()
+
+
+def own(path: Path) -> None:
+    """Give a file or folder, with everything in it, to the user of the sandbox. Links are not followed."""
+    if not running_as_root():
+        return
+    os.chown(path, HOST_UID, HOST_UID, follow_symlinks=False)
+    if path.is_symlink() or not path.is_dir():
+        return
+    for folder, folders, files in os.walk(path):
+        for name in folders + files:
+            entry = os.path.join(folder, name)
+            found = os.lstat(entry)
+            if (found.st_uid, found.st_gid) != (HOST_UID, HOST_UID):
+                os.chown(entry, HOST_UID, HOST_UID, follow_symlinks=False)
+
+
+def base_environment() -> dict[str, str]:
+    """Variables of every confined command. None of the host's."""
+    return {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": HOME,
+        "USER": "agent",
+        "LOGNAME": "agent",
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+        "TERM": "xterm-256color",
+        "COLORTERM": "truecolor",
+    }
+
+
+@functools.cache
+def python_inside() -> tuple[str, Path | None]:
+    """Python >= 3.8 as the sandbox finds it, and the folder that must be mounted for it (None when it is in /usr)."""
+    system = "/usr/bin/python3"
+    check = "import sys; sys.exit(sys.version_info < (3, 8))"
+    if os.path.exists(system):
+        done = subprocess.run([system, "-I", "-S", "-c", check], capture_output=True, check=False)
+        if done.returncode == 0:
+            return system, None
+    prefix = Path(os.path.realpath(sys.base_prefix))
+    binary = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return str(binary), None if prefix.is_relative_to("/usr") else prefix
+
+
+@functools.cache
+def bubblewrap_options() -> frozenset[str]:
+    """Options that the installed bubblewrap knows; empty when there is none."""
+    try:
+        done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False)
+    except OSError:
+        return frozenset()
+    return frozenset(word for word in (done.stdout + done.stderr).split() if word.startswith("--"))
+
+
+@functools.cache
+def bubblewrap_version() -> str:
+    """Version of the installed bubblewrap, or ''."""
+    try:
+        done = subprocess.run(["bwrap", "--version"], capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip().rpartition(" ")[2]
+
+
+def limit_command(limits: ResourceLimits) -> list[str]:
+    """The prefix that sets resource limits (memory is watched, not limited: RLIMIT_AS breaks GPU libraries)."""
+    command = ["prlimit", "--core=0:0", f"--nofile={OPEN_FILES}:{OPEN_FILES}"]
+    if limits.processes is not None:
+        count = limits.processes + _processes_counted_already()
+        command.append(f"--nproc={count}:{count}")
+    if limits.file_bytes is not None:
+        command.append(f"--fsize={limits.file_bytes}:{limits.file_bytes}")
+    return [*command, "--"]
+
+
+def _processes_counted_already() -> int:
+    """Before Linux 5.14 the limit counts all processes of the user, not only those of the namespace."""
+    release = platform.release().split(".")
+    if (int(release[0]), int("".join(c for c in release[1] if c.isdigit()) or 0)) >= (5, 14):
+        return 0
+    uid, count = sandbox_uid(), 0
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and entry.stat().st_uid == uid:
+                count += len(os.listdir(entry / "task"))
+        except OSError:
+            continue
+    return count
+
+
+def bwrap_command(
+    argv: Sequence[str], confinement: Confinement, run_folder: Path, info_fd: int | None = None
+) -> list[str]:
+    """The command line that runs `argv` confined.
+
+    `run_folder` is an empty folder of the caller's, which must be there until the command has started (afterwards it
+    may be deleted). bubblewrap reports the process id of the command, as the host sees it, on `info_fd` as JSON
+    ("child-pid"); killing that process kills everything in the sandbox, and so does the end of the calling thread.
+    The command is process 1 inside: it must wait for orphans, and no signal from inside can kill or stop it. It is
+    started with no signal blocked, standard streams and open descriptors are inherited.
+    """
+    etc = _write_etc(run_folder)
+    stage = _Stage(run_folder)
+    known = bubblewrap_options()
+    binary, python_prefix = python_inside()
+    command = ["bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
+    command += [] if confinement.network else ["--unshare-net"]
+    command += ["--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "sandbox"]
+    command += ["--die-with-parent", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"]
+    if "--disable-userns" in known and not confinement.user_namespaces:
+        command.append("--disable-userns")
+    if info_fd is not None:
+        command += ["--info-fd", str(info_fd)]
+    command += ["--ro-bind", "/usr", "/usr", *_merged_folders(), "--proc", "/proc", "--dev", "/dev"]
+    for path in ("/dev/shm", "/tmp", HOME):
+        command += [*_size(confinement.scratch_bytes, known), "--tmpfs", path]
+    for device in confinement.devices:
+        command += ["--dev-bind-try", device, device]
+    for name in (*_ETC_FILES, *(_ETC_FILES_NETWORK if confinement.network else ())):
+        command += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
+    for name in sorted(os.listdir(etc)):
+        command += ["--ro-bind", str(etc / name), f"/etc/{name}"]
+    if python_prefix is not None:
+        command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
+    for option, binds in (("--ro-bind", confinement.readonly), ("--bind", confinement.writable)):
+        for source, target in binds.items():
+            command += [option, stage.reachable(source), target]
+    env = {**base_environment(), **confinement.env}
+    if python_prefix is not None:
+        env["PATH"] = f"{os.path.dirname(binary)}:{env['PATH']}"
+    for name, value in env.items():
+        command += ["--setenv", name, value]
+    command += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", confinement.cwd, "--"]
+    return stage.wrap([*command, *limit_command(confinement.limits), *argv])
+
+
+def _size(size: int, known: frozenset[str]) -> list[str]:
+    return ["--size", str(size)] if "--size" in known else []
+
+
+def _merged_folders() -> list[str]:
+    """/bin and the like: links into /usr, or folders of their own on old systems."""
+    options: list[str] = []
+    for name in _MERGED:
+        path = Path("/") / name
+        if path.is_symlink():
+            options += ["--symlink", f"usr/{name}", f"/{name}"]
+        elif path.is_dir():
+            options += ["--ro-bind", f"/{name}", f"/{name}"]
+    return options
+
+
+def _write_etc(run_folder: Path) -> Path:
+    """The few files of /etc that name users and hosts, made for the sandbox."""
+    etc = run_folder / "etc"
+    etc.mkdir(mode=0o755)
+    files = {
+        "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nagent:x:{INSIDE_UID}:{INSIDE_UID}::{HOME}:/bin/bash\n"
+        "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
+        "group": f"root:x:0:\nagent:x:{INSIDE_UID}:\ntty:x:5:\nnogroup:x:65534:\n",
+        "hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+        "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+    }
+    for name, text in files.items():
+        (etc / name).write_text(text)
+        (etc / name).chmod(0o644)
+    return etc
+
+
+class _Stage:
+    """As root: what HOST_UID may not be able to reach is bound to a place where it can, out of everybody's sight."""
+
+    def __init__(self, run_folder: Path) -> None:
+        self.folder = run_folder
+        self.binds: list[tuple[str, str]] = []
+        if running_as_root():
+            run_folder.chmod(0o711)
+
+    def reachable(self, path: Path) -> str:
+        """Where bubblewrap finds that file or folder."""
+        source = os.path.realpath(path)
+        if not running_as_root() or Path(source).is_relative_to(self.folder.resolve()):
+            return source
+        target = self.folder / f"bind{len(self.binds)}"
+        if os.path.isdir(source):
+            target.mkdir(mode=0o755)
+        else:
+            target.touch(mode=0o644)
+        self.binds.append((source, str(target)))
+        return str(target)
+
+    def wrap(self, command: list[str]) -> list[str]:
+        """The command, in a private mount namespace and as HOST_UID when we are root."""
+        if not running_as_root():
+            return command
+        user = ["setpriv", f"--reuid={HOST_UID}", f"--regid={HOST_UID}", "--clear-groups", "--no-new-privs", "--"]
+        mounts = [part for bind in self.binds for part in bind]
+        script = 'while [ "$1" != -- ]; do mount --bind -- "$1" "$2" || exit 1; shift 2; done; shift; exec "$@"'
+        return ["unshare", "--mount", "--", "/bin/sh", "-c", script, "sh", *mounts, "--", *user, *command]
+
+
+_HINT_DOCKER = "or use Docker: --sandbox docker"
+
+
+@functools.cache
+def probe_bubblewrap() -> str | None:
+    """None when bubblewrap can confine a command here (it is tried); else why not, and how to mend it."""
+    if sys.platform != "linux":
+        return f"bubblewrap needs Linux; use Docker here: --sandbox docker (this is {platform.system()})"
+    for program, package in (
+        ("bwrap", "bubblewrap"), ("prlimit", "util-linux"), ("setpriv", "util-linux"), ("unshare", "util-linux"),
+    ):  # fmt: skip
+        if shutil.which(program) is None:
+            return f"{program} is not installed; install it: sudo apt-get install {package}, {_HINT_DOCKER}"
+    run_folder = Path(tempfile.mkdtemp(prefix="mlgym-probe-"))
+    try:
+        command = bwrap_command([python_inside()[0], "-I", "-S", "-c", "print('inside')"], Confinement(), run_folder)
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"bubblewrap could not be tried: {error}; {_HINT_DOCKER}"
+    finally:
+        shutil.rmtree(run_folder, ignore_errors=True)
+    if done.returncode == 0 and done.stdout == "inside\n":
+        return None
+    return explain_failure(done.stderr or f"exit code {done.returncode}")
+
+
+def explain_failure(said: str) -> str:
+    """What bubblewrap's complaint means, and how to mend it."""
+    said = " ".join(said.split())[-500:]
+    lower = said.lower()
+    if "python" in lower and "no such file" in lower:
+        return f"no Python in the sandbox ({said}); install it: sudo apt-get install python3"
+    if "unknown option" in lower:
+        return f"bubblewrap {bubblewrap_version()} is too old ({said}); 0.5 or later is needed, {_HINT_DOCKER}"
+    if "namespace" in lower or "uid map" in lower or "loopback" in lower or "proc" in lower or "permitted" in lower:
+        return f"bubblewrap may not make its namespaces here ({said}); {_namespace_hint()}, {_HINT_DOCKER}"
+    return f"bubblewrap failed: {said}; {_HINT_DOCKER}"
+
+
+def _namespace_hint() -> str:
+    for path, bad, mend in (
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
+    ):
+        try:
+            value = Path("/proc/sys", path).read_text().strip()
+        except OSError:
+            continue
+        if value == bad:
+            return f"allow them: sudo sysctl -w {mend}"
+    return "in a container, start it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined"

@@ -1,0 +1,988 @@
+"""The guest: the one program of ours that runs inside a sandbox and does what the host asks.
+
+It starts shells on pseudo-terminals, runs side commands, reads and writes files, and carries requests of the agent
+commands (validate, submit, ...) from a unix socket to the host. It runs as the same unprivileged user as the agent, so
+the host believes nothing that it says about anything but the agent's own output.
+
+Self-contained: standard library only, Python >= 3.8, no import of ours. The host imports this file for the frame
+format alone.
+
+The host talks to it over one duplex byte stream of frames: 4 bytes big-endian length of the payload, 1 byte kind,
+payload. Kinds:
+
+    J  control    JSON: {"id", "op", ...} from the host, {"id", "ok", ...} or {"event", ...} from the guest
+    S  shell      4 bytes shell id, bytes typed or printed (where the terminal is relayed, not passed)
+    C  credit     4 bytes shell id, 4 bytes: how much more output of that shell the host takes
+    B  blob       4 bytes request id, 1 byte stream (0 in, 1 out, 2 err), bytes of a file or a side command
+    R  request    4 bytes client id, one line of JSON from an agent command; or the host's answer to it
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import selectors
+import signal
+import socket
+import stat
+import struct
+import sys
+import termios
+import time
+from collections.abc import Callable
+from typing import Any
+
+HEADER = struct.Struct(">IB")
+SHELL_HEADER = struct.Struct(">I")
+CREDIT = struct.Struct(">II")
+BLOB_HEADER = struct.Struct(">IB")
+CONTROL_KIND, SHELL_KIND, CREDIT_KIND, BLOB_KIND, REQUEST_KIND = b"JSCBR"
+
+MAX_FRAME = 2 << 20
+MAX_REQUEST = 1 << 20
+MAX_CLIENTS = 32
+CHUNK = 64 << 10
+FILE_CHUNK = 256 << 10
+CONGESTED = 1 << 20
+"""Bytes waiting for the host above which files and side commands are read no further."""
+EXIT_GRACE = 0.05
+"""Seconds without output after which the terminal of a dead shell counts as drained (jobs may hold it open)."""
+
+
+def frame(kind: int, *parts: bytes) -> bytes:
+    """One frame of the stream."""
+    return HEADER.pack(sum(map(len, parts)), kind) + b"".join(parts)
+
+
+def sane_modes(attributes: list[Any]) -> list[Any]:
+    """Terminal settings as `stty sane -ixon` makes them, from the present ones (for the speeds)."""
+    control = list(attributes[6])
+    for name, value in (
+        ("VINTR", 3), ("VQUIT", 28), ("VERASE", 127), ("VKILL", 21), ("VEOF", 4), ("VSTART", 17), ("VSTOP", 19),
+        ("VSUSP", 26), ("VREPRINT", 18), ("VWERASE", 23), ("VLNEXT", 22), ("VEOL", 0), ("VEOL2", 0), ("VMIN", 1),
+        ("VTIME", 0),
+    ):  # fmt: skip
+        if hasattr(termios, name) and not (name in ("VMIN", "VTIME") and termios.VMIN == termios.VEOF):
+            control[getattr(termios, name)] = bytes([value])
+    iutf8 = 0x4000  # not in the termios module; kept from the terminal's birth
+    return [
+        termios.ICRNL | termios.BRKINT | (attributes[0] & iutf8),
+        termios.OPOST | termios.ONLCR,
+        (attributes[2] & ~(termios.CSIZE | termios.PARENB | termios.CSTOPB)) | termios.CS8 | termios.CREAD,
+        termios.ISIG | termios.ICANON | termios.IEXTEN | termios.ECHO | termios.ECHOE | termios.ECHOK
+        | getattr(termios, "ECHOCTL", 0) | getattr(termios, "ECHOKE", 0),
+        attributes[4],
+        attributes[5],
+        control,
+    ]  # fmt: skip
+
+
+def reset_terminal(master: int) -> None:
+    """Settings of the terminal back to sane, from its master side."""
+    termios.tcsetattr(master, termios.TCSANOW, sane_modes(termios.tcgetattr(master)))
+
+
+def set_echo(master: int, on: bool) -> None:
+    """Switch the terminal's echo, from its master side."""
+    attributes = termios.tcgetattr(master)
+    attributes[3] = attributes[3] | termios.ECHO if on else attributes[3] & ~termios.ECHO
+    termios.tcsetattr(master, termios.TCSANOW, attributes)
+
+
+def set_size(master: int, columns: int, rows: int) -> None:
+    """Size of the terminal, from its master side."""
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def process_table() -> list[tuple[int, int, int, int]]:
+    """(pid, parent, process group, session) of every process that can be seen; empty where there is no /proc."""
+    table = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc"):
+            if name.isdigit():
+                with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+                    table.append((int(name), int(fields[1]), int(fields[2]), int(fields[3])))
+    return table
+
+
+def kill_quietly(pid: int, number: int) -> None:
+    """Signal a process, which may be gone."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+def spawn(argv: list[str], env: dict[str, str], folders: list[str], stdio: tuple[int, int, int], tty: bool) -> int:
+    """Start a program in a session of its own, in the first of `folders` that is there. Raises OSError."""
+    report, report_child = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            if tty:
+                fcntl.ioctl(stdio[0], termios.TIOCSCTTY, 0)
+            for number, folder in enumerate(folders):
+                try:
+                    os.chdir(folder)
+                    break
+                except OSError:
+                    if number == len(folders) - 1:
+                        raise
+            for target, source in enumerate(stdio):
+                os.dup2(source, target)
+            for number in (signal.SIGPIPE, signal.SIGCHLD, getattr(signal, "SIGXFSZ", signal.SIGPIPE)):
+                signal.signal(number, signal.SIG_DFL)
+            os.execvpe(argv[0], argv, env)
+        except OSError as error:
+            os.write(report_child, str(error.errno or errno.EIO).encode())
+        finally:
+            os._exit(127)
+    os.close(report_child)
+    with os.fdopen(report, "rb") as file:
+        failure = file.read()
+    if failure:
+        os.waitpid(pid, 0)
+        raise OSError(int(failure), os.strerror(int(failure)), argv[0])
+    return pid
+
+
+class Wire:
+    """The stream to the host: frames out are queued, never waited for."""
+
+    def __init__(self, selector: selectors.BaseSelector, reader: int, writer: int, can_pass: bool) -> None:
+        self.selector = selector
+        self.reader, self.writer = reader, writer
+        self.socket = socket.socket(fileno=os.dup(writer)) if can_pass else None
+        self.queue: collections.deque[tuple[memoryview, int | None]] = collections.deque()
+        self.waiting = 0
+        self.lost = False
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+
+    def send(self, data: bytes, descriptor: int | None = None) -> None:
+        """Queue a frame; with `descriptor`, that file descriptor travels with it (and is closed here afterwards)."""
+        self.queue.append((memoryview(data), descriptor))
+        self.waiting += len(data)
+        if len(self.queue) == 1:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what the stream takes now."""
+        while self.queue:
+            data, descriptor = self.queue[0]
+            try:
+                if descriptor is not None and self.socket is not None:
+                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
+                    sent = self.socket.sendmsg([data], rights)
+                    os.close(descriptor)
+                else:
+                    sent = os.write(self.writer, data)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:
+                self.lost = True
+                self.queue.clear()
+                return
+            self.waiting -= sent
+            if sent == len(data):
+                self.queue.popleft()
+            else:
+                self.queue[0] = (data[sent:], None)
+        self._watch()
+
+    def _watch(self) -> None:
+        wanted = selectors.EVENT_WRITE if self.queue else 0
+        if self.reader == self.writer:
+            key = self.selector.get_key(self.reader)
+            if key.events != selectors.EVENT_READ | wanted:
+                self.selector.modify(self.reader, selectors.EVENT_READ | wanted, key.data)
+        elif wanted and self.writer not in self.selector.get_map():
+            self.selector.register(self.writer, wanted, lambda events: self.flush())
+        elif not wanted and self.writer in self.selector.get_map():
+            self.selector.unregister(self.writer)
+
+    def control(self, message: dict[str, Any], descriptor: int | None = None) -> None:
+        """Send a control message."""
+        self.send(frame(CONTROL_KIND, json.dumps(message).encode("ascii")), descriptor)
+
+
+class Shell:
+    """A bash on a pseudo-terminal. Its output goes to the host in frames, unless the host was given the master."""
+
+    def __init__(self, guest: Guest, number: int, message: dict[str, Any]) -> None:
+        self.guest, self.number = guest, number
+        self.relay = bool(message.get("relay"))
+        self.credit = int(message.get("credit", 0))
+        self.typed: collections.deque[memoryview] = collections.deque()
+        self.status: int | None = None
+        self.drained_at = 0.0
+        self.events = 0
+        # The slave stays open here while the shell lives, so that a shell which closes all its own ends of the
+        # terminal does not hang it up.
+        self.master, self.slave = os.openpty()
+        try:
+            set_size(self.master, int(message["columns"]), int(message["rows"]))
+            reset_terminal(self.master)
+            env = {**os.environ, **message.get("env", {})}
+            folders = [str(message["cwd"]), guest.workspace, "/"]
+            self.pid = spawn(list(message["argv"]), env, folders, (self.slave,) * 3, tty=True)
+        except BaseException:
+            os.close(self.master)
+            os.close(self.slave)
+            raise
+        if self.relay:
+            os.set_blocking(self.master, False)
+            self.watch()
+
+    def watch(self) -> None:
+        """Listen to the terminal for what can be done now."""
+        wanted = selectors.EVENT_READ if self.relay and self.credit > 0 else 0
+        wanted |= selectors.EVENT_WRITE if self.typed else 0
+        if wanted == self.events or self.master < 0:
+            return
+        if not self.events:
+            self.guest.selector.register(self.master, wanted, self.on_ready)
+        elif not wanted:
+            self.guest.selector.unregister(self.master)
+        else:
+            self.guest.selector.modify(self.master, wanted, self.on_ready)
+        self.events = wanted
+
+    def on_ready(self, events: int) -> None:
+        """The terminal has output, or takes input again."""
+        if self.master < 0:
+            return
+        if events & selectors.EVENT_WRITE:
+            self.write_typed()
+        if events & selectors.EVENT_READ:
+            self.read_output()
+
+    def read_output(self) -> None:
+        parts, size, ended = [], 0, False
+        while size < CHUNK and size < self.credit:
+            try:
+                data = os.read(self.master, min(CHUNK, self.credit - size))
+            except BlockingIOError:
+                break
+            except OSError:
+                ended = True
+                break
+            if not data:
+                ended = True
+                break
+            parts.append(data)
+            size += len(data)
+        if parts:
+            self.credit -= size
+            self.guest.wire.send(frame(SHELL_KIND, SHELL_HEADER.pack(self.number), *parts))
+            self.drained_at = time.monotonic() + EXIT_GRACE
+        if ended:
+            self.guest.drop_master(self)
+        else:
+            self.watch()
+
+    def write(self, data: bytes) -> None:
+        """Type."""
+        if self.master >= 0:
+            self.typed.append(memoryview(data))
+            if len(self.typed) == 1:
+                self.write_typed()
+
+    def write_typed(self) -> None:
+        while self.typed:
+            try:
+                sent = os.write(self.master, self.typed[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self.typed.clear()
+                break
+            if sent == len(self.typed[0]):
+                self.typed.popleft()
+            else:
+                self.typed[0] = self.typed[0][sent:]
+        self.watch()
+
+    def signal(self, name: str) -> None:
+        """Signal what runs in the foreground.
+
+        When that is bash itself (a builtin, a loop, a command substitution), TERM spares it and reaches the rest of
+        its group only.
+        """
+        number = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}[name]
+        try:
+            group = os.tcgetpgrp(self.master)
+        except OSError:
+            group = 0
+        if group <= 0:
+            group = self.pid
+        if group == self.pid and name == "TERM":
+            for pid, _, its_group, _ in process_table():
+                if its_group == group and pid != self.pid:
+                    kill_quietly(pid, number)
+            return
+        with contextlib.suppress(OSError):
+            os.killpg(group, number)
+            if name == "TERM":
+                os.killpg(group, signal.SIGCONT)
+
+    def close_slave(self) -> None:
+        if self.slave >= 0:
+            os.close(self.slave)
+            self.slave = -1
+
+    def kill_session(self) -> None:
+        """Kill the shell and everything that did not leave its session."""
+        members = [pid for pid, _, _, session in process_table() if session == self.pid]
+        for pid in members:
+            kill_quietly(pid, signal.SIGKILL)
+        if not members and self.status is None:
+            with contextlib.suppress(OSError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+class SideCommand:
+    """A program beside the shell, with pipes and a time limit."""
+
+    def __init__(self, guest: Guest, request: int, message: dict[str, Any]) -> None:
+        self.guest, self.request = guest, request
+        self.left = int(message["max_output"])
+        self.truncated = self.timed_out = False
+        self.status: int | None = None
+        self.deadline = time.monotonic() + float(message["time_limit_s"])
+        self.expected = int(message.get("stdin_size", 0))
+        self.typed: collections.deque[memoryview] = collections.deque()
+        stdin, self.stdin = os.pipe()
+        self.out, out = os.pipe()
+        self.err, err = os.pipe()
+        try:
+            env = {**os.environ, **message.get("env", {})}
+            folders = [str(message.get("cwd") or guest.workspace)]
+            self.pid = spawn(list(message["argv"]), env, folders, (stdin, out, err), tty=False)
+        except BaseException:
+            for descriptor in (self.stdin, self.out, self.err):
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in (stdin, out, err):
+                os.close(descriptor)
+        self.open = {self.out: 1, self.err: 2}
+        self.paused = False
+        for descriptor in (self.stdin, self.out, self.err):
+            os.set_blocking(descriptor, False)
+        for descriptor in self.open:
+            guest.selector.register(descriptor, selectors.EVENT_READ, self.reader(descriptor))
+        if not self.expected:
+            self.close_stdin()
+
+    def reader(self, descriptor: int) -> Callable[[int], None]:
+        return lambda events: self.read_output(descriptor)
+
+    def read_output(self, descriptor: int) -> None:
+        if descriptor not in self.open or self.paused:
+            return
+        try:
+            data = os.read(descriptor, CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.close_output(descriptor)
+            return
+        if len(data) > self.left:
+            self.truncated = True
+            data = data[: self.left]
+        if data:
+            self.left -= len(data)
+            self.guest.wire.send(frame(BLOB_KIND, BLOB_HEADER.pack(self.request, self.open[descriptor]), data))
+
+    def close_output(self, descriptor: int) -> None:
+        if self.open.pop(descriptor, None) is not None:
+            if not self.paused:
+                self.guest.selector.unregister(descriptor)
+            os.close(descriptor)
+
+    def pause(self, paused: bool) -> None:
+        """Hold the output back while the host is behind, or let it flow."""
+        if paused != self.paused:
+            self.paused = paused
+            for descriptor in self.open:
+                if paused:
+                    self.guest.selector.unregister(descriptor)
+                else:
+                    self.guest.selector.register(descriptor, selectors.EVENT_READ, self.reader(descriptor))
+
+    def write(self, data: bytes) -> None:
+        """More of the standard input."""
+        self.expected -= len(data)
+        if self.stdin >= 0:
+            self.typed.append(memoryview(data))
+            self.write_typed(0)
+
+    def write_typed(self, events: int) -> None:
+        while self.typed and self.stdin >= 0:
+            try:
+                sent = os.write(self.stdin, self.typed[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self.close_stdin()
+                return
+            if sent == len(self.typed[0]):
+                self.typed.popleft()
+            else:
+                self.typed[0] = self.typed[0][sent:]
+        if self.stdin < 0:
+            return
+        if not self.typed and self.expected <= 0:
+            self.close_stdin()
+        elif self.typed and self.stdin not in self.guest.selector.get_map():
+            self.guest.selector.register(self.stdin, selectors.EVENT_WRITE, self.write_typed)
+        elif not self.typed and self.stdin in self.guest.selector.get_map():
+            self.guest.selector.unregister(self.stdin)
+
+    def close_stdin(self) -> None:
+        self.typed.clear()
+        if self.stdin >= 0:
+            if self.stdin in self.guest.selector.get_map():
+                self.guest.selector.unregister(self.stdin)
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def exited(self, status: int) -> None:
+        """The program ended: what it left running in its group is killed, its output read to the end."""
+        self.status = status
+        with contextlib.suppress(OSError):
+            os.killpg(self.pid, signal.SIGKILL)
+        # Something that left the group may hold the pipes: it is not waited for.
+        self.deadline = time.monotonic() + EXIT_GRACE
+
+    def tick(self, now: float) -> bool:
+        """Look at the clock; True when the command is finished and reported."""
+        if self.status is None:
+            if now >= self.deadline:
+                self.timed_out = True
+                self.deadline = now + 3600
+                with contextlib.suppress(OSError):
+                    os.killpg(self.pid, signal.SIGKILL)
+            return False
+        if self.open and (now < self.deadline or self.paused):
+            return False
+        self.close_stdin()
+        for descriptor in list(self.open):
+            self.read_output(descriptor)
+            self.close_output(descriptor)
+        self.guest.wire.control(
+            {
+                "id": self.request,
+                "ok": True,
+                "exit_code": self.status,
+                "timed_out": self.timed_out,
+                "truncated": self.truncated,
+            }
+        )
+        return True
+
+
+class Client:
+    """An agent command connected to the request socket: a line in, the host's line back."""
+
+    def __init__(self, guest: Guest, number: int, connection: socket.socket) -> None:
+        self.guest, self.number, self.connection = guest, number, connection
+        self.received = bytearray()
+        self.answer = memoryview(b"")
+        self.asked = self.ended = self.closed = False
+        self.events = 0
+        connection.setblocking(False)
+        self.watch()
+
+    def watch(self) -> None:
+        wanted = 0 if self.ended or self.asked else selectors.EVENT_READ
+        wanted |= selectors.EVENT_WRITE if self.answer else 0
+        if wanted == self.events:
+            return
+        if not self.events:
+            self.guest.selector.register(self.connection, wanted, self.on_ready)
+        elif not wanted:
+            self.guest.selector.unregister(self.connection)
+        else:
+            self.guest.selector.modify(self.connection, wanted, self.on_ready)
+        self.events = wanted
+
+    def on_ready(self, events: int) -> None:
+        if self.closed:
+            return
+        try:
+            if events & selectors.EVENT_WRITE:
+                self.answer = self.answer[self.connection.send(self.answer) :]
+                if not self.answer:
+                    self.forward()
+            elif events & selectors.EVENT_READ:
+                data = self.connection.recv(CHUNK)
+                self.ended = not data
+                self.received += data
+                self.forward()
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.close()
+        if not self.closed:
+            self.watch()
+
+    def forward(self) -> None:
+        """Pass a complete line to the host."""
+        end = self.received.find(b"\n")
+        if end < 0 and len(self.received) <= MAX_REQUEST:
+            if self.ended:
+                self.close()
+            return
+        if end < 0 or end > MAX_REQUEST:
+            self.received.clear()
+            self.ended = True
+            self.reply(b'{"ok": false, "message": "the request is larger than 1 MB"}')
+            return
+        line = bytes(self.received[:end])
+        del self.received[: end + 1]
+        self.asked = True
+        self.guest.wire.send(frame(REQUEST_KIND, SHELL_HEADER.pack(self.number), line))
+
+    def reply(self, line: bytes) -> None:
+        """The host's answer."""
+        self.asked = False
+        self.answer = memoryview(line + b"\n")
+        self.watch()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if self.events:
+                self.guest.selector.unregister(self.connection)
+                self.events = 0
+            self.connection.close()
+            self.guest.forget_client(self)
+
+
+class FileReader:
+    """A file on its way to the host, piece by piece."""
+
+    def __init__(self, guest: Guest, request: int, path: str, max_bytes: int) -> None:
+        self.guest, self.request = guest, request
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        found = os.fstat(self.descriptor)
+        self.left = max_bytes
+        if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
+            os.close(self.descriptor)
+            if stat.S_ISDIR(found.st_mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            raise Refused("too_large" if stat.S_ISREG(found.st_mode) else "not_regular")
+
+    def pump(self) -> bool:
+        """Send pieces while the host keeps up; True when done."""
+        answer: dict[str, Any] = {"id": self.request, "ok": True}
+        while self.guest.wire.waiting < CONGESTED:
+            try:
+                data = os.read(self.descriptor, FILE_CHUNK)
+            except OSError as error:
+                answer = failure(self.request, error)
+                break
+            self.left -= len(data)
+            if self.left < 0:
+                answer = {"id": self.request, "ok": False, "code": "too_large"}
+                break
+            if not data:
+                break
+            self.guest.wire.send(frame(BLOB_KIND, BLOB_HEADER.pack(self.request, 1), data))
+        else:
+            return False
+        os.close(self.descriptor)
+        self.guest.wire.control(answer)
+        return True
+
+
+class FileWriter:
+    """A file on its way from the host: written beside its place, then renamed into it."""
+
+    def __init__(self, guest: Guest, request: int, message: dict[str, Any]) -> None:
+        self.guest, self.request = guest, request
+        self.path = str(message["path"])
+        self.left = int(message["size"])
+        self.error: OSError | None = None
+        folder = os.path.dirname(self.path) or "."
+        os.makedirs(folder, exist_ok=True)
+        if os.path.isdir(self.path) and not os.path.islink(self.path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
+        self.draft = os.path.join(folder, f".{request}.{os.urandom(6).hex()}.part")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        self.descriptor = os.open(self.draft, flags, 0o600)
+        os.fchmod(self.descriptor, int(message["mode"]) & 0o7777)
+
+    def write(self, data: bytes) -> None:
+        """A piece of the content."""
+        self.left -= len(data)
+        view = memoryview(data)
+        try:
+            while view and self.error is None:
+                view = view[os.write(self.descriptor, view) :]
+        except OSError as error:
+            self.error = error
+
+    def finish(self) -> dict[str, Any]:
+        """Put the file in its place; the answer to the host."""
+        os.close(self.descriptor)
+        try:
+            if self.error is not None:
+                raise self.error
+            os.rename(self.draft, self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(self.draft)
+            return failure(self.request, error)
+        return {"id": self.request, "ok": True}
+
+
+class Refused(Exception):
+    """The guest will not do that; the argument is a code that the host puts in words."""
+
+
+def failure(request: int, error: Exception) -> dict[str, Any]:
+    """An answer that says what went wrong."""
+    answer: dict[str, Any] = {"id": request, "ok": False, "message": str(error)}
+    if isinstance(error, Refused):
+        answer["code"] = str(error)
+    elif isinstance(error, OSError):
+        answer["errno"] = error.errno
+    return answer
+
+
+class Guest:
+    """Everything this program serves, in one loop."""
+
+    def __init__(self, workspace: str, listener: socket.socket, reader: int, writer: int, can_pass: bool) -> None:
+        self.workspace = workspace
+        self.listener = listener
+        self.selector = selectors.DefaultSelector()
+        self.wire = Wire(self.selector, reader, writer, can_pass)
+        self.received = bytearray()
+        self.shells: dict[int, Shell] = {}
+        self.commands: dict[int, SideCommand] = {}
+        self.readers: list[FileReader] = []
+        self.writers: dict[int, FileWriter] = {}
+        self.clients: dict[int, Client] = {}
+        self.last_client = 0
+        self.selector.register(reader, selectors.EVENT_READ, self.on_host)
+        self.child_ended, wake = os.pipe()
+        os.set_blocking(wake, False)
+        os.set_blocking(self.child_ended, False)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda number, stack: None)
+        self.selector.register(self.child_ended, selectors.EVENT_READ, self.on_child)
+        listener.setblocking(False)
+        self.listening = False
+        self.listen()
+
+    def run(self) -> None:
+        """Serve until the host is gone."""
+        while not self.wire.lost:
+            for key, events in self.selector.select(self.patience()):
+                key.data(events)
+            if self.readers:
+                self.readers = [reader for reader in self.readers if not reader.pump()]
+            if self.commands or self.shells:
+                self.look_at_clock()
+
+    def patience(self) -> float | None:
+        """Seconds until something is due; None when nothing is."""
+        due = [command.deadline for command in self.commands.values()]
+        due += [shell.drained_at for shell in self.shells.values() if shell.status is not None]
+        return max(0.0, min(due) - time.monotonic()) + 0.001 if due else None
+
+    def look_at_clock(self) -> None:
+        now = time.monotonic()
+        congested = self.wire.waiting > CONGESTED
+        for number, command in list(self.commands.items()):
+            command.pause(congested)
+            if command.tick(now):
+                del self.commands[number]
+        for shell in list(self.shells.values()):
+            if shell.status is not None and now >= shell.drained_at:
+                if shell.credit > 0 or shell.master < 0:
+                    self.drop_master(shell)
+                else:
+                    shell.drained_at = now + EXIT_GRACE
+
+    def on_host(self, events: int) -> None:
+        """Bytes from the host, or room for bytes to it."""
+        if events & selectors.EVENT_WRITE:
+            self.wire.flush()
+        if not events & selectors.EVENT_READ:
+            return
+        try:
+            data = os.read(self.wire.reader, 4 * CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.wire.lost = True
+            return
+        received = self.received
+        received += data
+        at = 0
+        while len(received) - at >= HEADER.size:
+            size, kind = HEADER.unpack_from(received, at)
+            if len(received) - at < HEADER.size + size:
+                break
+            payload = bytes(received[at + HEADER.size : at + HEADER.size + size])
+            at += HEADER.size + size
+            self.dispatch(kind, payload)
+        del received[:at]
+
+    def dispatch(self, kind: int, payload: bytes) -> None:
+        """One frame from the host."""
+        number = 0 if kind == CONTROL_KIND else SHELL_HEADER.unpack_from(payload)[0]
+        if kind == CONTROL_KIND:
+            self.on_control(json.loads(payload))
+        elif kind == SHELL_KIND and number in self.shells:
+            self.shells[number].write(payload[SHELL_HEADER.size :])
+        elif kind == CREDIT_KIND and number in self.shells:
+            self.shells[number].credit += CREDIT.unpack(payload)[1]
+            self.shells[number].watch()
+        elif kind == BLOB_KIND:
+            data = payload[BLOB_HEADER.size :]
+            if number in self.commands:
+                self.commands[number].write(data)
+            elif number in self.writers:
+                self.writers[number].write(data)
+                self.finish_write(number)
+        elif kind == REQUEST_KIND and number in self.clients:
+            self.clients[number].reply(payload[SHELL_HEADER.size :])
+
+    def on_control(self, message: dict[str, Any]) -> None:
+        """Do what the host asks, and answer where it wants one."""
+        request = int(message.get("id", 0))
+        try:
+            answer = getattr(self, "do_" + message["op"])(request, message)
+        except (OSError, Refused) as error:
+            answer = failure(request, error)
+        except Exception as error:  # a fault of ours must reach the host as an answer, not end the sandbox
+            answer = failure(request, error)
+        if answer is not None and request:
+            self.wire.control(answer)
+
+    def do_open_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        shell = self.shells[request] = Shell(self, request, message)
+        answer = {"id": request, "ok": True, "pid": shell.pid}
+        if shell.relay:
+            return answer
+        self.wire.control(answer, os.dup(shell.master))
+        return None
+
+    def do_resize(self, request: int, message: dict[str, Any]) -> None:
+        set_size(self.shells[message["shell"]].master, int(message["columns"]), int(message["rows"]))
+
+    def do_reset_modes(self, request: int, message: dict[str, Any]) -> None:
+        reset_terminal(self.shells[message["shell"]].master)
+
+    def do_echo(self, request: int, message: dict[str, Any]) -> None:
+        set_echo(self.shells[message["shell"]].master, bool(message["on"]))
+
+    def do_signal(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        shell = self.shells.get(message["shell"])
+        if shell is not None and shell.status is None:
+            shell.signal(message["name"])
+        return {"id": request, "ok": True}
+
+    def do_close_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        shell = self.shells.get(message["shell"])
+        if shell is not None:
+            shell.kill_session()
+            self.drop_master(shell)
+        return {"id": request, "ok": True}
+
+    def do_exec(self, request: int, message: dict[str, Any]) -> None:
+        self.commands[request] = SideCommand(self, request, message)
+
+    def do_read_file(self, request: int, message: dict[str, Any]) -> None:
+        self.readers.append(FileReader(self, request, str(message["path"]), int(message["max_bytes"])))
+
+    def do_write_file(self, request: int, message: dict[str, Any]) -> None:
+        self.writers[request] = FileWriter(self, request, message)
+        self.finish_write(request)
+
+    def finish_write(self, request: int) -> None:
+        if self.writers[request].left <= 0:
+            self.wire.control(self.writers.pop(request).finish())
+
+    def drop_master(self, shell: Shell) -> None:
+        """Close the terminal of a shell; once it is dead too, tell the host."""
+        if shell.master >= 0:
+            if shell.events:
+                self.selector.unregister(shell.master)
+                shell.events = 0
+            os.close(shell.master)
+            shell.master = -1
+            shell.close_slave()
+        if shell.status is not None and self.shells.pop(shell.number, None) is not None:
+            self.wire.control({"event": "exit", "shell": shell.number, "status": shell.status})
+
+    def on_child(self, events: int) -> None:
+        """Some child ended: ours, or an orphan that was left to us."""
+        with contextlib.suppress(OSError):
+            os.read(self.child_ended, CHUNK)
+        while True:
+            try:
+                pid, raw = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            status = 128 + os.WTERMSIG(raw) if os.WIFSIGNALED(raw) else os.WEXITSTATUS(raw)
+            self.ended(pid, status)
+
+    def ended(self, pid: int, status: int) -> None:
+        for command in self.commands.values():
+            if command.pid == pid and command.status is None:
+                command.exited(status)
+                return
+        for shell in list(self.shells.values()):
+            if shell.pid == pid and shell.status is None:
+                shell.status = status
+                shell.close_slave()
+                shell.drained_at = time.monotonic() + EXIT_GRACE
+                if shell.master < 0 or not shell.relay:
+                    self.drop_master(shell)
+                return
+
+    def listen(self) -> None:
+        """Take connections while there is room for them."""
+        wanted = len(self.clients) < MAX_CLIENTS
+        if wanted and not self.listening:
+            self.selector.register(self.listener, selectors.EVENT_READ, self.on_connection)
+        elif self.listening and not wanted:
+            self.selector.unregister(self.listener)
+        self.listening = wanted
+
+    def on_connection(self, events: int) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = self.listener.accept()
+            self.last_client = (self.last_client + 1) & 0xFFFFFFFF
+            self.clients[self.last_client] = Client(self, self.last_client, connection)
+            self.listen()
+
+    def forget_client(self, client: Client) -> None:
+        self.clients.pop(client.number, None)
+        self.listen()
+
+
+def harden(subreaper: bool) -> bool:
+    """Keep the agent, which is the same user, from looking into this process; True when that worked.
+
+    A stranger that could take our descriptors could also change how the host's end of a terminal behaves. Also: let
+    the kernel take a process of the sandbox, not of its host, when memory runs out.
+    """
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
+    try:
+        import ctypes
+
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        if subreaper:
+            prctl(36, 1, 0, 0, 0)
+        return bool(prctl(4, 0, 0, 0, 0) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
+def limit_cpus(count: int) -> None:
+    """Keep to so many processors, picked by chance so that sandboxes do not meet on the same ones."""
+    with contextlib.suppress(OSError, AttributeError):
+        available = sorted(os.sched_getaffinity(0))
+        if 0 < count < len(available):
+            start = int.from_bytes(os.urandom(2), "big")
+            os.sched_setaffinity(0, {available[(start + i) % len(available)] for i in range(count)})
+
+
+def kill_descendants() -> None:
+    """Kill every process that descends from this one (where no namespace does it for us)."""
+    me = os.getpid()
+    for _ in range(100):
+        children: dict[int, list[int]] = {}
+        for pid, parent, _, _ in process_table():
+            children.setdefault(parent, []).append(pid)
+        doomed, at = list(children.get(me, [])), 0
+        while at < len(doomed):
+            doomed += children.get(doomed[at], [])
+            at += 1
+        if not doomed:
+            return
+        for pid in doomed:
+            kill_quietly(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        time.sleep(0.005)
+
+
+def request_listener(options: dict[str, str]) -> socket.socket:
+    """The socket that agent commands connect to: inherited, or made at the path that is given."""
+    if "listener" in options:
+        descriptor = int(options["listener"])
+        os.set_inheritable(descriptor, False)
+        return socket.socket(fileno=descriptor)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with contextlib.suppress(OSError):
+        os.unlink(options["socket"])
+    listener.bind(options["socket"])
+    listener.listen(MAX_CLIENTS)
+    return listener
+
+
+def main(arguments: list[str]) -> None:
+    """Serve the host on standard input and output (a socket on standard input is used for both ways).
+
+    Arguments, each `name=value`: workspace; listener (inherited descriptor) or socket (path to make); cpus;
+    remove (a folder to delete at the end).
+    """
+    options = dict(argument.split("=", 1) for argument in arguments)
+    alone = os.getpid() != 1
+    undumpable = harden(subreaper=alone)
+    limit_cpus(int(options.get("cpus", "0")))
+    os.umask(0o022)
+    can_pass = stat.S_ISSOCK(os.fstat(0).st_mode)
+    reader = os.dup(0)
+    writer = reader if can_pass else os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+    guest = Guest(options["workspace"], request_listener(options), reader, writer, can_pass)
+    with contextlib.suppress(OSError):
+        os.chdir(options["workspace"])
+    guest.wire.control(
+        {
+            "event": "ready",
+            "python": sys.version.split()[0],
+            "uid": os.getuid(),
+            "pid": os.getpid(),
+            "undumpable": undumpable,
+            "passes_descriptors": can_pass,
+        }
+    )
+    try:
+        guest.run()
+    finally:
+        if alone:
+            kill_descendants()
+        if "remove" in options:
+            import shutil
+
+            shutil.rmtree(options["remove"], ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

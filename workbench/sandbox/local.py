@@ -1,0 +1,236 @@
+"""The local sandbox: the guest under bubblewrap, or (when somebody insists) as a plain process of this user."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+from workbench.sandbox.base import RUN_FOLDER, SandboxError, SandboxSpec
+from workbench.sandbox.confine import (
+    Confinement,
+    base_environment,
+    bubblewrap_version,
+    bwrap_command,
+    explain_failure,
+    own,
+    probe_bubblewrap,
+    python_inside,
+    running_as_root,
+    sandbox_uid,
+)
+from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
+
+__all__ = ["LocalSandbox", "probe_bubblewrap"]
+
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
+_INSTALL = "install it: sudo apt-get install python3"
+
+
+class LocalSandbox(GuestSandbox):
+    """Commands run on this machine, confined to the workspace; with `unsafe`, not confined at all."""
+
+    def __init__(self, spec: SandboxSpec, workspace_folder: Path, unsafe: bool = False) -> None:
+        super().__init__(spec, workspace_folder)
+        self.workspace_folder = self.workspace_folder.absolute()
+        self.protected = not unsafe
+        if unsafe:
+            self.workspace = str(self.workspace_folder)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._child: int | None = None
+        """The guest as the host sees it: process 1 of the sandbox."""
+        self._temporary: Path | None = None
+
+    async def start(self) -> None:
+        """Start the guest. Raises SandboxError, with nothing left behind."""
+        if self._process is not None:
+            raise SandboxError("the sandbox was started already")
+        if self.protected:
+            why = await asyncio.to_thread(probe_bubblewrap)
+            if why is not None:
+                raise SandboxError("commands cannot be confined on this machine", why)
+        if not self.workspace_folder.is_dir():
+            raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
+        try:
+            self._temporary = Path(tempfile.mkdtemp(prefix="mlgym-", dir=_short_temporary_folder()))
+            await self._launch(self._temporary)
+        except SandboxError:
+            raise
+        except OSError as error:
+            raise SandboxError(
+                f"the sandbox could not be started: {error.strerror} ({error.filename or 'no file named'})",
+                "check the free space and the permissions of the temporary folder",
+            ) from error
+        finally:
+            if not self.alive:
+                await self.stop()
+            elif self.protected:
+                self._remove_temporary()  # the sandbox has what it needs mounted
+
+    async def _launch(self, folder: Path) -> None:
+        socket_path = folder / "socket"
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        ours, theirs = socket.socketpair()
+        info, info_child = os.pipe()
+        self._errors = tempfile.TemporaryFile()
+        try:
+            listener.bind(str(socket_path))
+            listener.listen(32)
+            socket_path.chmod(0o600)
+            own(socket_path)
+            if self.protected:
+                own(self.workspace_folder)
+                command = self._confined_command(folder, socket_path, listener.fileno(), info_child)
+                env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+            else:
+                command, env = self._plain_command(folder, socket_path, listener.fileno())
+            self._process = subprocess.Popen(
+                command,
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                stderr=self._errors,
+                env=env,
+                cwd="/" if self.protected else self.workspace_folder,
+                pass_fds=(listener.fileno(), info_child),
+                start_new_session=True,
+            )
+        except BaseException:
+            ours.close()
+            os.close(info)
+            raise
+        finally:
+            listener.close()
+            theirs.close()
+            os.close(info_child)
+        try:
+            await self.attach(ours)
+        except SandboxError as error:
+            raise self._explained(error) from None
+        finally:
+            self._child = _read_child(info) if self.protected else self._process.pid
+
+    def _confined_command(self, folder: Path, socket_path: Path, listener: int, info: int) -> list[str]:
+        guest = {path: f"{RUN_FOLDER}/{path.name}" for path in sorted(GUEST_FOLDER.iterdir()) if path.is_file()}
+        gpus = [*_GPU_DEVICES, *(f"/dev/nvidia{index}" for index in self.spec.gpus)] if self.spec.gpus else []
+        env = {"MLGYM_SOCKET": f"{RUN_FOLDER}/socket", **self.spec.env}
+        if self.spec.gpus:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self.spec.gpus))
+        memory = self.spec.limits.memory_bytes
+        confinement = Confinement(
+            writable={self.workspace_folder: self.workspace},
+            readonly={**guest, socket_path: f"{RUN_FOLDER}/socket", **self.spec.mounts},
+            devices=gpus,
+            env=env,
+            cwd=self.workspace,
+            network=self.spec.network,
+            limits=self.spec.limits,
+            scratch_bytes=min(2 << 30, memory // 2) if memory else 2 << 30,
+        )
+        python = python_inside()[0]
+        command = [python, "-I", "-S", f"{RUN_FOLDER}/guest.py", *self._guest_options(listener)]
+        return bwrap_command(command, confinement, folder, info)
+
+    def _plain_command(self, folder: Path, socket_path: Path, listener: int) -> tuple[list[str], dict[str, str]]:
+        home = folder / "home"
+        home.mkdir()
+        self.run_folder = str(GUEST_FOLDER)
+        env = {
+            **base_environment(),
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(home),
+            "MLGYM_SOCKET": str(socket_path),
+            **self.spec.env,
+        }
+        command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *self._guest_options(listener)]
+        return [*command, f"remove={folder}"], env
+
+    def _guest_options(self, listener: int) -> list[str]:
+        options = [f"workspace={self.workspace}", f"listener={listener}"]
+        if self.spec.limits.cpus is not None:
+            options.append(f"cpus={max(1, round(self.spec.limits.cpus))}")
+        return options
+
+    def _explained(self, error: SandboxError) -> SandboxError:
+        said = ""
+        if self._errors is not None:
+            self._errors.seek(0)
+            said = self._errors.read(4096).decode("utf-8", "replace").strip()
+        return SandboxError(str(error), explain_failure(said)) if said else error
+
+    def describe(self) -> dict[str, Any]:
+        """Backend, isolation, limits and versions."""
+        limits = self.spec.limits
+        return {
+            "backend": "local",
+            "isolation": "bubblewrap" if self.protected else "none",
+            "protected": self.protected,
+            "network": self.spec.network if self.protected else True,
+            "bubblewrap": bubblewrap_version() if self.protected else "",
+            "python": str(self.guest_facts.get("python", "")),
+            "kernel": platform.release(),
+            "user": sandbox_uid() if self.protected else os.geteuid(),
+            "gpus": list(self.spec.gpus),
+            "limits": {
+                "memory_bytes": limits.memory_bytes,
+                "cpus": limits.cpus,
+                "processes": limits.processes,
+                "file_bytes": limits.file_bytes,
+                "workspace_bytes": limits.workspace_bytes,
+            }
+            if self.protected
+            else {},
+        }
+
+    async def stop(self) -> None:
+        """Kill everything inside and remove what was made for it. Can be called twice."""
+        self.detach()
+        process = self._process
+        if process is not None:
+            if self.protected and self._child is not None:
+                _kill(self._child)
+            for patience in (10.0, 5.0):
+                try:
+                    await asyncio.to_thread(process.wait, patience)
+                    break
+                except subprocess.TimeoutExpired:
+                    process.kill()
+        self._child = None
+        if self._errors is not None:
+            self._errors.close()
+            self._errors = None
+        self._remove_temporary()
+
+    def _remove_temporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _read_child(info: int) -> int | None:
+    """What bubblewrap wrote about its child; closes the descriptor."""
+    with os.fdopen(info, "rb") as file:
+        os.set_blocking(file.fileno(), False)
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            return int(json.loads(file.read() or b"")["child-pid"])
+    return None
+
+
+def _short_temporary_folder() -> str | None:
+    """A temporary folder with a path short enough for a unix socket in it (None: the usual one)."""
+    return None if len(tempfile.gettempdir()) < 70 else "/tmp"
