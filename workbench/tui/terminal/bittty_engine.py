@@ -37,8 +37,8 @@ _MODIFIERS = {
     "hyper": KeyModifiers.HYPER,
     "meta": KeyModifiers.META,
 }
-_NAMED_KEYS = frozenset(
-    "up down left right home end pageup pagedown insert delete enter tab backspace escape backtab".split()
+_NAMED_KEYS = frozenset(["up", "down", "left", "right", "home", "end", "pageup", "pagedown"]) | frozenset(
+    ["insert", "delete", "enter", "tab", "backspace", "escape", "backtab"]
 )
 _KEY_CHARACTERS = {
     "space": " ",

@@ -75,10 +75,10 @@ class TerminalPane(ScrollView, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k,up", "move(-1)", "Up", show=False, id="terminal.up"),
         Binding("j,down", "move(1)", "Down", show=False, id="terminal.down"),
-        Binding("ctrl+u,pageup,shift+pageup,b", "page(-1)", "Page up", show=False, id="terminal.page_up"),
-        Binding("ctrl+d,pagedown,shift+pagedown,space", "page(1)", "Page down", show=False, id="terminal.page_down"),
+        Binding("ctrl+u,pageup,shift+pageup", "page(-1)", "Page up", show=False, id="terminal.page_up"),
+        Binding("ctrl+d,pagedown,shift+pagedown", "page(1)", "Page down", show=False, id="terminal.page_down"),
         Binding("g,home", "first", "First line", show=False, id="terminal.first"),
-        Binding("G,end,F", "last", "Follow the end", show=False, id="terminal.last"),
+        Binding("G,end", "last", "Follow the end", show=False, id="terminal.last"),
         Binding("shift+left", "sideways(-8)", "Left", show=False, id="terminal.left"),
         Binding("shift+right", "sideways(8)", "Right", show=False, id="terminal.right"),
     ]

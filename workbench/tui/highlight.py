@@ -1,0 +1,86 @@
+"""Syntax colours for whole files, one list of spans per line, remembered by content.
+
+A window of a file cannot be coloured on its own: it may begin inside a string. So the whole file is lexed once (in a
+worker, 160 ms for 5,000 lines), and views take the lines they show.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import NamedTuple
+
+from workbench.tui.text import printable, split_lines
+
+MAX_CHARACTERS = 1_000_000
+"""Longer texts stay uncoloured."""
+AT_ONCE = 8_000
+"""Texts up to this many characters are coloured without a worker (about 5 ms)."""
+_REMEMBERED = 16
+
+
+class StyledSpan(NamedTuple):
+    """Characters `start` to `end` of a line, and a style of Textual's markup such as `bold $text-accent`."""
+
+    start: int
+    end: int
+    style: str
+
+
+SpansByLine = list[list[StyledSpan]]
+
+_cache: OrderedDict[bytes, SpansByLine] = OrderedDict()
+
+
+def _key(text: str, language: str, path: str) -> bytes:
+    return hashlib.sha256(f"{language}\0{path}\0{text}".encode("utf-8", "replace")).digest()
+
+
+def remembered(text: str, language: str = "", path: str = "") -> SpansByLine | None:
+    """The spans when this text was highlighted before."""
+    key = _key(text, language, path)
+    if key in _cache:
+        _cache.move_to_end(key)
+        return _cache[key]
+    return None
+
+
+def highlight_lines(text: str, language: str = "", path: str = "") -> SpansByLine:
+    """Spans for each line, as `split_lines` cuts it. Offsets count characters of the line, a tab being one.
+
+    An unknown language gives no spans. Can be called in a thread.
+    """
+    found = remembered(text, language, path)
+    if found is None:
+        found = _lex([printable(line) for line in split_lines(text)], language, path)
+        _cache[_key(text, language, path)] = found
+        while len(_cache) > _REMEMBERED:
+            _cache.popitem(last=False)
+    return found
+
+
+def _lex(lines: list[str], language: str, path: str) -> SpansByLine:
+    from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
+    from pygments.util import ClassNotFound
+    from textual.highlight import HighlightTheme
+
+    spans: SpansByLine = [[] for _ in lines]
+    try:
+        options = {"stripnl": False, "ensurenl": False, "tabsize": 0}
+        lexer = get_lexer_by_name(language, **options) if language else get_lexer_for_filename(path, **options)
+    except ClassNotFound:
+        return spans
+    styles = HighlightTheme.STYLES
+    row = column = 0
+    for token_type, token in lexer.get_tokens("\n".join(lines)):
+        kind = token_type
+        while kind is not None and kind not in styles:
+            kind = kind.parent
+        style = styles[kind] if kind is not None else ""
+        for index, part in enumerate(token.split("\n")):
+            if index:
+                row, column = row + 1, 0
+            if part and style and row < len(spans):
+                spans[row].append(StyledSpan(column, column + len(part), style))
+            column += len(part)
+    return spans
