@@ -1,0 +1,45 @@
+"""The command `mlgym-tui`. Each command imports what it needs when it runs: `--help` stays instant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from workbench import __version__
+from workbench.cli import machine, runs, sessions, tasks
+from workbench.cli.errors import FriendlyGroup, start_debug_log
+
+_EXAMPLES = """
+\b
+Examples:
+  mlgym-tui run battleOfSexes                   watch an agent work; pause, edit, take over
+  mlgym-tui human prisonersDilemma              record a human baseline
+  mlgym-tui replay last                         look at the newest session, step by step
+  mlgym-tui run blotto --headless --json        events as JSON lines, for scripts
+  mlgym-tui doctor                              what works on this machine
+"""
+
+
+@click.group(
+    cls=FriendlyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXAMPLES,
+)
+@click.version_option(__version__, prog_name="mlgym-tui")
+@click.option("--debug", is_flag=True, help="Write a log fit for a bug report (it holds no keys).")
+@click.pass_context
+def main(context: click.Context, debug: bool, **_: Any) -> None:
+    """A terminal workbench for machine-learning research agents.
+
+    Watch an agent work on a task; step, pause, edit its next action, take its shell over and give it back. Every
+    session is saved, and can be replayed, resumed and scored.
+    """
+    if debug:
+        start_debug_log(context)
+
+
+for _command in (runs.run, runs.human, runs.replay, runs.resume, tasks.evaluate, tasks.tasks):
+    main.add_command(_command)
+for _command in (sessions.sessions, machine.doctor, machine.image, machine.gc):
+    main.add_command(_command)

@@ -1,0 +1,130 @@
+"""What goes wrong is said in a sentence or two: what happened, where, what to do next. Never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_KNOWN = {
+    ("workbench.runner.launch", "LaunchError"),
+    ("workbench.sandbox.base", "SandboxError"),
+    ("workbench.session.log", "LogError"),
+    ("workbench.session.store", "SessionNotFound"),
+    ("workbench.session.recording", "RecordingError"),
+}
+"""Exceptions whose text is meant for the user. By name, so that nothing is imported to catch them."""
+
+
+class Failure(Exception):
+    """An error for the user, with the exit code of the process."""
+
+    def __init__(self, message: str, hint: str = "", exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = exit_code
+
+
+class FriendlyGroup(click.Group):
+    """Suggests the nearest command, and turns exceptions into messages."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
+            if near and "Did you mean" not in error.message:
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BrokenPipeError:
+            # The reader of a pipe has gone: be silent, and keep Python from complaining at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+        except Exception as error:
+            sys.exit(_report(error))
+
+
+def _report(error: Exception) -> int:
+    if _debug_log is not None:
+        import logging
+
+        logging.getLogger("workbench").exception("command failed", exc_info=error)
+    code = 1
+    if isinstance(error, Failure):
+        message, hint, code = str(error), error.hint, error.exit_code
+    elif _is_known(error):
+        message, hint = str(error), str(getattr(error, "hint", ""))
+    elif isinstance(error, OSError):
+        message, hint = explain_os_error(error)
+    else:
+        message = f"internal error: {type(error).__name__}: {error}"
+        hint = "run the command again as `mlgym-tui --debug …` and report it with the log that it names"
+    click.echo(f"mlgym-tui: {message}", err=True)
+    if hint:
+        click.echo(f"  → {hint}", err=True)
+    return code
+
+
+def _is_known(error: Exception) -> bool:
+    return any(
+        (kind.__module__, kind.__name__) in _KNOWN or kind.__module__.startswith("workbench.tasks")
+        for kind in type(error).__mro__
+    )
+
+
+def explain_os_error(error: OSError) -> tuple[str, str]:
+    """Message and hint for the errors of the operating system that users meet."""
+    where = f" ({error.filename})" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full{where}", "free some space; what was saved before is safe"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"not allowed to write or read{where}", "choose another folder with --sessions, or mend its permissions"
+    return f"{error.strerror or error}{where}", ""
+
+
+_debug_log: Path | None = None
+
+
+def start_debug_log(context: click.Context) -> None:
+    """Log to a file of its own in the state folder. Values of secret variables are replaced."""
+    global _debug_log
+    import logging
+    import platform
+    from datetime import UTC, datetime
+
+    from workbench import __version__
+    from workbench.session.redact import Redactor
+
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mlgym-tui"
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = state / f"debug-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
+    redactor = Redactor()
+
+    class Redacting(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return redactor.text(super().format(record))
+
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(Redacting("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.DEBUG, handlers=[handler], force=True)
+    path.chmod(0o600)
+    log = logging.getLogger("workbench")
+    log.info("mlgym-tui %s, Python %s, %s", __version__, platform.python_version(), platform.platform())
+    log.info("command: %s", " ".join(sys.argv))
+    log.info("TERM=%s TMUX=%s SSH=%s", os.environ.get("TERM"), "TMUX" in os.environ, "SSH_TTY" in os.environ)
+    _debug_log = path
+    context.call_on_close(lambda: click.echo(f"debug log: {path}", err=True))

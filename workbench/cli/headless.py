@@ -1,0 +1,129 @@
+"""A session without a screen: events as JSON lines, or each step in plain text."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from workbench.cli.output import harmless, number
+from workbench.session import events as ev
+
+if TYPE_CHECKING:
+    from workbench.runner.runner import Runner
+
+_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+_OBSERVATION_LINES = 12
+
+
+def run_headless(runner: Runner, *, as_json: bool) -> int:
+    """Drive the session to its end. Returns the exit code: 0 when submitted, 128 + n when signal n ended it, else 1."""
+    received: list[int] = []
+
+    async def drive() -> ev.SessionEnded:
+        loop = asyncio.get_running_loop()
+        this = asyncio.current_task()
+        assert this is not None
+
+        def stop(signal_number: int) -> None:
+            received.append(signal_number)
+            name = signal.Signals(signal_number).name
+            if len(received) > 1:  # the second time, do not wait for anything
+                this.cancel()
+            else:
+                runner.stop("interrupted", name)
+
+        for each in _SIGNALS:
+            loop.add_signal_handler(each, stop, each)
+        runner.live.subscribe(_JsonLines(runner) if as_json else _PlainSteps(runner))
+        return await runner.run()
+
+    ended = asyncio.run(drive())
+    if not as_json:
+        _print_end(ended)
+    elif ended.exit_status != "submitted":
+        click.echo(f"mlgym-tui: {ended.exit_status}{f': {ended.reason}' if ended.reason else ''}", err=True)
+    if ended.exit_status == "submitted":
+        return 0
+    return _SIGNALS.get(signal.Signals(received[0]), 1) if received else 1
+
+
+class _JsonLines:
+    """Each event as in `events.jsonl`. When the reader goes away, the session ends as interrupted."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._gone = False
+
+    def __call__(self, event: ev.Event) -> None:
+        if self._gone:
+            return
+        try:
+            sys.stdout.buffer.write(ev.encode(event) + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            self._gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._runner.stop("interrupted", "the reader of the output has gone")
+
+
+class _PlainSteps:
+    """Each step as it is over."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    def __call__(self, event: ev.Event) -> None:
+        if isinstance(event, ev.NoteAdded):
+            click.echo(f"note: {harmless(event.text)}", err=True)
+        elif isinstance(event, ev.ActionStarted):
+            step = self._runner.state.steps[event.step]
+            first, *rest = harmless(event.action).split("\n")
+            more = f"  (+{len(rest)} lines)" if rest else ""
+            click.echo(
+                f"\nstep {event.step}  {event.author}" + (f"  — {harmless(step.thought)}" if step.thought else "")
+            )
+            click.echo(f"  $ {first}{more}")
+        elif isinstance(event, ev.ActionFinished):
+            lines = harmless(event.observation).rstrip("\n").split("\n") if event.observation.strip() else []
+            shown = (
+                lines if len(lines) <= _OBSERVATION_LINES else [*lines[:8], f"… {len(lines) - 11} lines …", *lines[-3:]]
+            )
+            for line in shown:
+                click.echo(f"  | {line[:200]}")
+            marks = "".join(
+                f", {word}"
+                for word, on in (
+                    ("refused", event.refused),
+                    ("timed out", event.timed_out),
+                    ("interrupted", event.interrupted),
+                    ("shell restarted", event.shell_restarted),
+                )
+                if on
+            )
+            click.echo(f"  exit {event.exit_code}, {event.duration:.2f} s{marks}")
+        elif isinstance(event, ev.ScoreRecorded):
+            error = f" ± {event.standard_error:.4f}" if event.standard_error is not None else ""
+            what = (
+                number(event.score) + error if event.verdict == "ok" else f"{event.verdict}: {harmless(event.message)}"
+            )
+            note = "" if event.isolation == "sandbox" else f" ({event.isolation})"
+            click.echo(f"  {event.kind}: {what}{note}")
+        elif isinstance(event, ev.ModelFailed):
+            click.echo(f"model failed ({event.cause}): {harmless(event.message)}", err=True)
+
+
+def _print_end(ended: ev.SessionEnded) -> None:
+    scores = ended.scores
+    click.echo(
+        f"\n{ended.exit_status}{f': {harmless(ended.reason)}' if ended.reason else ''} after {ended.steps} steps"
+    )
+    click.echo(
+        f"{scores.metric}: last {number(scores.last)}, best {number(scores.best)}, baseline {number(scores.baseline)}"
+    )
+    click.echo(f"saved in {ended.session}")
+    click.echo(f"replay it with: mlgym-tui replay {os.path.basename(ended.session)}")

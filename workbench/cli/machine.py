@@ -1,0 +1,116 @@
+"""doctor, image build, gc: the machine the workbench runs on."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from workbench.cli.errors import FriendlyGroup
+from workbench.cli.output import print_json
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui doctor
+  mlgym-tui doctor --json
+"""
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def doctor(as_json: bool) -> None:
+    """Say what works on this machine, and how to mend what does not. Exits with 0 when a session can be run."""
+    from workbench.cli.doctor import examine
+
+    checks = examine()
+    if as_json:
+        print_json([check.as_dict() for check in checks])
+    else:
+        glyphs = {"ok": "✓ ok     ", "warning": "! note   ", "missing": "✗ missing"}
+        width = max(len(check.name) for check in checks)
+        for check in checks:
+            click.echo(f"{glyphs[check.status]}  {check.name.ljust(width)}  {check.detail}")
+            if check.remedy:
+                click.echo(f"{' ' * 11}{' ' * width}  → {check.remedy}")
+    sys.exit(1 if any(check.status == "missing" and check.required for check in checks) else 0)
+
+
+@click.group(cls=FriendlyGroup)
+def image() -> None:
+    """The Docker image that agents work in."""
+
+
+@image.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui image build
+  mlgym-tui image build --method debian       from Debian packages, where no registry can be reached
+"""
+)
+@click.option("--tag", metavar="NAME", help="Name of the image.")
+@click.option("--method", type=click.Choice(["auto", "debian", "dockerfile"]), default="auto", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
+def build(tag: str | None, method: str, as_json: bool) -> None:
+    """Make the image: from containers/Dockerfile, or the same from Debian packages where no registry is reached."""
+    from workbench.sandbox.image import DEFAULT_IMAGE, build_image
+
+    name = tag or DEFAULT_IMAGE
+    build_image(lambda line: click.echo(line, err=True), tag=name, method=method)  # type: ignore[arg-type]
+    if as_json:
+        print_json({"image": name})
+    else:
+        click.echo(f"built {name}")
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui gc --dry-run
+  mlgym-tui gc
+"""
+)
+@click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def gc(dry_run: bool, as_json: bool) -> None:
+    """Remove what killed sessions left behind: containers, and folders of their workspaces. Saved sessions stay."""
+    from workbench.runner.workspace import abandoned_run_folders, remove_run_folder
+    from workbench.sandbox.base import SandboxError
+    from workbench.sandbox.orphans import find_orphans, remove_orphans
+
+    problem = ""
+    containers = []
+    try:
+        containers = find_orphans()
+        if not dry_run and containers:
+            containers = remove_orphans(containers)
+    except SandboxError as error:
+        problem = str(error)
+    folders = list(abandoned_run_folders())
+    if not dry_run:
+        for folder in folders:
+            remove_run_folder(folder)
+    if as_json:
+        print_json(
+            {
+                "removed": not dry_run,
+                "containers": [
+                    {"container": orphan.container, "name": orphan.name, "session": orphan.session}
+                    for orphan in containers
+                ],
+                "folders": [str(folder) for folder in folders],
+                "docker_problem": problem,
+            }
+        )
+        return
+    verb = "would remove" if dry_run else "removed"
+    for orphan in containers:
+        click.echo(f"{verb} container {orphan.name} (session {orphan.session})")
+    for folder in folders:
+        click.echo(f"{verb} folder {folder}")
+    if problem:
+        click.echo(f"containers were not looked at: {problem}", err=True)
+    if not containers and not folders:
+        click.echo("nothing to remove")

@@ -1,0 +1,46 @@
+"""Plain output: tables, ages, and text of agents made harmless for a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
+
+
+def harmless(text: str) -> str:
+    """`text` with control and bidirectional characters made visible, so that it cannot drive the terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+
+
+def print_json(value: Any) -> None:
+    """`value` as JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Columns, as wide as they must be; those named in `right` are aligned to the right."""
+    cells = [[harmless(cell).replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    for line in [list(header), *cells]:
+        padded = [
+            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+        ]
+        click.echo("  ".join(padded).rstrip())
+
+
+def age(seconds: float) -> str:
+    """Like "5 min"; a word for a script is in the JSON."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def number(value: float | None) -> str:
+    """A score, or a dash."""
+    return "–" if value is None else f"{value:.4f}"

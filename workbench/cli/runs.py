@@ -1,0 +1,267 @@
+"""run, human, replay, resume: the commands that open the workbench or drive a session without it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench.cli.errors import Failure
+
+if TYPE_CHECKING:
+    from workbench.runner.runner import Runner
+    from workbench.session.events import SessionEnded
+
+_Function = Callable[..., Any]
+
+sessions_option = click.option(
+    "--sessions",
+    "sessions_folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Folder of sessions (else $MLGYM_SESSIONS, else sessions/ of the checkout, else the XDG state folder).",
+)
+
+
+def _shared_options(function: _Function) -> _Function:
+    options = [
+        click.option(
+            "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True,
+            help="Where commands run.",
+        ),
+        click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap."),
+        click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes."),
+        click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Limit on steps."),
+        click.option("--max-time", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Limit on seconds."),
+        click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Limit on cost."),
+        click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
+        click.option(
+            "--window", type=click.IntRange(min=5, max=10_000), default=100, show_default=True, metavar="LINES",
+            help="Lines of the agent's file window.",
+        ),
+        sessions_option,
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _headless_options(function: _Function) -> _Function:
+    function = click.option("--json", "as_json", is_flag=True, help="Without a screen: each event as a line of JSON.")(
+        function
+    )
+    return click.option("--headless", is_flag=True, help="Without a screen: print each step.")(function)
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui run battleOfSexes
+  mlgym-tui run battleOfSexes --step               stop at each proposal
+  mlgym-tui run blotto --sandbox docker --max-steps 20
+  mlgym-tui run blotto --model replay:actions.yaml --headless --json
+"""
+)
+@click.argument("task")
+@click.option("--model", "-m", default="scripted:demo", show_default=True, help="scripted:demo, human or replay:PATH.")
+@click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
+@click.option(
+    "--delay", type=click.FloatRange(min=0), metavar="SECONDS", help="How long each proposal is shown before it runs."
+)
+@_headless_options
+@_shared_options
+def run(
+    task: str, model: str, step_mode: bool, delay: float | None, headless: bool, as_json: bool, **options: Any
+) -> None:
+    """Run an agent on TASK (an id, or the path of a task folder).
+
+    Opens the workbench; with --headless, with --json, or where there is no terminal, runs without it. Exits with 0
+    when the agent submitted.
+    """
+    plain = headless or as_json or not _is_terminal()
+    if plain and model == "human":
+        raise Failure("a person needs a terminal", "run it in one, without --headless and --json", 2)
+    sys.exit(_start(task, model, plain, as_json, step_mode, delay, options))
+
+
+@click.command(
+    epilog="""
+\b
+Example:
+  mlgym-tui human prisonersDilemma
+"""
+)
+@click.argument("task")
+@_shared_options
+def human(task: str, **options: Any) -> None:
+    """Work on TASK yourself, with the agent's commands: a human baseline. Short for `run TASK --model human`."""
+    if not _is_terminal():
+        raise Failure("a person needs a terminal", "run it in one", 2)
+    sys.exit(_start(task, "human", False, False, False, None, options))
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui resume last
+  mlgym-tui resume 20260102-101500-blotto-3fa9c1 --headless
+"""
+)
+@click.argument("session")
+@_headless_options
+@click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
+@click.option("--sandbox", type=click.Choice(["local", "docker"]), help="Where commands run (else as before).")
+@click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap.")
+@click.option(
+    "--max-steps", type=click.IntRange(min=1), metavar="N", help="New limit on steps, over the whole session."
+)
+@sessions_option
+def resume(
+    session: str,
+    headless: bool,
+    as_json: bool,
+    step_mode: bool,
+    sandbox: str | None,
+    unsafe_local: bool,
+    max_steps: int | None,
+    sessions_folder: Path | None,
+) -> None:
+    """Go on with a saved SESSION (a folder, an id, the end of one, or `last`)."""
+    import msgspec
+
+    from workbench.runner.launch import Launch, relaunch
+    from workbench.session.log import is_locked, read_log
+    from workbench.session.state import fold
+    from workbench.session.store import find_session
+
+    folder = find_session(_root(sessions_folder), session)
+    folder = folder if folder.is_dir() else folder.parent
+    if is_locked(folder):
+        raise Failure(f"{folder.name} is being driven by another process", "end that one first")
+    if not (folder / "events.jsonl").is_file():
+        raise Failure(
+            f"{folder} is not a session of mlgym-tui", "only its own sessions can be resumed; others can be replayed"
+        )
+    before = fold(read_log(folder)[0])
+    started = before.started
+    if started is None:
+        raise Failure(f"the beginning of {folder.name} is lost", "it can only be replayed")
+    plain = headless or as_json or not _is_terminal()
+    limits = msgspec.structs.replace(before.limits, steps=max_steps) if max_steps else before.limits
+    options = Launch(
+        task=started.task,
+        model=started.model,
+        sandbox=sandbox or started.sandbox or "local",  # type: ignore[arg-type]
+        unsafe_local=unsafe_local,
+        limits=limits,
+        window=started.window,
+        mode="human" if started.model == "human" else "step" if step_mode else "auto",
+        interactive=not plain,
+        delay=0.0 if plain else 1.0,
+    )
+    sys.exit(_drive(relaunch(folder, options), plain, as_json))
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui replay last
+  mlgym-tui replay 3fa9c1
+  mlgym-tui replay path/to/battleOfSexes.traj
+"""
+)
+@click.argument("session")
+@sessions_option
+def replay(session: str, sessions_folder: Path | None) -> None:
+    """Look at a saved SESSION step by step: one of ours (folder, id, `last`), or a .traj of MLGym. Nothing is run."""
+    from workbench.formats.open import open_recording
+    from workbench.session.store import find_session
+
+    recording = open_recording(find_session(_root(sessions_folder), session))
+    if not _is_terminal():
+        raise Failure("a replay needs a terminal", f"print it with `mlgym-tui sessions show {session}`", 2)
+    from workbench.tui.app import WorkbenchApp
+    from workbench.tui.source import RecordedSource
+
+    WorkbenchApp(RecordedSource(recording)).run()
+
+
+def _start(
+    task: str, model: str, plain: bool, as_json: bool, step_mode: bool, delay: float | None, options: dict[str, Any]
+) -> int:
+    from workbench.runner.launch import Launch, launch
+    from workbench.session.events import Limits
+
+    by_hand = model == "human"
+    steps = options["max_steps"]
+    launched = launch(
+        Launch(
+            task=task,
+            model=model,
+            sandbox=options["sandbox"],
+            unsafe_local=options["unsafe_local"],
+            limits=Limits(
+                steps=steps if steps or by_hand else 50, seconds=options["max_time"], cost=options["max_cost"]
+            ),
+            seed=options["seed"],
+            image=options["image"],
+            window=options["window"],
+            mode="human" if by_hand else "step" if step_mode else "auto",
+            interactive=not plain,
+            # A scripted agent answers at once: without a pause nobody could watch it.
+            delay=delay if delay is not None else 0.0 if plain else 1.5,
+        ),
+        _root(options["sessions_folder"]),
+    )
+    return _drive(launched, plain, as_json)
+
+
+def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
+    if plain:
+        from workbench.cli.headless import run_headless
+
+        return run_headless(runner, as_json=as_json)
+    from workbench.tui.app import WorkbenchApp
+    from workbench.tui.source import LiveSource
+
+    ended: SessionEnded | None = WorkbenchApp(LiveSource(runner)).run()
+    if ended is None:
+        return 1
+    _say_where(ended)
+    return 0 if ended.exit_status == "submitted" else 1
+
+
+def _say_where(ended: SessionEnded) -> None:
+    from workbench.cli.output import harmless, number
+
+    scores = ended.scores
+    name = Path(ended.session).name
+    click.echo(f"{ended.exit_status}{f': {harmless(ended.reason)}' if ended.reason else ''} after {ended.steps} steps")
+    click.echo(
+        f"{scores.metric}: last {number(scores.last)}, best {number(scores.best)}, baseline {number(scores.baseline)}"
+    )
+    click.echo(f"saved in {ended.session}")
+    if ended.exit_status != "submitted":
+        click.echo(f"go on with: mlgym-tui resume {name}")
+    click.echo(f"replay it with: mlgym-tui replay {name}")
+
+
+def _root(option: Path | None) -> Path:
+    from workbench.resources import checkout
+    from workbench.session.store import sessions_root
+
+    return sessions_root(option, checkout())
+
+
+def _is_terminal() -> bool:
+    import os
+
+    return (
+        sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    )

@@ -1,0 +1,281 @@
+"""sessions, sessions show, rm, artifact: what is saved."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench.cli.errors import Failure, FriendlyGroup
+from workbench.cli.output import age, harmless, number, print_json, print_table
+from workbench.cli.runs import sessions_option
+
+if TYPE_CHECKING:
+    from workbench.session.events import ScoreRecorded
+    from workbench.session.state import SessionState, Step
+
+
+def _root(option: Path | None) -> Path:
+    from workbench.resources import checkout
+    from workbench.session.store import sessions_root
+
+    return sessions_root(option, checkout())
+
+
+@click.group(
+    cls=FriendlyGroup,
+    invoke_without_command=True,
+    epilog="""
+\b
+Examples:
+  mlgym-tui sessions
+  mlgym-tui sessions --json | jq '.[0].scores.best'
+  mlgym-tui sessions show last
+  mlgym-tui sessions artifact last --best -o strategy.py
+""",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@sessions_option
+@click.pass_context
+def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None) -> None:
+    """List the saved sessions; `show`, `rm` and `artifact` work on one."""
+    context.obj = sessions_folder
+    if context.invoked_subcommand is not None:
+        return
+    from workbench.session.store import list_sessions
+
+    root = _root(sessions_folder)
+    rows = list(list_sessions(root))
+    if as_json:
+        import msgspec
+
+        print_json(
+            [
+                {
+                    "id": row.id,
+                    "path": str(row.path),
+                    "task": row.task,
+                    "agent": row.agent,
+                    "model": row.model,
+                    "steps": row.steps,
+                    "status": row.status,
+                    "scores": msgspec.to_builtins(row.scores),
+                    "started": row.started,
+                    "age_seconds": round(row.age_seconds, 1),
+                    "problem": row.problem,
+                }
+                for row in rows
+            ]
+        )
+        return
+    if not rows:
+        click.echo(f"no sessions in {root} yet; `mlgym-tui run battleOfSexes` makes one")
+        return
+    print_table(
+        ["session", "task", "model", "steps", "best", "last", "status", "age"],
+        [
+            [r.id, r.task, r.model, str(r.steps), number(r.scores.best), number(r.scores.last),
+             r.status + (f" ({r.problem})" if r.problem else ""), age(r.age_seconds)]
+            for r in rows
+        ],
+        right=(3, 4, 5),
+    )  # fmt: skip
+
+
+@sessions.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui sessions show last
+  mlgym-tui sessions show run_0/battleOfSexes.traj --json | jq '.steps[].action'
+"""
+)
+@click.argument("session")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with whole observations.")
+@sessions_option
+@click.pass_obj
+def show(outer_folder: Path | None, session: str, as_json: bool, sessions_folder: Path | None) -> None:
+    """The steps and scores of SESSION: a folder, an id, `last`, or any file that `replay` opens."""
+    from workbench.formats.open import open_recording
+    from workbench.session.state import fold
+    from workbench.session.store import find_session
+
+    recording = open_recording(find_session(_root(sessions_folder or outer_folder), session))
+    state = fold(recording.events)
+    for problem in recording.problems:
+        click.echo(f"mlgym-tui: {recording.path.name}: {problem}", err=True)
+    if as_json:
+        print_json(_as_dict(state, recording.path, recording.problems))
+        return
+    _print_session(state, recording.path)
+
+
+@sessions.command()
+@click.argument("session", nargs=-1, required=True)
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@sessions_option
+@click.pass_obj
+def rm(outer_folder: Path | None, session: tuple[str, ...], yes: bool, sessions_folder: Path | None) -> None:
+    """Delete saved sessions, for good."""
+    from workbench.session.store import find_session, remove_session
+
+    root = _root(sessions_folder or outer_folder)
+    folders = [find_session(root, reference) for reference in session]
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Failure("nobody is there to confirm", "say --yes", 2)
+        click.confirm(f"Delete {', '.join(folder.name for folder in folders)}?", abort=True)
+    for folder in folders:
+        try:
+            remove_session(folder)
+        except ValueError as error:
+            raise Failure(str(error)) from error
+        click.echo(f"removed {folder.name}")
+
+
+@sessions.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui sessions artifact last --best -o strategy.py
+  mlgym-tui sessions artifact 3fa9c1 --step 4
+"""
+)
+@click.argument("session")
+@click.option("--best", "which", flag_value="best", default=True, help="The submission with the best score (default).")
+@click.option("--last", "which", flag_value="last", help="The last one that was scored.")
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="The one scored in step N.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to write it (else stdout)."
+)
+@sessions_option
+@click.pass_obj
+def artifact(
+    outer_folder: Path | None,
+    session: str,
+    which: str,
+    step: int | None,
+    output: Path | None,
+    sessions_folder: Path | None,
+) -> None:
+    """Get a submission out of SESSION, as it was when it was scored."""
+    from workbench.session.log import read_log
+    from workbench.session.objects import ObjectStore
+    from workbench.session.state import fold
+    from workbench.session.store import find_session
+
+    folder = find_session(_root(sessions_folder or outer_folder), session)
+    if not folder.is_dir():
+        raise Failure(
+            f"{folder} is a file: submissions are kept in session folders only", "name the folder of a session"
+        )
+    state = fold(read_log(folder)[0])
+    entry = _entry(state, which, step)
+    if entry is None or entry.artifact is None:
+        raise Failure(
+            f"{folder.name} has no such submission", f"`mlgym-tui sessions show {folder.name}` lists its scores"
+        )
+    try:
+        data = ObjectStore(folder / "artifacts").get(entry.artifact)
+    except (OSError, ValueError) as error:
+        raise Failure(f"the submission of step {entry.step} is lost: {error}") from error
+    if output is None:
+        sys.stdout.buffer.write(data)
+        return
+    output.write_bytes(data)
+    click.echo(f"{entry.artifact_name} of step {entry.step} ({number(entry.score)}) → {output}", err=True)
+
+
+def _entry(state: SessionState, which: str, step: int | None) -> ScoreRecorded | None:
+    if step is not None:
+        scored = [entry for entry in state.scores_until() if entry.step == step and entry.artifact]
+        return scored[-1] if scored else None
+    return state.best_score() if which == "best" else state.last_score()
+
+
+def _as_dict(state: SessionState, path: Path, problems: list[str]) -> dict[str, Any]:
+    import msgspec
+
+    started, ended = state.started, state.ended
+    return {
+        "path": str(path.absolute()),
+        "session": started.session if started else "",
+        "task": started.task if started else "",
+        "agent": started.agent if started else "",
+        "model": started.model if started else "",
+        "sandbox": started.sandbox if started else "",
+        "seed": started.seed if started else None,
+        "exit_status": ended.exit_status if ended else None,
+        "reason": ended.reason if ended else "",
+        "scores": msgspec.to_builtins(state.final_scores()),
+        "cost": state.cost,
+        "elapsed": state.elapsed,
+        "problems": problems,
+        "notes": [note.text for note in state.notes],
+        "steps": [_step_as_dict(step) for step in state.steps[1:]],
+    }
+
+
+def _step_as_dict(step: Step) -> dict[str, Any]:
+    import msgspec
+
+    return {
+        "step": step.number,
+        "author": step.author,
+        "thought": step.thought,
+        "proposed": step.proposed,
+        "action": step.action,
+        "edited_by": step.edited_by or None,
+        "status": step.status,
+        "comment": step.comment or None,
+        "exit_code": step.exit_code,
+        "observation": step.observation,
+        "truncated": step.truncated,
+        "cwd": step.cwd,
+        "duration": step.duration,
+        "interrupted": step.interrupted,
+        "timed_out": step.timed_out,
+        "shell_restarted": step.shell_restarted,
+        "score": step.score,
+        "scores": [msgspec.to_builtins(score) for score in step.scores],
+        "changed_files": [change.path for change in step.changes],
+    }
+
+
+def _print_session(state: SessionState, path: Path) -> None:
+    started, ended, scores = state.started, state.ended, state.final_scores()
+    click.echo(harmless(str(path)))
+    if started is not None:
+        seed = f", seed {started.seed}" if started.seed is not None else ""
+        click.echo(
+            harmless(f"{started.task}, {started.model or started.agent}, {started.sandbox or 'no'} sandbox{seed}")
+        )
+    best, last, baseline = number(scores.best), number(scores.last), number(scores.baseline)
+    click.echo(f"{scores.metric or 'score'}: best {best}, last {last}, baseline {baseline}")
+    reason = f" ({harmless(ended.reason)})" if ended and ended.reason else ""
+    click.echo(f"status: {ended.exit_status if ended else 'not ended'}{reason}")
+    click.echo()
+    print_table(
+        ["step", "author", "action", "exit", "time", "score"],
+        [
+            [
+                str(step.number),
+                step.author,
+                _first_line(step),
+                "–" if step.exit_code is None else str(step.exit_code),
+                f"{step.duration:.2f} s",
+                "" if step.score is None else number(step.score),
+            ]
+            for step in state.steps[1:]
+        ],
+        right=(0, 3, 4, 5),
+    )
+
+
+def _first_line(step: Step) -> str:
+    first, _, rest = step.action.strip().partition("\n")
+    text = first[:60] + ("…" if rest or len(first) > 60 else "")
+    marks = [name for name, on in (("edited", step.edited), ("rejected", step.status == "rejected"), ("refused", step.status == "refused"), ("timed out", step.timed_out)) if on]  # fmt: skip  # noqa: E501
+    return f"{text} [{', '.join(marks)}]" if marks else text
