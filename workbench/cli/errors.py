@@ -30,20 +30,7 @@ class Failure(Exception):
 
 
 class FriendlyGroup(click.Group):
-    """Suggests the nearest command, and turns exceptions into messages."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1, cutoff=0.5)
-            if near and "Did you mean" not in error.message:
-                error.message += f" Did you mean {near[0]!r}?"
-            raise
+    """Turns exceptions into messages."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:

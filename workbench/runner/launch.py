@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from workbench import __version__
 from workbench.agents.agent import Agent
 from workbench.environment.episode import Episode
 from workbench.runner.live import LiveSession
 from workbench.runner.runner import Runner
 from workbench.runner.workspace import fill_with, make_run_folder, remove_run_folder
-from workbench.sandbox.base import ResourceLimits, Sandbox, SandboxError, SandboxSpec
+from workbench.sandbox.base import Sandbox, SandboxError, SandboxSpec
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
 from workbench.session.log import repair_log
@@ -74,7 +76,6 @@ def launch(options: Launch, root: Path) -> Runner:
             session=folder.name,
             task=task.id,
             task_name=task.name,
-            description=task.description,
             agent=agent.name if agent else "human",
             model=options.model,
             sandbox=options.sandbox,
@@ -130,9 +131,10 @@ def make_agent(model: str, task: Task) -> Agent | None:
     if model == "scripted:demo":
         from workbench.agents.models.scripted import ScriptedDemo
 
-        if task.demo is None:
+        solution = task.demo()
+        if solution is None:
             raise LaunchError(f"task {task.id} has no demo", "choose another model: human or replay:PATH")
-        return ScriptedDemo(task.artifact.path, task.demo.solution, task.demo.idea)
+        return ScriptedDemo(task.artifact.path, solution)
     if provider == "replay" and name:
         from workbench.agents.models.replay import ReplayAgent
         from workbench.formats.actions import read_actions
@@ -169,14 +171,15 @@ def _assemble(
         workspace = run_folder / "workspace"
         notes: list[str] = []
         if started is not None:
-            fill_with(workspace, task.starter_folder)
+            fill_with(workspace, task.starter_files())
         else:
             missing = restore(live.state.files_at(), live.objects, workspace)
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
-        sandbox = _make_sandbox(options, agent, task, live.folder.name, workspace, notes)
+        sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes)
         if started is not None:
-            live.emit(_with_workspace(started, sandbox.workspace))
+            description = task.description(sandbox.workspace)
+            live.emit(msgspec.structs.replace(started, workspace=sandbox.workspace, description=description))
         for note in notes:
             live.emit(ev.NoteAdded(text=note))
         episode = Episode(
@@ -206,19 +209,10 @@ def _assemble(
     return runner
 
 
-def _with_workspace(started: ev.SessionStarted, workspace: str) -> ev.SessionStarted:
-    import msgspec
-
-    return msgspec.structs.replace(started, workspace=workspace)
-
-
-def _make_sandbox(
-    options: Launch, agent: Agent | None, task: Task, session: str, workspace: Path, notes: list[str]
-) -> Sandbox:
+def _make_sandbox(options: Launch, agent: Agent | None, session: str, workspace: Path, notes: list[str]) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     spec = SandboxSpec(
         session=session,
-        limits=ResourceLimits(memory_bytes=task.limits.memory_bytes),
         env={"WINDOW": str(options.window)},
     )
     if options.sandbox == "docker":

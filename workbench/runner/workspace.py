@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from workbench.sandbox.orphans import process_started
@@ -24,15 +24,12 @@ def make_run_folder(session: str) -> Path:
     return folder
 
 
-def fill_with(folder: Path, starter: Path) -> None:
-    """Copy the files that a task starts with."""
-    for item in sorted(starter.iterdir()):
-        if item.name == "__pycache__":
-            continue
-        if item.is_dir():
-            shutil.copytree(item, folder / item.name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(item, folder / item.name)
+def fill_with(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files that a task starts with: path, with '/' between parts → content."""
+    for path, data in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
 
 
 def remove_run_folder(folder: Path) -> None:

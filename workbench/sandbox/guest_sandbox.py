@@ -94,6 +94,9 @@ class GuestSandbox:
         except TimeoutError:
             channel.close()
             raise SandboxError(f"the sandbox did not start within {time_limit:.0f} s") from None
+        except BaseException:
+            channel.close()
+            raise
 
     def detach(self) -> None:
         """Close the stream: the guest ends, and with it what it serves. Shells are told. Can be called twice."""
@@ -220,6 +223,13 @@ class GuestSandbox:
             task.cancel()
         if self.on_lost is not None:
             self.on_lost(reason)
+
+    def lose(self, reason: str) -> None:
+        """Give the sandbox up: everything in it is dead, or will be at once."""
+        if self.alive:
+            self.detach()
+            if self.on_lost is not None:
+                self.on_lost(reason)
 
     def _bury_shells(self) -> None:
         shells, self._shells = self._shells, {}

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,15 +27,16 @@ from workbench.sandbox.confine import (
     own,
     probe_bubblewrap,
     python_inside,
-    running_as_root,
     sandbox_uid,
 )
+from workbench.sandbox.guest.guest import process_table
 from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
+from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
 __all__ = ["LocalSandbox", "probe_bubblewrap"]
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
-_INSTALL = "install it: sudo apt-get install python3"
+_HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class LocalSandbox(GuestSandbox):
@@ -51,6 +53,8 @@ class LocalSandbox(GuestSandbox):
         self._child: int | None = None
         """The guest as the host sees it: process 1 of the sandbox."""
         self._temporary: Path | None = None
+        self._socket_path = ""
+        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the guest. Raises SandboxError, with nothing left behind."""
@@ -62,6 +66,7 @@ class LocalSandbox(GuestSandbox):
                 raise SandboxError("commands cannot be confined on this machine", why)
         if not self.workspace_folder.is_dir():
             raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
+        self._check_disk()
         try:
             self._temporary = Path(tempfile.mkdtemp(prefix="mlgym-", dir=_short_temporary_folder()))
             await self._launch(self._temporary)
@@ -77,51 +82,75 @@ class LocalSandbox(GuestSandbox):
                 await self.stop()
             elif self.protected:
                 self._remove_temporary()  # the sandbox has what it needs mounted
+        if self.protected and self._child is not None:
+            watch = ResourceWatch(self._child, self.workspace_folder, self.spec.limits, self.warn, self._give_up)
+            self._watching = asyncio.get_running_loop().create_task(watch.run())
+
+    def _check_disk(self) -> None:
+        disk = os.statvfs(self.workspace_folder)
+        free = disk.f_bavail * disk.f_frsize
+        if free < 2 * DISK_RESERVE:
+            raise SandboxError(
+                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)", "free some space there"
+            )
+
+    def _give_up(self, reason: str) -> None:
+        if self._child is not None:
+            _signal(self._child, signal.SIGKILL)
+        self.lose(reason)
 
     async def _launch(self, folder: Path) -> None:
-        socket_path = folder / "socket"
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours, theirs = socket.socketpair()
-        info, info_child = os.pipe()
-        self._errors = tempfile.TemporaryFile()
+        connection, info = self._spawn(folder)
         try:
-            listener.bind(str(socket_path))
-            listener.listen(32)
-            socket_path.chmod(0o600)
-            own(socket_path)
-            if self.protected:
-                own(self.workspace_folder)
-                command = self._confined_command(folder, socket_path, listener.fileno(), info_child)
-                env = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
-            else:
-                command, env = self._plain_command(folder, socket_path, listener.fileno())
-            self._process = subprocess.Popen(
-                command,
-                stdin=theirs,
-                stdout=subprocess.DEVNULL,
-                stderr=self._errors,
-                env=env,
-                cwd="/" if self.protected else self.workspace_folder,
-                pass_fds=(listener.fileno(), info_child),
-                start_new_session=True,
-            )
-        except BaseException:
-            ours.close()
-            os.close(info)
-            raise
-        finally:
-            listener.close()
-            theirs.close()
-            os.close(info_child)
-        try:
-            await self.attach(ours)
+            await self.attach(connection)
         except SandboxError as error:
             raise self._explained(error) from None
         finally:
-            self._child = _read_child(info) if self.protected else self._process.pid
+            assert self._process is not None
+            told = _read_child(info)
+            self._child = told if self.protected else self._process.pid
+
+    def _spawn(self, folder: Path) -> tuple[socket.socket, int]:
+        """Start the guest's process; our end of its stream, and where bubblewrap tells the guest's process id."""
+        socket_path = folder / "socket"
+        self._socket_path = str(socket_path)
+        ours, theirs = socket.socketpair()
+        info, info_child = os.pipe()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (read after a failure, closed by stop)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            try:
+                listener.bind(str(socket_path))
+                listener.listen(32)
+                socket_path.chmod(0o600)
+                if self.protected:
+                    own(socket_path)
+                    own(self.workspace_folder)
+                    command = self._confined_command(folder, socket_path, listener.fileno(), info_child)
+                    env = {"PATH": _HOST_PATH}
+                else:
+                    command, env = self._plain_command(folder, socket_path, listener.fileno())
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    env=env,
+                    cwd="/" if self.protected else self.workspace_folder,
+                    pass_fds=(listener.fileno(), info_child),
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                os.close(info)
+                raise
+            finally:
+                theirs.close()
+                os.close(info_child)
+        return ours, info
 
     def _confined_command(self, folder: Path, socket_path: Path, listener: int, info: int) -> list[str]:
-        guest = {path: f"{RUN_FOLDER}/{path.name}" for path in sorted(GUEST_FOLDER.iterdir()) if path.is_file()}
+        names = sorted(path for path in GUEST_FOLDER.iterdir() if path.is_file() and path.name != "__init__.py")
+        guest = {path: f"{RUN_FOLDER}/{path.name}" for path in names}
         gpus = [*_GPU_DEVICES, *(f"/dev/nvidia{index}" for index in self.spec.gpus)] if self.spec.gpus else []
         env = {"MLGYM_SOCKET": f"{RUN_FOLDER}/socket", **self.spec.env}
         if self.spec.gpus:
@@ -195,16 +224,23 @@ class LocalSandbox(GuestSandbox):
     async def stop(self) -> None:
         """Kill everything inside and remove what was made for it. Can be called twice."""
         self.detach()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
         process = self._process
         if process is not None:
-            if self.protected and self._child is not None:
-                _kill(self._child)
+            if self._child is not None:
+                # Unprotected, the guest kills what it started; it may have been stopped.
+                _signal(self._child, signal.SIGKILL if self.protected else signal.SIGCONT)
             for patience in (10.0, 5.0):
                 try:
                     await asyncio.to_thread(process.wait, patience)
                     break
                 except subprocess.TimeoutExpired:
                     process.kill()
+        if process is not None and not self.protected:
+            await asyncio.to_thread(_kill_marked, f"MLGYM_SOCKET={self._socket_path}".encode())
         self._child = None
         if self._errors is not None:
             self._errors.close()
@@ -217,9 +253,23 @@ class LocalSandbox(GuestSandbox):
             self._temporary = None
 
 
-def _kill(pid: int) -> None:
+def _signal(pid: int, number: int) -> None:
     with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
+
+
+def _kill_marked(mark: bytes) -> None:
+    """Kill what an unprotected guest could not, having been killed itself: whatever has that variable. Linux only."""
+    for _ in range(20):
+        found = False
+        for pid, _parent, _group, _session in process_table():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+                if mark in file.read().split(b"\0"):
+                    found = True
+                    _signal(pid, signal.SIGKILL)
+        if not found:
+            return
+        time.sleep(0.01)
 
 
 def _read_child(info: int) -> int | None:

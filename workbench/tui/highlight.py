@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workbench.tui.text import printable, split_lines
 
@@ -66,14 +66,14 @@ def _lex(lines: list[str], language: str, path: str) -> SpansByLine:
 
     spans: SpansByLine = [[] for _ in lines]
     try:
-        options = {"stripnl": False, "ensurenl": False, "tabsize": 0}
+        options: dict[str, Any] = {"stripnl": False, "ensurenl": False, "tabsize": 0}
         lexer = get_lexer_by_name(language, **options) if language else get_lexer_for_filename(path, **options)
     except ClassNotFound:
         return spans
     styles = HighlightTheme.STYLES
     row = column = 0
     for token_type, token in lexer.get_tokens("\n".join(lines)):
-        kind = token_type
+        kind: Any = token_type
         while kind is not None and kind not in styles:
             kind = kind.parent
         style = styles[kind] if kind is not None else ""

@@ -7,6 +7,7 @@ a take-over it reads the file again and goes on from what is there.
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from dataclasses import dataclass
@@ -40,10 +41,10 @@ class ScriptedDemo:
     author = "policy:demo"
     trusted = True
 
-    def __init__(self, path: str, solution: str, idea: str) -> None:
+    def __init__(self, path: str, solution: str) -> None:
         self._path = path
         self._solution = solution if solution.endswith("\n") else solution + "\n"
-        self._idea = idea
+        self._idea = _docstring(solution) or f"I write a better {path}."
 
     async def propose(self, state: SessionState) -> Proposal:
         """The next action, from what happened so far. Raises ModelError when nothing works any more."""
@@ -130,3 +131,15 @@ class ScriptedDemo:
         if step.shell_restarted:
             return "The shell was restarted."
         return None
+
+
+def _docstring(solution: str) -> str:
+    """The idea of a solution in Python: the first docstring in it."""
+    try:
+        tree = ast.parse(solution)
+    except SyntaxError:
+        return ""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef) and (text := ast.get_docstring(node)):
+            return " ".join(text.split())
+    return ""

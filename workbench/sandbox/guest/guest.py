@@ -53,7 +53,7 @@ EXIT_GRACE = 0.05
 """Seconds without output after which the terminal of a dead shell counts as drained (jobs may hold it open)."""
 
 
-def frame(kind: int, *parts: bytes) -> bytes:
+def frame(kind: int, *parts: bytes | memoryview) -> bytes:
     """One frame of the stream."""
     return HEADER.pack(sum(map(len, parts)), kind) + b"".join(parts)
 

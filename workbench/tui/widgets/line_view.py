@@ -7,67 +7,29 @@ as 20,000 lines or as one. The text is untrusted: it is never markup, and contro
 from __future__ import annotations
 
 import asyncio
-import re
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Literal
 
-from rich.cells import cell_len, get_character_cell_size
-from rich.segment import Segment
-from rich.style import Style as RichStyle
+from rich.cells import cell_len
 from textual.binding import Binding, BindingType
-from textual.cache import LRUCache
-from textual.content import Content
-from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
-from textual.scroll_view import ScrollView
 from textual.selection import Selection
-from textual.strip import Strip
-from textual.style import Style
 
-from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, SpansByLine, highlight_lines, remembered
-from workbench.tui.text import TAB_SIZE, display_line, printable, split_lines
+from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, remembered
+from workbench.tui.text import display_line, split_lines
+from workbench.tui.widgets.line_display import ADDED, CHANGED, CURRENT, REMOVED, LineDisplay, LineMark
+from workbench.tui.widgets.line_layout import LONG_LINE, Line
+from workbench.tui.widgets.line_search import Match, compile_query
 
-LONG_LINE = 10_000
-"""A longer line is cut at render: only the part in view is converted, with every character taking one column."""
-
-MAX_MATCHES = 10_000
+__all__ = ["ADDED", "CHANGED", "CURRENT", "REMOVED", "Line", "LineMark", "LineView", "Match"]
 
 SIDEWAYS = 8
+"""Columns moved by shift+left and shift+right."""
 
 
-@dataclass(frozen=True)
-class LineMark:
-    """A sign in front of a line: a glyph of one column, and the component class that colours the glyph."""
-
-    glyph: str
-    component: str
-
-
-ADDED = LineMark("+", "line-view--added")
-CHANGED = LineMark("~", "line-view--changed")
-REMOVED = LineMark("-", "line-view--removed")
-CURRENT = LineMark("▶", "line-view--current")
-
-
-class Match(NamedTuple):
-    """A place found: 0-based line and character."""
-
-    line: int
-    column: int
-
-
-class _Shown(NamedTuple):
-    """A line made ready: its text as drawn, and the styled parts of that."""
-
-    text: str
-    spans: list[tuple[int, int, RichStyle]]
-
-
-class LineView(ScrollView, can_focus=True):
+class LineView(LineDisplay, can_focus=True):
     """A scrolling view of lines.
 
     `show` takes text, `show_lines` ready lines (plain, or `Content` with styles). Lines are numbered from `first`.
@@ -117,9 +79,6 @@ class LineView(ScrollView, can_focus=True):
         Binding("N", "previous_match", "Previous match", show=False, id="lines.previous"),
     ]
 
-    wrap: reactive[bool] = reactive(False, init=False)
-    """Long lines go on in the next row."""
-
     follow: reactive[bool] = reactive(False, init=False)
     """Stay at the end as lines are appended. Moving up switches it off."""
 
@@ -143,24 +102,7 @@ class LineView(ScrollView, can_focus=True):
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.numbers = numbers
-        """Show line numbers."""
-        self.first = 1
-        """Number of the first line."""
-        self.marks: Mapping[int, LineMark] = {}
-        self._lines: list[str | Content] = []
-        self._widest = 0
-        self._starts: list[int] | None = None
-        self._wrap_width = 0
-        self._spans: SpansByLine | None = None
-        self._spans_from = 0
         self._shown_count = 0
-        self._matches: list[Match] = []
-        self._match_length: dict[Match, int] = {}
-        self._match_lines: dict[int, list[Match]] = {}
-        self._match_index = -1
-        self._ready: LRUCache[int, _Shown] = LRUCache(1024)
-        self._strips: LRUCache[int, Strip] = LRUCache(1024)
-        self._styles: dict[str, RichStyle] = {}
         if text:
             self._replace(split_lines(text))
 
@@ -197,7 +139,7 @@ class LineView(ScrollView, can_focus=True):
 
     def show_lines(
         self,
-        lines: Sequence[str | Content],
+        lines: Sequence[Line],
         *,
         numbers: bool | None = None,
         first: int = 1,
@@ -208,12 +150,12 @@ class LineView(ScrollView, can_focus=True):
         self._set_gutter(numbers, first, marks)
         self._replace(list(lines), keep_position)
 
-    def append_lines(self, lines: Iterable[str | Content]) -> None:
+    def append_lines(self, lines: Iterable[Line]) -> None:
         """Add lines at the end; the view goes there when it follows."""
         new = list(lines)
         self._lines.extend(new)
         self._widest = max(self._widest, _longest(new))
-        self._starts = None
+        self._layout = None
         self._fit()
         if self.follow:
             self.action_last()
@@ -241,15 +183,14 @@ class LineView(ScrollView, can_focus=True):
         self.first = first
         self.marks = dict(marks or {})
 
-    def _replace(self, lines: list[str] | list[str | Content], keep_position: bool = False) -> None:
+    def _replace(self, lines: list[str] | list[Line], keep_position: bool = False) -> None:
         self._lines = list(lines)
         self._widest = _longest(self._lines)
-        self._starts = None
+        self._layout = None
         self._spans = None
         self._shown_count += 1
-        self._forget_search()
-        self._ready.clear()
-        self._strips.clear()
+        self._finder.clear()
+        self._forget_drawn()
         if self.is_attached:
             self._fit()
             if self.follow:
@@ -258,60 +199,7 @@ class LineView(ScrollView, can_focus=True):
                 self.scroll_to(0, 0, animate=False, force=True)
             self.refresh()
 
-    # ---------------------------------------------------------------- size
-
-    @property
-    def _gutter_width(self) -> int:
-        width = len(str(self.first + max(0, len(self._lines) - 1))) + 1 if self.numbers else 0
-        return width + (2 if self.marks else 0)
-
-    @property
-    def _body_width(self) -> int:
-        return max(1, self.scrollable_content_region.width - self._gutter_width)
-
-    def _fit(self) -> None:
-        """Set the scrolling size to that of the text."""
-        if not self.is_attached:
-            return
-        if self.wrap:
-            rows = self._row_starts()[-1]
-            self.virtual_size = Size(0, rows)
-        else:
-            self.virtual_size = Size(self._gutter_width + self._widest, len(self._lines))
-
-    def _row_starts(self) -> list[int]:
-        """For wrapping: the row at which each line begins, and the number of rows."""
-        width = self._body_width
-        if self._starts is None or self._wrap_width != width:
-            self._wrap_width = width
-            counts = (
-                (len(line) + width - 1) // width or 1
-                if isinstance(line, str) and line.isascii() and "\t" not in line
-                else len(self._cuts(index))
-                for index, line in enumerate(self._lines)
-            )
-            self._starts = [0, *accumulate(counts)]
-            self._strips.clear()
-        return self._starts
-
-    def _cuts(self, index: int) -> list[int]:
-        """Characters at which the rows of a wrapped line begin."""
-        width = self._wrap_width
-        raw = self._raw(index)
-        if len(raw) > LONG_LINE:
-            step = width if raw.isascii() else max(1, width // 2)
-            return list(range(0, len(raw), step))
-        shown = display_line(raw)
-        if shown.isascii():
-            return list(range(0, len(shown), width)) or [0]
-        cuts, used = [0], 0
-        for at, character in enumerate(shown):
-            size = get_character_cell_size(character)
-            if used + size > width:
-                cuts.append(at)
-                used = 0
-            used += size
-        return cuts
+    # ---------------------------------------------------------------- position
 
     def on_mount(self) -> None:
         self._fit()
@@ -328,30 +216,26 @@ class LineView(ScrollView, can_focus=True):
 
     def watch_wrap(self, wrap: bool) -> None:
         top = self._line_at(self.scroll_offset.y, wrapped=not wrap)
-        self._strips.clear()
-        self._starts = None
         self._fit()
         self.scroll_to(x=0, animate=False, force=True)
         self.go_to(top + self.first, align="top")
         self.refresh()
 
-    def _line_at(self, row: int, wrapped: bool | None = None) -> int:
-        if not self._lines:
-            return 0
-        if self.wrap if wrapped is None else wrapped:
-            starts = self._starts or self._row_starts()
-            row = bisect_right(starts, row) - 1
-        return max(0, min(row, len(self._lines) - 1))
+    def _line_at(self, row: int, wrapped: bool) -> int:
+        index = self._layout.at(row)[0] if wrapped and self._layout is not None else row
+        return max(0, min(index, len(self._lines) - 1))
 
     @property
     def top_line(self) -> int:
         """Index of the line at the top of the view."""
-        return self._line_at(self.scroll_offset.y)
+        return self._line_at(self.scroll_offset.y, self.wrap)
 
-    def go_to(self, number: int, *, align: str = "center") -> None:
-        """Bring a line into view by its number: `top`, `center`, or `nearest` (moves only when it is out of view)."""
+    def go_to(self, number: int, *, align: Literal["top", "center", "nearest"] = "center") -> None:
+        """Bring a line into view by its number; `nearest` moves only when it is out of view."""
+        if not self._lines:
+            return
         index = max(0, min(number - self.first, len(self._lines) - 1))
-        row = self._row_starts()[index] if self.wrap and self._lines else index
+        row = self._wrapped().row_of(index) if self.wrap else index
         height = max(1, self.scrollable_content_region.height)
         top = self.scroll_offset.y
         if align == "nearest":
@@ -361,138 +245,6 @@ class LineView(ScrollView, can_focus=True):
         elif align == "center":
             row -= height // 2
         self.scroll_to(y=max(0, row), animate=False, force=True)
-
-    # ---------------------------------------------------------------- drawing
-
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        self._styles.clear()
-        self._ready.clear()
-        self._strips.clear()
-
-    def render_line(self, y: int) -> Strip:
-        width = self.size.width
-        base = self.rich_style
-        row = y + self.scroll_offset.y
-        if self.wrap:
-            starts = self._row_starts()
-            if row >= starts[-1]:
-                return Strip.blank(width, base)
-            index = bisect_right(starts, row) - 1
-            body = self._wrapped_strip(index, row - starts[index])
-            continued = row != starts[index]
-        elif row < len(self._lines):
-            index, continued = row, False
-            body = self._flat_strip(index)
-        else:
-            return Strip.blank(width, base)
-        gutter = self._gutter(index, continued)
-        return Strip.join([gutter, body]).crop_extend(0, width, base)
-
-    def _flat_strip(self, index: int) -> Strip:
-        """The visible part of an unwrapped line."""
-        left, width = self.scroll_offset.x, self._body_width
-        raw = self._raw(index)
-        if len(raw) > LONG_LINE:
-            part = printable(raw[left : left + width]).replace("\t", " ")
-            spans = self._match_spans(index, _Offsets(raw[:0]))
-            shown = _Shown(part, [(start - left, end - left, style) for start, end, style in spans])
-            return self._strip_of(shown, 0, len(part)).crop(0, width).apply_offsets(left, index)
-        strip = self._strips.get(index) if self.text_selection is None else None
-        if strip is None:
-            shown = self._selected(index, self._line(index))
-            strip = self._strip_of(shown, 0, len(shown.text))
-            if self.text_selection is None:
-                self._strips[index] = strip
-            if strip.cell_length > self._widest:
-                self._widest = strip.cell_length
-                self.call_later(self._fit)
-        return strip.crop(left, left + width).apply_offsets(left, index)
-
-    def _wrapped_strip(self, index: int, piece: int) -> Strip:
-        cuts = self._cuts(index)
-        start = cuts[piece] if piece < len(cuts) else 0
-        end = cuts[piece + 1] if piece + 1 < len(cuts) else None
-        raw = self._raw(index)
-        if len(raw) > LONG_LINE:
-            part = printable(raw[start:end]).replace("\t", " ")
-            spans = self._match_spans(index, _Offsets(""))
-            return self._strip_of(_Shown(part, [(a - start, b - start, style) for a, b, style in spans]), 0, len(part))
-        shown = self._line(index)
-        return self._strip_of(shown, start, len(shown.text) if end is None else end)
-
-    def _strip_of(self, shown: _Shown, start: int, end: int) -> Strip:
-        """Characters `start` to `end` of a line as segments; later spans lie over earlier ones."""
-        base = self.rich_style
-        text = shown.text
-        spans = [(max(a, start), min(b, end), style) for a, b, style in shown.spans if a < end and b > start]
-        if not spans:
-            return Strip([Segment(text[start:end], base)] if end > start else [])
-        edges = sorted({start, end, *(a for a, _, _ in spans), *(b for _, b, _ in spans)})
-        segments = []
-        for left, right in pairwise(edges):
-            style = base
-            for a, b, own in spans:
-                if a <= left and right <= b:
-                    style += own
-            segments.append(Segment(text[left:right], style))
-        return Strip(segments)
-
-    def _raw(self, index: int) -> str:
-        line = self._lines[index]
-        return line if isinstance(line, str) else line.plain
-
-    def _line(self, index: int) -> _Shown:
-        """A line (not a long one) made ready."""
-        shown = self._ready.get(index)
-        if shown is None:
-            line = self._lines[index]
-            raw = line if isinstance(line, str) else line.plain
-            offsets = _Offsets(raw)
-            spans: list[tuple[int, int, RichStyle]] = []
-            if isinstance(line, Content):
-                at = 0
-                for part, style in line.render(self.visual_style, "", self._parse_style):
-                    spans.append((offsets[at], offsets[at + len(part)], style.rich_style))
-                    at += len(part)
-            elif self._spans is not None and index + self._spans_from < len(self._spans):
-                spans = [
-                    (offsets[start], offsets[end], self._style(style))
-                    for start, end, style in self._spans[index + self._spans_from]
-                ]
-            spans += self._match_spans(index, offsets)
-            shown = self._ready[index] = _Shown(display_line(raw), spans)
-        return shown
-
-    def _parse_style(self, style: str | Style) -> Style:
-        if isinstance(style, Style):
-            return style
-        try:
-            return Style.parse(style)
-        except Exception:  # a style of another theme: any error means no style
-            return Style.null()
-
-    def _style(self, markup: str) -> RichStyle:
-        style = self._styles.get(markup)
-        if style is None:
-            style = self._styles[markup] = (self.visual_style + self._parse_style(markup)).rich_style
-        return style
-
-    def _gutter(self, index: int, continued: bool) -> Strip:
-        width = self._gutter_width
-        if not width:
-            return Strip([])
-        dim = self.get_component_rich_style("line-view--gutter")
-        number = self.first + index
-        segments = []
-        if self.numbers:
-            label = "" if continued else str(number)
-            segments.append(Segment(f"{label:>{width - (3 if self.marks else 1)}} ", dim))
-        if self.marks:
-            mark = self.marks.get(number)
-            style = self.get_component_rich_style(mark.component) if mark is not None else dim
-            segments.append(Segment(f"{printable(mark.glyph[:1]) if mark is not None else ' '} ", style))
-        return Strip(segments)
 
     # ---------------------------------------------------------------- syntax colours
 
@@ -514,8 +266,7 @@ class LineView(ScrollView, can_focus=True):
         spans = await asyncio.to_thread(highlight_lines, source, language, path)
         if shown == self._shown_count:
             self._spans = spans
-            self._ready.clear()
-            self._strips.clear()
+            self._forget_drawn()
             self.refresh()
             self.post_message(self.Highlighted(self))
 
@@ -529,97 +280,61 @@ class LineView(ScrollView, can_focus=True):
         Raises:
             re.error: When `regex` is set and the query is no regular expression.
         """
-        pattern = None
         if query:
-            pattern = re.compile(query if regex else re.escape(query), 0 if query != query.lower() else re.IGNORECASE)
-        self._forget_search()
-        for index, line in enumerate(self._lines if pattern is not None else ()):
-            assert pattern is not None
-            for found in pattern.finditer(line if isinstance(line, str) else line.plain):
-                if found.end() > found.start():
-                    match = Match(index, found.start())
-                    self._matches.append(match)
-                    self._match_length[match] = found.end() - found.start()
-                    self._match_lines.setdefault(index, []).append(match)
-            if len(self._matches) >= MAX_MATCHES:
-                del self._matches[MAX_MATCHES:]
-                break
+            self._finder.find(map(raw_text, self._lines), compile_query(query, regex))
+        else:
+            self._finder.clear()
         self._redraw_matches()
-        if self._matches:
-            top = self.top_line
-            at = next((n for n, match in enumerate(self._matches) if match.line >= top), 0)
-            self._go_to_match(at)
-        return list(self._matches)
+        self._go_to_match(self._finder.first_from(self.top_line))
+        return self.matches
 
     @property
     def matches(self) -> list[Match]:
-        return list(self._matches)
+        return list(self._finder.matches)
 
     @property
     def match_index(self) -> int:
         """Which of the matches is the current one; -1 without any."""
-        return self._match_index
+        return self._finder.index
 
     def next_match(self) -> Match | None:
         """Go to the next match, from the last one to the first."""
-        return self._go_to_match(self._match_index + 1)
+        return self._go_to_match(self._finder.index + 1)
 
     def previous_match(self) -> Match | None:
-        return self._go_to_match(self._match_index - 1)
+        return self._go_to_match(self._finder.index - 1)
 
     def clear_search(self) -> None:
-        self._forget_search()
+        self._finder.clear()
         self._redraw_matches()
 
-    def _forget_search(self) -> None:
-        self._matches, self._match_index = [], -1
-        self._match_length, self._match_lines = {}, {}
-
     def _redraw_matches(self) -> None:
-        self._ready.clear()
-        self._strips.clear()
+        self._forget_drawn()
         self.refresh()
 
     def _go_to_match(self, index: int) -> Match | None:
-        if not self._matches:
+        left_behind = self._finder.current
+        match = self._finder.go_to(index)
+        if match is None:
             return None
-        self._match_index = index % len(self._matches)
-        match = self._matches[self._match_index]
         self.follow = False
-        self._redraw_matches()
-        if self.wrap:
-            cuts = self._cuts(match.line) if self._row_starts() else [0]
-            piece = bisect_right(cuts, self._column(match)) - 1
-            self._show_row(self._row_starts()[match.line] + piece)
-        else:
-            self._show_row(match.line)
-            column, width = self._column(match), self._body_width
-            left = self.scroll_offset.x
-            if not left <= column < left + width - self._match_length[match]:
-                self.scroll_to(x=max(0, column - width // 3), animate=False, force=True)
-        return match
-
-    def _show_row(self, row: int) -> None:
+        for line in {match.line, left_behind.line if left_behind is not None else match.line}:
+            self._ready.discard(line)
+            self._strips.discard(line)
+        self.refresh()
+        raw = self._raw(match.line)
+        before = raw[: match.column]
+        at = match.column if len(raw) > LONG_LINE else len(display_line(before))
+        row = self._wrapped().row_of(match.line, at) if self.wrap else match.line
         height = max(1, self.scrollable_content_region.height)
         if not self.scroll_offset.y <= row < self.scroll_offset.y + height:
             self.scroll_to(y=max(0, row - height // 2), animate=False, force=True)
-
-    def _column(self, match: Match) -> int:
-        """The match's column as drawn."""
-        raw = self._raw(match.line)
-        return match.column if len(raw) > LONG_LINE else cell_len(display_line(raw[: match.column]))
-
-    def _match_spans(self, index: int, offsets: _Offsets) -> list[tuple[int, int, RichStyle]]:
-        found = self._match_lines.get(index)
-        if not found:
-            return []
-        current = self._matches[self._match_index] if self._match_index >= 0 else None
-        spans = []
-        for match in found:
-            name = "line-view--match-current" if match == current else "line-view--match"
-            end = match.column + self._match_length[match]
-            spans.append((offsets[match.column], offsets[end], self.get_component_rich_style(name)))
-        return spans
+        if not self.wrap:
+            column = at if len(raw) > LONG_LINE else cell_len(display_line(before))
+            width, left = self._body_width, self.scroll_offset.x
+            if not left <= column < left + max(1, width - match.length):
+                self.scroll_to(x=max(0, column - width // 3), animate=False, force=True)
+        return match
 
     # ---------------------------------------------------------------- selection by mouse
 
@@ -629,15 +344,6 @@ class LineView(ScrollView, can_focus=True):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         return selection.extract("\n".join(display_line(self._raw(index)) for index in range(len(self._lines)))), "\n"
-
-    def _selected(self, index: int, shown: _Shown) -> _Shown:
-        selection = self.text_selection
-        span = selection.get_span(index) if selection is not None else None
-        if span is None:
-            return shown
-        start, end = span
-        style = self.screen.get_component_rich_style("screen--selection")
-        return _Shown(shown.text, [*shown.spans, (start, len(shown.text) if end == -1 else end, style)])
 
     def selection_updated(self, selection: Selection | None) -> None:
         self.refresh()
@@ -685,22 +391,6 @@ class LineView(ScrollView, can_focus=True):
         self.previous_match()
 
 
-class _Offsets:
-    """Where each character of a line stands once tabs are expanded."""
-
-    def __init__(self, raw: str) -> None:
-        self._columns: list[int] | None = None
-        if "\t" in raw:
-            columns = [0]
-            for character in raw:
-                at = columns[-1]
-                columns.append(at + (TAB_SIZE - at % TAB_SIZE if character == "\t" else 1))
-            self._columns = columns
-
-    def __getitem__(self, index: int) -> int:
-        return index if self._columns is None else self._columns[min(index, len(self._columns) - 1)]
-
-
-def _longest(lines: Sequence[str | Content]) -> int:
+def _longest(lines: Sequence[Line]) -> int:
     """Characters of the longest line; a view widens itself when a line turns out to take more columns."""
     return max(map(len, lines), default=0)
