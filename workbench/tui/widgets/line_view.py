@@ -20,7 +20,7 @@ from textual.selection import Selection
 from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, remembered
 from workbench.tui.text import display_line, split_lines
 from workbench.tui.widgets.line_display import ADDED, CHANGED, CURRENT, REMOVED, LineDisplay, LineMark
-from workbench.tui.widgets.line_layout import LONG_LINE, Line
+from workbench.tui.widgets.line_layout import LONG_LINE, Line, raw_text
 from workbench.tui.widgets.line_search import Match, compile_query
 
 __all__ = ["ADDED", "CHANGED", "CURRENT", "REMOVED", "Line", "LineMark", "LineView", "Match"]

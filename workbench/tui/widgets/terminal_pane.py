@@ -49,7 +49,7 @@ RELEASE_KEY = "ctrl+right_square_bracket"
 _BUTTONS = {1: BUTTON_LEFT, 2: BUTTON_MIDDLE, 3: BUTTON_RIGHT}
 
 
-class TerminalPane(ScrollView, can_focus=True):
+class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
     """A terminal with scrollback.
 
     While nobody has taken over, the terminal is 120 by 40 whatever the size of the pane, which shows the part with the

@@ -1,0 +1,101 @@
+"""Where the characters of lines stand on the screen: tabs, wide characters, wrapping. Plain data, no widget."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+
+from rich.cells import get_character_cell_size
+from textual.content import Content
+
+from workbench.tui.text import TAB_SIZE, display_line
+
+LONG_LINE = 10_000
+"""A longer line is cut at render: only the part in view is converted, with every character taking one column."""
+
+Line = str | Content
+
+
+def raw_text(line: Line) -> str:
+    return line if isinstance(line, str) else line.plain
+
+
+class Columns:
+    """Where each character of a line stands once its tabs are expanded."""
+
+    def __init__(self, raw: str) -> None:
+        self._columns: list[int] | None = None
+        if "\t" in raw:
+            columns = [0]
+            for character in raw:
+                at = columns[-1]
+                columns.append(at + (TAB_SIZE - at % TAB_SIZE if character == "\t" else 1))
+            self._columns = columns
+
+    def __getitem__(self, index: int) -> int:
+        return index if self._columns is None else self._columns[min(index, len(self._columns) - 1)]
+
+
+class WrapLayout:
+    """Lines cut into rows of a width. Wide characters are never split."""
+
+    def __init__(self, lines: Sequence[Line], width: int) -> None:
+        self.width = width
+        self._lines = lines
+        self._starts = [0, *accumulate(map(self._count, lines))]
+
+    @property
+    def rows(self) -> int:
+        return self._starts[-1]
+
+    def row_of(self, index: int, column: int = 0) -> int:
+        """The row on which a character of a line stands (`column` counts characters of the line as drawn)."""
+        step = self._step(raw_text(self._lines[index]))
+        piece = column // step if step else bisect_right(self._cuts(index), column) - 1
+        return self._starts[index] + piece
+
+    def at(self, row: int) -> tuple[int, int]:
+        """The line on a row, and which of its pieces."""
+        index = max(0, bisect_right(self._starts, row) - 1)
+        return index, row - self._starts[index]
+
+    def piece(self, index: int, piece: int) -> tuple[int, int | None]:
+        """The characters (of the line as drawn) from which to which a piece goes; None is the line's end."""
+        step = self._step(raw_text(self._lines[index]))
+        if step:
+            return piece * step, (piece + 1) * step
+        cuts = self._cuts(index)
+        return cuts[piece], cuts[piece + 1] if piece + 1 < len(cuts) else None
+
+    def _step(self, raw: str) -> int:
+        """Characters to a row, where that is the same for all its rows; else 0."""
+        if raw.isascii() and ("\t" not in raw or len(raw) > LONG_LINE):
+            return self.width
+        return max(1, self.width // 2) if len(raw) > LONG_LINE else 0
+
+    def _count(self, line: Line) -> int:
+        raw = raw_text(line)
+        if raw.isascii() and "\t" not in raw:
+            return (len(raw) + self.width - 1) // self.width or 1
+        if len(raw) > LONG_LINE:
+            return -(-len(raw) // self._step(raw))
+        if len(raw) * 2 + raw.count("\t") * TAB_SIZE <= self.width:
+            return 1
+        return len(self._cut(raw))
+
+    def _cuts(self, index: int) -> list[int]:
+        return self._cut(raw_text(self._lines[index]))
+
+    def _cut(self, raw: str) -> list[int]:
+        shown, width = display_line(raw), self.width
+        if shown.isascii():
+            return list(range(0, len(shown), width)) or [0]
+        cuts, used = [0], 0
+        for at, character in enumerate(shown):
+            size = get_character_cell_size(character)
+            if used + size > width:
+                cuts.append(at)
+                used = 0
+            used += size
+        return cuts
