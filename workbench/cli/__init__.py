@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from workbench import __version__
@@ -29,7 +27,7 @@ Examples:
 @click.version_option(__version__, prog_name="mlgym-tui")
 @click.option("--debug", is_flag=True, help="Write a log fit for a bug report (it holds no keys).")
 @click.pass_context
-def main(context: click.Context, debug: bool, **_: Any) -> None:
+def main(context: click.Context, /, debug: bool) -> None:
     """A terminal workbench for machine-learning research agents.
 
     Watch an agent work on a task; step, pause, edit its next action, take its shell over and give it back. Every

@@ -38,7 +38,7 @@ def tasks(context: click.Context, as_json: bool) -> None:
                 {
                     "id": task.id,
                     "name": task.name,
-                    "domain": task.domain,
+                    "domain": task.spec.domain,
                     "metric": task.primary_metric.name,
                     "direction": task.primary_metric.direction,
                     "baseline": task.primary_metric.baseline,
@@ -55,7 +55,7 @@ def tasks(context: click.Context, as_json: bool) -> None:
         [
             [
                 task.id,
-                task.domain,
+                task.spec.domain,
                 f"{task.primary_metric.name} {arrows[task.primary_metric.direction]}",
                 "–" if task.primary_metric.baseline is None else f"{task.primary_metric.baseline:.4f}",
                 task.artifact.path,

@@ -64,6 +64,7 @@ class Episode:
         self._emit = emit
         self._seed = seed
         self._secret = secret
+        self._session = folder.name
         self._step = 0
         self._window: dict[str, Any] | None = None
         self._snapshotter = Snapshotter(sandbox.workspace_folder, self.objects)
@@ -185,6 +186,9 @@ class Episode:
                     task.cancel()
                     raise
                 return {"ok": False, "text": "the evaluation was stopped", "exit_code": 130}
+            except SandboxError as error:
+                self._emit(ev.NoteAdded(text=f"the evaluation failed, through no fault of the submission: {error}"))
+                return {"ok": False, "text": f"the evaluation itself failed: {error}", "exit_code": 1}
             return self._reply(entry)
         return {"ok": False, "text": f"unknown request {str(kind)[:40]!r}", "exit_code": 2}
 
@@ -197,7 +201,13 @@ class Episode:
             if data is not None:
                 digest = await asyncio.to_thread(self.artifacts.put, data)
                 evaluation = await evaluate(
-                    self.task, data, seed=self._seed, secret=self._secret, room=self._room(), progress=self._progress
+                    self.task,
+                    data,
+                    seed=self._seed,
+                    secret=self._secret,
+                    room=self._room(),
+                    progress=self._progress,
+                    session=self._session,
                 )
             assert evaluation is not None
             entry = self._emit(
@@ -272,16 +282,7 @@ def _number(value: float) -> str:
 
 
 def _no_artifact(verdict: Literal["missing", "invalid"], message: str) -> Evaluation:
-    return Evaluation(
-        verdict=verdict,
-        metrics={},
-        score=None,
-        standard_error=None,
-        message=message,
-        isolation="sandbox",
-        artifact_hash=None,
-        duration=0.0,
-    )
+    return Evaluation(verdict=verdict, message=message)
 
 
 def _window_event(step: int, request: dict[str, Any]) -> ev.WindowChanged:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Literal
 
@@ -186,8 +186,8 @@ class Control:
         self._decision = decision
         self._wake.set()
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[object, object, object]) -> None:
+        task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._done)
 
@@ -315,7 +315,10 @@ class Runner(Control):
         over = exceeded(self.state, self.live.clock.working, human=self.agent is None)
         if over is not None:
             self.phase = "scoring"
-            await self.episode.score("autosubmit", self.state.last_step)
+            try:
+                await self.episode.score("autosubmit", self.state.last_step)
+            except SandboxError as error:
+                self.live.emit(ev.NoteAdded(text=f"the last score could not be had: {error}"))
             return over
         if self._hold:
             await self._wait_in("waiting")
