@@ -1,0 +1,58 @@
+"""Taking a submission from a folder that is not to be trusted: opened once, without following links, and copied."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Literal
+
+
+class ArtifactError(Exception):
+    """There is no submission to score. `verdict` says of which kind, `message` what to do."""
+
+    def __init__(self, verdict: Literal["missing", "invalid"], message: str) -> None:
+        super().__init__(message)
+        self.verdict: Literal["missing", "invalid"] = verdict
+        self.message = message
+
+
+def open_artifact(path: Path | str, cap: int) -> bytes:
+    """The bytes of a regular file of at most `cap` bytes, read once. Raises ArtifactError."""
+    name = os.path.basename(path) or str(path)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hold us
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise _explain(error, name) from error
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            raise ArtifactError("invalid", f"{name} is a folder: it must be a regular file")
+        if not stat.S_ISREG(found.st_mode):
+            raise ArtifactError("invalid", f"{name} is not a regular file")
+        data = bytearray()
+        while len(data) <= cap:  # the size is counted, not believed: the file may be growing
+            piece = os.read(descriptor, min(1 << 20, cap + 1 - len(data)))
+            if not piece:
+                return bytes(data)
+            data += piece
+    except OSError as error:
+        raise _explain(error, name) from error
+    finally:
+        os.close(descriptor)
+    raise ArtifactError("invalid", f"{name} is larger than {cap:,} bytes, the most that this task takes")
+
+
+def _explain(error: OSError | ValueError, name: str) -> ArtifactError:
+    code = getattr(error, "errno", None)
+    if code in (errno.ENOENT, errno.ENOTDIR):
+        return ArtifactError("missing", f"{name} is missing: write it, then try again")
+    if code in (errno.ELOOP, errno.EMLINK):
+        return ArtifactError("invalid", f"{name} is a symbolic link: it must be a regular file")
+    if code in (errno.EACCES, errno.EPERM):
+        return ArtifactError("invalid", f"{name} cannot be read: chmod u+r {name}")
+    if code == errno.ENXIO:
+        return ArtifactError("invalid", f"{name} is not a regular file")
+    return ArtifactError("invalid", f"{name} cannot be read: {getattr(error, 'strerror', None) or error}")

@@ -1,0 +1,171 @@
+"""Finding tasks: those that ship with the package, those in folders of `$MLGYM_TASKS`, and any by its path."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+from workbench.resources import data_folder
+from workbench.session.events import Metric
+from workbench.tasks.errors import TaskError, UnknownTask
+
+if TYPE_CHECKING:
+    from workbench.tasks.schema import Artifact, TaskLimits, TaskSpec
+
+TASK_FILE = "task.yaml"
+ENVIRONMENT = "MLGYM_TASKS"
+_SKIPPED = ("__pycache__",)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that was found and checked."""
+
+    folder: Path
+    """Where its files are; absolute."""
+    spec: TaskSpec
+
+    @property
+    def id(self) -> str:
+        """The id, as MLGym names it."""
+        return self.spec.id
+
+    @property
+    def name(self) -> str:
+        """The name for people."""
+        return self.spec.name
+
+    @property
+    def limits(self) -> TaskLimits:
+        """What may be spent."""
+        return self.spec.limits
+
+    @property
+    def artifact(self) -> Artifact:
+        """What is submitted."""
+        return self.spec.artifact
+
+    @property
+    def primary_metric(self) -> Metric:
+        """The metric that counts, with the published baseline."""
+        metric = self.spec.primary
+        return Metric(name=metric.key, direction=metric.direction, baseline=self.spec.baseline.scores.get(metric.key))
+
+    @property
+    def evaluator(self) -> Path:
+        """The evaluator's file. Never shown to an agent."""
+        return self.folder / self.spec.evaluate.file
+
+    def description(self, workspace: str = "/home/agent/workspace") -> str:
+        """The task as the agent reads it. `workspace` is the path inside the sandbox."""
+        limits = self.limits
+        return Template(self.spec.description).substitute(
+            workspace=workspace,
+            artifact=self.artifact.path,
+            command_seconds=f"{limits.command_seconds:g}",
+            training_minutes=f"{limits.training_seconds / 60:g}",
+            evaluation_seconds=f"{limits.evaluation_seconds:g}",
+            answer_seconds=f"{limits.answer_seconds:g}",
+        )
+
+    def starter_files(self) -> dict[str, bytes]:
+        """Content of the workspace on arrival: path, with '/' between parts → bytes. Raises OSError."""
+        root = self.folder / self.spec.starter
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in _regular_files(root)}
+
+    def baseline_submission(self) -> bytes | None:
+        """The artifact that the published baseline belongs to, where it ships with the task. Raises OSError."""
+        path = self.spec.baseline.submission
+        return (self.folder / path).read_bytes() if path else None
+
+    def demo(self) -> str | None:
+        """A better submission, for the scripted demo agent. Raises OSError."""
+        return (self.folder / self.spec.demo).read_text(encoding="utf-8") if self.spec.demo else None
+
+
+def load_task(folder: Path) -> Task:
+    """The task in a folder (or of a `task.yaml`). Raises TaskError."""
+    from workbench.tasks.schema import read_task
+
+    folder = Path(os.path.abspath(folder.parent if folder.name == TASK_FILE else folder))
+    return Task(folder=folder, spec=read_task(folder))
+
+
+def list_tasks(extra: Sequence[Path] = (), problems: list[TaskError] | None = None) -> list[Task]:
+    """All tasks, by id. Those that cannot be used are left out; their errors go to `problems`."""
+    found: list[Task] = []
+    for folder in task_folders(extra):
+        try:
+            found.append(load_task(folder))
+        except TaskError as error:
+            if problems is not None:
+                problems.append(error)
+    return sorted(found, key=lambda task: task.id.casefold())
+
+
+def find_task(ref: str, extra: Sequence[Path] = ()) -> Task:
+    """A task by its id, or by the path of its folder (with a '/' in it, or where no task has that id).
+
+    Raises UnknownTask (a TaskError) with the nearest name, or TaskError for a task with faults or an id given twice.
+    """
+    path = Path(ref).expanduser()
+    if os.sep in ref or ref in (".", ".."):
+        if not (path if path.name == TASK_FILE else path / TASK_FILE).is_file():
+            raise UnknownTask(ref, f"no task in {ref}: there is no {TASK_FILE}")
+        return load_task(path)
+    problems: list[TaskError] = []
+    tasks = list_tasks(extra, problems)
+    matches = [task for task in tasks if task.id == ref]
+    if len(matches) > 1:
+        folders = " and ".join(str(task.folder) for task in matches)
+        raise TaskError(f"more than one task has the id {ref!r}: {folders}; name the folder instead")
+    if matches:
+        return matches[0]
+    for folder in task_folders(extra):
+        if folder.name == ref:
+            return load_task(folder)  # it has faults, or another id
+    if ref and (path / TASK_FILE).is_file():
+        return load_task(path)
+    raise UnknownTask(ref, _unknown(ref, [task.id for task in tasks]))
+
+
+def task_roots(extra: Sequence[Path] = ()) -> list[Path]:
+    """Folders that tasks are looked for in: given ones, those of `$MLGYM_TASKS`, the shipped ones."""
+    named = [Path(part).expanduser() for part in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if part]
+    return [*extra, *named, data_folder("tasks")]
+
+
+def task_folders(extra: Sequence[Path] = ()) -> list[Path]:
+    """Folders with a `task.yaml`, each once: the roots themselves, and the folders in them."""
+    found: dict[Path, Path] = {}
+    for root in task_roots(extra):
+        try:
+            candidates = [root, *sorted(root.iterdir())]
+        except OSError:
+            continue
+        for candidate in candidates:
+            if (candidate / TASK_FILE).is_file():
+                found.setdefault(candidate.resolve(), candidate)
+    return list(found.values())
+
+
+def _unknown(ref: str, ids: list[str]) -> str:
+    by_case = {name.casefold(): name for name in ids}
+    near = difflib.get_close_matches(ref.casefold(), list(by_case), 1, cutoff=0.5)
+    if near:
+        return f"unknown task {ref!r}; did you mean {by_case[near[0]]!r}?"
+    return f"unknown task {ref!r}; there are {', '.join(sorted(ids))}"
+
+
+def _regular_files(root: Path) -> Iterator[Path]:
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED)
+        for name in sorted(files):
+            path = Path(folder) / name
+            if path.is_file() and not path.is_symlink() and not name.endswith(".pyc"):
+                yield path

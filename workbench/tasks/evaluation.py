@@ -1,0 +1,209 @@
+"""Clean-room evaluation: an artifact goes in, a verdict and a score come out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import math
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.sandbox.base import SandboxError
+from workbench.session.events import Verdict
+from workbench.tasks.artifact import ArtifactError, open_artifact
+from workbench.tasks.catalogue import Task, task_folders
+from workbench.tasks.judge import JobSpec
+from workbench.tasks.room import Guest, Isolation, Room, RoomChoice, RoomError, open_room
+from workbench.tasks.seeds import derive, evaluation_key
+from workbench.tasks.submission import START_SECONDS
+
+__all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
+
+Progress = Callable[[float, str], None]
+_MESSAGE = 1000
+_KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "LD_LIBRARY_PATH")
+
+
+class EvaluationError(SandboxError):
+    """The evaluation itself failed, through no fault of the submission."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of one evaluation."""
+
+    verdict: Verdict
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Empty unless the verdict is ok."""
+    score: float | None = None
+    """The primary metric; None unless the verdict is ok."""
+    standard_error: float | None = None
+    """Of the score, where the evaluator is stochastic."""
+    message: str = ""
+    """What went wrong, for the author of the submission; empty when nothing did."""
+    isolation: Isolation = "sandbox"
+    artifact_hash: str | None = None
+    """sha256 of what was scored; None where nothing could be read."""
+    duration: float = 0.0
+    """Seconds."""
+
+
+async def evaluate(
+    task: Task,
+    artifact: bytes | Path | None,
+    *,
+    seed: int,
+    secret: bytes | None = None,
+    room: RoomChoice = "auto",
+    progress: Progress | None = None,
+    split: str = "test",
+    session: str = "",
+) -> Evaluation:
+    """Score an artifact (its bytes, or a path that is opened without following links) in a fresh room.
+
+    The same artifact, seed and secret give the same score. With a secret nothing about the evaluator's dice can be
+    known in advance; a seed alone can be guessed, and is for repeating a result. `progress` gets a fraction and a text.
+    One evaluation at a time is the caller's matter; cancelling kills everything. Raises EvaluationError or RoomError
+    (both SandboxErrors) when it was not the submission that failed.
+    """
+    started = time.monotonic()
+    if split not in task.spec.evaluate.splits:
+        raise EvaluationError(
+            f"task {task.id} has no split {split!r}", f"it has {', '.join(task.spec.evaluate.splits)}"
+        )
+    try:
+        data = await asyncio.to_thread(_bytes_of, task, artifact)
+    except ArtifactError as error:
+        return Evaluation(error.verdict, message=error.message, duration=time.monotonic() - started)
+    digest = hashlib.sha256(data).hexdigest()
+    key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
+    limits = task.limits
+    guest = Guest(
+        data=data,
+        name=os.path.basename(task.artifact.path),
+        function=task.artifact.function or "",
+        seed=derive(key, "submission"),
+        memory_bytes=limits.memory_bytes,
+        cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds),
+        session=session,
+        hide=(task.folder, *task_folders()),
+    )
+    spec = JobSpec(
+        folder=str(task.folder),
+        evaluator=task.spec.evaluate.file,
+        function=task.spec.evaluate.function,
+        asked=guest.function,
+        key=derive(key, "evaluator").hex(),
+        split=split,
+        answer_seconds=limits.answer_seconds,
+        loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
+        total_seconds=limits.evaluation_seconds,
+    )
+    async with open_room(room, guest) as opened:
+        result = await _judge(spec, opened.channel, progress)
+        if "room_failed" in result:
+            said = " ".join((await opened.standard_error()).split())[-300:]
+            raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
+        message = await _message(result, opened)
+        isolation = opened.isolation
+    duration = time.monotonic() - started
+    if result["verdict"] != "ok":
+        return Evaluation(
+            result["verdict"], message=message, isolation=isolation, artifact_hash=digest, duration=duration
+        )
+    metrics = _checked(task, result["metrics"])
+    return Evaluation(
+        "ok",
+        metrics=metrics,
+        score=metrics[task.primary_metric.name],
+        standard_error=result["standard_error"],
+        isolation=isolation,
+        artifact_hash=digest,
+        duration=duration,
+    )
+
+
+def _bytes_of(task: Task, artifact: bytes | Path | None) -> bytes:
+    cap = task.artifact.max_bytes
+    if artifact is None:
+        raise ArtifactError("missing", f"{task.artifact.path} is missing: write it, then try again")
+    if isinstance(artifact, Path):
+        return open_artifact(artifact, cap)
+    if len(artifact) > cap:
+        raise ArtifactError("invalid", f"{task.artifact.path} is larger than {cap:,} bytes")
+    return artifact
+
+
+def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
+    """The metrics that the task names, all of them finite numbers."""
+    wrong = [
+        metric.key
+        for metric in task.spec.metrics
+        if not isinstance(metrics.get(metric.key), int | float) or not math.isfinite(metrics[metric.key])
+    ]
+    if wrong:
+        raise EvaluationError(f"the evaluator of task {task.id} gives no number for {', '.join(wrong)}")
+    return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
+
+
+async def _message(result: dict[str, Any], room: Room) -> str:
+    """What the author of the submission is told, in printable characters."""
+    text = str(result.get("message", ""))
+    if result.get("ended"):
+        how = await room.how_it_ended()
+        said = (await room.standard_error()).strip().splitlines()
+        text += f": {how}" if how else ""
+        text += f"; last on standard error: {said[-1][:200]}" if said else ""
+    return "".join(character if character.isprintable() else " " for character in text)[:_MESSAGE]
+
+
+async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | None) -> dict[str, Any]:
+    """Run the judge's process on our end of the channel; its result."""
+    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    descriptor = channel.fileno()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",  # what lies in the current folder is not ours
+        "-m",
+        "workbench.tasks.judge",
+        str(descriptor),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        pass_fds=(descriptor,),
+        start_new_session=True,  # ctrl+c is for the workbench to handle
+        cwd="/",
+        env=environment,
+    )
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    try:
+        channel.close()  # the judge holds the only copy: its death is seen in the room
+        process.stdin.write(json.dumps(asdict(spec)).encode())
+        process.stdin.close()
+        errors = asyncio.ensure_future(process.stderr.read(1 << 16))
+        async with asyncio.timeout(START_SECONDS + spec.loading_seconds + spec.total_seconds + 10):
+            async for line in process.stdout:
+                message = json.loads(line)
+                if "result" in message:
+                    return dict(message["result"])
+                if progress is not None:
+                    progress(*message["progress"])
+        said = (await errors).decode(errors="replace").strip().splitlines()
+        raise EvaluationError(
+            f"the evaluator {spec.evaluator} of the task in {spec.folder} failed: {said[-1] if said else 'no result'}"
+        )
+    except TimeoutError:
+        return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s"}
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.shield(process.wait())

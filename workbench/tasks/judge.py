@@ -1,0 +1,95 @@
+"""The judge: a trusted process of its own that runs a task's evaluator and asks the submission over a socket.
+
+`python -m workbench.tasks.judge FD` reads one JSON object (the job) from standard input and writes JSON lines to
+standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a submission sends is more
+than text that is checked here; a submission has no way to write to this process's output.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from workbench.tasks.seeds import UnpredictableRandom
+from workbench.tasks.submission import Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job as it is sent to this process."""
+
+    folder: str
+    evaluator: str
+    """File with the evaluator, relative to the folder."""
+    function: str
+    """The function in it."""
+    asked: str
+    """The submission's function, for messages."""
+    key: str
+    """Hex: the key of the evaluator's randomness."""
+    split: str
+    answer_seconds: float
+    loading_seconds: float
+    total_seconds: float
+
+
+def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Scores]:
+    """The evaluator of a task: function `function` of its file."""
+    spec = importlib.util.spec_from_file_location("evaluator", folder / file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{folder / file} is no Python file")
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return cast(Callable[[Job], Scores], getattr(module, function))
+
+
+def judge(spec: JobSpec, channel: socket.socket, write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+    """Run one evaluation; the result as a JSON object."""
+    folder = Path(spec.folder)
+    evaluator = load_evaluator(folder, spec.evaluator, spec.function)
+    submission = Submission(channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds)
+    last = [0.0]
+
+    def progress(fraction: float, text: str) -> None:
+        now = time.monotonic()
+        if now - last[0] >= 0.1 or fraction in (0.0, 1.0):
+            last[0] = now
+            write({"progress": [fraction, text]})
+
+    try:
+        submission.start()
+        job = Job(submission, UnpredictableRandom(bytes.fromhex(spec.key)), spec.split, folder, progress)
+        return {"verdict": "ok", **asdict(evaluator(job))}
+    except RoomNotReady as error:
+        return {"room_failed": str(error)}
+    except Failure as failure:
+        ended = isinstance(failure, ProcessEnded)
+        return {"verdict": failure.verdict, "message": failure.message, "ended": ended}
+
+
+def main() -> None:
+    """Entry point of the process."""
+    spec = JobSpec(**json.load(sys.stdin))
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # an evaluator that prints disturbs nothing
+
+    def write(message: dict[str, Any]) -> None:
+        output.write(json.dumps(message) + "\n")
+        output.flush()
+
+    with socket.socket(fileno=int(sys.argv[1])) as channel:
+        write({"result": judge(spec, channel, write)})
+
+
+if __name__ == "__main__":
+    main()

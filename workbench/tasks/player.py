@@ -1,0 +1,254 @@
+"""The program that runs a submission inside its room: loads the file, then answers questions with moves.
+
+Only this file and the submission are in the room, so it uses nothing but the standard library and runs on Python 3.8
+and later. It holds no secret: whatever a submission does to it (patches, frames, writing to the channel itself), all
+that can ever reach the judge is text that the judge reads as one move per question, or as a fault.
+
+Lines of the channel, each ended by a newline:
+
+    player  hello                      the room is up
+    player  ready                      the submission is loaded
+    judge   <id> new                   first round of a game: the history is empty
+    judge   <id> <row> <column>        the moves of the round before; next, please
+    player  <id> <move>                a move: integers joined by commas
+    player  <id> ? <text>              something was returned that is no move
+    player  [<id>] ! <verdict> <text>  the submission failed
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import socket
+import sys
+import types
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:  # not there at run time on the oldest versions
+    from collections.abc import Callable
+
+    Move = int | list[int]
+
+MAX_TEXT = 600
+"""Characters of a message about a fault."""
+MAX_FILES = 64
+MAX_FILE_BYTES = 8 << 20
+
+
+def main(argv: list[str]) -> NoReturn:
+    """`player.py name=value …`: channel (fd:N or unix:PATH), file, name, function, seed, memory, cpu, supervise."""
+    options = dict(part.split("=", 1) for part in argv)
+    if options.get("supervise") == "1":
+        supervise()
+    channel = connect(options["channel"])
+    channel.sendall(b"hello\n")
+    redirect_standard_streams()
+    set_limits(int(options["memory"]), int(options["cpu"]))
+    try:
+        with open(options["file"], "rb") as stream:
+            source = stream.read()
+        function = load(source, options["file"], options["name"], options["function"], int(options["seed"]))
+    except BaseException as error:
+        channel.sendall(fault(error, options["file"], options["name"]))
+        os._exit(0)
+    channel.sendall(b"ready\n")
+    serve(channel.recv, channel.sendall, function, options["file"], options["name"])
+    os._exit(0)
+
+
+def connect(address: str) -> socket.socket:
+    """The channel to the judge: an inherited socket, or a socket file."""
+    kind, _, where = address.partition(":")
+    if kind == "fd":
+        channel = socket.socket(fileno=int(where))
+    else:
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        channel.connect(where)
+    channel.set_inheritable(False)
+    channel.settimeout(None)
+    return channel
+
+
+def redirect_standard_streams() -> None:
+    """What a submission prints is ignored; standard error stays with whoever started this program."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+
+
+def set_limits(memory: int, cpu: int) -> None:
+    """Bound this process, for good: no further process or thread, memory in bytes, CPU in seconds, file sizes."""
+    limits = [
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, MAX_FILES),
+        (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_NPROC, 0),
+    ]
+    for kind, value in limits:
+        hard = resource.getrlimit(kind)[1]
+        if hard != resource.RLIM_INFINITY:
+            value = min(value, hard)
+        try:
+            resource.setrlimit(kind, (value, value))
+        except (ValueError, OSError):
+            if sys.platform == "linux":  # others do not know every limit
+                raise
+
+
+def supervise() -> None:
+    """Put a process between this player and whoever started it: a submission that kills its parent kills that one.
+
+    Returns in the child, which dies with its parent.
+    """
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            os._exit(128 + os.WTERMSIG(status))
+        os._exit(os.WEXITSTATUS(status))
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class NotASubmission(Exception):
+    """The file does not offer what the task asks for."""
+
+
+def load(source: bytes, path: str, name: str, function: str, seed: int) -> Callable[..., Any]:
+    """Run the submission as a module and return its function. Its random numbers repeat from run to run."""
+    random.seed(seed)
+    if b"numpy" in source:
+        try:
+            import numpy
+
+            numpy.random.seed(seed % 2**32)
+        except ImportError:
+            pass
+    try:
+        code = compile(source, path, "exec")
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        where = f"{name}, line {line}" if line else name
+        raise NotASubmission(f"{where}: {type(error).__name__}: {getattr(error, 'msg', error)}") from None
+    module = types.ModuleType(os.path.splitext(name)[0])
+    module.__file__ = path
+    sys.modules[module.__name__] = module
+    exec(code, module.__dict__)
+    found = module.__dict__.get(function)
+    if found is None:
+        raise NotASubmission(f"{name} has no function {function}")
+    if not callable(found):
+        raise NotASubmission(f"{function} in {name} is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def serve(
+    receive: Callable[[int], bytes],
+    send: Callable[[bytes], None],
+    function: Callable[..., Any],
+    path: str,
+    name: str,
+) -> None:
+    """Answer one question after the other until the judge hangs up or the submission fails."""
+    history: list[tuple[Move, Move]] = []
+    buffer = b""
+    while True:
+        while b"\n" not in buffer:
+            data = receive(4096)
+            if not data:
+                return
+            buffer += data
+        line, _, buffer = buffer.partition(b"\n")
+        ident, *moves = line.split(b" ")
+        if len(moves) == 2:
+            history.append((decode(moves[0]), decode(moves[1])))
+        else:
+            history = []
+        try:
+            # A list of its own for each call: changing it changes nothing.
+            answer = encode(function([(copy(row), copy(column)) for row, column in history]))
+        except BaseException as error:
+            send(ident + b" " + fault(error, path, name))
+            return
+        send(ident + b" " + answer + b"\n")
+
+
+def decode(text: bytes) -> Move:
+    """A move from the channel."""
+    return [int(part) for part in text.split(b",")] if b"," in text else int(text)
+
+
+def copy(move: Move) -> Move:
+    """A move that may be changed without harm."""
+    return list(move) if type(move) is list else move
+
+
+def encode(value: Any) -> bytes:
+    """A move as text, or `? …` for what is none."""
+    number = integer(value)
+    if number is not None:
+        return b"%d" % number
+    if not isinstance(value, (str, bytes, bytearray, dict, set, frozenset)) and hasattr(value, "__len__"):
+        if 0 < len(value) <= 64:
+            numbers = [integer(item) for item in value]
+            if None not in numbers:
+                return b"%s" % ",".join(str(item) for item in numbers).encode()
+        elif len(value):
+            return b"? " + text_bytes(f"a {type(value).__name__} of length {len(value)}")
+    return b"? " + text_bytes(f"{repr(value)[:100]} ({type(value).__name__})")
+
+
+def integer(value: Any) -> int | None:
+    """Whole numbers of any kind (bool, numpy, 1.0) as int; None for everything else and for what is absurdly large."""
+    if isinstance(value, int):
+        number = int(value)
+    elif hasattr(value, "__index__"):
+        try:
+            number = value.__index__()
+        except TypeError:  # an array
+            return None
+    elif isinstance(value, float) or (hasattr(value, "__float__") and getattr(value, "shape", None) == ()):
+        real = float(value)
+        if real != real or real - int(real if abs(real) < 1e9 else 0):
+            return None
+        number = int(real) if abs(real) < 1e9 else 10**9
+    else:
+        return None
+    return number if abs(number) <= 10**9 else 10**9
+
+
+def fault(error: BaseException, path: str, name: str) -> bytes:
+    """The line that reports a failure: the exception, and the line of the submission that it came from."""
+    if isinstance(error, NotASubmission):
+        return b"! invalid " + text_bytes(str(error)) + b"\n"
+    try:
+        said = str(error)
+    except BaseException:
+        said = ""
+    kind = type(error).__name__
+    if isinstance(error, SystemExit):
+        kind, said = "it ended its process by SystemExit", repr(getattr(error, "code", None))
+    where = ""
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            where = f"{name}, line {trace.tb_lineno}, in {trace.tb_frame.f_code.co_name}: "
+        trace = trace.tb_next
+    message = where + (kind + ": " + said if said else kind)
+    return b"! crashed " + text_bytes(message.replace(path, name)) + b"\n"
+
+
+def text_bytes(text: str) -> bytes:
+    """One line of bounded length."""
+    line = " ".join(text[: 4 * MAX_TEXT].split())[:MAX_TEXT]
+    return line.encode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

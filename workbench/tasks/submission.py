@@ -1,0 +1,159 @@
+"""The submission as the judge sees it: a socket on which questions are asked, and the verdicts of a failed one.
+
+An evaluator (`tasks/<id>/evaluate/`) is a function that takes a `Job` and returns `Scores`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+MAX_LINE = 4096
+"""Bytes of one answer."""
+START_SECONDS = 20.0
+"""Until the player must have said that the room is up."""
+
+BadVerdict = Literal["invalid", "timeout", "crashed"]
+
+
+class Failure(Exception):
+    """The submission failed: its verdict, and a message that its author can act on."""
+
+    def __init__(self, verdict: BadVerdict, message: str) -> None:
+        super().__init__(message)
+        self.verdict: BadVerdict = verdict
+        self.message = message
+
+
+class ProcessEnded(Failure):
+    """The submission's process ended without an answer. How it ended, only who started it knows."""
+
+
+class RoomNotReady(Exception):
+    """The player did not come up: the room's fault, not the submission's."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluator returns."""
+
+    metrics: dict[str, float]
+    standard_error: float | None = None
+    """Of the primary metric."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an evaluator is given."""
+
+    submission: Submission
+    random: random.Random
+    """Seeded, for the evaluator alone."""
+    split: str
+    folder: Path
+    """The task's folder."""
+    progress: Callable[[float, str], None]
+
+
+@dataclass
+class Submission:
+    """The submission's process as the judge sees it: a socket to ask over."""
+
+    channel: socket.socket
+    function: str
+    """Its function, for messages."""
+    answer_seconds: float
+    """For each answer."""
+    loading_seconds: float
+    total_seconds: float
+    """For all of it, from the loading of the submission on."""
+    questions: int = 0
+    _deadline: float = field(init=False, default=float("inf"))
+    _ids: Iterator[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._ids = _random_ids()
+
+    def start(self) -> None:
+        """Wait until the submission is loaded. Raises RoomNotReady, or Failure."""
+        self.channel.settimeout(START_SECONDS)
+        try:
+            first, _, rest = self._line(START_SECONDS).partition("\n")
+        except (Failure, OSError) as error:
+            raise RoomNotReady(str(error)) from error
+        if first != "hello":
+            raise RoomNotReady(first[:200])
+        self._deadline = time.monotonic() + self.total_seconds
+        self.channel.settimeout(self.loading_seconds)
+        try:
+            answer = (rest or self._line(self.loading_seconds)).removesuffix("\n")
+        except TimeoutError:
+            raise Failure("timeout", f"it did not load within {self.loading_seconds:g} s") from None
+        except OSError:
+            raise ProcessEnded("crashed", "the process ended while it was loaded") from None
+        if answer != "ready":
+            raise self._fault(answer)
+        self.channel.settimeout(self.answer_seconds)
+
+    def ask(self, question: str) -> str:
+        """One question, one answer (without its id). Raises Failure."""
+        ident = next(self._ids)
+        self.questions += 1
+        try:
+            self.channel.sendall(f"{ident} {question}\n".encode())
+            line = self._line(self.answer_seconds)
+        except TimeoutError:
+            raise Failure("timeout", f"{self.function} gave no answer within {self.answer_seconds:g} s") from None
+        except OSError:
+            raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer") from None
+        if line.count("\n") != 1:
+            raise Failure("invalid", "something other than the returned value was written to the judge")
+        got, _, answer = line[:-1].partition(" ")
+        if got != ident:
+            raise self._fault(line[:-1])
+        if answer.startswith("! "):
+            raise self._fault(answer)
+        if time.monotonic() > self._deadline:
+            raise self._too_long()
+        return answer
+
+    def _line(self, seconds: float) -> str:
+        """What came, up to a newline (and whatever came with it)."""
+        piece = data = self.channel.recv(MAX_LINE)
+        deadline = 0.0
+        while piece and piece[-1:] != b"\n":
+            now = time.monotonic()
+            deadline = deadline or now + seconds
+            if now > deadline:
+                raise TimeoutError
+            if len(data) >= MAX_LINE:
+                raise Failure("invalid", f"an answer of more than {MAX_LINE} bytes was written to the judge")
+            piece = self.channel.recv(MAX_LINE)
+            data += piece
+        if not piece:
+            raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer")
+        return data.decode("utf-8", "replace")
+
+    def _fault(self, answer: str) -> Failure:
+        """A fault that the player reports (`! <verdict> <text>`), or nonsense on the channel."""
+        mark, _, rest = answer.partition(" ")
+        verdict, _, text = rest.partition(" ")
+        if mark == "!" and verdict in ("invalid", "crashed"):
+            return Failure(cast(BadVerdict, verdict), text)
+        return Failure("invalid", "something other than the returned value was written to the judge")
+
+    def _too_long(self) -> Failure:
+        return Failure("timeout", f"{self.function} is too slow: all of it took more than {self.total_seconds:g} s")
+
+
+def _random_ids() -> Iterator[str]:
+    while True:
+        block = os.urandom(8 * 1024).hex()
+        for start in range(0, len(block), 16):
+            yield block[start : start + 16]
