@@ -1,0 +1,191 @@
+"""Watches the memory and the disk of a local sandbox, where no control group limits them.
+
+Memory in sum over all its processes (a limit per process would break GPU libraries, which reserve address space), the
+size of the workspace, and the free space of its disk: what goes over is killed before the host suffers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.sandbox.base import ResourceLimits
+from workbench.sandbox.guest.guest import process_table
+
+DISK_RESERVE = 512 << 20
+"""Bytes that stay free on the disk of the workspace, whatever the sandbox does."""
+_NEAR = 8 * DISK_RESERVE
+_STRIKES = 5
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class SandboxProcess:
+    """A process inside, as the host sees it."""
+
+    pid: int
+    parent: int
+    name: str
+    resident: int
+    """Bytes."""
+    leads_terminal: bool
+    """Leader of a session with a terminal: the agent's shell, as a rule."""
+
+
+def sandbox_processes(guest: int) -> list[SandboxProcess]:
+    """Everything that descends from the guest, without the guest itself. Linux only."""
+    found: list[SandboxProcess] = []
+    parents = [guest]
+    while parents:
+        parent = parents.pop()
+        for pid in _children(parent):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                line = Path(f"/proc/{pid}/stat").read_bytes()
+                name = line[line.index(b"(") + 1 : line.rindex(b")")].decode("utf-8", "replace")
+                fields = line[line.rindex(b")") + 1 :].split()
+                leads = int(fields[3]) == pid and int(fields[4]) != 0
+                found.append(SandboxProcess(pid, parent, name, int(fields[21]) * _PAGE, leads))
+                parents.append(pid)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        children = []
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                children += [int(number) for number in file.read().split()]
+        return children
+    except FileNotFoundError:  # the process is gone, or this kernel does not list children
+        return [child for child, parent, _, _ in process_table() if parent == pid]
+    except OSError:
+        return []
+
+
+def _proportional(process: SandboxProcess) -> int:
+    """Bytes of memory with shared pages divided among their users, where that can be read."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) << 10
+    return process.resident
+
+
+def megabytes(size: float) -> str:
+    """A size for people."""
+    return f"{size / (1 << 20):,.0f} MB"
+
+
+class ResourceWatch:
+    """Looks again and again until cancelled, more often when a limit is near."""
+
+    def __init__(
+        self,
+        guest: int,
+        workspace_folder: Path,
+        limits: ResourceLimits,
+        warn: Callable[[str], None],
+        give_up: Callable[[str], None],
+        disk_reserve: int = DISK_RESERVE,
+    ) -> None:
+        self.guest = guest
+        self.folder = workspace_folder
+        self.limits = limits
+        self.warn = warn
+        self.give_up = give_up
+        """Called when killing commands did not help: end the sandbox."""
+        self.disk_reserve = disk_reserve
+        self._strikes = 0
+        self._measure_at = 0.0
+
+    async def run(self) -> None:
+        """Watch."""
+        while True:
+            patience = min(self._look_at_memory(), self._look_at_disk(), await self._look_at_workspace())
+            await asyncio.sleep(patience)
+
+    def _look_at_memory(self) -> float:
+        limit = self.limits.memory_bytes
+        if limit is None:
+            return 1.0
+        processes = sandbox_processes(self.guest)
+        used = sum(process.resident for process in processes)
+        if used > limit:
+            used = sum(_proportional(process) for process in processes)
+        if used > limit:
+            largest = max(processes, key=_proportional)
+            self.warn(
+                f"the sandbox used {megabytes(used)} of its {megabytes(limit)} of memory: "
+                f"{largest.name} ({megabytes(largest.resident)}) was killed"
+            )
+            _kill(largest.pid)
+        return 1.0 if used < limit / 4 else 0.1
+
+    def _look_at_disk(self) -> float:
+        try:
+            disk = os.statvfs(self.folder)
+        except OSError:
+            return 1.0
+        free = disk.f_bavail * disk.f_frsize
+        if free >= self.disk_reserve:
+            self._strikes = 0
+        else:
+            self._stop_commands(f"the disk of the workspace has only {megabytes(free)} left")
+        return 0.1 if free < _NEAR else 1.0
+
+    async def _look_at_workspace(self) -> float:
+        """Measure the workspace, rarely enough that it costs a few per cent of a processor at most."""
+        limit = self.limits.workspace_bytes
+        start = time.monotonic()
+        if limit is None or start < self._measure_at:
+            return 1.0
+        size = await folder_size(self.folder)
+        self._measure_at = time.monotonic() + max(1.0, 30 * (time.monotonic() - start))
+        if size > limit:
+            self._stop_commands(
+                f"the workspace holds {megabytes(size)}, more than its {megabytes(limit)}; delete something"
+            )
+        return 1.0
+
+    def _stop_commands(self, why: str) -> None:
+        """Kill what runs, but not the shells."""
+        processes = sandbox_processes(self.guest)
+        commands = [p for p in processes if not (p.parent == self.guest and p.leads_terminal and p.name == "bash")]
+        if commands:
+            self._strikes += 1
+            self.warn(f"{why}: {', '.join(sorted({p.name for p in commands}))} was killed")
+            for process in commands:
+                _kill(process.pid)
+        elif processes and self._strikes:
+            self._strikes += 1  # the shell itself may be what writes
+        if self._strikes > _STRIKES:
+            self.give_up(why)
+
+
+async def folder_size(folder: Path) -> int:
+    """Bytes of disk that a folder takes, measured by `du` (which no hostile tree confuses)."""
+    command = ["du", "-s", "-x", "--block-size=1", "--", str(folder)]
+    nowhere = asyncio.subprocess.DEVNULL
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=nowhere)
+    except OSError:
+        return 0
+    try:
+        said, _ = await process.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        raise
+    number = said.split(b"\t", 1)[0].strip()
+    return int(number) if number.isdigit() else 0
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
