@@ -53,7 +53,7 @@ class DockerSandbox(GuestSandbox):
         if self._container is not None:
             raise SandboxError("the sandbox was started already")
         try:
-            container = self._container = await _in_thread(self._launch)
+            container = await _in_thread(self._launch)
             splitter = FrameSplitter()
             try:
                 await self.attach(container.stream, splitter.feed)
@@ -103,7 +103,7 @@ class DockerSandbox(GuestSandbox):
         self._engine = {name: value for name, value in describe_engine(api).items() if name not in _NOT_LOGGED}
         self._user = agent_user(rootless=bool(self._engine["rootless"]))
         give_workspace(self.workspace_folder, self._user)
-        return AgentContainer.launch(
+        self._container = AgentContainer.launch(  # noted here: a start that is cancelled now must still find it
             api,
             ContainerPlan(
                 spec=self.spec,
@@ -115,6 +115,7 @@ class DockerSandbox(GuestSandbox):
                 files=guest_files(self._user[0]),
             ),
         )
+        return self._container
 
     def _environment(self) -> dict[str, str]:
         return {

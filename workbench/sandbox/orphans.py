@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,9 @@ SESSION_LABEL = "mlgym-tui.session"
 HOST_LABEL = "mlgym-tui.host"
 PID_LABEL = "mlgym-tui.pid"
 STARTED_LABEL = "mlgym-tui.started"
+
+REMOVAL_LIMIT = 10.0
+"""Seconds to wait for a removal that the engine has begun by itself."""
 
 
 @dataclass(frozen=True)
@@ -91,17 +95,24 @@ def remove_orphans(orphans: Sequence[Orphan] | None = None) -> list[Orphan]:
 
 
 def remove_container(api: APIClient, container: str) -> None:
-    """Kill and remove a container; one that is gone or going is fine. Raises SandboxError."""
+    """Kill and remove a container, and wait until it is gone; one that is gone is fine. Raises SandboxError."""
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
 
-    try:
-        api.remove_container(container, force=True, v=True)
-    except APIError as error:
-        if error.status_code not in (404, 409):  # not there; removal in progress
+    end = time.monotonic() + REMOVAL_LIMIT
+    while True:
+        try:
+            api.remove_container(container, force=True, v=True)
+        except APIError as error:
+            if error.status_code == 404:
+                return
+            if error.status_code != 409 or time.monotonic() > end:  # 409: the engine is removing it already
+                raise explain(error) from error
+        except (DockerException, RequestException) as error:
             raise explain(error) from error
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
+        else:
+            return
+        time.sleep(0.01)
 
 
 def _find(api: APIClient) -> list[Orphan]:

@@ -1,0 +1,529 @@
+"""The Docker sandbox: what a container is made with, that it goes, and what a user is told when it cannot come.
+
+What both backends have in common is in the shared suite; here is what only containers have.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from workbench.sandbox import docker as docker_module
+from workbench.sandbox import engine, orphans
+from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, ResourceLimits, SandboxError, SandboxSpec
+from workbench.sandbox.container import (
+    AGENT_UID,
+    ContainerPlan,
+    FrameSplitter,
+    agent_user,
+    container_name,
+    give_workspace,
+    host_config,
+)
+from workbench.sandbox.docker import DockerSandbox, find_orphans, guest_files, probe_docker, remove_orphans
+from workbench.sandbox.image import DEFAULT_IMAGE
+
+MIB = 1 << 20
+
+
+# --- without an engine ------------------------------------------------------------------------------------------------
+
+
+def framed(stream: int, data: bytes) -> bytes:
+    return bytes([stream, 0, 0, 0]) + len(data).to_bytes(4, "big") + data
+
+
+class TestFrameSplitter:
+    def test_any_cut_gives_the_same_bytes(self) -> None:
+        dice = random.Random(7)
+        payloads = [dice.randbytes(dice.choice([0, 1, 7, 8, 9, 500])) for _ in range(50)]
+        stream = b"".join(framed(1, data) for data in payloads)
+        for size in (1, 2, 7, 8, 9, 64, len(stream)):
+            splitter = FrameSplitter()
+            got = b"".join(splitter.feed(stream[at : at + size]) for at in range(0, len(stream), size))
+            assert got == b"".join(payloads)
+
+    def test_error_stream_is_kept_apart_and_bounded(self) -> None:
+        splitter = FrameSplitter()
+        assert splitter.feed(framed(1, b"out") + framed(2, b"x" * 9000 + b"the end")) == b"out"
+        assert splitter.errors.endswith(b"the end")
+        assert len(splitter.errors) <= 4096
+
+    def test_something_else_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="not a stream of the engine"):
+            FrameSplitter().feed(b"HTTP/1.1 500")
+
+
+class TestOwners:
+    def test_this_process_is_not_gone(self) -> None:
+        assert not orphans.owner_is_gone(orphans.owner_labels("s"))
+
+    def test_a_process_that_ended_is_gone(self) -> None:
+        with subprocess.Popen(["sleep", "60"]) as process:
+            labels = {
+                **orphans.owner_labels("s"),
+                orphans.PID_LABEL: str(process.pid),
+                orphans.STARTED_LABEL: orphans.process_started(process.pid),
+            }
+            assert not orphans.owner_is_gone(labels)
+            process.kill()
+        assert orphans.owner_is_gone(labels)
+
+    def test_another_process_with_the_same_id_is_not_the_owner(self) -> None:
+        labels = {**orphans.owner_labels("s"), orphans.STARTED_LABEL: "boot:1"}
+        assert orphans.owner_is_gone(labels)
+
+    def test_a_zombie_is_gone(self) -> None:
+        process = subprocess.Popen(["true"])
+        wait_until(lambda: orphans.process_started(process.pid) == "")
+        process.wait()
+
+    def test_nothing_is_said_of_another_host(self) -> None:
+        labels = {**orphans.owner_labels("s"), orphans.HOST_LABEL: "elsewhere", orphans.STARTED_LABEL: "boot:1"}
+        assert not orphans.owner_is_gone(labels)
+
+
+def plan(folder: Path, **fields: Any) -> ContainerPlan:
+    spec = fields.pop("spec", SandboxSpec("s"))
+    return ContainerPlan(
+        spec=spec,
+        image=DEFAULT_IMAGE,
+        workspace_folder=folder,
+        command=["python3"],
+        user=(1234, 1234),
+        environment={},
+        files={},
+        **fields,
+    )
+
+
+class TestPlan:
+    def configuration(self, folder: Path, spec: SandboxSpec) -> dict[str, Any]:
+        import docker
+
+        api = docker.APIClient(base_url="unix:///nowhere", version="1.41")
+        return dict(host_config(api, plan(folder, spec=spec)))
+
+    def test_names_can_be_given_to_an_engine(self) -> None:
+        name = container_name("20260101-101010-böse/Sitzung mit $x")
+        assert name.isascii() and all(c.isalnum() or c in "_.-" for c in name)
+        assert name != container_name("20260101-101010-böse/Sitzung mit $x")
+
+    def test_gpus_are_asked_for_by_number(self, tmp_path: Path) -> None:
+        (request,) = self.configuration(tmp_path, SandboxSpec("s", gpus=[0, 2]))["DeviceRequests"]
+        assert request["DeviceIDs"] == ["0", "2"]
+        assert request["Capabilities"] == [["gpu"]]
+
+    def test_no_limits_are_no_limits(self, tmp_path: Path) -> None:
+        limits = ResourceLimits(memory_bytes=None, cpus=None, processes=None, file_bytes=None, workspace_bytes=None)
+        made = self.configuration(tmp_path, SandboxSpec("s", limits=limits))
+        assert not {"Memory", "MemorySwap", "NanoCpus", "PidsLimit"} & {k for k, v in made.items() if v}
+        assert "fsize" not in [limit["Name"] for limit in made["Ulimits"]]
+
+    def test_network_is_off_unless_asked_for(self, tmp_path: Path) -> None:
+        assert self.configuration(tmp_path, SandboxSpec("s"))["NetworkMode"] == "none"
+        assert self.configuration(tmp_path, SandboxSpec("s", network=True))["NetworkMode"] == "bridge"
+
+    def test_the_agent_is_never_root_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(os, "getuid", lambda: 0)
+        assert agent_user(rootless=False) == (AGENT_UID, AGENT_UID)
+        monkeypatch.setattr(os, "getuid", lambda: 501)
+        monkeypatch.setattr(os, "getgid", lambda: 20)
+        assert agent_user(rootless=False) == (501, 20)
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="needs root: changes owners")
+    def test_workspace_is_given_without_following_links(self, tmp_path: Path) -> None:
+        outside, workspace = tmp_path / "outside", tmp_path / "workspace"
+        outside.mkdir()
+        (outside / "file").touch()
+        (workspace / "deep").mkdir(parents=True)
+        (workspace / "deep" / "file").touch()
+        (workspace / "link").symlink_to(outside)
+        (workspace / "deep" / "link").symlink_to(outside / "file")
+        give_workspace(workspace, (1234, 1234))
+        changed = [workspace, *workspace.rglob("*")]
+        assert {path.lstat().st_uid for path in changed} == {1234}
+        assert len(changed) == 5
+        assert {outside.stat().st_uid, (outside / "file").stat().st_uid} == {0}
+
+    def test_guest_files_that_the_agent_could_not_read_are_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "guest.py").touch(mode=0o600)
+        monkeypatch.setattr(docker_module, "GUEST_FOLDER", tmp_path)
+        with pytest.raises(SandboxError, match=r"guest\.py cannot be read") as caught:
+            guest_files(os.getuid() + 1)
+        assert "chmod" in caught.value.hint
+        assert guest_files(os.getuid()) == {tmp_path / "guest.py": f"{RUN_FOLDER}/guest.py"}
+
+
+class TestNoEngine:
+    def test_socket_is_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+        said = probe_docker()
+        assert said is not None and f"{tmp_path}/docker.sock is not there" in said and "--sandbox local" in said
+
+    def test_nobody_listens(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "docker.sock"))
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+        with pytest.raises(SandboxError, match="no container engine answers") as caught:
+            engine.connect()
+        assert "start docker" in caught.value.hint
+
+    def test_permission_denied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def connect(self: socket.socket, address: str) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(socket.socket, "connect", connect)
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+        with pytest.raises(SandboxError, match="permission denied") as caught:
+            engine.connect()
+        assert "usermod -aG docker" in caught.value.hint
+
+    def test_an_engine_that_hangs_costs_two_seconds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "docker.sock"))
+            server.listen()
+            monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+            with pytest.raises(SandboxError, match="does not answer in time"):
+                engine.connect(time_limit=1.0)
+
+    def test_an_old_engine_is_named_as_such(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        with answering(tmp_path / "docker.sock", b'{"ApiVersion": "1.30", "Version": "17.06"}'):
+            monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+            with pytest.raises(SandboxError, match=r"too old \(API 1\.30") as caught:
+                engine.connect()
+        assert "19.03" in caught.value.hint
+
+    @pytest.mark.parametrize(
+        ("text", "said", "hint"),
+        [
+            ("write /var/lib/docker/x: no space left on device", "disk is full", "prune"),
+            ("No such image: a:b", "not on this machine", "mlgym-tui image build"),
+            ('could not select device driver "" with capabilities: [[gpu]]', "GPUs", "NVIDIA"),
+            ("something new", "says: something new", ""),
+        ],
+    )
+    def test_errors_say_what_to_do(self, text: str, said: str, hint: str) -> None:
+        from docker.errors import APIError
+
+        explained = engine.explain(APIError("500 Server Error", explanation=text))
+        assert said in str(explained)
+        assert hint in explained.hint
+
+    async def test_a_session_that_finds_no_engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+        sandbox = DockerSandbox(SandboxSpec("s"), tmp_path)
+        with pytest.raises(SandboxError, match="no container engine"):
+            await sandbox.start()
+        await sandbox.stop()
+
+
+@contextlib.contextmanager
+def answering(path: Path, body: bytes) -> Iterator[None]:
+    """An HTTP server on a unix socket that gives the same answer to whatever it is asked."""
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            with connection, contextlib.suppress(OSError):
+                if connection.recv(65536):
+                    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+                    connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
+
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join(5)
+
+
+# --- with an engine ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Starts sandboxes, and stops them at the end."""
+    made: list[DockerSandbox] = []
+
+    async def start(image: str = DEFAULT_IMAGE, **fields: Any) -> DockerSandbox:
+        folder = tmp_path / f"workspace-{len(made)}"
+        folder.mkdir()
+        sandbox = DockerSandbox(SandboxSpec(f"test-{os.getpid()}", **fields), folder, image)
+        made.append(sandbox)
+        await sandbox.start()
+        return sandbox
+
+    yield start
+    for sandbox in made:
+        await sandbox.stop()
+
+
+@pytest.fixture
+def api() -> Iterator[Any]:
+    connection = engine.connect()
+    yield connection
+    connection.close()
+
+
+def containers_of(api: Any, session: str) -> list[str]:
+    label = f"{orphans.SESSION_LABEL}={session}"
+    return [found["Id"] for found in api.containers(all=True, filters={"label": label})]
+
+
+async def said(sandbox: DockerSandbox, script: str, **options: Any) -> str:
+    result = await sandbox.exec(["bash", "-c", script], **options)
+    return (result.stdout + result.stderr).decode().strip()
+
+
+@pytest.mark.docker
+class TestContainer:
+    async def test_isolation_and_limits_are_set_and_hold_inside(
+        self, make: Callable[..., Any], api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SECRET_OF_THE_HOST", "hush")
+        data = tmp_path / "data"
+        data.mkdir()
+        (data / "file").write_text("given")
+        (data / "file").chmod(0o666)
+        limits = ResourceLimits(memory_bytes=256 * MIB, cpus=0.5, processes=60, file_bytes=3 * MIB)
+        sandbox = await make(limits=limits, env={"WINDOW": "50"}, mounts={data: "/data"})
+
+        (number,) = containers_of(api, sandbox.spec.session)
+        found = api.inspect_container(number)
+        host, labels = found["HostConfig"], found["Config"]["Labels"]
+        assert labels[orphans.PID_LABEL] == str(os.getpid())
+        assert labels[orphans.HOST_LABEL] == os.uname().nodename
+        assert (host["Memory"], host["MemorySwap"]) == (256 * MIB, 256 * MIB)
+        assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 60)
+        assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Init"]) == ("none", True, True)
+        assert (host["CapDrop"], host["Privileged"], host["AutoRemove"]) == (["ALL"], False, True)
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+
+        status = await said(sandbox, "cat /proc/self/status")
+        assert "CapEff:\t0000000000000000" in status and "CapBnd:\t0000000000000000" in status
+        assert "NoNewPrivs:\t1" in status
+        assert await said(sandbox, "id -u") == str(AGENT_UID if os.getuid() == 0 else os.getuid())
+        assert await said(sandbox, "ls /sys/class/net") == "lo"
+        assert "Read-only file system" in await said(sandbox, "touch /usr/x")
+        assert "Read-only file system" in await said(sandbox, "echo x >> /data/file")
+        assert await said(sandbox, "cat /data/file; echo -n $WINDOW") == "given50"
+        assert "hush" not in await said(sandbox, "env")
+        assert await said(sandbox, "touch /tmp/a ~/b ./c && echo yes") == "yes"
+        await said(sandbox, "head -c 4000000 /dev/zero > big")
+        assert await said(sandbox, "stat -c %s big") == str(3 * MIB)
+        described = sandbox.describe()
+        assert described["backend"] == "docker" and described["network"] is False
+        assert described["image_id"] == found["Image"]
+
+    async def test_process_limit_spares_the_session(self, make: Callable[..., Any]) -> None:
+        sandbox = await make(limits=ResourceLimits(processes=40))
+        script = """
+import os, signal
+children = []
+try:
+    while True:
+        if not (child := os.fork()):
+            signal.pause()
+        children.append(child)
+except BlockingIOError:
+    print(len(children))
+for child in children:
+    os.kill(child, signal.SIGKILL)
+"""
+        result = await sandbox.exec(["python3", "-c", script], time_limit=10)
+        assert 20 < int(result.stdout) < 40
+        assert await said(sandbox, "echo alive") == "alive"
+
+    async def test_memory_limit_kills_the_command_and_spares_the_session(self, make: Callable[..., Any]) -> None:
+        sandbox = await make(limits=ResourceLimits(memory_bytes=96 * MIB))
+        result = await sandbox.exec(["python3", "-c", "x = b'x' * (300 << 20)"])
+        assert result.exit_code in (137, -9)
+        assert await said(sandbox, "echo alive") == "alive"
+
+    async def test_our_files_cannot_be_changed_from_inside(self, make: Callable[..., Any]) -> None:
+        sandbox = await make()
+        for change in ("echo x >> guest.py", "rm -f guest.py", "mv tools.py other.py", "chmod 777 bashrc"):
+            result = await sandbox.exec(["bash", "-c", f"cd {RUN_FOLDER} && {change}"])
+            assert result.exit_code != 0, change
+        for path, inside in guest_files(AGENT_UID).items():
+            assert await sandbox.read_file(inside) == path.read_bytes()
+
+    async def test_stop_removes_it_and_can_be_called_twice(self, make: Callable[..., Any], api: Any) -> None:
+        sandbox = await make()
+        await sandbox.write_file(f"{WORKSPACE}/kept.txt", b"kept")
+        await sandbox.stop()
+        assert containers_of(api, sandbox.spec.session) == []
+        await sandbox.stop()
+        assert (sandbox.workspace_folder / "kept.txt").read_bytes() == b"kept"
+        with pytest.raises(SandboxError):
+            await sandbox.exec(["true"])
+
+    async def test_a_shell_is_not_process_1_and_can_be_used(self, make: Callable[..., Any]) -> None:
+        sandbox = await make()
+        shell = await sandbox.open_shell(WORKSPACE)
+        printed = bytearray()
+        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        shell.on_output = printed.extend
+        shell.on_exit = exited.set_result
+        shell.write(b"tty; echo pid=$((1 == $$)); stty size; exit 7\n")
+        assert await asyncio.wait_for(exited, 10) == 7
+        assert b"pid=0" in printed and b"/dev/pts/" in printed and b"40 120" in printed
+
+    async def test_full_screen_programs_are_there(self, make: Callable[..., Any]) -> None:
+        sandbox = await make()
+        for program in ("vim", "less", "top", "python3", "git", "jq", "file", "gawk"):
+            assert (await sandbox.exec(["which", program])).exit_code == 0, program
+
+
+@pytest.mark.docker
+class TestFailures:
+    async def test_image_is_missing(self, make: Callable[..., Any], api: Any) -> None:
+        with pytest.raises(SandboxError, match="not on this machine") as caught:
+            await make(image="mlgym-tui/agent:no-such-version")
+        assert "mlgym-tui image build" in caught.value.hint
+        assert containers_of(api, f"test-{os.getpid()}") == []
+
+    async def test_image_without_python(self, make: Callable[..., Any], api: Any) -> None:
+        name = f"mlgym-tui-test/empty:{os.getpid()}"
+        archive = io.BytesIO()
+        tarfile.open(fileobj=archive, mode="w").close()
+        api.import_image_from_data(archive.getvalue(), repository=name.split(":")[0], tag=name.split(":")[1])
+        try:
+            with pytest.raises(SandboxError, match="has no python3"):
+                await make(image=name)
+            wait_until(lambda: containers_of(api, f"test-{os.getpid()}") == [])
+        finally:
+            api.remove_image(name, force=True)
+
+    async def test_mount_that_is_not_there(self, make: Callable[..., Any], api: Any, tmp_path: Path) -> None:
+        with pytest.raises(SandboxError, match="does not see"):
+            await make(mounts={tmp_path / "nothing": "/data"})
+        assert containers_of(api, f"test-{os.getpid()}") == []
+
+    async def test_cancelled_start_leaves_nothing(self, tmp_path: Path, api: Any) -> None:
+        for delay in (0.0, 0.02, 0.1, 0.2):
+            sandbox = DockerSandbox(SandboxSpec(f"test-{os.getpid()}"), tmp_path)
+            task = asyncio.create_task(sandbox.start())
+            await asyncio.sleep(delay)
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+            await sandbox.stop()
+            assert containers_of(api, f"test-{os.getpid()}") == []
+
+    async def test_guest_killed_from_inside_is_noticed(self, make: Callable[..., Any], api: Any) -> None:
+        sandbox = await make()
+        lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        sandbox.on_lost = lost.set_result
+        shell = await sandbox.open_shell(WORKSPACE)
+        shell.on_output = lambda data: None
+        shell.write(f"kill -9 {sandbox.guest_facts['pid']}\n".encode())
+        await asyncio.wait_for(lost, 10)
+        await sandbox.stop()
+        assert containers_of(api, sandbox.spec.session) == []
+
+
+OWNER = """
+import asyncio, sys
+from pathlib import Path
+from workbench.sandbox.base import WORKSPACE, SandboxSpec
+from workbench.sandbox.docker import DockerSandbox
+
+async def main():
+    sandbox = DockerSandbox(SandboxSpec(sys.argv[1]), Path(sys.argv[2]))
+    await sandbox.start()
+    if sys.argv[3] == "freeze":
+        shell = await sandbox.open_shell(WORKSPACE)
+        shell.write(b"kill -STOP %d; touch frozen\\n" % sandbox.guest_facts["pid"])
+        while not (Path(sys.argv[2]) / "frozen").exists():
+            await asyncio.sleep(0.01)
+    print("up", flush=True)
+    if sys.argv[3] == "leave":
+        return
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def owner(session: str, folder: Path, how: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process with a sandbox of its own."""
+    command = [sys.executable, "-c", OWNER, session, str(folder), how]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "up\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.docker
+class TestOwnerIsGone:
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+    def test_killed(self, api: Any, tmp_path: Path, number: signal.Signals) -> None:
+        session = f"test-killed-{os.getpid()}"
+        with owner(session, tmp_path, "wait") as process:
+            assert len(containers_of(api, session)) == 1
+            process.send_signal(number)
+            wait_until(lambda: containers_of(api, session) == [])
+
+    def test_ended_without_stop(self, api: Any, tmp_path: Path) -> None:
+        session = f"test-left-{os.getpid()}"
+        with owner(session, tmp_path, "leave") as process:
+            assert process.wait(20) == 0
+            assert containers_of(api, session) == []
+
+    def test_what_an_agent_kept_alive_is_found_and_removed(self, api: Any, tmp_path: Path) -> None:
+        session = f"test-frozen-{os.getpid()}"
+        with owner(session, tmp_path, "freeze") as process:
+            (number,) = containers_of(api, session)
+            assert number not in [orphan.container for orphan in find_orphans()], "its owner lives"
+            process.kill()
+            process.wait()
+            found = [orphan for orphan in find_orphans() if orphan.session == session]
+            assert [orphan.container for orphan in found] == [number]
+            assert found[0].owner == process.pid
+            assert remove_orphans(found) == found
+            assert containers_of(api, session) == []
+            assert remove_orphans(found) == found, "gone already is fine"
+
+
+@pytest.mark.docker
+def test_probe_says_nothing_when_an_engine_answers() -> None:
+    assert probe_docker() is None
+    assert engine.engine_info()["os"] == "linux"
+
+
+def wait_until(condition: Callable[[], bool], patience: float = 10.0) -> None:
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
