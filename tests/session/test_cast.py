@@ -1,0 +1,92 @@
+"""`shell.cast` is asciicast v2, survives a kill, and holds no keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from workbench.session.cast import CAST_FILE, Cast, CastWriter
+from workbench.session.redact import Redactor
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def writer(folder: Path, *, burst: int = 1 << 20, cap: int = 1 << 20) -> CastWriter:
+    return CastWriter(folder, Time(), columns=120, rows=40, timestamp=1_700_000_000, burst=burst, cap=cap)
+
+
+def test_it_is_asciicast_v2(tmp_path: Path) -> None:
+    cast = writer(tmp_path)
+    cast.feed(b"hello \xc3")
+    cast.feed(b"\xa9\r\n")
+    cast.flush()
+    cast.resize(80, 24)
+    cast.feed(b"\xff")
+    cast.close()
+    header, *lines = [json.loads(line) for line in (tmp_path / CAST_FILE).read_text().splitlines()]
+    assert (header["version"], header["width"], header["height"]) == (2, 120, 40)
+    assert [line[1:] for line in lines] == [["o", "hello é\r\n"], ["r", "80x24"], ["o", "\ufffd"]]
+    times = [line[0] for line in lines]
+    assert times == sorted(times)
+
+
+def test_what_was_printed_by_a_time(tmp_path: Path) -> None:
+    cast = writer(tmp_path)
+    for word in ("one ", "two ", "three "):
+        cast.feed(word.encode())
+        cast.flush()
+    cast.resize(90, 30)
+    cast.close()
+    read = Cast(tmp_path / CAST_FILE)
+    assert [read.output_until(t) for t in (0.5, 1.0, 2.5, 9.0)] == ["", "one ", "one two ", "one two three "]
+    assert read.output_until(9.0, limit=3) == "three "
+    assert read.size_at(3.0) == (120, 40)
+    assert read.size_at(4.0) == (90, 30)
+
+
+def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
+    cast = writer(tmp_path)
+    cast.feed(b"kept")
+    cast.close()
+    file = tmp_path / CAST_FILE
+    file.write_bytes(file.read_bytes() + b'[9.0, "o", "to')
+    again = writer(tmp_path)
+    again.feed(b" and on")
+    again.close()
+    read = Cast(file)
+    assert read.output_until(99.0) == "kept and on"
+    assert read.damaged == 1
+
+
+def test_a_flood_is_cut_and_said(tmp_path: Path) -> None:
+    cast = writer(tmp_path, burst=10)
+    cast.feed(b"0123456789abc")
+    cast.feed(b"def")
+    cast.flush(end_of_command=True)
+    cast.feed(b"next")
+    cast.close()
+    assert Cast(tmp_path / CAST_FILE).output_until(99.0) == "0123456789\r\n[6 bytes not recorded]\r\nnext"
+
+
+def test_the_file_has_a_cap(tmp_path: Path) -> None:
+    cast = writer(tmp_path, cap=400)
+    for _ in range(10):
+        cast.feed(b"x" * 100)
+        cast.flush()
+    assert cast.error is not None
+    assert (tmp_path / CAST_FILE).stat().st_size <= 400
+
+
+def test_keys_never_reach_it(tmp_path: Path) -> None:
+    redactor = Redactor({"ANTHROPIC_API_KEY": "sk-ant-123456"})
+    cast = CastWriter(tmp_path, Time(), columns=80, rows=24, timestamp=0, redactor=redactor)
+    cast.feed(b"export KEY=sk-ant-123456\r\n")
+    cast.close()
+    assert "sk-ant" not in (tmp_path / CAST_FILE).read_text()

@@ -1,0 +1,152 @@
+"""Snapshots: what changed, stored once, restored exactly; nothing read through a link."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.session.events import FileChange
+from workbench.session.objects import ObjectStore
+from workbench.session.snapshot import Snapshotter, restore
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(tmp_path / "objects")
+
+
+def kinds(changes: list[FileChange]) -> dict[str, str]:
+    return {change.path: change.kind for change in changes}
+
+
+def test_added_modified_deleted(workspace: Path, objects: ObjectStore) -> None:
+    snapshotter = Snapshotter(workspace, objects)
+    (workspace / "a.py").write_text("one")
+    (workspace / "data").mkdir()
+    (workspace / "data" / "b.csv").write_text("1,2")
+    first = snapshotter.scan()
+    assert kinds(first.changes) == {"a.py": "added", "data/b.csv": "added"}
+    assert snapshotter.scan().changes == []
+    (workspace / "a.py").write_text("two")
+    (workspace / "data" / "b.csv").unlink()
+    third = snapshotter.scan()
+    assert kinds(third.changes) == {"a.py": "modified", "data/b.csv": "deleted"}
+    assert third.tree != first.tree
+    changed = next(change for change in third.changes if change.path == "a.py")
+    assert changed.object is not None
+    assert objects.get(changed.object) == b"two"
+
+
+def test_the_tree_hash_is_that_of_the_content(workspace: Path, objects: ObjectStore) -> None:
+    snapshotter = Snapshotter(workspace, objects)
+    (workspace / "a").write_text("one")
+    before = snapshotter.scan().tree
+    (workspace / "a").write_text("two")
+    assert snapshotter.scan().tree != before
+    (workspace / "a").write_text("one")
+    assert snapshotter.scan().tree == before
+
+
+def test_a_rewrite_of_the_same_size_in_the_same_tick_is_seen(workspace: Path, objects: ObjectStore) -> None:
+    snapshotter = Snapshotter(workspace, objects)
+    file = workspace / "a"
+    for number in range(10, 60):
+        before = file.stat() if file.exists() else None
+        with file.open("r+b" if before else "w+b") as stream:
+            stream.write(b"%d" % number)
+        if before:
+            os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        changes = snapshotter.scan().changes
+        assert len(changes) == 1
+        assert changes[0].object is not None
+        assert objects.get(changes[0].object) == b"%d" % number
+
+
+def test_links_are_recorded_and_never_followed(workspace: Path, objects: ObjectStore, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("do not store me")
+    (workspace / "file").symlink_to(secret / "key")
+    (workspace / "folder").symlink_to(secret)
+    os.mkfifo(workspace / "pipe")
+    found = Snapshotter(workspace, objects).scan()
+    assert {change.path: change.target for change in found.changes} == {
+        "file": str(secret / "key"),
+        "folder": str(secret),
+    }
+    assert not any(path.is_file() for path in objects.folder.glob("*/*"))
+
+
+def test_large_files_are_named_but_not_kept(workspace: Path, objects: ObjectStore) -> None:
+    (workspace / "big").write_bytes(b"x" * 2000)
+    snapshotter = Snapshotter(workspace, objects, largest_file=1000)
+    found = snapshotter.scan()
+    assert found.skipped == ["big"]
+    assert found.changes[0].object is None
+    assert found.changes[0].size == 2000
+    assert snapshotter.scan().skipped == ["big"]
+
+
+def test_a_missing_workspace_is_no_error(tmp_path: Path, objects: ObjectStore) -> None:
+    assert Snapshotter(tmp_path / "gone", objects).scan().skipped == ["."]
+
+
+_NAMES = st.sampled_from(["a", "b.py", "d/e", "d/f.txt", "d/g/h", "ä ö", "x" * 60])
+
+
+@given(st.lists(st.tuples(_NAMES, st.one_of(st.none(), st.binary(max_size=40))), max_size=12))
+def test_restore_gives_the_same_tree(
+    tmp_path_factory: pytest.TempPathFactory, writes: list[tuple[str, bytes | None]]
+) -> None:
+    root = tmp_path_factory.mktemp("trees")
+    workspace, copy, objects = root / "w", root / "c", ObjectStore(root / "o")
+    workspace.mkdir()
+    copy.mkdir()
+    snapshotter = Snapshotter(workspace, objects)
+    files: dict[str, FileChange] = {}
+    tree = ""
+    for name, data in writes:
+        target = workspace / name
+        if data is None:
+            target.unlink(missing_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(data)
+        found = snapshotter.scan()
+        tree = found.tree
+        for change in found.changes:
+            if change.kind == "deleted":
+                files.pop(change.path)
+            else:
+                files[change.path] = change
+    assert restore(files.values(), objects, copy) == []
+    if writes:
+        assert Snapshotter(copy, ObjectStore(root / "o2")).scan().tree == tree
+
+
+def test_restore_stays_inside(tmp_path: Path, objects: ObjectStore) -> None:
+    digest = objects.put(b"evil")
+    folder = tmp_path / "w"
+    folder.mkdir()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    files = [
+        FileChange(path="link", kind="added", target=str(outside)),
+        FileChange(path="link/evil", kind="added", object=digest),
+        FileChange(path="../evil", kind="added", object=digest),
+        FileChange(path="lost", kind="added", object="0" * 64),
+    ]
+    assert restore(files, objects, folder) == ["link/evil", "../evil", "lost"]
+    assert list(outside.iterdir()) == []
+    assert not (tmp_path / "evil").exists()

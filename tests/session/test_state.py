@@ -1,0 +1,124 @@
+"""The state is a fold over events, and answers for any step."""
+
+from __future__ import annotations
+
+from workbench.session import events as ev
+from workbench.session.state import SessionState, fold
+
+
+def started(direction: ev.Direction = "maximize") -> ev.SessionStarted:
+    return ev.SessionStarted(
+        format=1, task="blotto", metric=ev.Metric(name="Score", direction=direction, baseline=0.5), seq=0
+    )
+
+
+def step(number: int, action: str = "true", author: str = "policy:demo", exit_code: int = 0) -> list[ev.Event]:
+    return [
+        ev.ActionProposed(step=number, author=author, action=action, thought="because"),
+        ev.ActionStarted(step=number, author=author, action=action),
+        ev.ActionFinished(step=number, exit_code=exit_code, observation=f"out {number}", cwd="/tmp"),
+    ]
+
+
+def score(number: int, value: float | None) -> ev.ScoreRecorded:
+    verdict: ev.Verdict = "ok" if value is not None else "invalid"
+    return ev.ScoreRecorded(step=number, score=value, verdict=verdict, artifact="a" * 64)
+
+
+def test_a_step_from_proposal_to_outcome() -> None:
+    state = SessionState()
+    state.apply(started())
+    state.apply(ev.ActionProposed(step=1, author="model:x", action="rm -r .", thought="tidy"))
+    seen = [state.current.status]
+    state.apply(ev.ActionEdited(step=1, author="human:me", before="rm -r .", after="ls"))
+    state.apply(ev.ActionStarted(step=1, author="human:me", action="ls"))
+    seen.append(state.current.status)
+    state.apply(ev.ActionFinished(step=1, exit_code=0, observation="a b"))
+    found = state.current
+    assert (found.author, found.proposed, found.action, found.edited_by) == ("model:x", "rm -r .", "ls", "human:me")
+    assert [*seen, found.status] == ["proposed", "running", "ran"]
+    assert found.exit_code == 0
+
+
+def test_rejection_keeps_the_comment() -> None:
+    state = fold([started(), ev.ActionProposed(step=1, author="model:x", action="submit")])
+    state.apply(ev.ActionRejected(step=1, author="human:me", comment="not yet"))
+    assert (state.current.status, state.current.comment) == ("rejected", "not yet")
+
+
+def test_best_and_last_follow_the_direction() -> None:
+    values = [0.9, None, 1.4, 1.2]
+    events = [started(), *(e for n, v in enumerate(values, 1) for e in [*step(n), score(n, v)])]
+    state = fold(events)
+    assert state.final_scores() == ev.FinalScores(metric="Score", baseline=0.5, best=1.4, last=1.2)
+    assert state.final_scores(step=2).best == 0.9
+    assert state.final_scores(step=0).last is None
+    minimised = fold([started("minimize"), *events[1:]])
+    assert minimised.final_scores().best == 0.9
+
+
+def test_the_window_is_as_of_the_step() -> None:
+    state = fold(
+        [
+            started(),
+            *step(1),
+            ev.WindowChanged(step=1, path="/w/a.py", first_line=1, last_line=10, total_lines=10),
+            *step(2),
+            *step(3),
+            ev.WindowChanged(step=3, path="/w/b.py", first_line=5, last_line=9, total_lines=90),
+        ]
+    )
+    windows = [item.window.path if item.window else None for item in state.steps]
+    assert windows == [None, "/w/a.py", "/w/a.py", "/w/b.py"]
+
+
+def test_files_are_as_of_the_step() -> None:
+    one, two = "1" * 64, "2" * 64
+    state = fold(
+        [
+            started(),
+            ev.WorkspaceSnapshot(step=0, tree="t0", changes=[ev.FileChange(path="a", kind="added", object=one)]),
+            *step(1),
+            ev.WorkspaceSnapshot(step=1, tree="t1", changes=[ev.FileChange(path="a", kind="modified", object=two)]),
+            *step(2),
+            ev.WorkspaceSnapshot(step=2, tree="t2", changes=[ev.FileChange(path="a", kind="deleted")]),
+            *step(3),
+        ]
+    )
+    found = [state.file_at("a", n) for n in range(4)]
+    assert [change.object if change else None for change in found] == [one, two, None, None]
+    assert [file.path for file in state.files_at(1)] == ["a"]
+    assert [item.tree for item in state.steps] == ["t0", "t1", "t2", "t2"]
+
+
+def test_pauses_do_not_count_as_work() -> None:
+    state = fold(
+        [
+            started(),
+            ev.ClockPaused(reason="review", elapsed=10.0),
+            ev.ClockResumed(reason="review", elapsed=25.0),
+            ev.NoteAdded(text="x", elapsed=30.0),
+        ]
+    )
+    assert state.working == 15.0
+
+
+def test_costs_add_up() -> None:
+    usage = ev.Usage(input_tokens=10, output_tokens=5, cost=0.25)
+    state = fold([started(), ev.ModelResponded(text="a", usage=usage), ev.ModelResponded(text="b", usage=usage)])
+    assert (state.cost, state.input_tokens, state.output_tokens) == (0.5, 20, 10)
+
+
+def test_a_resumed_session_has_not_ended() -> None:
+    state = fold([started(), ev.SessionEnded(exit_status="interrupted")])
+    assert state.ended is not None
+    state.apply(ev.SessionResumed(limits=ev.Limits(steps=9)))
+    assert state.ended is None
+    assert state.limits.steps == 9
+
+
+def test_absurd_step_numbers_do_not_grow_the_state() -> None:
+    state = fold([started(), *step(1), ev.ActionProposed(step=10**12, author="x", action="y")])
+    assert len(state.steps) == 2
+    state.apply(ev.ActionProposed(step=-5, author="x", action="y"))
+    assert len(state.steps) == 2
