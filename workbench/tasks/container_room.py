@@ -28,11 +28,12 @@ async def container_available() -> bool:
 
     def ask() -> bool:
         from docker.errors import DockerException
+
         from workbench.sandbox.engine import connect
         from workbench.sandbox.image import DEFAULT_IMAGE
 
         try:
-            api = connect(time_limit=5.0)
+            api: Any = connect(time_limit=5.0)
         except SandboxError:
             return False
         try:
@@ -83,6 +84,7 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path) -> None:
     from docker.errors import DockerException
     from docker.types import LogConfig
     from requests.exceptions import RequestException
+
     from workbench.sandbox.engine import explain
     from workbench.sandbox.image import DEFAULT_IMAGE
     from workbench.sandbox.orphans import owner_labels

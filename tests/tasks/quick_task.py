@@ -1,0 +1,42 @@
+"""A task for tests: the battle of the sexes with few games and short limits, in a folder of its own."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from workbench.resources import data_folder
+from workbench.tasks.catalogue import Task, load_task
+
+GAMES = 40
+
+
+def make_quick_task(folder: Path, *, games: int = GAMES, name: str = "strategy.py", answer_seconds: float = 1.0) -> Task:
+    """A task folder that is complete, and quick."""
+    for part in ("starter", "evaluate"):
+        (folder / part).mkdir(parents=True)
+    (folder / "starter" / name).write_text("def row_strategy(history):\n    return 1\n")
+    (folder / "task.yaml").write_text(
+        textwrap.dedent(
+            f"""\
+            id: quick
+            name: Quick
+            domain: tests
+            level: beginner
+            description: Write $artifact.
+            metrics:
+              - {{key: Score, direction: maximize, primary: true}}
+            artifact: {{kind: code, path: {name}, function: row_strategy, max_bytes: 20000}}
+            limits: {{answer_seconds: {answer_seconds}, loading_seconds: 2, evaluation_seconds: 8, memory_bytes: 300000000}}
+            evaluate: {{file: evaluate/game.py}}
+            """
+        )
+    )
+    shipped = (data_folder("tasks") / "battleOfSexes" / "evaluate" / "game.py").read_text()
+    (folder / "evaluate" / "game.py").write_text(
+        shipped.replace("play(matrix_game(PAYOFFS, column), job)", f"play(replace(GAME, games={games}), job)").replace(
+            "import random\n", "import random\nfrom dataclasses import replace\n"
+        )
+        + "\n\nGAME = matrix_game(PAYOFFS, column)\n"
+    )
+    return load_task(folder)
