@@ -37,7 +37,7 @@ shellish = st.text(st.one_of(st.sampled_from("\n\n\n'\"`$(){}<>\\ \t\r#;&|!EOF_M
 texts = st.one_of(
     shellish,
     st.lists(st.sampled_from(["MLGYM_EDIT", "MLGYM_EDIT_2", "EOF", "x <<'EOF'", "edit 1:2", ""])).map("\n".join),
-).filter(lambda text: text and not any(line.rstrip() in ENDINGS["insert"] for line in text.split("\n")))
+).filter(lambda text: text and not any(line.strip() in ENDINGS for line in text.split("\n")))
 
 
 @given(text=texts, name=st.sampled_from(["edit 3:5", "edit 3:5 'a b.py'", "insert 7 f", "create new.py"]))
@@ -62,7 +62,8 @@ def test_a_text_arrives_byte_for_byte(text: str, name: str, tmp_path: Path) -> N
         ("  edit 3:5\n  new\nend_of_edit\n", ["edit 3:5"], ["  new\n"]),
         ("insert 3\nnew\nend_of_insert", ["insert 3"], ["new\n"]),
         ("insert 3\nnew\nend_of_edit\n", ["insert 3"], ["new\n"]),
-        ("edit 3:5\nend_of_insert\nend_of_edit\n", ["edit 3:5"], ["end_of_insert\n"]),
+        ("edit 3:5\nnew\n    end_of_edit\n", ["edit 3:5"], ["new\n"]),
+        ("create f\nnew\nend_of_insert\n", ["create f"], ["new\n"]),
         ("cd . && edit 1:1 f && true\nnew\nend_of_edit\n", ["edit 1:1 f"], ["new\n"]),
         ("edit 1:1 f | cat\nnew\nend_of_edit\n", ["edit 1:1 f"], ["new\n"]),
         ("edit 1:1 f >out 2>&1; true\nnew\nend_of_edit\n", ["edit 1:1 f"], ["new\n"]),

@@ -16,14 +16,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-ENDINGS = {
-    "edit": ("end_of_edit",),
-    "insert": ("end_of_edit", "end_of_insert"),
-    "create": ("end_of_edit",),
-}
-"""Commands that take a text → lines that end it."""
+COMMANDS = ("edit", "insert", "create")
+"""Commands that take a text."""
+ENDINGS = ("end_of_edit", "end_of_insert")
+"""Lines that end it. Blanks around them do not matter: agents indent them like the text, and mix them up."""
 
-_ALL_ENDINGS = {ending for endings in ENDINGS.values() for ending in endings}
 _MAY_MATTER = re.compile(r"\b(?:edit|insert|end_of_edit|end_of_insert)\b")
 _BEFORE_COMMAND = frozenset(("if", "then", "else", "elif", "do", "while", "until", "{", "!", "time", "coproc"))
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
@@ -143,12 +140,12 @@ class _Rewriter:
         if not detect or not command.words:
             return
         name = command.words[0]
-        if name in _ALL_ENDINGS:
+        if name in ENDINGS:
             raise MalformedEdit(
                 f"The line {name} ends no text: no edit, insert or create command that waits for a text stands before "
                 "it. Nothing was run."
             )
-        if name not in ENDINGS or command.has_input or "--delete" in command.words:
+        if name not in COMMANDS or command.has_input or "--delete" in command.words:
             return
         if command.words[1:2] not in (["-h"], ["--help"]):
             self.pending.append(_Text(command))
@@ -315,7 +312,7 @@ class _Rewriter:
         while position < len(self.text):
             line_start = position
             line, position = self._line(line_start)
-            if line.rstrip() in ENDINGS[name]:
+            if line.strip() in ENDINGS:
                 break
             if name == "create" and _NEXT_EDIT.match(line):
                 return
@@ -336,9 +333,9 @@ class _Rewriter:
 
 def _missing_end(command: _Command) -> str:
     name = command.words[0]
-    lines = f"{' '.join(command.words)}\n<text>\n{ENDINGS[name][0]}"
+    lines = f"{' '.join(command.words)}\n<text>\n{ENDINGS[0]}"
     return (
-        f"The text of {name} has no end: it must end with a line that holds only {ENDINGS[name][0]}. Nothing was run. "
+        f"The text of {name} has no end: it must end with a line that holds only {ENDINGS[0]}. Nothing was run. "
         f"Write:\n{lines}"
     )
 

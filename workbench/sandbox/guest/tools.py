@@ -58,9 +58,8 @@ COMMANDS = {
     ),
     "insert": (
         "insert <line> [<file>]\n<text>\nend_of_edit",
-        "Inserts the text that follows, up to a line that holds only `end_of_edit` (or `end_of_insert`), after the "
-        "given line of the file, or of the open file when none is named. Line 0 inserts at the top. Checked as by "
-        "edit.",
+        "Inserts the text that follows, up to a line that holds only `end_of_edit`, after the given line of the file, "
+        "or of the open file when none is named. Line 0 inserts at the top. Checked as by edit.",
     ),
     "search_dir": (
         'search_dir "<term>" [<dir>]',
@@ -601,9 +600,10 @@ def command_scroll_down(arguments: list[str]) -> int:
 # --- commands: changing files -----------------------------------------------------------------------------------------
 
 NULL_DEVICE = (1, 3)
+ENDINGS = (b"end_of_edit", b"end_of_insert")
 
 
-def standard_input(endings: tuple[bytes, ...], interactive: bool) -> bytes | None:
+def standard_input(interactive: bool) -> bytes | None:
     """The text given to the command, without a final line that only ends it; None when none was given.
 
     From a terminal it is read (if `interactive`) up to such a line.
@@ -615,10 +615,10 @@ def standard_input(endings: tuple[bytes, ...], interactive: bool) -> bytes | Non
         if os.isatty(0):
             if not interactive:
                 return None
-            say(f"(Type the text, then a line {endings[0].decode()}.)", error=True)
+            say(f"(Type the text, then a line {ENDINGS[0].decode()}.)", error=True)
             lines: list[bytes] = []
             for line in sys.stdin.buffer:
-                if line.strip() in endings:
+                if line.strip() in ENDINGS:
                     break
                 lines.append(line)
             text = b"".join(lines)
@@ -629,7 +629,7 @@ def standard_input(endings: tuple[bytes, ...], interactive: bool) -> bytes | Non
     if len(text) > EDIT_LIMIT:
         raise Refusal(f"the text is larger than {EDIT_LIMIT >> 20} MiB.")
     body, newline, last = text[:-1].rpartition(b"\n")
-    if last.strip() in endings:
+    if last.strip() in ENDINGS:
         text = body + newline
     if b"\0" in text:
         raise Refusal("the text holds NUL bytes: nothing was changed.")
@@ -861,7 +861,7 @@ def command_edit(arguments: list[str]) -> int:
         raise Refusal(f"{first}:{last} is not a range: it ends before it begins. To add lines, use insert.")
     if first > total + 1 or (first == 0 and total > 0):
         raise Refusal("{} has {}, counted from 1: there is no line {}.".format(name, plural(total, "line"), first))
-    text = b"" if delete else standard_input((b"end_of_edit",), interactive=True)
+    text = b"" if delete else standard_input(interactive=True)
     if not text and not delete:
         raise UsageError("no replacement text was given. To delete the lines: edit {} --delete".format(" ".join(words)))
     start = max(0, first - 1)
@@ -891,7 +891,7 @@ def command_insert(arguments: list[str]) -> int:
         after = 0
     if after > total:
         raise Refusal("{} has {}: there is no line {}.".format(visible(path), plural(total, "line"), after))
-    text = standard_input((b"end_of_edit", b"end_of_insert"), interactive=True)
+    text = standard_input(interactive=True)
     if not text:
         raise UsageError("no text to insert was given.")
     done = f"{count_lines(text)} inserted " + (f"after line {after}." if after else "at the top.")
@@ -911,7 +911,7 @@ def command_create(arguments: list[str]) -> int:
             raise Refusal(f"{name} is a link to something that does not exist.")
         show_window(path, 1, 1)
         raise Refusal(f"{name} exists already; it was left as it is and opened.")
-    text = standard_input((b"end_of_edit",), interactive=False) or b""
+    text = standard_input(interactive=False) or b""
     doubts: list[str] = []
     if text and is_python(path):
         try:
