@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from bittty import Board, KeyEvent, KeyModifiers  # type: ignore[import-untyped]
@@ -52,6 +54,7 @@ _KEY_CHARACTERS = {
     "less_than_sign": "<",
     "greater_than_sign": ">",
 }
+_STYLE, _TEXT = itemgetter(0), itemgetter(1)
 _FUNCTION_KEY = re.compile(r"f[1-9]\d?")
 _NOT_PASTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -345,19 +348,15 @@ def _colour(colour: Color | None) -> Colour:
 
 def _row(cells: Sequence[Cell]) -> Row:
     """Cells joined to runs, trailing unstyled blanks left out. (A wide character's second cell holds no text.)"""
-    runs: list[Run] = []
-    current: Style | None = None
-    text: list[str] = []
-    for style, character in cells:
-        if style is not current:
-            if text and current is not None:
-                runs.append(Run("".join(text), _cell_style(current)))
-                text = []
-            current = style
-        text.append(character)
-    if text and current is not None:
-        runs.append(Run("".join(text), _cell_style(current)))
-    while runs and runs[-1].style == PLAIN:
+    text = "".join(map(_TEXT, cells))
+    if len(text) == len(cells):
+        # Most cells of most rows are blank: find that by string operations, and loop over the rest.
+        end = len(text.rstrip(" "))
+        blanks = cells[end:]
+        if blanks and _cell_style(blanks[-1][0]) is PLAIN and blanks.count(blanks[-1]) == len(blanks):
+            cells = cells[:end]
+    runs = [Run("".join(map(_TEXT, group)), _cell_style(style)) for style, group in groupby(cells, _STYLE)]
+    while runs and runs[-1].style is PLAIN:
         stripped = runs[-1].text.rstrip(" ")
         if stripped:
             runs[-1] = Run(stripped, PLAIN)
