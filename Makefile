@@ -1,0 +1,51 @@
+# Everything sets itself up: .venv is made once, at the versions of constraints.txt, and again when those change.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+STAMP := .venv/.installed
+
+# A checkout that was moved, or whose Python has gone, is set up again.
+ifneq ($(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bin/python ] && echo ready),ready)
+.PHONY: $(STAMP)
+endif
+
+.PHONY: help demo test check screenshot benchmark lock clean
+
+help:
+	@echo 'make demo        watch the scripted agent work on battleOfSexes (no key, no Docker, no network needed)'
+	@echo 'make test        run the tests; says what it skips, and why'
+	@echo 'make check       formatting, lint, types, and which room imports which'
+	@echo 'make benchmark   measure the workbench against the floors of this machine'
+	@echo 'make screenshot  draw docs/workbench.svg anew'
+	@echo 'make lock        write constraints.txt anew, with the newest versions that fit'
+	@echo 'make clean       remove .venv and what the tools left behind (saved sessions stay)'
+	@echo
+	@echo 'Each sets up what it needs. PYTHON=/path/to/python3.12 chooses the Python of .venv.'
+
+$(STAMP): pyproject.toml constraints.txt scripts/setup.sh scripts/install.py
+	@PYTHON='$(PYTHON)' scripts/setup.sh
+
+# Leaving the workbench before the agent submitted is no error of make's; without a terminal the exit code counts.
+demo: $(STAMP)
+	@.venv/bin/mlgym-tui run battleOfSexes || { code=$$?; [ $$code = 1 ] && [ -t 0 ] && [ -t 1 ] || exit $$code; }
+
+test: $(STAMP)
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: $(STAMP)
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+screenshot: $(STAMP)
+	.venv/bin/python scripts/screenshot.py
+
+benchmark: $(STAMP)
+	.venv/bin/python -m benchmarks $(ARGS)
+
+lock: $(STAMP)
+	.venv/bin/python scripts/lock.py
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

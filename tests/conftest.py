@@ -1,0 +1,94 @@
+"""What every test gets: skipping of what this machine cannot run, a user's environment of its own, no keys."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REQUIRE_ALL = "MLGYM_REQUIRE_ALL"
+"""Set (to anything), a test that would be skipped for a missing bubblewrap, Docker or tmux fails instead."""
+
+settings.register_profile("workbench", deadline=None)
+settings.register_profile("reproducible", deadline=None, derandomize=True)
+
+_SECRET_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_ACCESS_TOKEN", "_SECRET_KEY")
+_private_folder = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test module is imported: nothing of the user's is read, and nothing is written there."""
+    settings.load_profile("reproducible" if os.environ.get(REQUIRE_ALL) or os.environ.get("CI") else "workbench")
+    home = Path(tempfile.mkdtemp(prefix="mlgym-tests-"))
+    config.stash[_private_folder] = home
+    for name in [name for name in os.environ if name.endswith(_SECRET_ENDINGS) or name == "HF_TOKEN"]:
+        del os.environ[name]
+    for name in ("MLGYM_TASKS", "NO_COLOR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "TMUX", "TMUX_PANE"):
+        os.environ.pop(name, None)
+    os.environ["HOME"] = str(home)
+    os.environ["XDG_STATE_HOME"] = str(home / "state")
+    os.environ["MLGYM_SESSIONS"] = str(home / "sessions")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the tests left in their home."""
+    shutil.rmtree(config.stash[_private_folder], ignore_errors=True)
+
+
+@functools.cache
+def bubblewrap_problem() -> str | None:
+    """Why tests marked `bwrap` cannot run here, or None."""
+    from workbench.sandbox.local import probe_bubblewrap
+
+    problem = probe_bubblewrap()
+    return None if problem is None else f"no local sandbox: {problem}"
+
+
+@functools.cache
+def docker_problem() -> str | None:
+    """Why tests marked `docker` cannot run here, or None."""
+    from workbench.sandbox.base import SandboxError
+    from workbench.sandbox.docker import probe_docker
+    from workbench.sandbox.image import DEFAULT_IMAGE, image_state
+
+    problem = probe_docker()
+    if problem is not None:
+        return f"no Docker: {problem} (as root, scripts/start-docker.sh installs and starts one)"
+    try:
+        state = image_state()
+    except SandboxError as error:
+        return f"no Docker: {error}"
+    return None if state == "current" else f"the image {DEFAULT_IMAGE} is {state}; run: mlgym-tui image build"
+
+
+@functools.cache
+def tmux_problem() -> str | None:
+    """Why tests marked `tmux` cannot run here, or None."""
+    return None if shutil.which("tmux") else "no tmux; install it: sudo apt-get install tmux"
+
+
+_PROBLEMS: dict[str, Callable[[], str | None]] = {
+    "bwrap": bubblewrap_problem,
+    "docker": docker_problem,
+    "tmux": tmux_problem,
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip by marker, before any fixture is made. All skips of one reason come from here, so that -ra groups them."""
+    for marker, problem in _PROBLEMS.items():
+        if item.get_closest_marker(marker) is None:
+            continue
+        reason = problem()
+        if reason is None:
+            continue
+        if os.environ.get(REQUIRE_ALL):
+            pytest.fail(f"{REQUIRE_ALL} is set, but: {reason}", pytrace=False)
+        pytest.skip(reason)
