@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.agents.agent import ActionsExhausted, Proposal
-from workbench.session.state import SessionState
+from workbench.session.state import SessionState, Step
 
 
 class ReplayAgent:
@@ -22,8 +22,16 @@ class ReplayAgent:
 
     async def propose(self, state: SessionState) -> Proposal:
         """The next action of the list. Raises ActionsExhausted after the last."""
-        done = sum(step.author == self.author for step in state.steps)
+        done = sum(step.author == self.author and _had_its_turn(step) for step in state.steps)
         if done >= len(self._actions):
             raise ActionsExhausted(f"all {len(self._actions)} actions were replayed")
         thought, action = self._actions[done]
         return Proposal(action=action, thought=thought)
+
+
+def _had_its_turn(step: Step) -> bool:
+    """False for a proposal that nobody judged (dropped by a take-over or the session's end), and for an action that
+    went down with the process that ran it: a resumed session begins with the files from before it.
+    """
+    dropped = step.status == "rejected" and not step.rejected_by
+    return not dropped and not (step.status == "ran" and step.exit_code is None)

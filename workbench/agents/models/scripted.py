@@ -16,20 +16,22 @@ from workbench.agents.agent import ModelError, Proposal
 from workbench.session.state import SessionState, Step
 
 _HEADER = re.compile(r"^\[File: (?P<path>.+) \((?P<lines>\d+) lines? total\)\]", re.MULTILINE)
-_MOST_FAILURES = 4
+_MOST_FAILURES = 8
 
 
 @dataclass
 class _Progress:
-    """What the policy has achieved since the file was last disturbed."""
+    """What the policy has achieved, and what it knows of the file since that was last disturbed."""
 
     lines: int | None = None
-    """Lines of the file, when it was read after the last disturbance."""
+    """Lines of the file; None until it was read after the last disturbance."""
+    plainly: bool = False
+    """A command of the file window failed: use those of the shell."""
     baseline_done: bool = False
     edited: bool = False
     validated: bool = False
     failures: int = 0
-    """Own commands that failed one after another."""
+    """Own commands that failed since somebody last stepped in."""
     disturbance: str = ""
 
 
@@ -49,31 +51,34 @@ class ScriptedDemo:
     async def propose(self, state: SessionState) -> Proposal:
         """The next action, from what happened so far. Raises ModelError when nothing works any more."""
         progress = self._progress(state.steps[1:])
-        if progress.failures >= 2 * _MOST_FAILURES:
-            raise ModelError(
-                "error", f"{progress.failures} commands failed one after another; take over the shell and see why"
-            )
-        file = shlex.quote(self._path)
+        if progress.failures >= _MOST_FAILURES:
+            raise ModelError("error", f"{progress.failures} commands failed; take over the shell and see why")
+        file = shlex.quote(self._where(state))
         why = f"{progress.disturbance} " if progress.disturbance else ""
         if progress.lines is None:
-            if progress.failures:
+            if progress.plainly:
                 return Proposal(
                     f"wc -l {file}; cat {file}", f"{why}The file window failed me; I read the file plainly."
                 )
             again = "again " if state.last_step else ""
             return Proposal(f"open {file}", f"{why}I read {self._path} {again}to see what is there.")
         if not progress.baseline_done:
-            return Proposal("validate", "Before I change anything I want the score of what is there.")
+            return Proposal("validate", f"{why}Before I change anything I want the score of what is there.")
         if not progress.edited:
-            return self._edit(progress, why)
+            return self._edit(file, progress, why)
         if not progress.validated:
             return Proposal("validate", "Now the score of the new version.")
         return Proposal("submit", self._closing(state))
 
-    def _edit(self, progress: _Progress, why: str) -> Proposal:
-        file = shlex.quote(self._path)
+    def _where(self, state: SessionState) -> str:
+        """The file as it is to be named from where the shell is: somebody may have gone elsewhere."""
+        workspace = state.started.workspace if state.started else ""
+        here = state.current.cwd
+        return self._path if not workspace or here in ("", workspace) else f"{workspace}/{self._path}"
+
+    def _edit(self, file: str, progress: _Progress, why: str) -> Proposal:
         thought = f"{why}{self._idea}"
-        if progress.failures or not progress.lines:
+        if progress.plainly or not progress.lines:
             delimiter = "END_OF_FILE"
             while delimiter in self._solution:
                 delimiter += "_"
@@ -90,29 +95,44 @@ class ScriptedDemo:
         progress = _Progress()
         for step in steps:
             disturbance = self._disturbance(step)
-            if disturbance is not None:
-                own = step.author == self.author and step.status != "rejected" and not step.edited
-                progress.lines, progress.edited, progress.validated = None, False, False
-                progress.failures = progress.failures + 1 if own else 0
-                progress.disturbance = disturbance
-                continue
-            progress.failures = 0
             command = step.action.split(None, 1)[0] if step.action.split() else ""
-            if command == "open":
-                found = _HEADER.search(step.observation)
-                progress.lines = int(found["lines"]) if found else None
-                progress.failures = 0 if found else 1
-            elif command == "wc":
-                count = step.observation.split(None, 1)[:1]
-                progress.lines = int(count[0]) if count and count[0].isdigit() else 0
-            elif command == "validate":
-                progress.baseline_done = True
-                progress.validated = progress.edited
-                progress.disturbance = ""
-            elif command in ("edit", "cat"):
-                progress.edited = True
-                progress.disturbance = ""
+            if disturbance is None:
+                self._succeeded(progress, command, step)
+                continue
+            progress.lines, progress.edited, progress.validated = None, False, False
+            progress.disturbance = disturbance
+            if step.author != self.author or step.status == "rejected" or step.edited:
+                progress.failures, progress.plainly = 0, False
+            else:
+                self._failed(progress, command)
         return progress
+
+    @staticmethod
+    def _succeeded(progress: _Progress, command: str, step: Step) -> None:
+        if command == "open":
+            found = _HEADER.search(step.observation)
+            progress.lines = int(found["lines"]) if found else None
+            progress.plainly = found is None
+        elif command == "wc":
+            count = step.observation.split(None, 1)[:1]
+            progress.lines = int(count[0]) if count and count[0].isdigit() else 0
+        elif command == "validate":
+            progress.baseline_done = True
+            progress.validated = progress.edited
+            progress.disturbance = ""
+        elif command in ("edit", "cat"):
+            progress.edited = True
+            progress.disturbance = ""
+
+    @staticmethod
+    def _failed(progress: _Progress, command: str) -> None:
+        progress.failures += 1
+        if command == "validate":
+            progress.baseline_done = True  # what is there has no score: a better version is all the more wanted
+        elif command == "wc":
+            progress.lines = 0  # there is nothing to read: write it anew
+        elif command in ("open", "edit"):
+            progress.plainly = True
 
     def _disturbance(self, step: Step) -> str | None:
         """Why the file may not be what the policy thinks it is after this step; None when all is well."""
