@@ -399,7 +399,7 @@ class Runner(Control):
                 if self._decision is not None:
                     return self._decision
                 if self.mode == "human":
-                    return Decision("reject", self.user, "taken over")
+                    return Decision("reject", "", f"dropped: {self.user} took over")
                 if self.mode == "auto":
                     left = due - loop.time()
                     if left <= 0:
