@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -37,6 +38,9 @@ from workbench.sandbox.container import (
 )
 from workbench.sandbox.docker import DockerSandbox, find_orphans, guest_files, probe_docker, remove_orphans
 from workbench.sandbox.image import DEFAULT_IMAGE
+from workbench.sandbox.meeting import INSIDE, LAUNCH
+from workbench.sandbox.pty import DirectPty, RelayedPty
+from workbench.sandbox.temporary import OwnedFolder, find_stale_folders, remove_stale_folders
 
 MIB = 1 << 20
 
@@ -263,6 +267,36 @@ def answering(path: Path, body: bytes) -> Iterator[None]:
         thread.join(5)
 
 
+class TestTemporaryFolders:
+    def test_stale_when_its_process_is_gone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TMPDIR", str(tmp_path))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        script = (
+            "from workbench.sandbox.temporary import OwnedFolder\n"
+            "folder = OwnedFolder('meeting'); print(folder.path, flush=True); input()"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout is not None
+            path = Path(process.stdout.readline().strip())
+            assert path.parent == tmp_path and path not in find_stale_folders()
+            process.kill()
+        assert path in find_stale_folders()
+        assert path in remove_stale_folders()
+        assert not path.exists()
+
+    def test_ours_and_strangers_folders_are_left_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        ours = OwnedFolder("meeting")
+        (tmp_path / "mlgym-tui-link").symlink_to(tmp_path)
+        (tmp_path / "other").mkdir()
+        assert not {ours.path, tmp_path / "mlgym-tui-link", tmp_path / "other"} & set(find_stale_folders())
+        ours.remove()
+        ours.remove()
+        assert not ours.path.exists()
+
+
 # --- with an engine ---------------------------------------------------------------------------------------------------
 
 
@@ -271,10 +305,10 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts sandboxes, and stops them at the end."""
     made: list[DockerSandbox] = []
 
-    async def start(image: str = DEFAULT_IMAGE, **fields: Any) -> DockerSandbox:
+    async def start(image: str = DEFAULT_IMAGE, direct: bool = True, **fields: Any) -> DockerSandbox:
         folder = tmp_path / f"workspace-{len(made)}"
         folder.mkdir()
-        sandbox = DockerSandbox(SandboxSpec(f"test-{os.getpid()}", **fields), folder, image)
+        sandbox = DockerSandbox(SandboxSpec(f"test-{os.getpid()}", **fields), folder, image, direct=direct)
         made.append(sandbox)
         await sandbox.start()
         return sandbox
@@ -384,9 +418,12 @@ for child in children:
         with pytest.raises(SandboxError):
             await sandbox.exec(["true"])
 
-    async def test_a_shell_is_not_process_1_and_can_be_used(self, make: Callable[..., Any]) -> None:
-        sandbox = await make()
+    @pytest.mark.parametrize("direct", [True, False])
+    async def test_a_shell_is_not_process_1_and_can_be_used(self, make: Callable[..., Any], direct: bool) -> None:
+        sandbox = await make(direct=direct)
+        assert sandbox.describe()["direct"] is direct
         shell = await sandbox.open_shell(WORKSPACE)
+        assert isinstance(shell, DirectPty if direct else RelayedPty)
         printed = bytearray()
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         shell.on_output = printed.extend
@@ -394,6 +431,29 @@ for child in children:
         shell.write(b"tty; echo pid=$((1 == $$)); stty size; exit 7\n")
         assert await asyncio.wait_for(exited, 10) == 7
         assert b"pid=0" in printed and b"/dev/pts/" in printed and b"40 120" in printed
+
+    async def test_the_socket_of_the_host_is_dead_once_the_guest_has_it(self, make: Callable[..., Any]) -> None:
+        sandbox = await make()
+        script = f"import socket; socket.socket(socket.AF_UNIX).connect({INSIDE!r})"
+        result = await sandbox.exec(["python3", "-c", script])
+        assert b"ConnectionRefusedError" in result.stderr
+        assert sandbox._meeting is not None and not sandbox._meeting.path.parent.exists()
+
+    async def test_a_guest_that_cannot_call_back_uses_the_stream_of_the_engine(
+        self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(docker_module, "LAUNCH", LAUNCH.replace("sys.argv[1]", "'/nowhere'"))
+        sandbox = await make()
+        assert sandbox.describe()["direct"] is False
+        assert await said(sandbox, "echo alive") == "alive"
+
+    async def test_a_full_workspace_stops_what_fills_it(self, make: Callable[..., Any]) -> None:
+        sandbox = await make(limits=ResourceLimits(workspace_bytes=10 * MIB))
+        warnings: list[str] = []
+        sandbox.on_warning = warnings.append
+        result = await sandbox.exec(["bash", "-c", "head -c 20M /dev/zero > big; exec sleep 60"], time_limit=20)
+        assert result.exit_code == 137 and not result.timed_out
+        assert "sleep was killed" in warnings[-1]
 
     async def test_full_screen_programs_are_there(self, make: Callable[..., Any]) -> None:
         sandbox = await make()

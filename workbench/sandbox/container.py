@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, ResourceLimits, SandboxError, SandboxSpec
+from workbench.sandbox.confine import HOME, OPEN_FILES
 from workbench.sandbox.engine import explain
 from workbench.sandbox.orphans import owner_labels, remove_container
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-HOME = "/home/agent"
 AGENT_UID = 1000
 """Who the agent is where the host's user is root."""
 
-DEFAULT_TMPFS_BYTES = 4 << 30
-"""Size of /tmp where memory has no limit. What is in it counts as memory."""
+SCRATCH_BYTES = 2 << 30
+"""Largest size of /tmp and of the home folder, which are in memory (and count as such)."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ def host_config(api: APIClient, plan: ContainerPlan) -> Any:
         security_opt=["no-new-privileges"],
         read_only=True,
         tmpfs=_tmpfs(plan),
-        shm_size=min(1 << 30, (limits.memory_bytes or DEFAULT_TMPFS_BYTES) // 2),
+        shm_size=_scratch_bytes(limits),
         ipc_mode="private",
         mounts=mounts,
         device_requests=gpus,
@@ -205,7 +205,7 @@ def host_config(api: APIClient, plan: ContainerPlan) -> Any:
 
 
 def _tmpfs(plan: ContainerPlan) -> dict[str, str]:
-    size = (plan.spec.limits.memory_bytes or 2 * DEFAULT_TMPFS_BYTES) // 2
+    size = _scratch_bytes(plan.spec.limits)
     owner = "uid={},gid={}".format(*plan.user)
     return {
         "/tmp": f"rw,exec,nosuid,nodev,mode=1777,size={size}",
@@ -214,10 +214,14 @@ def _tmpfs(plan: ContainerPlan) -> dict[str, str]:
     }
 
 
+def _scratch_bytes(limits: ResourceLimits) -> int:
+    return min(SCRATCH_BYTES, limits.memory_bytes // 2) if limits.memory_bytes else SCRATCH_BYTES
+
+
 def _ulimits(limits: ResourceLimits) -> list[Any]:
     from docker.types import Ulimit
 
-    wanted = [Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=4096, hard=16384)]
+    wanted = [Ulimit(name="core", soft=0, hard=0), Ulimit(name="nofile", soft=OPEN_FILES, hard=OPEN_FILES)]
     if limits.file_bytes is not None:
         wanted.append(Ulimit(name="fsize", soft=limits.file_bytes, hard=limits.file_bytes))
     return wanted

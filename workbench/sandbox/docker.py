@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, SandboxError, SandboxSpec
-from workbench.sandbox.container import HOME, AgentContainer, ContainerPlan, FrameSplitter, agent_user, give_workspace
+from workbench.sandbox.confine import base_environment
+from workbench.sandbox.container import AgentContainer, ContainerPlan, FrameSplitter, agent_user, give_workspace
 from workbench.sandbox.engine import connect, describe_engine, engine_info, probe_docker
+from workbench.sandbox.guest.guest import process_table
 from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
 from workbench.sandbox.image import DEFAULT_IMAGE
+from workbench.sandbox.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
 from workbench.sandbox.orphans import Orphan, find_orphans, remove_orphans
+from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -29,6 +35,8 @@ __all__ = [
     "remove_orphans",
 ]
 
+START_LIMIT = 30.0
+"""Seconds for a started container to be heard of."""
 SOCKET = f"{RUN_FOLDER}/socket"
 MOUNTED_SUFFIXES = (".py", ".sh", "")
 """Of the files in GUEST_FOLDER, those with these endings are seen inside."""
@@ -39,9 +47,15 @@ _Result = TypeVar("_Result")
 class DockerSandbox(GuestSandbox):
     """A container with no capabilities, no network unless asked for, a read-only root and limits on everything."""
 
-    def __init__(self, spec: SandboxSpec, workspace_folder: Path, image: str = DEFAULT_IMAGE) -> None:
+    def __init__(
+        self, spec: SandboxSpec, workspace_folder: Path, image: str = DEFAULT_IMAGE, *, direct: bool = True
+    ) -> None:
+        """With `direct`, the guest is met at a socket of this machine where that is possible (see `meeting`)."""
         super().__init__(spec, workspace_folder)
         self.image = image
+        self._direct = direct
+        self._meeting: MeetingPoint | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._api: APIClient | None = None
         self._container: AgentContainer | None = None
         self._engine: dict[str, Any] = {}
@@ -52,21 +66,63 @@ class DockerSandbox(GuestSandbox):
         """Create the container and wait for the guest. Raises SandboxError, and leaves nothing behind then."""
         if self._container is not None:
             raise SandboxError("the sandbox was started already")
+        self._check_workspace()
         try:
             container = await _in_thread(self._launch)
-            splitter = FrameSplitter()
-            try:
-                await self.attach(container.stream, splitter.feed)
-            except SandboxError as error:
-                raise self._explain_guest(error, bytes(splitter.errors)) from error
-            self._facts = _container_facts(await _in_thread(container.inspect))
+            await self._meet(container)
+            inspected = await _in_thread(container.inspect)
         except BaseException:
             await self.stop()
             raise
+        self._facts = _container_facts(inspected)
+        self._watch(inspected)
+
+    async def _meet(self, container: AgentContainer) -> None:
+        """Connect to the guest: at the socket when it calls there, else over the engine's stream."""
+        splitter = FrameSplitter()
+        try:
+            async with asyncio.timeout(START_LIMIT):
+                caller = await self._meeting.first_heard(container.stream) if self._meeting is not None else None
+                if caller is not None:
+                    container.stream.close()
+                    await self.attach(caller, time_limit=START_LIMIT)
+                else:
+                    await self.attach(container.stream, splitter.feed, time_limit=START_LIMIT)
+        except TimeoutError:
+            raise SandboxError(f"the container did not start within {START_LIMIT:.0f} s") from None
+        except SandboxError as error:
+            raise self._explain_guest(error, bytes(splitter.errors)) from error
+        finally:
+            if self._meeting is not None:
+                self._meeting.close()
+
+    def _check_workspace(self) -> None:
+        if not self.workspace_folder.is_dir():
+            raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
+        disk = os.statvfs(self.workspace_folder)
+        free = disk.f_bavail * disk.f_frsize
+        if free < 2 * DISK_RESERVE:
+            raise SandboxError(
+                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)", "free some space there"
+            )
+
+    def _watch(self, inspected: dict[str, Any]) -> None:
+        """Watch the disk where the container's processes can be seen. Its memory is limited by the engine."""
+        guest = _guest_process(inspected) if same_kernel(self._engine) else None
+        if guest is not None:
+            limits = replace(self.spec.limits, memory_bytes=None)
+            watch = ResourceWatch(guest, self.workspace_folder, limits, self.warn, self.lose)
+            self._watching = asyncio.get_running_loop().create_task(_run_later(watch))
 
     async def stop(self) -> None:
         """Kill everything inside and remove the container. Can be called twice."""
         self.detach()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching], timeout=2.0)
+        if self._meeting is not None:
+            self._meeting.close()
         container, self._container = self._container, None
         api, self._api = self._api, None
         if container is not None:
@@ -86,6 +142,7 @@ class DockerSandbox(GuestSandbox):
             **self._facts,
             "user": "{}:{}".format(*self._user),
             "engine": self._engine,
+            "direct": bool(self.guest_facts.get("passes_descriptors")),
             "python": self.guest_facts.get("python", ""),
             "gpus": list(self.spec.gpus),
             "mounts": sorted(self.spec.mounts.values()),
@@ -103,30 +160,28 @@ class DockerSandbox(GuestSandbox):
         self._engine = {name: value for name, value in describe_engine(api).items() if name not in _NOT_LOGGED}
         self._user = agent_user(rootless=bool(self._engine["rootless"]))
         give_workspace(self.workspace_folder, self._user)
+        files = guest_files(self._user[0])
+        if self._direct and same_kernel(self._engine):
+            self._meeting = MeetingPoint()
+            files[self._meeting.path] = INSIDE
+        guest = [f"{RUN_FOLDER}/guest.py", f"workspace={WORKSPACE}", f"socket={SOCKET}"]
         self._container = AgentContainer.launch(  # noted here: a start that is cancelled now must still find it
             api,
             ContainerPlan(
                 spec=self.spec,
                 image=self.image,
                 workspace_folder=self.workspace_folder,
-                command=["python3", "-I", "-S", f"{RUN_FOLDER}/guest.py", f"workspace={WORKSPACE}", f"socket={SOCKET}"],
+                command=["python3", "-I", "-S", "-c", LAUNCH, INSIDE, *guest],
                 user=self._user,
                 environment=self._environment(),
-                files=guest_files(self._user[0]),
+                files=files,
             ),
         )
         return self._container
 
     def _environment(self) -> dict[str, str]:
         return {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "HOME": HOME,
-            "USER": "agent",
-            "LOGNAME": "agent",
-            "SHELL": "/bin/bash",
-            "LANG": "C.UTF-8",
-            "TERM": "xterm-256color",
-            "COLORTERM": "truecolor",
+            **base_environment(),
             "MLGYM_SOCKET": SOCKET,
             **self.spec.env,
         }
@@ -164,6 +219,19 @@ def _container_facts(inspected: dict[str, Any]) -> dict[str, Any]:
         "name": str(inspected.get("Name", "")).lstrip("/"),
         "image_id": str(inspected.get("Image", "")),
     }
+
+
+async def _run_later(watch: ResourceWatch) -> None:
+    """Nothing can have been filled in the first second, and short sessions need no watch."""
+    await asyncio.sleep(1.0)
+    await watch.run()
+
+
+def _guest_process(inspected: dict[str, Any]) -> int | None:
+    """The guest as the host sees it: the one child of the container's init. None where it cannot be seen."""
+    init = inspected.get("State", {}).get("Pid")
+    children = [pid for pid, parent, _, _ in process_table() if parent == init] if init else []
+    return children[0] if len(children) == 1 else None
 
 
 async def _in_thread(work: Callable[[], _Result]) -> _Result:

@@ -109,6 +109,7 @@ def describe_engine(api: APIClient) -> dict[str, Any]:
         "version": str(version.get("Version", "")),
         "api": str(version.get("ApiVersion", "")),
         "os": str(info.get("OSType", "")),
+        "kernel": str(info.get("KernelVersion", "")),
         "storage": str(info.get("Driver", "")),
         "cgroups": str(info.get("CgroupVersion", "")),
         "rootless": any("rootless" in item for item in security),

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +23,7 @@ from workbench import __version__
 from workbench.resources import data_folder
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.engine import connect, explain
+from workbench.sandbox.temporary import OwnedFolder, image_build_base
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -225,26 +225,22 @@ def _check_bootstrap_is_possible() -> None:
     missing = [name for name in ("debootstrap", "unshare", "chroot") if shutil.which(name) is None]
     if missing:
         raise SandboxError(f"{' and '.join(missing)} not found", "install it: apt-get install debootstrap util-linux")
-    free = shutil.disk_usage(_temporary_base()).free
+    free = shutil.disk_usage(image_build_base()).free
     if free < NEEDED_BYTES:
         raise SandboxError(
-            f"{_temporary_base()} has {free >> 20} MB free and {NEEDED_BYTES >> 20} MB are needed",
+            f"{image_build_base()} has {free >> 20} MB free and {NEEDED_BYTES >> 20} MB are needed",
             "free some space, or set TMPDIR to a folder that has it",
         )
 
 
-def _temporary_base() -> str:
-    """/tmp is often in memory, and mounted without devices: /var/tmp unless the user says otherwise."""
-    return os.environ.get("TMPDIR") or "/var/tmp"
-
-
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="mlgym-tui-image-", dir=_temporary_base()))
+    folder = OwnedFolder("image", image_build_base())
+    folder.path.chmod(0o755)  # the new system's own users must reach what is in it
     try:
-        yield folder
+        yield folder.path
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.remove()
 
 
 def _run(command: list[str], progress: Progress, what: str) -> None:

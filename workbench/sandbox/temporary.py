@@ -1,0 +1,84 @@
+"""Temporary folders that can be told from abandoned ones: each is locked by the process that made it.
+
+The lock goes with the process, however it ends, so what can be locked by another is nobody's any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+PREFIX = "mlgym-tui-"
+_LOCK = ".owner"
+_NEWBORN = 60.0
+"""Seconds in which a folder may exist without its lock."""
+
+
+class OwnedFolder:
+    """A temporary folder of this process, for this user only."""
+
+    def __init__(self, purpose: str, base: str | None = None) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-", dir=base))
+        self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Delete the folder. Can be called twice."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def find_stale_folders() -> list[Path]:
+    """Temporary folders of ours, and of this user, whose process is gone."""
+    return [path for path in _candidates() if _is_stale(path)]
+
+
+def remove_stale_folders() -> list[Path]:
+    """Delete them. What was deleted."""
+    removed = find_stale_folders()
+    for path in removed:
+        shutil.rmtree(path, ignore_errors=True)
+    return removed
+
+
+def image_build_base() -> str:
+    """/tmp is often in memory, and mounted without devices: /var/tmp unless the user says otherwise."""
+    return os.environ.get("TMPDIR") or "/var/tmp"
+
+
+def short_base() -> str | None:
+    """Where a unix socket's path (of about 100 characters at most) has room. None is the default."""
+    return None if len(tempfile.gettempdir()) < 60 else "/tmp"
+
+
+def _candidates() -> Iterator[Path]:
+    for base in sorted({tempfile.gettempdir(), short_base() or "/tmp", image_build_base()}):
+        with contextlib.suppress(OSError):
+            yield from sorted(Path(base).glob(f"{PREFIX}*"))
+
+
+def _is_stale(path: Path) -> bool:
+    try:
+        status = path.lstat()
+        if path.is_symlink() or not path.is_dir() or status.st_uid != os.getuid():
+            return False
+        if time.time() - status.st_mtime < _NEWBORN and not (path / _LOCK).exists():
+            return False
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
