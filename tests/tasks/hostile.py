@@ -23,6 +23,7 @@ def body(*lines: str, before: str = "") -> str:
 
 
 CASES = [
+    Hostile("is fair", ALWAYS_0, "ok"),
     Hostile("prints", body("print('{\"Score\": 99}' * 99)", "return 0"), "ok"),
     Hostile(
         "floods standard error",
@@ -32,7 +33,7 @@ CASES = [
     Hostile("loops for ever", body("while True: pass"), "timeout", ("row_strategy", "1 s", "game 1, round 1")),
     Hostile("sleeps", body("time.sleep(60)", before="import time\n"), "timeout", ("1 s",)),
     Hostile("loops on loading", "while True: pass\n", "timeout", ("load", "2 s")),
-    Hostile("is slow", body("time.sleep(0.1)", "return 0", before="import time\n"), "timeout", ("too slow", "8 s")),
+    Hostile("is slow", body("time.sleep(0.1)", "return 0", before="import time\n"), "timeout", ("too slow", "5 s")),
     Hostile("calls sys.exit", body("sys.exit(0)", before="import sys\n"), "crashed", ("line 3", "SystemExit", "0")),
     Hostile("calls os._exit", body("os._exit(7)", before="import os\n"), "crashed", ("exit status 7",)),
     Hostile("exits on loading", "import os\nos._exit(0)\n", "crashed", ("ended",)),
@@ -82,7 +83,9 @@ CASES = [
         "crashed",
         ("thread",),
     ),
-    Hostile("runs a program", body("os.system('true')", "os.execv('/bin/true', ['x'])", before="import os\n"), "crashed"),
+    Hostile(
+        "runs a program", body("os.system('true')", "os.execv('/bin/true', ['x'])", before="import os\n"), "crashed"
+    ),
     Hostile(
         "patches modules",
         body(
@@ -97,13 +100,13 @@ CASES = [
     Hostile(
         "patches what the player needs",
         body("return 0", before="import builtins\nbuiltins.len = None\nbuiltins.isinstance = lambda *_: True\n"),
-        "ok",
+        "crashed",
     ),
     Hostile(
         "writes a result everywhere",
         body(
             "for fd in range(64):",
-            "    try: os.write(fd, b'{\"result\": {\"verdict\": \"ok\", \"metrics\": {\"Score\": 99}}}\\n')",
+            '    try: os.write(fd, b\'{"result": {"verdict": "ok", "metrics": {"Score": 99}}}\\n\')',
             "    except OSError: pass",
             "return 0",
             before="import os\n",
@@ -146,7 +149,9 @@ CASES = [
     Hostile("kills its parent", body("os.kill(os.getppid(), 9)", "return 0", before="import os\n"), "crashed"),
     Hostile("kills everybody", body("os.kill(-1, 9)", "return 0", before="import os\n"), "crashed"),
     Hostile("stops itself", body("os.kill(os.getpid(), 19)", "return 0", before="import os\n"), "crashed"),
-    Hostile("opens a socket", body("socket.socket()", "return 0", before="import socket\n"), "crashed", ("not permitted",)),
+    Hostile(
+        "opens a socket", body("socket.socket()", "return 0", before="import socket\n"), "crashed", ("not permitted",)
+    ),
     Hostile(
         "takes all memory",
         body("kept = []", "while True: kept.append(bytes(10**7))"),
@@ -177,4 +182,5 @@ CASES = [
         ("ValueError",),
     ),
     Hostile("ignores signals", body("return 0", before="import signal\nfor n in (2, 15): signal.signal(n, 1)\n"), "ok"),
+    Hostile("leaves its group", body("os.setsid()", "return 0", before="import os\n"), "crashed", ("not permitted",)),
 ]

@@ -11,7 +11,7 @@ from workbench.tasks.catalogue import Task, load_task
 GAMES = 40
 
 
-def make_quick_task(folder: Path, *, games: int = GAMES, name: str = "strategy.py", answer_seconds: float = 1.0) -> Task:
+def make_quick_task(folder: Path, *, games: int = GAMES, name: str = "strategy.py", seconds: float = 5.0) -> Task:
     """A task folder that is complete, and quick."""
     for part in ("starter", "evaluate"):
         (folder / part).mkdir(parents=True)
@@ -27,7 +27,7 @@ def make_quick_task(folder: Path, *, games: int = GAMES, name: str = "strategy.p
             metrics:
               - {{key: Score, direction: maximize, primary: true}}
             artifact: {{kind: code, path: {name}, function: row_strategy, max_bytes: 20000}}
-            limits: {{answer_seconds: {answer_seconds}, loading_seconds: 2, evaluation_seconds: 8, memory_bytes: 300000000}}
+            limits: {{answer_seconds: 1, loading_seconds: 2, evaluation_seconds: {seconds}, memory_bytes: 300000000}}
             evaluate: {{file: evaluate/game.py}}
             """
         )

@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.tasks.hostile import CASES, Hostile
 from tests.tasks.quick_task import make_quick_task
-from workbench.tasks.catalogue import Task
 from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.room import RoomKind
 
-IN_CONTAINER = ("calls os._exit", "forks", "writes a result everywhere", "takes all memory", "kills everybody")
+Found = dict[str, Evaluation]
+IN_CONTAINER = (
+    "is fair",
+    "calls os._exit",
+    "forks",
+    "writes a result everywhere",
+    "takes all memory",
+    "kills everybody",
+)
 
 
-@pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    return make_quick_task(tmp_path_factory.mktemp("hostile") / "quick")
+def score_all(folder: Path, cases: Sequence[Hostile], room: RoomKind) -> Found:
+    """All cases, a few at a time: most of the time they are waiting."""
+    task = make_quick_task(folder / "quick")
+
+    async def score() -> Found:
+        gate = asyncio.Semaphore(4)
+
+        async def one(case: Hostile) -> Evaluation:
+            data = case.source.encode() if isinstance(case.source, str) else case.source
+            async with gate:
+                return await evaluate(task, data, seed=3, secret=b"the same for all", room=room)
+
+        results = await asyncio.gather(*(one(case) for case in cases))
+        return {case.name: result for case, result in zip(cases, results, strict=True)}
+
+    return asyncio.run(score())
 
 
-async def score(task: Task, source: str | bytes, room: RoomKind) -> Evaluation:
-    data = source.encode() if isinstance(source, str) else source
-    return await evaluate(task, data, seed=3, secret=b"the same for all", room=room)
-
-
-async def check(task: Task, case: Hostile, room: RoomKind) -> None:
-    found = await score(task, case.source, room)
+def check(found: Evaluation, case: Hostile, room: RoomKind) -> None:
     assert found.verdict == case.verdict, found
     for word in case.words:
         assert word in found.message, found.message
     assert found.isolation == ("reduced isolation" if room == "reduced" else "sandbox")
     if found.verdict == "ok":
-        # The opponent's dice hang on the artifact, so the scores differ, but each is a mean of 2s and 0s from 360 tosses.
+        # The opponent's dice hang on the artifact, so the scores differ; each is a mean of 360 tosses of 2 or 0.
         assert found.score is not None and found.standard_error is not None
         assert 1.2 < found.score < 1.65 and found.message == ""
     else:
@@ -41,18 +57,34 @@ async def check(task: Task, case: Hostile, room: RoomKind) -> None:
         assert "mlgym-room" not in found.message and str(Path(__file__).parents[2]) not in found.message
 
 
+@pytest.fixture(scope="module")
+def in_bubblewrap(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return score_all(tmp_path_factory.mktemp("bubblewrap"), CASES, "bubblewrap")
+
+
+@pytest.fixture(scope="module")
+def reduced(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return score_all(tmp_path_factory.mktemp("reduced"), CASES, "reduced")
+
+
+@pytest.fixture(scope="module")
+def in_container(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    chosen = [case for case in CASES if case.name in IN_CONTAINER]
+    return score_all(tmp_path_factory.mktemp("container"), chosen, "docker")
+
+
 @pytest.mark.bwrap
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_in_bubblewrap(task: Task, case: Hostile) -> None:
-    await check(task, case, "bubblewrap")
+def test_in_bubblewrap(in_bubblewrap: Found, case: Hostile) -> None:
+    check(in_bubblewrap[case.name], case, "bubblewrap")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_under_reduced_isolation(task: Task, case: Hostile) -> None:
-    await check(task, case, "reduced")
+def test_under_reduced_isolation(reduced: Found, case: Hostile) -> None:
+    check(reduced[case.name], case, "reduced")
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize("case", [case for case in CASES if case.name in IN_CONTAINER], ids=lambda case: case.name)
-async def test_in_a_container(task: Task, case: Hostile) -> None:
-    await check(task, case, "docker")
+def test_in_a_container(in_container: Found, case: Hostile) -> None:
+    check(in_container[case.name], case, "docker")

@@ -185,11 +185,11 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
         env=environment,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    errors = asyncio.ensure_future(process.stderr.read(1 << 16))
     try:
         channel.close()  # the judge holds the only copy: its death is seen in the room
         process.stdin.write(json.dumps(asdict(spec)).encode())
         process.stdin.close()
-        errors = asyncio.ensure_future(process.stderr.read(1 << 16))
         async with asyncio.timeout(START_SECONDS + spec.loading_seconds + spec.total_seconds + 10):
             async for line in process.stdout:
                 message = json.loads(line)
@@ -206,4 +206,12 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        await asyncio.shield(process.wait())
+        await asyncio.shield(_drain(process, errors))
+
+
+async def _drain(process: asyncio.subprocess.Process, errors: asyncio.Future[bytes]) -> None:
+    """Wait for the end of a killed process, and of its pipes."""
+    await process.wait()
+    await errors
+    assert process.stdout is not None
+    await process.stdout.read()

@@ -120,22 +120,22 @@ def supervise() -> None:
 FORBIDDEN_CALLS = {
     # kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_send_signal pidfd_getfd ptrace
     # process_vm_readv process_vm_writev socket io_uring_setup unshare setns mount bpf perf_event_open
-    # add_key request_key keyctl userfaultfd
+    # add_key request_key keyctl userfaultfd setsid setpgid
     ("x86_64", 0xC000003E): (
         *(62, 200, 234, 129, 297, 434, 424, 438, 101),
         *(310, 311, 41, 425, 272, 308, 165, 321, 298),
-        *(248, 249, 250, 323),
+        *(248, 249, 250, 323, 112, 109),
     ),
     ("aarch64", 0xC00000B7): (
         *(129, 130, 131, 138, 240, 434, 424, 438, 117),
         *(270, 271, 198, 425, 97, 268, 40, 280, 241),
-        *(217, 218, 219, 282),
+        *(217, 218, 219, 282, 157, 154),
     ),
 }
 
 
 def forbid_reaching_others() -> None:
-    """Refuse signals, sockets and tracing (a seccomp filter), where the kernel is one that we know.
+    """Refuse signals, sockets, tracing and leaving the process group (seccomp), where the kernel is one that we know.
 
     In a sandbox there is nobody to reach; under reduced isolation this is what keeps a submission from its user's
     other processes and from the network.

@@ -174,10 +174,13 @@ class _ProcessRoom(Room):
         return self._tail.decode("utf-8", "replace")
 
     async def close(self) -> None:
+        """Kill all of it. The end of standard error says that the last process has gone."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
-        self._reader.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await self._reader
 
 
 @contextlib.asynccontextmanager
