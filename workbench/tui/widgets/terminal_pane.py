@@ -479,7 +479,7 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         engine = self._engine
-        rows = [self._ring.text(index) for index in range(len(self._ring))]
+        rows = list(self._ring.texts())
         if engine is not None:
             rows += ["".join(run.text for run in engine.line(y)) for y in range(engine.rows)]
         return selection.extract("\n".join(rows)), "\n"
