@@ -15,7 +15,7 @@ if [ "$(id -u)" = 0 ]; then apt='apt-get update && apt-get install -y'; else apt
 has_apt() { command -v apt-get >/dev/null 2>&1; }
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
-makes_venvs() { "$1" -c 'import ensurepip, venv' >/dev/null 2>&1; }
+makes_venvs() { "$1" -c 'import ensurepip, venv; ensurepip.version()' >/dev/null 2>&1; }
 minor_version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
 
 # A name may be there and yet not work (a version manager's shim): each candidate is tried.

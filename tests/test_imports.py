@@ -1,0 +1,57 @@
+"""What importing a room, or starting the command, may load: starting is instant, and the core knows no screen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("textual", "docker", "openai", "anthropic", "google.generativeai", "matplotlib")
+
+
+def loaded_by(code: str) -> set[str]:
+    """Modules that a fresh Python has loaded after running `code`, with the packages they are in."""
+    probe = f"{code}\nimport sys\nprint('modules:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.rpartition("modules:")[2].split())
+
+
+@pytest.mark.parametrize(
+    "room",
+    [
+        "workbench.session.log",
+        "workbench.session.state",
+        "workbench.session.store",
+        "workbench.formats.open",
+        "workbench.tasks.catalogue",
+        "workbench.environment.episode",
+        "workbench.runner.runner",
+        "workbench.runner.launch",
+    ],
+)
+def test_what_drives_a_session_loads_no_screen_and_no_sdk(room: str) -> None:
+    modules = loaded_by(f"import {room}")
+    assert room in modules
+    assert modules.isdisjoint(HEAVY)
+
+
+def loaded_by_command(*arguments: str) -> set[str]:
+    """Modules loaded by `mlgym-tui` with these arguments, which must succeed."""
+    return loaded_by(
+        "from workbench.cli import main\n"
+        f"try: main({list(arguments)})\n"
+        "except SystemExit as done: assert not done.code, done.code"
+    )
+
+
+def test_help_loads_next_to_nothing() -> None:
+    modules = loaded_by_command("--help")
+    assert "workbench.cli" in modules
+    assert modules.isdisjoint({*HEAVY, "pydantic", "yaml", "bittty", "pygments", "numpy", "asyncio"})
+
+
+@pytest.mark.parametrize("command", ["tasks", "sessions"])
+def test_listing_loads_no_screen(command: str) -> None:
+    assert loaded_by_command(command).isdisjoint(HEAVY)
