@@ -1,0 +1,197 @@
+"""The app: one workbench over one session, from its first event to the terminal given back as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from workbench.session.events import SessionEnded
+from workbench.tui.screens.dialogs import Confirm
+from workbench.tui.screens.help import HelpScreen
+from workbench.tui.screens.palette import ActionProvider
+from workbench.tui.screens.workbench import WorkbenchScreen
+from workbench.tui.source import SessionSource
+from workbench.tui.theme import DARK, LIGHT, THEMES
+
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_COPY_LIMIT = 74_000
+"""Characters that terminals take by OSC 52."""
+
+
+class WorkbenchApp(App[SessionEnded | None]):
+    """Runs the session of a live source, and stays open on it when it has ended.
+
+    `run()` returns how the session ended, or None for one that only was looked at.
+    """
+
+    TITLE = "mlgym-tui"
+    CSS_PATH: ClassVar[str | Path] = "app.tcss"
+    COMMANDS: ClassVar = {ActionProvider}
+    ENABLE_COMMAND_PALETTE = True
+    PAUSE_GC_ON_SCROLL = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+q", "ask_quit", "quit", show=False, priority=True, id="app.quit"),
+        Binding("ctrl+c", "keyboard_interrupt", "copy", show=False, id="app.copy"),
+    ]
+
+    def __init__(self, source: SessionSource, *, theme: str | None = None) -> None:
+        no_color = os.environ.get("NO_COLOR")
+        super().__init__()
+        if no_color is not None:
+            # Textual takes it out of the environment; programs started from here should have it too.
+            os.environ["NO_COLOR"] = no_color
+        self.source = source
+        self.animation_level = "none"
+        for own in THEMES:
+            self.register_theme(own)
+        self.theme = theme or os.environ.get("TEXTUAL_THEME") or ("ansi-dark" if no_color else DARK.name)
+        self.workbench = WorkbenchScreen(source)
+        """The screen under any dialog."""
+        self.ended: SessionEnded | None = None
+        self._session: asyncio.Task[SessionEnded | None] | None = None
+        self._leaving = False
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def on_mount(self) -> None:
+        await self.push_screen(self.workbench)
+        if self.source.control is None:
+            return
+        self._session = asyncio.create_task(self.source.run(), name="session")
+        self._session.add_done_callback(self._session_over)
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.add_signal_handler(number, self._on_signal, number)
+
+    async def on_unmount(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
+                loop.remove_signal_handler(number)
+        if self._session is not None and not self._session.done():
+            # However the app ends, the session is ended and saved first.
+            self._stop_session("the workbench was closed")
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._session
+
+    def _session_over(self, task: asyncio.Task[SessionEnded | None]) -> None:
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self.workbench.say(f"the session broke off: {error}", 3600)
+        else:
+            self.ended = task.result()
+        if self._leaving:
+            self.exit(self.ended)
+        elif self.ended is not None and error is None:
+            reason = f": {self.ended.reason}" if self.ended.reason else ""
+            self.workbench.say(f"the session ended ({self.ended.exit_status}{reason}); it is saved. q quits", 3600)
+
+    # -- leaving -----------------------------------------------------------------------------------------------------
+
+    @property
+    def session_runs(self) -> bool:
+        """Whether there is something to stop before leaving."""
+        return self._session is not None and not self._session.done()
+
+    def action_ask_quit(self) -> None:
+        """Leave; asks first while the session runs."""
+        if not self.session_runs:
+            self.exit(self.ended)
+        elif self._leaving:
+            assert self._session is not None
+            self._session.cancel()
+        elif not isinstance(self.screen, Confirm):
+            self.push_screen(
+                Confirm(
+                    "The session is running",
+                    "Stop the session and quit? It is saved and can be resumed.",
+                    yes="stop and quit",
+                    no="go on",
+                ),
+                self._quit_answer,
+            )
+
+    def _quit_answer(self, leave: bool | None) -> None:
+        if leave:
+            self.leave("the workbench was quit")
+
+    def leave(self, reason: str) -> None:
+        """Stop the session, wait until it is saved, and end the app."""
+        self._leaving = True
+        if not self.session_runs:
+            self.exit(self.ended)
+            return
+        self._stop_session(reason)
+        self.workbench.say("saving the session (ctrl+q again does not wait)", 3600)
+
+    def _stop_session(self, reason: str) -> None:
+        if self.source.control is not None:
+            self.source.control.stop("interrupted", reason)
+
+    def _on_signal(self, number: int) -> None:
+        self.leave(f"received {signal.Signals(number).name}")
+
+    async def action_quit(self) -> None:
+        self.action_ask_quit()
+
+    # -- keys --------------------------------------------------------------------------------------------------------
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        # In take-over every key but ctrl+] is the shell's, those of the app included.
+        if isinstance(self.screen, WorkbenchScreen) and self.screen.taken_over:
+            return action in ("screen.release", "release")
+        return super().check_action(action, parameters)
+
+    def do(self, name: str) -> None:
+        """Do an action `app.<name>` of the registry."""
+        getattr(self, f"_do_{name}")()
+
+    def _do_quit(self) -> None:
+        self.action_ask_quit()
+
+    def _do_help(self) -> None:
+        self.push_screen(HelpScreen())
+
+    def _do_palette(self) -> None:
+        self.action_command_palette()
+
+    def _do_redraw(self) -> None:
+        self.refresh(repaint=True, layout=True)
+
+    def _do_theme(self) -> None:
+        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
+
+    def _do_copy(self) -> None:
+        text = self.workbench.text_to_copy()
+        if not text:
+            self.workbench.say("nothing to copy here")
+            return
+        cut = len(text) > _COPY_LIMIT
+        self.copy_to_clipboard(text[:_COPY_LIMIT])
+        size = f"the first {_COPY_LIMIT:,} of {len(text):,}" if cut else f"{len(text):,}"
+        self.workbench.say(f"copied {size} characters (your terminal must allow OSC 52)")
+
+    def action_keyboard_interrupt(self) -> None:
+        """ctrl+c: copies a selection, as terminals do; else says what stops things here."""
+        screen = self.screen
+        if isinstance(screen, WorkbenchScreen):
+            if screen.get_selected_text():
+                self._do_copy()
+            else:
+                screen.say("i interrupts the running command, q quits")
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        # The palette offers the registry, and nothing that the registry does not know.
+        return ()

@@ -1,0 +1,139 @@
+"""The words of the status line and of the hint under an action: pure functions of what is known."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from workbench.session.events import ScoreRecorded
+from workbench.session.state import SessionState, Step
+from workbench.tui import words
+from workbench.tui.actions import Situation
+from workbench.tui.scores import Standing
+from workbench.tui.widgets.status_bar import Part
+
+TAKEN_OVER = "TAKEN OVER — ctrl+] gives the shell back"
+
+_PHASES = {
+    "starting": "starting the sandbox",
+    "proposing": "the agent thinks",
+    "review": "your decision",
+    "executing": "running",
+    "human": "",
+    "waiting": "waiting for you",
+    "scoring": "scoring",
+    "ending": "saving",
+}
+
+
+def status_parts(
+    state: SessionState,
+    now: Situation,
+    standing: Standing,
+    *,
+    cursor: int,
+    following: bool,
+    phase_seconds: float,
+    message: str,
+    working: float,
+) -> list[Part]:
+    """The status line, as of the step under the cursor."""
+    sign = words.MODES.get(state.mode, words.REPLAY) if now.live else words.ENDED if now.ended else words.REPLAY
+    parts = [Part(f"{sign.glyph} {sign.word.upper()}", f"bold $background on ${sign.colour}", 0)]
+    if now.taken_over:
+        parts.append(Part(TAKEN_OVER, "bold $warning", 1, flexible=True))
+    elif now.live:
+        parts.append(Part(_phase(state, now, phase_seconds), "$foreground", 2))
+    elif state.ended is not None:
+        parts.append(Part(state.ended.exit_status, "$foreground", 4))
+    if message:
+        parts.append(Part(message, "bold $warning", 1, flexible=True))
+    parts.append(Part(_step(state, cursor, following and now.live), "$foreground", 3))
+    parts += _scores(state, standing)
+    parts.append(Part(_time(state, working), "$foreground 75%", 7))
+    if state.cost:
+        limit = f"/{words.money(state.limits.cost)}" if state.limits.cost is not None else ""
+        parts.append(Part(f"{words.money(state.cost)}{limit}", "$foreground 75%", 6))
+    parts.append(Part(state.started.task if state.started else "", "$foreground 75%", 8))
+    badge, warn = words.sandbox_badge(state.sandbox, state.started.sandbox if state.started else "")
+    parts.append(Part(f"! {badge}" if warn else badge, "bold $error" if warn else "$foreground 55%", 1 if warn else 9))
+    return parts
+
+
+def _phase(state: SessionState, now: Situation, seconds: float) -> str:
+    text = _PHASES.get(now.phase, now.phase)
+    if state.mode == "human" and now.phase in ("executing", "proposing", "review"):
+        return "you get the shell when the command is over; i interrupts it"
+    if now.phase == "executing" and state.mode == "paused":
+        text = "running, then stops"
+    return f"{text} {words.seconds(seconds)}" if now.phase in ("executing", "proposing", "scoring") else text
+
+
+def _step(state: SessionState, cursor: int, following: bool) -> str:
+    limit = state.limits.steps
+    if following:
+        return f"step {cursor}/{limit}" if limit is not None else f"step {cursor}"
+    return f"step {cursor} of {state.last_step}"
+
+
+def _scores(state: SessionState, standing: Standing) -> list[Part]:
+    metric = state.started.metric if state.started else None
+    baseline = metric.baseline if metric else None
+    parts = []
+    if standing.best is not None and standing.best.score is not None:
+        change = words.score_change(state, standing.best.score, baseline)
+        parts.append(
+            Part(
+                f"best {change.glyph}{words.number(standing.best.score)}{_caveat(standing.best)}",
+                f"${change.colour}",
+                4,
+            )
+        )
+        if standing.last is not None and standing.last is not standing.best and standing.last.score is not None:
+            parts.append(Part(f"last {words.number(standing.last.score)}", "$foreground 85%", 5))
+    elif metric is not None:
+        parts.append(Part("no score yet", "$foreground 55%", 6))
+    if baseline is not None:
+        parts.append(Part(f"baseline {words.number(baseline)}", "$foreground 55%", 7))
+    return parts
+
+
+def _caveat(entry: ScoreRecorded) -> str:
+    return "" if entry.isolation == "sandbox" else f" ({entry.isolation})"
+
+
+def _time(state: SessionState, working: float) -> str:
+    limit = state.limits.seconds
+    return f"{words.clock(working)}/{words.clock(limit)}" if limit is not None else words.clock(working)
+
+
+def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, delay: float) -> Content:
+    """What happens next, and what the keys will do about it."""
+    if not now.live or not _is_next(step, state, now):
+        return Content("")
+    if now.phase == "review":
+        if state.mode == "auto" and delay > 0:
+            head = (f"runs in {max(0.0, delay - seconds):.1f}s ", "bold $primary")
+            return _keys(head, ("e", "edit"), ("p", "pause"), ("t", "take over"))
+        head = ("edited by you " if step.edited else "your decision ", "bold $warning")
+        return _keys(head, ("enter", "run"), ("e", "edit"), ("r", "reject"), ("t", "take over"), ("c", "run all"))
+    if now.phase == "proposing":
+        return _keys((f"the agent thinks {words.seconds(seconds)} ", "bold $primary"), ("p", "pause"), ("m", "message"))
+    if now.phase == "executing":
+        return _keys((f"running {words.seconds(seconds)} ", "bold $primary"), ("i", "interrupt"), ("p", "pause after"))
+    if now.phase == "waiting":
+        if now.agent:
+            return _keys(("stopped ", "bold $warning"), ("s", "try again"), ("c", "continue"), ("t", "take over"))
+        return _keys(("your turn ", "bold $warning"), ("t", "take the shell"), ("e", "write an action"))
+    return Content("")
+
+
+def _is_next(step: Step, state: SessionState, now: Situation) -> bool:
+    """Whether the step shown is the one that the phase is about."""
+    return step.number == state.last_step and (now.phase != "review" or step.status == "proposed")
+
+
+def _keys(head: tuple[str, str], *keys: tuple[str, str]) -> Content:
+    pieces: list[tuple[str, str]] = [head]
+    for key, label in keys:
+        pieces += [(f" {key}", "bold $primary"), (f" {label} ", "$foreground 70%")]
+    return Content.assemble(*pieces)

@@ -1,0 +1,205 @@
+"""What a person does to a running session from the workbench: the keys of `Control`, and their dialogs."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.tui.screens.dialogs import Ask, Confirm, EditAction
+
+if TYPE_CHECKING:
+    from workbench.runner.runner import Control
+    from workbench.tui.screens.workbench import WorkbenchScreen
+
+_TAKE_OVER_FRAME = (3, 3)
+"""Columns and rows that the frame of the zoomed shell takes: borders, scrollbar, status line."""
+
+
+class Steering:
+    """Each public method is an action `session.<name>` of the registry, called only when it makes sense."""
+
+    def __init__(self, screen: WorkbenchScreen) -> None:
+        self.screen = screen
+
+    @property
+    def control(self) -> Control:
+        control = self.screen.source.control
+        assert control is not None
+        return control
+
+    # -- go on, stop -------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        self.control.run_proposal()
+        self.screen.go_to(None)
+
+    def step(self) -> None:
+        self.control.step()
+        self.screen.go_to(None)
+
+    def continue_(self) -> None:
+        self.control.continue_()
+        self.screen.go_to(None)
+
+    def pause(self) -> None:
+        self.control.pause()
+        if self.control.phase == "executing":
+            self.screen.say("pauses when the command is over; i interrupts it")
+
+    def toggle(self) -> None:
+        if self.control.mode == "auto":
+            self.pause()
+        else:
+            self.continue_()
+
+    def interrupt(self) -> None:
+        if self.control.interrupt():
+            self.screen.say("interrupting the command")
+
+    def validate(self) -> None:
+        if self.control.validate():
+            self.screen.say("scoring the work as it is now")
+
+    # -- the proposal ------------------------------------------------------------------------------------------------
+
+    def edit(self) -> None:
+        """Edit the proposal, or write an action of one's own. The old one must not run meanwhile."""
+        control = self.control
+        self.screen.go_to(None)
+        if control.phase == "waiting":
+            self.screen.app.push_screen(EditAction("", "Your action"), self._act)
+            return
+        if control.mode == "auto":
+            control.pause("editing")
+        number, action = control.state.last_step, control.state.current.action
+        self.screen.app.push_screen(
+            EditAction(action, f"Edit action {number}"), lambda text: self._edited(number, text)
+        )
+
+    def _edited(self, number: int, text: str | None) -> None:
+        if text is None:
+            return
+        control = self.control
+        if control.state.last_step != number or not control.edit(text):
+            self.screen.say("too late: the action is not under review any more")
+
+    def _act(self, text: str | None) -> None:
+        if text is not None and text.strip() and not self.control.act(text):
+            self.screen.say("an action cannot be run just now")
+
+    def editor(self) -> None:
+        """As `edit`, in the person's own editor."""
+        control = self.control
+        if control.mode == "auto":
+            control.pause("editing")
+        writing = control.phase == "waiting"
+        number, action = control.state.last_step, "" if writing else control.state.current.action
+        text = self._in_editor(action)
+        if text is None:
+            return
+        if writing:
+            self._act(text)
+        else:
+            self._edited(number, text)
+
+    def _in_editor(self, action: str) -> str | None:
+        command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "action.sh"
+            file.write_text(action, encoding="utf-8", errors="replace")
+            try:
+                with self.screen.app.suspend():
+                    done = subprocess.run([*shlex.split(command), str(file)], check=False)
+            except (OSError, ValueError) as error:
+                self.screen.say(f"{command!r} cannot be started ({error}): set $EDITOR")
+                return None
+            if done.returncode:
+                self.screen.say(f"{command!r} ended with exit code {done.returncode}: the action stays as it was")
+                return None
+            text = file.read_text(encoding="utf-8", errors="replace")
+        return text.removesuffix("\n") if not action.endswith("\n") else text
+
+    def reject(self) -> None:
+        number = self.control.state.last_step
+        if self.control.mode == "auto":
+            self.control.pause("rejecting")
+        self.screen.go_to(None)
+        self.screen.app.push_screen(
+            Ask(f"Reject action {number}", "a comment for the agent (may be empty)"),
+            lambda text: self._rejected(number, text),
+        )
+
+    def _rejected(self, number: int, comment: str | None) -> None:
+        if comment is None:
+            return
+        if self.control.state.last_step != number or not self.control.reject(comment):
+            self.screen.say("too late: the action is not under review any more")
+
+    def message(self) -> None:
+        self.screen.app.push_screen(Ask("Tell the agent", "it reads this before its next proposal"), self._messaged)
+
+    def _messaged(self, text: str | None) -> None:
+        if text and self.control.phase != "ended":
+            self.control.inject(text)
+            self.screen.say("said; the agent reads it before its next proposal")
+
+    # -- the shell ---------------------------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """Ask for the shell. It comes when the running command is over."""
+        size, frame = self.screen.app.size, _TAKE_OVER_FRAME
+        self.screen.go_to(None)
+        self.control.take_over(max(20, size.width - frame[0]), max(5, size.height - frame[1]))
+        self.phase_changed()
+
+    def release(self) -> None:
+        """Give the shell back; asks when a program still runs in it."""
+        if self.control.mode != "human":
+            self.screen.say("the shell is not taken over; t takes it")
+            return
+        self.screen.run_worker(self._hand_back(force=False), group="release", exclusive=True)
+
+    async def _hand_back(self, *, force: bool) -> None:
+        from workbench.sandbox.shell import ShellBusy
+
+        try:
+            await self.control.hand_back(force=force)
+        except ShellBusy as busy:
+            self.screen.app.push_screen(
+                Confirm("A program still runs in the shell", str(busy), yes="interrupt it and give back", no="go back"),
+                self._busy_answer,
+            )
+            return
+        self.phase_changed()
+
+    def _busy_answer(self, interrupt: bool | None) -> None:
+        if interrupt:
+            self.screen.run_worker(self._hand_back(force=True), group="release", exclusive=True)
+
+    def phase_changed(self) -> None:
+        """The phase or the mode is another one: the terminal may change hands."""
+        screen = self.screen
+        wanted = screen.situation.taken_over
+        if wanted and not screen.taken_over and not screen.has_class("-taken-over"):
+            screen.go_to(None)
+            screen.zoom("shell-pane")
+            screen.add_class("-taken-over")
+            # The terminal takes its size from the pane: only when that has its own.
+            screen.call_after_refresh(self._enter)
+        elif not wanted and (screen.taken_over or screen.has_class("-taken-over")):
+            screen.remove_class("-taken-over")
+            screen.shell.interactive = False
+            screen.zoom(None)
+            screen.show_step()
+
+    def _enter(self) -> None:
+        if self.screen.situation.taken_over:
+            self.screen.shell.interactive = True
+            self.screen.show_step()
+            self.screen.shell.focus()
+        else:
+            self.phase_changed()

@@ -1,0 +1,413 @@
+"""The workbench: the panes over one session, live or recorded, and what the keys do.
+
+The screen reads `SessionState` and draws it; what steers the session is in `steering`, what goes through it in
+`searching`. Events only mark what changed: it is drawn at most 30 times a second, however many there are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import Static
+
+from workbench.session import events as ev
+from workbench.session.state import Step
+from workbench.tui import words
+from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
+from workbench.tui.scores import ScoreTrail
+from workbench.tui.screens.searching import Searching
+from workbench.tui.screens.status import TAKEN_OVER, hint, status_parts
+from workbench.tui.screens.steering import Steering
+from workbench.tui.source import SessionSource
+from workbench.tui.widgets.file_window import FileWindow
+from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.observation import ObservationView
+from workbench.tui.widgets.pane import Pane
+from workbench.tui.widgets.proposal import ProposalView
+from workbench.tui.widgets.status_bar import StatusBar
+from workbench.tui.widgets.step_list import StepList
+from workbench.tui.widgets.terminal_pane import TerminalPane
+from workbench.tui.widgets.time_bar import TimeBar
+
+FRAME_SECONDS = 1 / 30
+TICK_SECONDS = 0.1
+MESSAGE_SECONDS = 6.0
+QUIET_SECONDS = 0.04
+"""While a key repeats, only the cursor moves; the panes follow when it rests for this long."""
+
+SMALLEST = (60, 15)
+TABS = ("file-pane", "observation-pane", "shell-pane")
+_METHODS = {"continue": "continue_"}
+"""Actions whose name is a word of Python."""
+
+
+def layout_for(columns: int, rows: int) -> str:
+    """`too-small`, `narrow` (two panes and tabs), `normal` (two columns) or `wide`."""
+    if columns < SMALLEST[0] or rows < SMALLEST[1]:
+        return "too-small"
+    if columns < 100 or rows < 26:
+        return "narrow"
+    return "wide" if columns >= 140 else "normal"
+
+
+class WorkbenchScreen(Screen[None]):
+    """One session. `cursor` is the step that is shown; None follows the newest."""
+
+    CSS_PATH: ClassVar[str | Path] = "workbench.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = key_bindings()
+    AUTO_FOCUS = "#steps"
+
+    def __init__(self, source: SessionSource) -> None:
+        super().__init__()
+        self.source = source
+        self.state = source.state
+        self.trail = ScoreTrail(source.state)
+        self.cursor: int | None = None if source.control is not None else min(1, source.state.last_step)
+        self.tab = "observation-pane"
+        self.steering = Steering(self)
+        self.searching = Searching(self)
+        self._message = "; ".join(source.problems[:2])
+        self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
+        self._dirty_from: int | None = None
+        self._frame: Timer | None = None
+        self._load: Timer | None = None
+        self._moved_at = 0.0
+        self._seen: tuple[object, ...] = ()
+        self._phase_since = time.monotonic()
+        self._shell_step = -1
+        self._ends: list[Callable[[], None]] = []
+
+    # -- building ----------------------------------------------------------------------------------------------------
+
+    def compose(self) -> ComposeResult:
+        state = self.state
+        self.status_bar = StatusBar(id="status")
+        self.steps = StepList(state, self.trail, id="steps")
+        self.proposal = ProposalView(state, id="proposal")
+        self.file = FileWindow(state, self.source.file_bytes, id="file")
+        self.observation = ObservationView(state, id="observation")
+        self.shell = TerminalPane(id="shell-live")
+        self.shell_then = TerminalPane(id="shell-then")
+        self.time_bar = TimeBar(state, self.trail, id="time-bar")
+        self.key_bar = KeyBar(id="key-bar")
+        yield self.status_bar
+        with Container(id="body"):
+            with Container(id="mind"):
+                yield Pane(1, "Steps", self.steps, id="steps-pane")
+                yield Pane(3, "Action", self.proposal, id="proposal-pane")
+            with Container(id="world"):
+                yield Pane(2, "File", self.file, id="file-pane")
+                yield Pane(4, "Observation", self.observation, id="observation-pane")
+                yield Pane(5, "Shell", self.shell, self.shell_then, id="shell-pane")
+        yield self.time_bar
+        yield self.key_bar
+        yield Static("terminal too small (60 by 15 is the least)", id="too-small")
+
+    def on_mount(self) -> None:
+        self._ends.append(self.source.subscribe(self._event))
+        self._ends.append(self.source.on_display(self.shell.feed))
+        self.set_interval(TICK_SECONDS, self._tick, name="clock")
+        self._arrange()
+        self.show_step()
+        self._tick()
+
+    def on_unmount(self) -> None:
+        for end in self._ends:
+            end()
+
+    # -- what is going on --------------------------------------------------------------------------------------------
+
+    @property
+    def situation(self) -> Situation:
+        """What decides which actions make sense now."""
+        control = self.source.control
+        if control is None:
+            return Situation(live=False)
+        ended = control.phase == "ended"
+        return Situation(not ended, control.phase, control.mode, control.agent is not None, ended)
+
+    @property
+    def shown(self) -> int:
+        """Number of the step that is shown."""
+        last = self.state.last_step
+        return last if self.cursor is None else min(self.cursor, last)
+
+    @property
+    def step(self) -> Step:
+        return self.state.steps[self.shown]
+
+    @property
+    def taken_over(self) -> bool:
+        """The keys belong to the shell."""
+        return self.shell.interactive
+
+    @property
+    def phase_seconds(self) -> float:
+        """How long the session has been in its phase."""
+        return time.monotonic() - self._phase_since
+
+    def say(self, text: str, seconds: float = MESSAGE_SECONDS) -> None:
+        """Show a message in the status line for a while."""
+        self._message, self._message_until = text, time.monotonic() + seconds
+        self._show_status()
+
+    # -- events ------------------------------------------------------------------------------------------------------
+
+    def _event(self, event: ev.Event) -> None:
+        step = getattr(event, "step", None)
+        first = step if isinstance(step, int) else self.state.last_step
+        self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
+        if self._frame is None:
+            self._frame = self.set_timer(FRAME_SECONDS, self._draw_changes)
+
+    def _draw_changes(self) -> None:
+        """Draw what changed since the last frame."""
+        self._frame = None
+        first, self._dirty_from = self._dirty_from, None
+        if first is None:
+            return
+        self.trail.update(first)
+        self.steps.steps_changed(first)
+        self.time_bar.steps_changed(first)
+        if self.shown >= first:
+            self.show_step()
+        self._tick()
+
+    def _tick(self) -> None:
+        """What changes without an event: the phase, and the time."""
+        control = self.source.control
+        seen = (control.phase, control.mode, control.problem) if control is not None else ()
+        if seen != self._seen:
+            if seen[:1] != self._seen[:1]:
+                self._phase_since = time.monotonic()
+            self._seen = seen
+            self.steering.phase_changed()
+        self._show_status()
+
+    def _show_status(self) -> None:
+        control = self.source.control
+        if self._message and time.monotonic() > self._message_until:
+            self._message = ""
+        problem = control.problem if control is not None else ""
+        now = self.situation
+        working = self.state.working
+        if now.live and control is not None:
+            working = control.live.clock.working
+        elif self.cursor is not None and self.shown < self.state.last_step:
+            working = self.step.finished or self.step.started
+        self.status_bar.show(
+            status_parts(
+                self.state,
+                now,
+                self.trail.at(self.shown),
+                cursor=self.shown,
+                following=self.cursor is None,
+                phase_seconds=self.phase_seconds,
+                message=self._message or problem,
+                working=working,
+            )
+        )
+        delay = float(getattr(control, "delay", 0.0))
+        self.proposal.show_hint(hint(self.step, self.state, now, seconds=self.phase_seconds, delay=delay))
+        shown = [action for action in sorted(ACTIONS, key=lambda a: a.bar) if action.bar and not why_not(action, now)]
+        self.key_bar.show(shown)
+
+    # -- the step under the cursor -----------------------------------------------------------------------------------
+
+    def go_to(self, step: int | None) -> None:
+        """Show a step; None, or the newest of a running session, follows."""
+        last = self.state.last_step
+        if step is None or (step >= last and self.source.control is not None):
+            self.cursor = None
+        else:
+            self.cursor = max(0, min(step, last))
+        resting = time.monotonic() - self._moved_at > 2 * QUIET_SECONDS
+        self._moved_at = time.monotonic()
+        self.steps.cursor = self.time_bar.cursor = self.shown
+        if self._load is not None:
+            self._load.stop()
+            self._load = None
+        if resting:
+            self.show_step()
+        else:
+            self._load = self.set_timer(QUIET_SECONDS, self.show_step)
+        self._show_status()
+
+    def show_step(self) -> None:
+        """Draw the panes for the step under the cursor. Each draws only what is new to it."""
+        number, step = self.shown, self.step
+        self.steps.cursor = self.time_bar.cursor = number
+        self.proposal.show_step(step)
+        self.observation.show_step(step)
+        self.file.show_step(number)
+        self._show_shell()
+        self._show_titles(step)
+
+    def _show_shell(self) -> None:
+        live = self.source.control is not None and self.cursor is None
+        self.shell.set_class(live, "-shown")
+        self.shell_then.set_class(not live, "-shown")
+        if not live and self._shell_step != self.shown:
+            self._shell_step = self.shown
+            self.shell_then.show_bytes(self.source.shell_text(self.shown))
+
+    def _show_titles(self, step: Step) -> None:
+        started = self.state.started
+        agent = (started.model or started.agent) if started else ""
+        self._pane("steps-pane").set_title("Steps", agent)
+        author = words.author_sign(step.author)
+        who = f"{author.glyph} {words.author_name(step.author)}" if step.author else ""
+        title = "Task" if step.number == 0 else f"Action {step.number} · {who}"
+        self._pane("proposal-pane").set_title(title, "edited" if step.edited else "")
+        self._pane("file-pane").set_title(self._tabbed("file-pane", self.file.title), self.file.subtitle)
+        title = self.observation.title(step)
+        self._pane("observation-pane").set_title(
+            self._tabbed("observation-pane", title), self.observation.subtitle(step)
+        )
+        self._title_shell()
+
+    def _title_shell(self) -> None:
+        pane = self._pane("shell-pane")
+        if self.taken_over:
+            pane.set_title(TAKEN_OVER)
+        else:
+            then = self.cursor is not None or self.source.control is None
+            title = f"Shell · as of step {self.shown}" if then else "Shell · live"
+            skipped = self.shell.border_subtitle if not then else ""
+            pane.set_title(self._tabbed("shell-pane", title), skipped or "")
+
+    def _tabbed(self, pane: str, title: str) -> str:
+        """In the narrow layout the title of the pane on top names the others as well."""
+        if not self.has_class("-narrow") or self.has_class("-zoomed") or pane != self.tab:
+            return title
+        others = [f"{self._pane(name).number} {self._pane(name).label}" for name in TABS if name != pane]
+        return f"{title} ── {' · '.join(others)}"
+
+    def _pane(self, name: str) -> Pane:
+        return self.query_one(f"#{name}", Pane)
+
+    # -- layout ------------------------------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        layout = layout_for(*self.app.size)
+        for name in ("too-small", "narrow", "normal", "wide"):
+            self.set_class(name == layout, f"-{name}")
+        for name in TABS:
+            self._pane(name).set_class(name == self.tab, "-tab")
+        self._show_titles(self.step)
+
+    def show_pane(self, name: str) -> None:
+        """Bring a pane to the front and give it the focus."""
+        if self.has_class("-zoomed"):
+            self.zoom(name)
+        if name in TABS:
+            self.tab = name
+            self._arrange()
+        target = {
+            "steps-pane": self.steps,
+            "proposal-pane": self.proposal.view,
+            "file-pane": self.file,
+            "observation-pane": self.observation,
+        }.get(name, self.shell if self.shell.has_class("-shown") else self.shell_then)
+        target.focus()
+
+    @property
+    def focused_pane(self) -> Pane | None:
+        """The pane that has the focus."""
+        if self.focused is None:
+            return None
+        return next((widget for widget in self.focused.ancestors if isinstance(widget, Pane)), None)
+
+    def zoom(self, name: str | None) -> None:
+        """Show one pane alone, or all again."""
+        self.set_class(name is not None, "-zoomed")
+        for pane in self.query(Pane):
+            pane.set_class(pane.id == name, "-zoomed")
+        for side in ("mind", "world"):
+            holds = name is not None and bool(self.query(f"#{side} > #{name}"))
+            self.query_one(f"#{side}").set_class(holds, "-has-zoomed")
+        self._show_titles(self.step)
+
+    # -- what the keys do --------------------------------------------------------------------------------------------
+
+    def action_do(self, action_id: str) -> None:
+        """Do an action of the registry, or say why not."""
+        action = BY_ID[action_id]
+        reason = why_not(action, self.situation)
+        if reason:
+            self.say(reason)
+            return
+        room, _, name = action_id.partition(".")
+        if room == "session":
+            getattr(self.steering, _METHODS.get(name, name))()
+        elif room == "search":
+            getattr(self.searching, name)()
+        elif room == "step":
+            self._move(name)
+        elif room == "pane":
+            self._to_pane(name)
+        else:
+            self.app.do(name)  # type: ignore[attr-defined]
+
+    def _move(self, where: str) -> None:
+        if where == "next":
+            self.go_to(None if self.cursor is None else self.cursor + 1)
+        else:
+            self.go_to({"previous": max(0, self.shown - 1), "first": 0}.get(where, self.state.last_step))
+
+    def _to_pane(self, name: str) -> None:
+        if name in ("next", "previous"):
+            order = ["steps-pane", "file-pane", "proposal-pane", "observation-pane", "shell-pane"]
+            here = self.focused_pane
+            at = order.index(here.id) if here is not None and here.id in order else -1
+            self.show_pane(order[(at + (1 if name == "next" else -1)) % len(order)])
+        elif name == "zoom":
+            here = self.focused_pane
+            self.zoom(None if self.has_class("-zoomed") or here is None else here.id)
+        else:
+            self.show_pane(f"{name}-pane")
+
+    @on(StepList.Chosen)
+    @on(TimeBar.Chosen)
+    def _chosen(self, message: StepList.Chosen | TimeBar.Chosen) -> None:
+        self.go_to(message.step)
+
+    @on(TerminalPane.Input)
+    def _typed(self, message: TerminalPane.Input) -> None:
+        if self.source.control is not None:
+            self.source.control.send_keys(message.data)
+
+    @on(TerminalPane.Resized)
+    def _shell_resized(self, message: TerminalPane.Resized) -> None:
+        if self.source.control is not None and self.taken_over and message.pane is self.shell:
+            self.source.control.resize(message.columns, message.rows)
+
+    @on(TerminalPane.Release)
+    def _released(self) -> None:
+        self.steering.release()
+
+    def text_to_copy(self) -> str:
+        """What `y` copies: the selection, else what the pane with the focus shows."""
+        selected = self.get_selected_text()
+        if selected:
+            return selected
+        pane = self.focused_pane
+        if pane is None or pane.id in ("steps-pane", "proposal-pane"):
+            return self.step.action
+        if pane.id == "file-pane":
+            return self.file.text
+        if pane.id == "shell-pane":
+            return (self.shell if self.shell.has_class("-shown") else self.shell_then).screen_text()
+        return self.step.observation

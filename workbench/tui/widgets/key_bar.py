@@ -1,0 +1,41 @@
+"""The keys that do something now, at the bottom of the screen. Made from the registry of actions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+from textual.widget import Widget
+
+from workbench.tui.actions import Action
+
+
+class KeyBar(Widget):
+    """As many actions as have room, in their order. Clicking one does it."""
+
+    DEFAULT_CSS = """
+    KeyBar { height: 1; background: $background; color: $foreground; padding: 0 1;
+        link-style: none; link-color: $foreground; link-background-hover: $panel; link-style-hover: none; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
+        self._actions: tuple[Action, ...] = ()
+
+    def show(self, actions: Sequence[Action]) -> None:
+        """Show these actions; nothing is drawn when they are as before."""
+        if tuple(actions) != self._actions:
+            self._actions = tuple(actions)
+            self.refresh()
+
+    def render(self) -> Content:
+        pieces: list[Content] = []
+        left = self.content_size.width
+        for action in self._actions:
+            key = action.shown_keys.split(" ")[0]
+            left -= len(key) + len(action.label) + 3
+            if left < -2:
+                break
+            markup = f"[@click=screen.do('{action.id}')][bold $primary]$key[/] [$foreground 70%]$label[/][/]  "
+            pieces.append(Content.from_markup(markup, key=key, label=action.label))
+        return Content("").join(pieces)

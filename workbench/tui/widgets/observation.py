@@ -1,0 +1,103 @@
+"""What came back from the step under the cursor."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from workbench.session.state import SessionState, Step
+from workbench.tui import words
+from workbench.tui.text import one_line, split_lines
+from workbench.tui.widgets.panel_view import PanelView
+
+_NOTE = "$accent"
+_MUTED = "$foreground 55%"
+
+
+class ObservationView(PanelView):
+    """The observation, and above it what was said and scored beside it."""
+
+    def __init__(self, state: SessionState, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
+        self._state = state
+        self._key: tuple[object, ...] = ()
+        self.before = 0
+        """Lines shown above the observation itself."""
+
+    def show_step(self, step: Step) -> None:
+        """Show a step; nothing is drawn when it is as before."""
+        key = (step.number, step.status, len(step.observation), len(step.scores), len(step.messages), step.exit_code)
+        if key == self._key:
+            return
+        same = self._key[:1] == key[:1]
+        self._key = key
+        notes = _notes(self._state, step)
+        body: list[str | Content] = list(split_lines(step.observation))
+        if not body:
+            body = [Content.styled(_empty(step), _MUTED)]
+        if notes:
+            notes.append("")
+        self.before = len(notes)
+        self.show_lines([*notes, *body], keep_position=same)
+
+    def title(self, step: Step) -> str:
+        """For the border: what became of it, how long it took, and where."""
+        if step.number == 0 or not step.over:
+            return "Observation"
+        result = words.outcome(step)
+        parts = [f"{result.glyph} {result.word}".strip()]
+        if step.status == "ran":
+            parts.append(words.seconds(step.duration))
+        if step.signal:
+            parts.append(f"SIG{step.signal}")
+        return "Observation · " + " · ".join(parts)
+
+    def subtitle(self, step: Step) -> str:
+        """For the lower border."""
+        lines = self.line_count - self.before
+        parts = [f"{lines:,} lines"] if step.over and lines > 1 else []
+        if step.truncated:
+            parts.insert(0, "shortened")
+        if step.raw:
+            parts.append("was not text")
+        if step.cwd and step.over:
+            parts.append(one_line(step.cwd, 60))
+        return " · ".join(parts)
+
+
+def _empty(step: Step) -> str:
+    if step.number == 0:
+        return "Before the first step. The task stands in the action pane."
+    return {
+        "proposed": "(nothing ran yet)",
+        "running": "(running; the shell shows what it prints)",
+        "rejected": "(rejected: it did not run)",
+        "refused": "(refused: it did not run)",
+    }.get(step.status, "(no output)")
+
+
+def _notes(state: SessionState, step: Step) -> list[str | Content]:
+    notes: list[str | Content] = []
+    if step.rejected_by or step.comment:
+        who = words.author_name(step.rejected_by) or "the session"
+        notes += _note(f"⊘ rejected by {who}" + (f": {step.comment}" if step.comment else ""))
+    if step.shell_restarted:
+        notes += _note("↻ the command ended the shell; a new one goes on in the same directory")
+    for score in step.scores:
+        metric = state.started.metric.name if state.started and state.started.metric else "score"
+        if score.score is None:
+            text = f"✗ {score.kind}: {score.verdict} · {score.message}"
+        else:
+            error = f" ± {words.number(score.standard_error)}" if score.standard_error is not None else ""
+            text = f"▪ {score.kind}: {metric} {words.number(score.score)}{error} ({score.split})"
+        if not score.visible_to_agent:
+            text += " · not shown to the agent"
+        if score.isolation != "sandbox":
+            text += f" · {score.isolation}"
+        notes += _note(text)
+    for message in step.messages:
+        notes += _note(f"» {words.author_name(message.author)}: {message.text}")
+    return notes
+
+
+def _note(text: str) -> list[str | Content]:
+    return [Content.styled(line, _NOTE) for line in split_lines(text)]

@@ -1,0 +1,130 @@
+"""The thought and the action of the step under the cursor, and what can be done about them."""
+
+from __future__ import annotations
+
+import textwrap
+from difflib import SequenceMatcher
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Static
+
+from workbench.session.state import SessionState, Step
+from workbench.tui.highlight import highlight_lines
+from workbench.tui.text import printable, split_lines
+from workbench.tui.widgets.line_view import ADDED, REMOVED, LineMark
+from workbench.tui.widgets.panel_view import PanelView
+
+_THOUGHT = "$foreground 75%"
+_MUTED = "$foreground 55%"
+_HIGHLIGHTED = 20_000
+"""Longer actions are shown without syntax colours."""
+
+Line = str | Content
+
+
+class ProposalView(Vertical):
+    """A scrolling text over one line of hints."""
+
+    DEFAULT_CSS = """
+    ProposalView > PanelView { height: 1fr; }
+    ProposalView > #hint { height: auto; max-height: 2; background: $background; color: $foreground; }
+    ProposalView > #hint.-empty { display: none; }
+    """
+
+    def __init__(self, state: SessionState, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
+        self._state = state
+        self._key: tuple[object, ...] = ()
+        self._step: Step | None = None
+        self._hint: Content | None = None
+        self.view = PanelView(id="proposal-text")
+        self.view.wrap = True
+
+    def compose(self) -> ComposeResult:
+        yield self.view
+        yield Static("", id="hint", markup=False, classes="-empty")
+
+    def show_step(self, step: Step) -> None:
+        """Show a step; nothing is drawn when it is as before."""
+        key = (step.number, step.proposed, step.action, step.thought, step.edited_by, self._width)
+        if key != self._key:
+            self._key, self._step = key, step
+            lines, marks = self._task_text() if step.number == 0 else self._action(step)
+            self.view.show_lines(lines, marks=marks)
+
+    def show_hint(self, hint: Content) -> None:
+        """What the keys will do, in one line; an empty one takes no room."""
+        if hint != self._hint:
+            self._hint = hint
+            line = self.query_one("#hint", Static)
+            line.update(hint)
+            line.set_class(not hint.plain, "-empty")
+
+    def on_resize(self) -> None:
+        if self._step is not None:
+            self.show_step(self._step)
+
+    @property
+    def text(self) -> str:
+        """The action, for copying."""
+        return self._step.action if self._step is not None else ""
+
+    @property
+    def _width(self) -> int:
+        return max(20, self.size.width - 4)
+
+    def _prose(self, text: str, style: str) -> list[Line]:
+        lines: list[Line] = []
+        for line in split_lines(text.strip("\n")):
+            pieces = textwrap.wrap(printable(line), self._width, break_long_words=False) or [""]
+            lines += [Content.styled(piece, style) for piece in pieces]
+        return lines
+
+    def _task_text(self) -> tuple[list[Line], dict[int, LineMark]]:
+        started = self._state.started
+        if started is None:
+            return [Content.styled("(the beginning of this session is missing)", _MUTED)], {}
+        lines: list[Line] = [Content.styled(started.task_name or started.task, "bold")]
+        if started.description:
+            lines += ["", *self._prose(started.description, "$foreground 90%")]
+        return lines, {}
+
+    def _action(self, step: Step) -> tuple[list[Line], dict[int, LineMark]]:
+        lines: list[Line] = self._prose(step.thought, _THOUGHT) if step.thought.strip() else []
+        if lines:
+            lines.append("")
+        if step.edited and step.proposed != step.action:
+            return _diff(lines, step.proposed, step.action)
+        return [*lines, *prompted(step.action)], {}
+
+
+def prompted(action: str) -> list[Content]:
+    """An action as it would stand at a prompt, coloured as bash."""
+    body = split_lines(action.rstrip("\n")) or [""]
+    spans = highlight_lines("\n".join(body), "bash") if len(action) <= _HIGHLIGHTED else [[] for _ in body]
+    shown = []
+    for index, (line, styles) in enumerate(zip(body, spans, strict=True)):
+        content = Content(line)
+        for start, end, style in styles:
+            content = content.stylize(style, start, end)
+        shown.append(Content.assemble(("$ " if index == 0 else "  ", "bold $primary"), content))
+    return shown
+
+
+def _diff(lines: list[Line], before: str, after: str) -> tuple[list[Line], dict[int, LineMark]]:
+    """The original and what it was edited to, line by line."""
+    old, new = split_lines(before), split_lines(after)
+    marks: dict[int, LineMark] = {}
+    for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag == "equal":
+            lines += new[new_from:new_to]
+            continue
+        for line in old[old_from:old_to]:
+            lines.append(Content.styled(line, "$error"))
+            marks[len(lines)] = REMOVED
+        for line in new[new_from:new_to]:
+            lines.append(Content.styled(line, "$primary"))
+            marks[len(lines)] = ADDED
+    return lines, marks

@@ -1,0 +1,79 @@
+"""One line that says how things stand: who drives, which step, the score, time and money, and what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+from textual.content import Content
+from textual.widget import Widget
+
+from workbench.tui.text import printable
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of the status line. What has the lowest `rank` stays when there is no room for all."""
+
+    text: str
+    style: str = "$foreground 85%"
+    rank: int = 5
+    flexible: bool = False
+    """It may be cut rather than left out."""
+
+
+class StatusBar(Widget):
+    """The parts that fit, in their order."""
+
+    DEFAULT_CSS = """
+    StatusBar { height: 1; background: $panel; color: $foreground; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
+        self._parts: tuple[Part, ...] = ()
+
+    def show(self, parts: Sequence[Part]) -> None:
+        """Show these parts; nothing is drawn when they are as before."""
+        if tuple(parts) != self._parts:
+            self._parts = tuple(parts)
+            self.refresh()
+
+    @property
+    def text(self) -> str:
+        """What is shown, with everything that has room."""
+        return self.render().plain
+
+    def render(self) -> Content:
+        shown = fit([part for part in self._parts if part.text], self.size.width)
+        pieces: list[tuple[str, str]] = []
+        for index, part in enumerate(shown):
+            if index == 0:
+                pieces.append((f" {part.text} ", part.style))
+            else:
+                pieces.append((" " if index == 1 else " │ ", "$foreground 30%"))
+                pieces.append((part.text, part.style))
+        return Content.assemble(*pieces)
+
+
+def fit(parts: Sequence[Part], width: int) -> list[Part]:
+    """The parts that have room, in their order; the dispensable ones go first."""
+    clean = [Part(printable(part.text), part.style, part.rank, part.flexible) for part in parts]
+    while len(clean) > 1 and _width(clean) > width:
+        last = max(clean, key=lambda part: part.rank)
+        if last.flexible and cell_len(last.text) > 12:
+            break
+        clean.remove(last)
+    over = _width(clean) - width
+    if over > 0:
+        for index, part in enumerate(clean):
+            if part.flexible:
+                text = part.text[: max(1, len(part.text) - over - 1)] + "…"
+                clean[index] = Part(text, part.style, part.rank, True)
+                break
+    return clean
+
+
+def _width(parts: Sequence[Part]) -> int:
+    return sum(cell_len(part.text) for part in parts) + 2 + max(0, len(parts) - 1) * 3
