@@ -22,7 +22,7 @@ from workbench.session.events import Verdict
 from workbench.tasks.artifact import ArtifactError, open_artifact
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.judge import JobSpec
-from workbench.tasks.room import Guest, Isolation, Room, RoomChoice, RoomError, open_room
+from workbench.tasks.room import Guest, Isolation, Room, RoomChoice, RoomError, open_room, read_tail
 from workbench.tasks.seeds import derive, evaluation_key
 from workbench.tasks.submission import START_SECONDS
 
@@ -185,7 +185,7 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
         env=environment,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    errors = asyncio.ensure_future(process.stderr.read(1 << 16))
+    errors = asyncio.ensure_future(read_tail(process.stderr))
     try:
         channel.close()  # the judge holds the only copy: its death is seen in the room
         process.stdin.write(json.dumps(asdict(spec)).encode())
@@ -209,9 +209,9 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
         await asyncio.shield(_drain(process, errors))
 
 
-async def _drain(process: asyncio.subprocess.Process, errors: asyncio.Future[bytes]) -> None:
+async def _drain(process: asyncio.subprocess.Process, errors: asyncio.Future[bytearray]) -> None:
     """Wait for the end of a killed process, and of its pipes."""
     await process.wait()
     await errors
     assert process.stdout is not None
-    await process.stdout.read()
+    await read_tail(process.stdout)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.tasks.room import (
-    STDERR_TAIL,
     TEMPORARY_BYTES,
     UNPRIVILEGED,
     Guest,
@@ -23,6 +22,7 @@ from workbench.tasks.room import (
     Room,
     RoomError,
     describe_status,
+    read_tail,
 )
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -152,14 +152,9 @@ class _ProcessRoom(Room):
         super().__init__(channel)
         self.isolation = isolation
         self._process = process
-        self._tail = b""
-        self._reader = asyncio.ensure_future(self._read())
-
-    async def _read(self) -> None:
-        """Keep the end of standard error; the rest is read and dropped, so that a submission may print at will."""
-        assert self._process.stderr is not None
-        while piece := await self._process.stderr.read(1 << 16):
-            self._tail = (self._tail + piece)[-STDERR_TAIL:]
+        self._tail = bytearray()
+        assert process.stderr is not None
+        self._reader = asyncio.ensure_future(read_tail(process.stderr, self._tail))
 
     async def how_it_ended(self) -> str:
         with contextlib.suppress(TimeoutError):

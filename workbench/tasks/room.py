@@ -155,3 +155,15 @@ def describe_status(status: int) -> str:
         if number:
             return f"killed by {signal.Signals(number).name}"
     return f"exit status {status}"
+
+
+async def read_tail(stream: asyncio.StreamReader, tail: bytearray | None = None) -> bytearray:
+    """Read to the end and keep the last STDERR_TAIL bytes, so that a process may print as much as it likes.
+
+    `tail`, where given, is filled as it comes.
+    """
+    tail = bytearray() if tail is None else tail
+    while piece := await stream.read(1 << 16):
+        tail += piece[-STDERR_TAIL:]
+        del tail[:-STDERR_TAIL]
+    return tail

@@ -1,0 +1,66 @@
+"""What is taken as a submission, and what is not."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from workbench.tasks.artifact import ArtifactError, open_artifact
+
+
+def refused(path: Path, cap: int = 100) -> ArtifactError:
+    with pytest.raises(ArtifactError) as caught:
+        open_artifact(path, cap)
+    assert path.name in caught.value.message and str(path.parent) not in caught.value.message
+    return caught.value
+
+
+def test_a_regular_file_up_to_the_cap(tmp_path: Path) -> None:
+    file = tmp_path / "strategy.py"
+    file.write_bytes(b"x" * 100)
+    assert open_artifact(file, 100) == b"x" * 100
+    error = refused(file, 99)
+    assert error.verdict == "invalid" and "99 bytes" in error.message
+
+
+def test_an_empty_file_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "strategy.py").touch()
+    assert open_artifact(tmp_path / "strategy.py", 10) == b""
+
+
+def test_missing(tmp_path: Path) -> None:
+    assert refused(tmp_path / "strategy.py").verdict == "missing"
+    (tmp_path / "file").touch()
+    assert refused(tmp_path / "file" / "strategy.py").verdict == "missing"
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    for target in ("secret", "nowhere", "/etc/passwd"):
+        link = tmp_path / f"to-{Path(target).name}"
+        link.symlink_to(target)
+        error = refused(link)
+        assert error.verdict == "invalid" and "symbolic link" in error.message
+
+
+def test_folders_fifos_sockets_and_devices(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")  # must not wait for a writer
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "socket"))
+    with listener:
+        for name in ("folder", "fifo", "socket"):
+            assert refused(tmp_path / name).verdict == "invalid"
+    with pytest.raises(ArtifactError):
+        open_artifact(Path("/dev/zero"), 100)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_unreadable(tmp_path: Path) -> None:
+    file = tmp_path / "strategy.py"
+    file.touch(0o000)
+    error = refused(file)
+    assert error.verdict == "invalid" and "chmod" in error.message

@@ -1,0 +1,146 @@
+"""The three games: their rules, their published baselines, and what the demo strategies reach. All in full length."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from types import ModuleType
+
+import pytest
+
+from workbench.tasks.catalogue import find_task
+from workbench.tasks.evaluation import Evaluation, evaluate
+from workbench.tasks.games import BadMove, mean_and_error
+from workbench.tasks.judge import load_evaluator
+from workbench.tasks.seeds import UnpredictableRandom, derive, evaluation_key
+
+PUBLISHED = {"battleOfSexes": 1.0227, "prisonersDilemma": 2.3716, "blotto": -0.2480}
+DEMO = {"battleOfSexes": (1.42, 1.46), "prisonersDilemma": (2.5, 2.8), "blotto": (0.2, 0.3)}
+
+
+@pytest.fixture(scope="module")
+def full_length() -> dict[tuple[str, str], Evaluation]:
+    """Starter and demo of each game, two at a time."""
+
+    async def run() -> dict[tuple[str, str], Evaluation]:
+        gate = asyncio.Semaphore(2)
+
+        async def one(name: str, data: bytes | None) -> Evaluation:
+            async with gate:
+                return await evaluate(find_task(name), data, seed=1)
+
+        jobs: dict[tuple[str, str], bytes | None] = {}
+        for name in PUBLISHED:
+            task = find_task(name)
+            jobs[name, "starter"] = task.baseline_submission()
+            jobs[name, "demo"] = (task.demo() or "").encode()
+        results = await asyncio.gather(*(one(name, data) for (name, _), data in jobs.items()))
+        return dict(zip(jobs, results, strict=True))
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_starter_reaches_the_published_baseline(full_length: dict[tuple[str, str], Evaluation], name: str) -> None:
+    found = full_length[name, "starter"]
+    assert found.verdict == "ok", found
+    assert found.score is not None and found.standard_error is not None
+    assert 0.001 < found.standard_error < 0.01
+    assert abs(found.score - PUBLISHED[name]) < 4 * found.standard_error, found
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_demo_beats_the_baseline(full_length: dict[tuple[str, str], Evaluation], name: str) -> None:
+    found = full_length[name, "demo"]
+    low, high = DEMO[name]
+    assert found.score is not None and low <= found.score <= high, found
+
+
+def rules(name: str) -> ModuleType:
+    """The module of a game's rules."""
+    import sys
+
+    task = find_task(name)
+    load_evaluator(task.folder, task.spec.evaluate.file, task.spec.evaluate.function)
+    return sys.modules["evaluator"]
+
+
+def test_the_friend_follows_the_opening() -> None:
+    column, dice = rules("battleOfSexes").column, random.Random(1)
+    assert column([], dice) == 1
+    for opening in (0, 1):
+        moves = [column([(opening, 1), (1 - opening, 0)], dice) for _ in range(4000)]
+        assert abs(moves.count(opening) / 4000 - 0.8) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("rule", "answers"),
+    # With no history; then after rows 0, 1, 11, 10, with the column player having played 0 throughout.
+    [
+        ("tit_for_tat", [0, 0, 1, 1, 0]),
+        ("always_cooperate", [0, 0, 0, 0, 0]),
+        ("always_defect", [1, 1, 1, 1, 1]),
+        ("grim", [0, 0, 1, 1, 1]),
+        ("pavlov", [0, 0, 1, 1, 0]),
+        ("tit_for_two_tats", [0, 0, 0, 1, 0]),
+        ("suspicious_tit_for_tat", [1, 0, 1, 1, 0]),
+        ("forgiving", [0, 0, 1, 0, 0]),
+    ],
+)
+def test_rules_of_the_prisoner(rule: str, answers: list[int]) -> None:
+    play = getattr(rules("prisonersDilemma"), rule)
+    histories = [[(int(row), 0) for row in rows] for rows in ("", "0", "1", "11", "10")]
+    assert [play(history, random.Random(1)) for history in histories] == answers
+
+
+def test_the_mixed_rule_of_the_prisoner() -> None:
+    mixed, dice = rules("prisonersDilemma").mixed, random.Random(1)
+    assert mixed([], dice) == 1
+    ones = sum(mixed([(0, 1)], dice) for _ in range(6000)) / 6000
+    assert abs(ones - (1 / 6 + 0.4 + 0.1)) < 0.03
+    assert len(rules("prisonersDilemma").RULES) == 11
+
+
+def test_blotto() -> None:
+    game = rules("blotto")
+    dice = random.Random(1)
+    for _ in range(500):
+        soldiers = game.column([], dice)
+        assert len(soldiers) == 6 and sum(soldiers) == 120 and min(soldiers) >= 0
+    assert game.payoff([120, 0, 0, 0, 0, 0], [20] * 6) == -1
+    assert game.payoff([21, 21, 0, 20, 20, 20], [20, 20, 20, 20, 20, 20]) == 1
+    assert game.payoff([20] * 6, [20] * 6) == 0
+    assert game.read("0,0,0,0,0,120") == [0, 0, 0, 0, 0, 120] and game.read("0,0,0,0,0,0") == [0] * 6
+    for wrong in ("20,20,20,20,20,21", "20,20,20,20,20", "-1,0,0,0,0,0", "7", "? None (NoneType)", ""):
+        with pytest.raises(BadMove, match="it returned"):
+            game.read(wrong)
+
+
+def test_mean_and_error() -> None:
+    assert mean_and_error([1.0]) == (1.0, 0.0)
+    mean, error = mean_and_error([0.0, 2.0, 0.0, 2.0])
+    assert mean == 1.0 and abs(error - (4 / 3 / 4) ** 0.5) < 1e-12
+
+
+def test_the_dice() -> None:
+    one, same, other = (UnpredictableRandom(key) for key in (b"a", b"a", b"b"))
+    drawn = [one.random() for _ in range(9000)]
+    assert drawn == [same.random() for _ in range(9000)] != [other.random() for _ in range(9000)]
+    assert all(0 <= value < 1 for value in drawn) and abs(sum(drawn) / 9000 - 0.5) < 0.02
+    counts = [0] * 6
+    for _ in range(6000):
+        counts[one.randrange(6)] += 1
+    assert min(counts) > 850 and 0 <= one.getrandbits(128) < 1 << 128 and one.getrandbits(0) == 0
+
+
+def test_keys_hang_on_everything() -> None:
+    keys = {
+        evaluation_key(seed, secret, task, digest)
+        for seed in (1, 2)
+        for secret in (None, b"", b"s")
+        for task in ("a", "b")
+        for digest in ("00", "01")
+    }
+    assert len(keys) == 24
+    key = keys.pop()
+    assert derive(key, "submission") != derive(key, "evaluator")
