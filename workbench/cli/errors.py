@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
@@ -39,10 +40,16 @@ class FriendlyGroup(click.Group):
             raise
         except BrokenPipeError:
             # The reader of a pipe has gone: be silent, and keep Python from complaining at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            silence_output()
             sys.exit(141)
         except Exception as error:
             sys.exit(_report(error))
+
+
+def silence_output() -> None:
+    """Send stdout nowhere: nothing more can be written to it, and Python would complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: Exception) -> int:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from workbench.cli.errors import silence_output
 from workbench.cli.output import harmless, number
 from workbench.session import events as ev
+from workbench.session.log import read_log
+from workbench.session.redact import Redactor
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -39,7 +42,11 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
 
         for each in _SIGNALS:
             loop.add_signal_handler(each, stop, each)
-        runner.live.subscribe(_JsonLines(runner) if as_json else _PlainSteps(runner))
+        show = _JsonLines(runner) if as_json else _PlainSteps(runner)
+        for event in read_log(runner.live.folder)[0]:
+            if event.seq >= runner.live.first_seq:  # what was logged while the session was put together
+                show(event)
+        runner.live.subscribe(show)
         return await runner.run()
 
     ended = asyncio.run(drive())
@@ -52,36 +59,51 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
     return _SIGNALS.get(signal.Signals(received[0]), 1) if received else 1
 
 
-class _JsonLines:
-    """Each event as in `events.jsonl`. When the reader goes away, the session ends as interrupted."""
+class _Listener:
+    """Prints events as they come. When the reader of the output goes away, the session ends as interrupted."""
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        self.runner = runner
         self._gone = False
 
     def __call__(self, event: ev.Event) -> None:
         if self._gone:
             return
         try:
-            sys.stdout.buffer.write(ev.encode(event) + b"\n")
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
+            self.show(event)
+            sys.stdout.flush()
+        except OSError as error:
             self._gone = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self._runner.stop("interrupted", "the reader of the output has gone")
+            silence_output()
+            reader = isinstance(error, BrokenPipeError)
+            self.runner.stop(
+                "interrupted", "the reader of the output has gone" if reader else f"the output: {error.strerror}"
+            )
+
+    def show(self, event: ev.Event) -> None:
+        """Print one event."""
+        raise NotImplementedError
 
 
-class _PlainSteps:
-    """Each step as it is over."""
+class _JsonLines(_Listener):
+    """Each event as in `events.jsonl`."""
 
     def __init__(self, runner: Runner) -> None:
-        self._runner = runner
+        super().__init__(runner)
+        self._redactor = Redactor()
 
-    def __call__(self, event: ev.Event) -> None:
+    def show(self, event: ev.Event) -> None:
+        sys.stdout.buffer.write(self._redactor.data(ev.encode(event)) + b"\n")
+
+
+class _PlainSteps(_Listener):
+    """Each step as it is over."""
+
+    def show(self, event: ev.Event) -> None:
         if isinstance(event, ev.NoteAdded):
             click.echo(f"note: {harmless(event.text)}", err=True)
         elif isinstance(event, ev.ActionStarted):
-            step = self._runner.state.steps[event.step]
+            step = self.runner.state.steps[event.step]
             first, *rest = harmless(event.action).split("\n")
             more = f"  (+{len(rest)} lines)" if rest else ""
             click.echo(

@@ -68,6 +68,7 @@ class Episode:
         self._step = 0
         self._window: dict[str, Any] | None = None
         self._snapshotter = Snapshotter(sandbox.workspace_folder, self.objects)
+        self._snapshotter.assume(state.files_at())
         self._evaluating = asyncio.Lock()
         self._evaluations: set[asyncio.Task[Any]] = set()
 
@@ -76,6 +77,7 @@ class Episode:
     async def start(self, cwd: str | None = None, *, reason: str = "") -> None:
         """Start the sandbox and its shell. The first snapshot is the workspace as the agent finds it."""
         self.sandbox.on_request = self._answer
+        self.sandbox.on_warning = self._warned
         await self.sandbox.start()
         self.shell.on_restart = self._shell_restarted
         await self.shell.start(cwd)
@@ -90,6 +92,9 @@ class Episode:
         with contextlib.suppress(SandboxError):
             await self.shell.close()
         await self.sandbox.stop()
+
+    def _warned(self, message: str) -> None:
+        self._emit(ev.NoteAdded(text=message))
 
     def _shell_restarted(self, reason: str, cwd: str) -> None:
         self._emit(ev.SandboxReady(sandbox={}, cwd=cwd, restarted=True, reason=reason))

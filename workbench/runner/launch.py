@@ -6,6 +6,7 @@ import getpass
 import hashlib
 import platform
 import secrets
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -69,8 +70,9 @@ def launch(options: Launch, root: Path) -> Runner:
     seed = secrets.randbits(48) if options.seed is None else options.seed
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
     folder = new_session_folder(root, task.id)
-    live = LiveSession(folder)
+    live = None
     try:
+        live = LiveSession(folder)
         started = ev.SessionStarted(
             format=ev.FORMAT,
             session=folder.name,
@@ -86,11 +88,11 @@ def launch(options: Launch, root: Path) -> Runner:
             user=user_name(),
             versions=versions(),
         )
-        return _assemble(live, task, agent, options, seed, started=started)
+        return _assemble(live, task, agent, options, seed, started, [])
     except BaseException:
-        live.close()
-        if not live.state.last_step:
-            _remove_if_empty(folder)
+        if live is not None:
+            live.close()
+        shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
@@ -100,7 +102,7 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     The workspace is restored from the last snapshot. Raises what `launch` does, and LaunchError when the session cannot
     be resumed.
     """
-    events, _problems = repair_log(folder)
+    events, problems = repair_log(folder)
     state = fold(events)
     if state.started is None:
         raise LaunchError(f"{folder.name} has no beginning: its first event is missing", "it can only be replayed")
@@ -115,9 +117,10 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     agent = make_agent(model, task)
     live = LiveSession(folder, state=state)
     try:
-        live.emit(ev.SessionResumed(user=user_name(), versions=versions(), limits=options.limits))
         seed = started.seed if started.seed is not None else secrets.randbits(48)
-        return _assemble(live, task, agent, options, seed, started=None)
+        resumed = ev.SessionResumed(user=user_name(), versions=versions(), limits=options.limits)
+        notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
+        return _assemble(live, task, agent, options, seed, resumed, notes)
     except BaseException:
         live.close()
         raise
@@ -163,23 +166,29 @@ def _assemble(
     agent: Agent | None,
     options: Launch,
     seed: int,
-    *,
-    started: ev.SessionStarted | None,
+    first: ev.SessionStarted | ev.SessionResumed,
+    notes: list[str],
 ) -> Runner:
     run_folder = make_run_folder(live.folder.name)
     try:
         workspace = run_folder / "workspace"
-        notes: list[str] = []
-        if started is not None:
+        if isinstance(first, ev.SessionStarted):
             fill_with(workspace, task.starter_files())
         else:
             missing = restore(live.state.files_at(), live.objects, workspace)
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
         sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes)
-        if started is not None:
+        cwd = live.state.current.cwd or None
+        if isinstance(first, ev.SessionStarted):
             description = task.description(sandbox.workspace)
-            live.emit(msgspec.structs.replace(started, workspace=sandbox.workspace, description=description))
+            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace, description=description))
+        elif sandbox.workspace == live.state.workspace:
+            live.emit(first)
+        else:
+            inside = live.state.relative_path(f"{cwd}/")
+            cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
+            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace))
         for note in notes:
             live.emit(ev.NoteAdded(text=note))
         episode = Episode(
@@ -200,7 +209,7 @@ def _assemble(
             mode=options.mode if agent is not None or options.mode == "human" else "paused",
             interactive=options.interactive,
             delay=options.delay,
-            cwd=live.state.current.cwd or None,
+            cwd=cwd,
         )
     except BaseException:
         remove_run_folder(run_folder)
@@ -235,10 +244,3 @@ def _make_sandbox(options: Launch, agent: Agent | None, session: str, workspace:
         )
     notes.append(f"unprotected: {problem}")
     return LocalSandbox(spec, workspace, unsafe=True)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    """A session that never began leaves no folder."""
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)

@@ -28,6 +28,8 @@ class LiveSession:
         """
         self.folder = folder
         self.state = state or SessionState()
+        self.first_seq = self.state.last_seq + 1
+        """Number of the first event that this process writes."""
         self.clock = Clock(elapsed=self.state.elapsed, working=self.state.working)
         self.log = EventLog(folder, self.clock, next_seq=self.state.last_seq + 1)
         self.log.subscribe(self.state.apply)

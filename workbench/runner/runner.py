@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
 from workbench.environment.episode import Episode
@@ -223,6 +223,8 @@ class Runner(Control):
         self.on_closed: Callable[[], None] | None = None
         """Called once everything is stopped: removes the run's folder."""
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
+        self._failure: Exception | None = None
+        """Why the session can no longer be written, found where it could not be raised."""
 
     async def run(self) -> ev.SessionEnded:
         """Drive the session to its end and return the last event.
@@ -254,20 +256,27 @@ class Runner(Control):
             await self._close()
 
     async def _close(self) -> None:
-        for task in tuple(self._background):
-            task.cancel()
-        with contextlib.suppress(SandboxError, asyncio.CancelledError):
-            await self.episode.stop()
-        with contextlib.suppress(OSError):
-            await self.live.sync()
-        self.live.close()
-        if self.on_closed is not None:
-            await asyncio.to_thread(self.on_closed)
-        self.phase = "ended"
+        """Stop everything, in an order in which each thing outlives what writes to it, whatever goes wrong."""
+        try:
+            background = tuple(self._background)
+            for task in background:
+                task.cancel()
+            if background:
+                await asyncio.wait(background)
+            with contextlib.suppress(SandboxError, asyncio.CancelledError):
+                await self.episode.stop()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self.live.sync()
+        finally:
+            self.live.close()
+            self.phase = "ended"
+            if self.on_closed is not None:
+                await asyncio.to_thread(self.on_closed)
 
     async def _drive(self) -> tuple[str, str]:
         """Start the sandbox and go round until something ends the session. Returns exit status and reason."""
         self.episode.shell.on_display = self.live.show
+        self.set_mode(self._first_mode, author="", reason="start")
         starting = asyncio.ensure_future(self.episode.start(self._cwd))
         while not starting.done():
             await self._wait({starting})
@@ -280,8 +289,9 @@ class Runner(Control):
         self._close_open_step()
         window = self.state.current.window
         if window is not None and self.state.last_step:
-            await self.episode.reopen_window(window.path, window.current_line or window.first_line)
-        self.set_mode(self._first_mode, author="", reason="start")
+            inside = self.state.relative_path(window.path)
+            path = window.path if inside is None else f"{self.episode.sandbox.workspace}/{inside}"
+            await self.episode.reopen_window(path, window.current_line or window.first_line)
         while True:
             outcome = await self._turn()
             if outcome is not None:
@@ -314,12 +324,7 @@ class Runner(Control):
             return None
         over = exceeded(self.state, self.live.clock.working, human=self.agent is None)
         if over is not None:
-            self.phase = "scoring"
-            try:
-                await self.episode.score("autosubmit", self.state.last_step)
-            except SandboxError as error:
-                self.live.emit(ev.NoteAdded(text=f"the last score could not be had: {error}"))
-            return over
+            return await self._autosubmit() or over
         if self._hold:
             await self._wait_in("waiting")
             return None
@@ -346,6 +351,22 @@ class Runner(Control):
         await self.live.sync()
         return None
 
+    async def _autosubmit(self) -> tuple[str, str] | None:
+        """Score what is there at a limit. Returns how the session ended when it was stopped meanwhile."""
+        self.phase = "scoring"
+        scoring = asyncio.ensure_future(self.episode.score("autosubmit", self.state.last_step))
+        try:
+            while not scoring.done() and self._stopping is None:
+                await self._wait({scoring})
+            if self._stopping is None:
+                scoring.result()
+        except SandboxError as error:
+            self.live.emit(ev.NoteAdded(text=f"the last score could not be had: {error}"))
+        finally:
+            if scoring.cancel():
+                await asyncio.wait({scoring})
+        return self._stopping
+
     def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
         self.live.emit(ev.ModelFailed(cause=error.cause, message=str(error)))
         if not self.interactive:
@@ -365,9 +386,9 @@ class Runner(Control):
         try:
             proposal = await self._proposing
         except asyncio.CancelledError:
-            if self._stopping is None and self.mode != "human":
+            if (this := asyncio.current_task()) is not None and this.cancelling():
                 raise
-            return None
+            return None  # a take-over or a stop cancelled the call
         finally:
             self._proposing = None
         self.problem = ""
@@ -453,15 +474,17 @@ class Runner(Control):
 
         def started(text: str) -> None:
             nonlocal began, current
-            current = self.state.last_step + 1
-            self.episode.begin_step(current)
-            began = self.live.clock.elapsed
-            self.live.emit(ev.ActionProposed(step=current, author=self.user, action=text))
-            self.live.emit(ev.ActionStarted(step=current, author=self.user, action=text))
+            with self._failing_later():
+                current = self.state.last_step + 1
+                self.episode.begin_step(current)
+                began = self.live.clock.elapsed
+                self.live.emit(ev.ActionProposed(step=current, author=self.user, action=text))
+                self.live.emit(ev.ActionStarted(step=current, author=self.user, action=text))
 
         def finished(text: str, result: CommandResult) -> None:
-            self._finish(current, result, began)
-            self._human_settled.put_nowait(current)
+            with self._failing_later():
+                self._finish(current, result, began)
+                self._human_settled.put_nowait(current)
             self._wake.set()
 
         columns, rows = self.take_over_size
@@ -475,6 +498,15 @@ class Runner(Control):
             await self.episode.shell.hand_back(force=True)
         await self._settle_human_steps()
         self.live.cast.resize(120, 40)
+
+    @contextlib.contextmanager
+    def _failing_later(self) -> Iterator[None]:
+        """In a callback of the shell: the loop raises what is caught here (disk full) when it wakes up."""
+        try:
+            yield
+        except (LogError, OSError) as error:
+            self._failure = self._failure or error
+            self._wake.set()
 
     async def _settle_human_steps(self) -> None:
         while not self._human_settled.empty():
@@ -495,7 +527,7 @@ class Runner(Control):
             if paused and self.live.clock.resume():
                 self.live.emit(ev.ClockResumed(reason=phase))
 
-    async def _wait(self, also: set[asyncio.Future[None]] | None = None, *, time_limit: float | None = None) -> None:
+    async def _wait(self, also: set[asyncio.Future[Any]] | None = None, *, time_limit: float | None = None) -> None:
         """Until the next control command, or one of `also` is done, or the time is up."""
         waker = asyncio.ensure_future(self._wake.wait())
         try:
@@ -503,6 +535,8 @@ class Runner(Control):
         finally:
             waker.cancel()
         self._wake.clear()
+        if self._failure is not None:
+            raise self._failure
 
 
 __all__ = ["Control", "Decision", "LogError", "Phase", "Runner"]

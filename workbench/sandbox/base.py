@@ -118,6 +118,8 @@ class Sandbox(Protocol):
     workspace_folder: Path
     """The same folder as the host sees it. Hostile: open nothing in it while following links."""
     on_request: RequestHandler | None
+    on_warning: Callable[[str], None] | None
+    """Told when something was killed or is about to run out (memory, disk)."""
     protected: bool
     """False when nothing keeps the agent from the host (`--unsafe-local`)."""
 

@@ -134,6 +134,8 @@ class SessionResumed(Event, tag="session.resumed", kw_only=True, frozen=True):
     user: str = ""
     versions: dict[str, str] = {}
     limits: Limits | None = None
+    workspace: str = ""
+    """Path of the workspace from now on, where it is another (an unprotected local sandbox); else empty."""
 
 
 class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):

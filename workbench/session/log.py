@@ -111,15 +111,19 @@ def read_log(path: Path) -> tuple[list[Event], list[str]]:
 def repair_log(path: Path) -> tuple[list[Event], list[str]]:
     """As `read_log`, and cut the file to its good part so that it can be appended to.
 
-    What is cut is kept beside it in `events.damaged` (a torn last line too): nothing is lost.
+    What is cut is kept beside it in `events.damaged` (a torn last line too): nothing is lost. Raises LogError while
+    another process drives the session.
     """
     file = path / EVENTS_FILE if path.is_dir() else path
-    events, problems, good = _read(file)
-    size = file.stat().st_size
-    if good < size:
-        with file.open("r+b") as stream:
-            stream.seek(good)
-            rest = stream.read()
+    with file.open("r+b") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LogError(f"{file.parent} is being driven by another process; end that one first") from None
+        events, problems, good = _read(file)
+        stream.seek(good)
+        rest = stream.read()
+        if rest:
             with file.with_name("events.damaged").open("ab") as aside:
                 aside.write(rest)
             stream.truncate(good)

@@ -62,6 +62,10 @@ class Snapshotter:
         self._skipped: list[str] = []
         self._tree = ""
 
+    def assume(self, files: Iterable[FileChange]) -> None:
+        """Take `files` for what the scan before found (a workspace that was restored): only differences are changes."""
+        self._entries = {file.path: _Entry((0, 0, 0, 0, 0), True, file) for file in files}
+
     def scan(self) -> Snapshot:
         """Store what changed since the scan before. Raises OSError when the store cannot be written."""
         self._skipped = []

@@ -95,6 +95,9 @@ class SessionState:
     clock_paused_at: float | None = None
     paused_seconds: float = 0.0
     limits: ev.Limits = field(default_factory=ev.Limits)
+    workspace: str = "/home/agent/workspace"
+    """Path of the workspace inside the sandbox."""
+    _workspaces: list[str] = field(default_factory=list)
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
 
     # -- the fold ----------------------------------------------------------------------------------------------------
@@ -185,9 +188,12 @@ class SessionState:
         return [file for file in found if file is not None]
 
     def relative_path(self, path: str) -> str | None:
-        """A sandbox path as a path of the workspace; None outside of it."""
-        root = (self.started.workspace if self.started else "/home/agent/workspace").rstrip("/") + "/"
-        return path[len(root) :] if path.startswith(root) else None
+        """A sandbox path (of this process or one before a resume) as a path of the workspace; None outside of it."""
+        for workspace in reversed(self._workspaces or [self.workspace]):
+            root = workspace.rstrip("/") + "/"
+            if path.startswith(root):
+                return path[len(root) :]
+        return None
 
 
 def fold(events: Iterable[Event]) -> SessionState:
@@ -205,12 +211,17 @@ def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
     state.started = event
     state.limits = event.limits
     state.steps[0].time = event.time
+    state.workspace = event.workspace
+    state._workspaces.append(event.workspace)
 
 
 def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     state.ended = None
     if event.limits is not None:
         state.limits = event.limits
+    if event.workspace:
+        state.workspace = event.workspace
+        state._workspaces.append(event.workspace)
 
 
 def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:

@@ -72,9 +72,8 @@ class ScriptedDemo:
 
     def _where(self, state: SessionState) -> str:
         """The file as it is to be named from where the shell is: somebody may have gone elsewhere."""
-        workspace = state.started.workspace if state.started else ""
         here = state.current.cwd
-        return self._path if not workspace or here in ("", workspace) else f"{workspace}/{self._path}"
+        return self._path if here in ("", state.workspace) else f"{state.workspace}/{self._path}"
 
     def _edit(self, file: str, progress: _Progress, why: str) -> Proposal:
         thought = f"{why}{self._idea}"
