@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -10,12 +11,14 @@ import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from workbench.resources import data_folder
 from workbench.sandbox import image
 from workbench.sandbox.base import SandboxError
+from workbench.sandbox.engine import connect
 
 DEB822 = """
 Types: deb
@@ -203,3 +206,21 @@ class TestRealImage:
     def test_image_of_another_recipe_is_outdated(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(image, "recipe", lambda: "another")
         assert image.image_state() == "outdated"
+
+    def test_an_old_image_is_found_and_removed_and_the_current_one_is_not(self) -> None:
+        name = f"mlgym-tui-test/old:{os.getpid()}"
+        api: Any = connect()
+        archive = io.BytesIO()
+        tarfile.open(fileobj=archive, mode="w").close()
+        repository, _, tag = name.partition(":")
+        changes = [f"LABEL {image.RECIPE_LABEL}=old"]
+        try:
+            api.import_image_from_data(archive.getvalue(), repository=repository, tag=tag, changes=changes)
+            old = image.find_old_images()
+            assert name in old and image.DEFAULT_IMAGE not in old
+            assert image.remove_images([name]) == [name]
+            assert image.remove_images([name]) == []
+            assert name not in image.find_old_images()
+        finally:
+            image.remove_images([name])
+            api.close()

@@ -107,23 +107,34 @@ def base_image_in_reach(api: APIClient, progress: Progress) -> bool:
     return True
 
 
-def remove_old_images(keep: str = DEFAULT_IMAGE) -> list[str]:
-    """Remove images of ours other than `keep` that no container uses. Their names (or ids). Raises SandboxError."""
-    from docker.errors import APIError
+def find_old_images(keep: str = DEFAULT_IMAGE) -> list[str]:
+    """Images of ours other than `keep`: names, or ids where there is none. Raises SandboxError."""
+    with _engine() as api:
+        kept = _image_id(api, keep)
+        found = [image for image in api.images(filters={"label": RECIPE_LABEL}) if image["Id"] != kept]
+    names: list[str] = []
+    for image in found:
+        tags = [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
+        names += tags or [image["Id"]]
+    return sorted(names)
+
+
+def remove_images(names: Sequence[str]) -> list[str]:
+    """Remove images, but for those that a container uses. What was removed. Raises SandboxError."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
 
     removed: list[str] = []
     with _engine() as api:
-        kept = _image_id(api, keep)
-        for image in api.images(filters={"label": RECIPE_LABEL}):
-            if image["Id"] == kept:
-                continue
+        for name in names:
             try:
-                for name in image.get("RepoTags") or [image["Id"]]:
-                    api.remove_image(image["Id"] if name == "<none>:<none>" else name)
-                    removed.append(name)
+                api.remove_image(name)
+                removed.append(name)
             except APIError as error:
-                if error.status_code not in (404, 409):  # gone already; in use by a container
+                if error.status_code not in (404, 409):  # gone already; in use
                     raise explain(error) from error
+            except (DockerException, RequestException) as error:
+                raise explain(error) from error
     return removed
 
 
