@@ -177,6 +177,9 @@ class GuestChannel:
             data = self._read()
         except (BlockingIOError, InterruptedError):
             return
+        except ConnectionResetError:
+            self._lose("the sandbox ended")
+            return
         except OSError as error:
             self._lose(f"the stream from the sandbox broke: {error.strerror}")
             return

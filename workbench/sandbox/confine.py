@@ -167,9 +167,10 @@ def bwrap_command(
     started with no signal blocked, standard streams and open descriptors are inherited.
     """
     etc = _write_etc(run_folder)
-    stage = _Stage(run_folder)
     known = bubblewrap_options()
     binary, python_prefix = python_inside()
+    prefixes = [] if python_prefix is None else [python_prefix]
+    stage = _Stage(run_folder, [*confinement.readonly, *confinement.writable, *prefixes])
     command = ["bwrap", "--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-cgroup-try"]
     command += [] if confinement.network else ["--unshare-net"]
     command += ["--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "sandbox"]
@@ -179,14 +180,15 @@ def bwrap_command(
     if info_fd is not None:
         command += ["--info-fd", str(info_fd)]
     command += ["--ro-bind", "/usr", "/usr", *_merged_folders(), "--proc", "/proc", "--dev", "/dev"]
-    for path in ("/dev/shm", "/tmp", HOME):
+    for path, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")):
+        command += ["--perms", mode] if "--perms" in known else []
         command += [*_size(confinement.scratch_bytes, known), "--tmpfs", path]
     for device in confinement.devices:
         command += ["--dev-bind-try", device, device]
     for name in (*_ETC_FILES, *(_ETC_FILES_NETWORK if confinement.network else ())):
         command += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in sorted(os.listdir(etc)):
-        command += ["--ro-bind", str(etc / name), f"/etc/{name}"]
+        command += ["--ro-bind", stage.reachable(etc / name), f"/etc/{name}"]
     if python_prefix is not None:
         command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
     for option, binds in (("--ro-bind", confinement.readonly), ("--bind", confinement.writable)):
@@ -235,26 +237,38 @@ def _write_etc(run_folder: Path) -> Path:
 
 
 class _Stage:
-    """As root: what HOST_UID may not be able to reach is bound to a place where it can, out of everybody's sight."""
+    """As root: what HOST_UID may not be able to reach is bound to a place where it can, out of everybody's sight.
 
-    def __init__(self, run_folder: Path) -> None:
-        self.folder = run_folder
+    The mounts are made in a private mount namespace, over a folder that every system has and nobody needs there.
+    """
+
+    _PLACES = ("/mnt", "/media", "/srv", "/opt")
+
+    def __init__(self, run_folder: Path, sources: Sequence[Path]) -> None:
+        self.folder = Path(os.path.realpath(run_folder))
         self.binds: list[tuple[str, str]] = []
+        self.place = self.folder
         if running_as_root():
             run_folder.chmod(0o711)
+            taken = [self.folder, *(Path(os.path.realpath(source)) for source in sources)]
+            free = [place for place in self._PLACES if not any(path.is_relative_to(place) for path in taken)]
+            self.place = next((Path(place) for place in free if os.path.isdir(place)), self.folder)
+            if self.place != self.folder:
+                self.binds.append((str(self.folder), str(self.place)))
 
     def reachable(self, path: Path) -> str:
-        """Where bubblewrap finds that file or folder."""
+        """Where bubblewrap finds that file or folder. Raises FileNotFoundError."""
         source = os.path.realpath(path)
-        if not running_as_root() or Path(source).is_relative_to(self.folder.resolve()):
+        if not running_as_root():
             return source
-        target = self.folder / f"bind{len(self.binds)}"
+        name = f"bind{len(self.binds)}"
         if os.path.isdir(source):
-            target.mkdir(mode=0o755)
+            (self.folder / name).mkdir(mode=0o755)
         else:
-            target.touch(mode=0o644)
-        self.binds.append((source, str(target)))
-        return str(target)
+            os.stat(source)
+            (self.folder / name).touch(mode=0o644)
+        self.binds.append((source, str(self.place / name)))
+        return str(self.place / name)
 
     def wrap(self, command: list[str]) -> list[str]:
         """The command, in a private mount namespace and as HOST_UID when we are root."""
@@ -302,7 +316,7 @@ def explain_failure(said: str) -> str:
         return f"no Python in the sandbox ({said}); install it: sudo apt-get install python3"
     if "unknown option" in lower:
         return f"bubblewrap {bubblewrap_version()} is too old ({said}); 0.5 or later is needed, {_HINT_DOCKER}"
-    if "namespace" in lower or "uid map" in lower or "loopback" in lower or "proc" in lower or "permitted" in lower:
+    if any(word in lower for word in ("namespace", "uid map", "loopback", "mount proc", "operation not permitted")):
         return f"bubblewrap may not make its namespaces here ({said}); {_namespace_hint()}, {_HINT_DOCKER}"
     return f"bubblewrap failed: {said}; {_HINT_DOCKER}"
 

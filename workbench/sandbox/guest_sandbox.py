@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
 """The files that a sandbox has at RUN_FOLDER."""
 
 
-class GuestSandbox:
+class GuestSandbox(ABC):
     """A sandbox behind a guest. A backend implements `start`, `stop` and `describe`.
 
     `start` connects a socket to the guest's standard input and output and awaits `attach`; `stop` calls `detach`.
@@ -58,6 +59,18 @@ class GuestSandbox:
         self._shells: dict[int, DirectPty | RelayedPty] = {}
         self._early_exits: dict[int, int] = {}
         self._requests: set[asyncio.Task[None]] = set()
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Start the guest and attach to it. Raises SandboxError, with nothing left behind."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Detach, kill everything inside and remove it. Can be called twice."""
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Backend, isolation, limits and versions, for the log."""
 
     @property
     def alive(self) -> bool:
@@ -168,7 +181,9 @@ class GuestSandbox:
         )
         message = answer.message
         if message.get("ok") is not True:
-            raise SandboxError(f"{argv[0]!r} could not be run in the sandbox: {message.get('message')}")
+            full = message.get("errno") == errno.EAGAIN
+            hint = "the sandbox is at its limit of processes; end some of them" if full else ""
+            raise SandboxError(f"{argv[0]!r} could not be run in the sandbox: {message.get('message')}", hint)
         code = message.get("exit_code")
         return ExecResult(
             exit_code=code if isinstance(code, int) else KILLED,

@@ -59,7 +59,7 @@ def frame(kind: int, *parts: bytes | memoryview) -> bytes:
 
 
 def sane_modes(attributes: list[Any]) -> list[Any]:
-    """Terminal settings as `stty sane -ixon` makes them, from the present ones (for the speeds)."""
+    """Terminal settings as `stty sane iutf8 -ixon` makes them, from the present ones (for the speeds)."""
     control = list(attributes[6])
     for name, value in (
         ("VINTR", 3), ("VQUIT", 28), ("VERASE", 127), ("VKILL", 21), ("VEOF", 4), ("VSTART", 17), ("VSTOP", 19),
@@ -68,9 +68,9 @@ def sane_modes(attributes: list[Any]) -> list[Any]:
     ):  # fmt: skip
         if hasattr(termios, name) and not (name in ("VMIN", "VTIME") and termios.VMIN == termios.VEOF):
             control[getattr(termios, name)] = bytes([value])
-    iutf8 = 0x4000  # not in the termios module; kept from the terminal's birth
+    iutf8 = 0x4000  # not in the termios module; the same on Linux and macOS
     return [
-        termios.ICRNL | termios.BRKINT | (attributes[0] & iutf8),
+        termios.ICRNL | termios.BRKINT | iutf8,
         termios.OPOST | termios.ONLCR,
         (attributes[2] & ~(termios.CSIZE | termios.PARENB | termios.CSTOPB)) | termios.CS8 | termios.CREAD,
         termios.ISIG | termios.ICANON | termios.IEXTEN | termios.ECHO | termios.ECHOE | termios.ECHOK
@@ -99,14 +99,15 @@ def set_size(master: int, columns: int, rows: int) -> None:
 
 
 def process_table() -> list[tuple[int, int, int, int]]:
-    """(pid, parent, process group, session) of every process that can be seen; empty where there is no /proc."""
+    """(pid, parent, process group, session) of every living process to be seen; empty where there is no /proc."""
     table = []
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             if name.isdigit():
                 with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
                     fields = file.read().rpartition(b")")[2].split()
-                    table.append((int(name), int(fields[1]), int(fields[2]), int(fields[3])))
+                    if fields[0] not in b"ZX":
+                        table.append((int(name), int(fields[1]), int(fields[2]), int(fields[3])))
     return table
 
 
@@ -337,10 +338,14 @@ class Shell:
 
     def kill_session(self) -> None:
         """Kill the shell and everything that did not leave its session."""
-        members = [pid for pid, _, _, session in process_table() if session == self.pid]
-        for pid in members:
-            kill_quietly(pid, signal.SIGKILL)
-        if not members and self.status is None:
+        for _ in range(50):
+            members = [pid for pid, _, _, session in process_table() if session == self.pid]
+            for pid in members:
+                kill_quietly(pid, signal.SIGKILL)
+            if not members:
+                break
+            time.sleep(0.001)  # the dying may have forked meanwhile
+        if self.status is None:
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
 

@@ -1,0 +1,440 @@
+"""What the local sandbox keeps the agent from, and what it leaves behind: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.conftest import make_sandbox, open_terminal
+from workbench.sandbox import confine, local
+from workbench.sandbox.base import ResourceLimits, SandboxError, SandboxSpec
+from workbench.sandbox.confine import Confinement, bwrap_command, explain_failure
+from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+from workbench.sandbox.watch import ResourceWatch, sandbox_processes
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+async def confined(workspace: Path) -> AsyncIterator[LocalSandbox]:
+    """A started sandbox under bubblewrap."""
+    sandbox = LocalSandbox(SandboxSpec(session="test-session", env={"WINDOW": "100"}), workspace)
+    await sandbox.start()
+    yield sandbox
+    await sandbox.stop()
+
+
+async def sh(sandbox: LocalSandbox, script: str) -> str:
+    """Output of a script, both streams."""
+    done = await sandbox.exec(["bash", "-c", f"exec 2>&1\n{script}"], time_limit=20)
+    return done.stdout.decode()
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder of one's own (with a short path), to see what is left in it."""
+    with tempfile.TemporaryDirectory(prefix="t-") as folder:
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there (a zombie is not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Wait for a condition that nobody announces."""
+    async with asyncio.timeout(10):
+        while not done():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def gone(pids: list[int]) -> None:
+    """Wait until none of these processes is there."""
+    await until(lambda: not any(alive(pid) for pid in pids))
+
+
+@pytest.mark.bwrap
+async def test_the_host_is_out_of_sight(confined: LocalSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = await sh(confined, "ls -a / /home /run /run/mlgym; ls /root /mnt /srv /opt; cat /etc/shadow; env")
+    assert "No such file or directory" in seen and "root:" not in seen
+    folders = set(seen.split("\n\n")[0].split())
+    assert folders >= {"bin", "dev", "etc", "home", "proc", "run", "tmp", "usr"}
+    assert not folders & {"root", "mnt", "srv", "opt", "var", "boot", "sys", "work"}
+    assert (await sh(confined, "ls /run/mlgym")).split() >= ["bashrc", "functions.sh", "guest.py", "socket", "tools.py"]
+    assert (await sh(confined, f"ls {CHECKOUT}/workbench/session")).endswith("No such file or directory\n")
+    assert (await sh(confined, "cat /etc/passwd | cut -d: -f1")).split() == ["root", "agent", "nobody"]
+    processes = (await sh(confined, "cat /proc/[0-9]*/comm")).split()
+    assert len(processes) < 5 and "pytest" not in " ".join(processes)
+    assert (await sh(confined, "id -un; hostname")).split() == ["agent", "sandbox"]
+
+
+@pytest.mark.bwrap
+async def test_no_variable_of_the_host_gets_in(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_API_KEY", "sk-very-secret")
+    sandbox = LocalSandbox(SandboxSpec(session="test-session", env={"WINDOW": "77"}), workspace)
+    await sandbox.start()
+    try:
+        everything = await sh(sandbox, "env; cat /proc/1/environ /proc/self/environ | tr '\\0' '\\n'")
+        assert "SECRET" not in everything and "very-secret" not in everything
+        assert {"WINDOW=77", "HOME=/home/agent", "MLGYM_SOCKET=/run/mlgym/socket"} <= set(everything.split("\n"))
+    finally:
+        await sandbox.stop()
+
+
+@pytest.mark.bwrap
+async def test_only_the_workspace_can_be_written(confined: LocalSandbox, workspace: Path) -> None:
+    tried = await sh(
+        confined,
+        "for f in /x /etc/x /usr/x /run/x /run/mlgym/x /dev/x /proc/sys/kernel/hostname /run/mlgym/guest.py; do\n"
+        "  (echo x > $f) 2>/dev/null && echo wrote $f; done\n"
+        "rm -f /run/mlgym/socket /run/mlgym/guest.py 2>/dev/null && echo removed\n"
+        "for f in /tmp/x ~/x ~/workspace/x /dev/shm/x; do echo x > $f && echo ok; done",
+    )
+    assert tried == "ok\n" * 4
+    assert (workspace / "x").read_text() == "x\n"
+    assert (workspace / "x").stat().st_uid == confine.sandbox_uid()
+
+
+@pytest.mark.bwrap
+async def test_no_network_no_privileges(confined: LocalSandbox) -> None:
+    status = await sh(confined, "grep -E '^(Cap|NoNewPrivs)' /proc/self/status; cat /proc/net/dev")
+    values = dict(line.split(":", 1) for line in status.split("\n") if line.startswith(("Cap", "NoNew")))
+    assert all(int(values[name], 16) == 0 for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"))
+    assert values["NoNewPrivs"].strip() == "1"
+    devices = status.partition("Receive")[2]
+    assert [line.split(":")[0].strip() for line in devices.split("\n") if ":" in line] == ["lo"]
+    assert "connected" not in await sh(confined, "timeout 5 bash -c 'exec 3<>/dev/tcp/1.1.1.1/80 && echo connected'")
+    if "--disable-userns" in confine.bubblewrap_options():
+        assert "inside" not in await sh(confined, "unshare -Ur echo inside")
+    assert "mounted" not in await sh(confined, "mount -t tmpfs none /tmp && echo mounted")
+
+
+@pytest.mark.bwrap
+async def test_the_guest_cannot_be_hurt_from_inside(confined: LocalSandbox) -> None:
+    terminal = await open_terminal(confined)
+    said = await sh(
+        confined,
+        "kill -9 1; kill -STOP 1; kill -TERM 1; ls /proc/1/fd /proc/1/root; cat /proc/1/environ; echo survived\n"
+        "python3 -c 'import os,ctypes; l=ctypes.CDLL(None,use_errno=True); "
+        'print("attached", l.ptrace(16,1,0,0), l.syscall(438, os.pidfd_open(1), 3, 0))\'',
+    )
+    assert "survived" in said and "Permission denied" in said and "attached -1 -1" in said
+    await sh(confined, "kill -9 -1")
+    assert (await confined.exec(["echo", "here"])).stdout == b"here\n"
+    assert await terminal.exited() == 137  # everything else was killed
+    assert await (await open_terminal(confined)).run("echo again") == "again"
+
+
+@pytest.mark.bwrap
+async def test_terminal_injection_stays_inside(confined: LocalSandbox) -> None:
+    terminal = await open_terminal(confined)
+    inject = "import fcntl,termios\nfor c in b'echo inje\\'\\'cted\\n': fcntl.ioctl(0, termios.TIOCSTI, bytes([c]))"
+    await confined.write_file(f"{confined.workspace}/inject.py", inject.encode())
+    terminal.type("python3 inject.py; echo E''ND\n")
+    await terminal.expect("END")
+    # Where the kernel allows it at all, the agent types into its own shell, and nowhere else.
+    assert await terminal.run("true") in ("", "injected")
+
+
+@pytest.mark.bwrap
+async def test_limits_bind(workspace: Path) -> None:
+    limits = ResourceLimits(processes=40, file_bytes=1 << 20, cpus=1, memory_bytes=1 << 30)
+    sandbox = LocalSandbox(SandboxSpec(session="test-session", limits=limits), workspace)
+    await sandbox.start()
+    try:
+        assert "fork" in await sh(sandbox, "sh -c 'for i in $(seq 60); do sleep 5 & done'")
+        assert "size limit" in await sh(sandbox, "head -c 3000000 /dev/zero > big")
+        assert (workspace / "big").stat().st_size == 1 << 20
+        assert (await sh(sandbox, "nproc; ulimit -c; ulimit -Hu")).split() == ["1", "0", "40"]
+        described = sandbox.describe()
+        assert described["protected"] is True and described["limits"]["processes"] == 40
+    finally:
+        await sandbox.stop()
+
+
+@pytest.mark.bwrap
+async def test_memory_is_watched_in_sum(workspace: Path) -> None:
+    limits = ResourceLimits(memory_bytes=300 << 20)
+    sandbox = LocalSandbox(SandboxSpec(session="test-session", limits=limits), workspace)
+    warnings: list[str] = []
+    sandbox.on_warning = warnings.append
+    await sandbox.start()
+    try:
+        terminal = await open_terminal(sandbox)
+        grow = (
+            "import sys, time; x = bytearray(int(sys.argv[1]) << 20); x[::4096] = b'x' * len(x[::4096]); time.sleep(30)"
+        )
+        await sandbox.write_file(f"{sandbox.workspace}/grow.py", grow.encode())
+        terminal.type("keep=kept; python3 grow.py 120 & python3 grow.py 250; echo status$?E''ND; kill %1\n")
+        await terminal.expect("END")
+        assert "of memory: python3" in warnings[0] and "was killed" in warnings[0]
+        assert (await terminal.run("echo; echo $keep")).endswith("kept")
+    finally:
+        await sandbox.stop()
+
+
+@pytest.mark.bwrap
+async def test_a_full_workspace_stops_the_command_not_the_shell(workspace: Path) -> None:
+    limits = ResourceLimits(workspace_bytes=20 << 20)
+    sandbox = LocalSandbox(SandboxSpec(session="test-session", limits=limits), workspace)
+    warnings: list[str] = []
+    sandbox.on_warning = warnings.append
+    await sandbox.start()
+    try:
+        terminal = await open_terminal(sandbox)
+        terminal.type("keep=kept; sh -c 'head -c 30000000 /dev/zero > big; sleep 60'; echo status$?E''ND\n")
+        assert "status137" in await terminal.expect("END")
+        assert "the workspace holds" in warnings[0]
+        assert await terminal.run("rm big; echo $keep") == "kept"
+    finally:
+        await sandbox.stop()
+
+
+@pytest.mark.bwrap
+async def test_a_full_disk_stops_commands_and_then_the_sandbox(workspace: Path) -> None:
+    sandbox = LocalSandbox(SandboxSpec(session="test-session"), workspace)
+    await sandbox.start()
+    try:
+        terminal = await open_terminal(sandbox)
+        assert sandbox._child is not None
+        warnings: list[str] = []
+        given_up: list[str] = []
+        watch = ResourceWatch(
+            sandbox._child, workspace, ResourceLimits(), warnings.append, given_up.append, disk_reserve=1 << 60
+        )
+        terminal.type("sleep 60; echo status$?E''ND\n")
+        guest = sandbox._child
+        await until(lambda: "sleep" in [process.name for process in sandbox_processes(guest)])
+        watch._look_at_disk()
+        assert "status137" in await terminal.expect("END")
+        assert "has only" in warnings[0] and not given_up
+        for _ in range(10):
+            watch._look_at_disk()
+        assert given_up
+    finally:
+        await sandbox.stop()
+
+
+@pytest.mark.bwrap
+async def test_an_almost_full_disk_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "DISK_RESERVE", 1 << 60)
+    with pytest.raises(SandboxError, match="almost full"):
+        await LocalSandbox(SandboxSpec(session="test-session"), workspace).start()
+
+
+@pytest.mark.bwrap
+async def test_a_host_folder_is_mounted_read_only(workspace: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir(mode=0o755)
+    (data / "train.csv").write_text("1,2\n")
+    spec = SandboxSpec(session="test-session", mounts={data: "/data/games"})
+    sandbox = LocalSandbox(spec, workspace)
+    await sandbox.start()
+    try:
+        assert await sh(sandbox, "cat /data/games/train.csv") == "1,2\n"
+        assert "Read-only" in await sh(sandbox, "echo x >> /data/games/train.csv; touch /data/games/y")
+    finally:
+        await sandbox.stop()
+    assert (data / "train.csv").exists()
+
+
+@pytest.mark.bwrap
+async def test_nothing_is_left_on_disk(workspace: Path, temporary: Path) -> None:
+    sandbox = LocalSandbox(SandboxSpec(session="test-session"), workspace)
+    await sandbox.start()
+    assert not os.listdir(temporary)
+    await sandbox.stop()
+    assert (workspace / "hello.txt").read_text() == "hello\n"
+
+
+async def test_an_unprotected_one_removes_its_folder(workspace: Path, temporary: Path) -> None:
+    sandbox = make_sandbox("unsafe", workspace)
+    await sandbox.start()
+    assert sandbox.protected is False and sandbox.workspace == str(workspace)
+    assert (await sandbox.exec(["pwd"])).stdout.decode().strip() == str(workspace)
+    await sandbox.stop()
+    assert not os.listdir(temporary)
+
+
+@pytest.mark.bwrap
+async def test_the_end_of_the_guest_is_noticed(confined: LocalSandbox) -> None:
+    terminal = await open_terminal(confined)
+    lost: list[str] = []
+    confined.on_lost = lost.append
+    assert confined._child is not None
+    waiting = asyncio.ensure_future(confined.exec(["sleep", "30"]))
+    await asyncio.sleep(0)
+    os.kill(confined._child, signal.SIGKILL)
+    with pytest.raises(SandboxError, match="ended"):
+        await waiting
+    assert await terminal.exited() == 137
+    assert lost == ["the sandbox ended"]
+    with pytest.raises(SandboxError):
+        await confined.open_shell(confined.workspace)
+
+
+async def test_the_end_of_an_unprotected_guest_is_noticed_and_cleaned_up(workspace: Path) -> None:
+    sandbox = LocalSandbox(SandboxSpec(session="test-session"), workspace, unsafe=True)
+    await sandbox.start()
+    terminal = await open_terminal(sandbox)
+    said = await terminal.run(
+        "setsid sh -c 'echo $$ > made; mv made pid; exec sleep 600' >/dev/null 2>&1 & disown;"
+        "until [ -s pid ]; do sleep 0.01; done; cat pid"
+    )
+    pid = int(said.split()[-1])
+    assert sandbox._child is not None
+    os.kill(sandbox._child, signal.SIGKILL)
+    assert await terminal.exited() == 137
+    assert alive(pid)
+    await sandbox.stop()
+    await gone([pid])
+
+
+RUN_AND_WAIT = """
+import asyncio, sys
+from pathlib import Path
+from workbench.sandbox.base import SandboxSpec
+from workbench.sandbox.local import LocalSandbox
+async def main():
+    sandbox = LocalSandbox(SandboxSpec(session="s"), Path(sys.argv[1]), unsafe=sys.argv[2] == "unsafe")
+    await sandbox.start()
+    done = await sandbox.exec(["bash", "-c", "id -u; ulimit -Hu; echo made > made"])
+    shell = await sandbox.open_shell(sandbox.workspace)
+    seen = asyncio.Event()
+    shell.on_output = lambda data: seen.set()
+    shell.write(b"setsid sleep 98765 & trap '' HUP TERM\\n")
+    await seen.wait()
+    print(sandbox._child, done.stdout.decode().split(), flush=True)
+    if sys.argv[3] == "hang":
+        await asyncio.sleep(600)
+    await sandbox.stop()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", [pytest.param("local", marks=pytest.mark.bwrap), "unsafe"])
+async def test_nothing_outlives_a_killed_workbench(kind: str, workspace: Path, temporary: Path) -> None:
+    with subprocess.Popen(  # noqa: ASYNC220
+        [sys.executable, "-c", RUN_AND_WAIT, str(workspace), kind, "hang"], stdout=subprocess.PIPE, cwd=CHECKOUT
+    ) as process:
+        assert process.stdout is not None
+        guest = int((await asyncio.to_thread(process.stdout.readline)).split()[0])
+        inside = [guest, *(one.pid for one in sandbox_processes(guest))]
+        assert len(inside) > 1
+        process.kill()
+    await gone(inside)
+    await until(lambda: not list(temporary.iterdir()))
+
+
+@pytest.mark.bwrap
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_works_for_an_ordinary_user() -> None:
+    become = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", "--", "env", "HOME=/tmp"]
+    python = _python_for_others(become)
+    with tempfile.TemporaryDirectory(prefix="ordinary-") as folder:
+        os.chmod(folder, 0o711)
+        workspace = Path(folder, "workspace")
+        workspace.mkdir()
+        os.chown(workspace, 65533, 65533)
+        code = Path(folder, "code")
+        code.mkdir()
+        site = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+        shutil.copytree(CHECKOUT / "workbench/sandbox", code / "workbench/sandbox")
+        shutil.copytree(site / "msgspec", code / "msgspec")
+        (code / "workbench/__init__.py").touch()
+        (code / "run.py").write_text(RUN_AND_WAIT)
+        command = [*become, f"PYTHONPATH={code}", python, str(code / "run.py"), str(workspace), "local", "stop"]
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith("['1000', '512']\n")
+        assert (workspace / "made").stat().st_uid == 65533
+
+
+def _python_for_others(become: list[str]) -> str:
+    """A Python of this version that somebody else can run too."""
+    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
+        command = [*become, python, "-c", "import sys; print(*sys.version_info[:2])"]
+        if subprocess.run(command, capture_output=True, text=True, cwd="/").stdout.split() == [
+            str(number) for number in sys.version_info[:2]
+        ]:
+            return python
+    pytest.skip("no Python of this version that an ordinary user can run")
+
+
+@pytest.mark.bwrap
+async def test_a_clean_room_command_runs_with_pipes(tmp_path: Path) -> None:
+    data = tmp_path / "private" / "evaluator"
+    data.mkdir(parents=True)
+    (tmp_path / "private").chmod(0o700)
+    (data / "answer.py").write_text("print(input()[::-1])")
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    command = bwrap_command(
+        ["python3", "/eval/answer.py"], Confinement(readonly={data: "/eval"}, env={"A": "1"}, cwd="/eval"), run_folder
+    )
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    out, err = await process.communicate(b"drawer\n")
+    assert (process.returncode, out, err) == (0, b"reward\n", b"")
+
+
+@pytest.mark.bwrap
+async def test_a_python_outside_usr_is_brought_along(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prefix = os.path.realpath(sys.base_prefix)
+    if prefix.startswith("/usr"):
+        pytest.skip("this Python is in /usr")
+    found = (f"{prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}", Path(prefix))
+    for module in (confine, local):
+        monkeypatch.setattr(module, "python_inside", lambda: found)
+    sandbox = LocalSandbox(SandboxSpec(session="s"), workspace)
+    await sandbox.start()
+    try:
+        assert sandbox.describe()["python"] == ".".join(map(str, sys.version_info[:3]))
+        assert (await sh(sandbox, "command -v python3")).startswith(prefix)
+        assert "Read-only" in await sh(sandbox, f"touch {prefix}/x")
+    finally:
+        await sandbox.stop()
+
+
+@pytest.mark.bwrap
+async def test_what_cannot_start_says_why(tmp_path: Path, temporary: Path) -> None:
+    with pytest.raises(SandboxError, match="is not a folder"):
+        await LocalSandbox(SandboxSpec(session="s"), tmp_path / "absent").start()
+    spec = SandboxSpec(session="s", mounts={tmp_path / "no-data": "/data"})
+    with pytest.raises(SandboxError) as caught:
+        await LocalSandbox(spec, tmp_path).start()
+    assert "no-data" in str(caught.value) + caught.value.hint
+    assert not os.listdir(temporary)
+
+
+async def test_without_bubblewrap_it_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe_bubblewrap.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    try:
+        with pytest.raises(SandboxError) as caught:
+            await LocalSandbox(SandboxSpec(session="s"), tmp_path).start()
+    finally:
+        probe_bubblewrap.cache_clear()
+    assert "apt-get install bubblewrap" in caught.value.hint or "needs Linux" in caught.value.hint
+
+
+def test_complaints_are_explained() -> None:
+    assert "--sandbox docker" in explain_failure("bwrap: No permissions to create a new namespace, likely because ...")
+    assert "too old" in explain_failure("bwrap: Unknown option --cap-drop")
+    assert "python3" in explain_failure("bwrap: execvp python3: No such file or directory")

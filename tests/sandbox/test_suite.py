@@ -1,0 +1,307 @@
+"""What every backend does alike."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sandbox.conftest import Terminal, make_sandbox, open_terminal
+from workbench.sandbox.base import SandboxError
+from workbench.sandbox.guest_sandbox import GuestSandbox
+
+ASK = """
+import json, os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(os.environ["MLGYM_SOCKET"])
+s.sendall(sys.argv[1].encode() + b"\\n"); print(s.makefile().readline(), end="")
+"""
+
+
+async def test_exec_gives_output_status_and_takes_input(sandbox: GuestSandbox) -> None:
+    done = await sandbox.exec(["sh", "-c", "cat; echo oops >&2; pwd; exit 3"], stdin=b"in" * 100_000)
+    assert done.exit_code == 3
+    assert done.stdout == b"in" * 100_000 + sandbox.workspace.encode() + b"\n"
+    assert done.stderr == b"oops\n"
+    assert not done.timed_out and not done.truncated
+
+
+async def test_exec_kills_at_its_time_limit_and_keeps_the_output(sandbox: GuestSandbox) -> None:
+    start = time.monotonic()
+    done = await sandbox.exec(["sh", "-c", "echo before; sleep 60 & sleep 60"], time_limit=0.3)
+    assert done.timed_out and done.exit_code == 137 and done.stdout == b"before\n"
+    assert time.monotonic() - start < 10
+
+
+async def test_exec_truncates(sandbox: GuestSandbox) -> None:
+    done = await sandbox.exec(["head", "-c", "3000000", "/dev/zero"], max_output=1_000_000)
+    assert done.truncated and len(done.stdout) == 1_000_000 and done.exit_code == 0
+
+
+async def test_exec_does_not_wait_for_what_stays_behind(sandbox: GuestSandbox) -> None:
+    done = await sandbox.exec(["sh", "-c", "setsid sleep 30 & echo out"], time_limit=20)
+    assert done.stdout == b"out\n" and not done.timed_out
+
+
+async def test_exec_of_nothing_is_an_error(sandbox: GuestSandbox) -> None:
+    with pytest.raises(SandboxError, match="no-such-program"):
+        await sandbox.exec(["no-such-program"])
+    with pytest.raises(SandboxError):
+        await sandbox.exec(["true"], cwd="/no/such/folder")
+
+
+async def test_exec_several_at_once(sandbox: GuestSandbox) -> None:
+    done = await asyncio.gather(*(sandbox.exec(["sh", "-c", f"sleep 0.05; echo {n}"]) for n in range(8)))
+    assert [result.stdout for result in done] == [f"{n}\n".encode() for n in range(8)]
+
+
+async def test_files_go_in_and_out(sandbox: GuestSandbox, workspace: Path) -> None:
+    data = os.urandom(3_000_000)
+    await sandbox.write_file(f"{sandbox.workspace}/deep/er/data.bin", data, mode=0o755)
+    written = workspace / "deep/er/data.bin"
+    assert written.read_bytes() == data and written.stat().st_mode & 0o777 == 0o755
+    assert os.listdir(written.parent) == ["data.bin"]
+    assert await sandbox.read_file(f"{sandbox.workspace}/deep/er/data.bin") == data
+    await sandbox.write_file(f"{sandbox.workspace}/empty", b"")
+    assert await sandbox.read_file(f"{sandbox.workspace}/empty") == b""
+
+
+async def test_read_file_refuses_what_is_no_plain_file(sandbox: GuestSandbox) -> None:
+    await sandbox.exec(["sh", "-c", "ln -s hello.txt link; mkfifo pipe; mkdir folder; head -c 5000 /dev/zero > large"])
+    at = sandbox.workspace
+    with pytest.raises(SandboxError, match="symbolic link"):
+        await sandbox.read_file(f"{at}/link")
+    with pytest.raises(SandboxError, match="not a regular file"):
+        await sandbox.read_file(f"{at}/pipe")
+    with pytest.raises(SandboxError, match="larger than 4999"):
+        await sandbox.read_file(f"{at}/large", max_bytes=4999)
+    with pytest.raises(IsADirectoryError):
+        await sandbox.read_file(f"{at}/folder")
+    with pytest.raises(FileNotFoundError):
+        await sandbox.read_file(f"{at}/absent")
+    with pytest.raises(IsADirectoryError):
+        await sandbox.write_file(f"{at}/folder", b"x")
+    assert await sandbox.read_file("/proc/version", max_bytes=10_000)
+
+
+async def test_write_file_replaces_a_link_not_its_target(sandbox: GuestSandbox, workspace: Path) -> None:
+    await sandbox.exec(["ln", "-s", "hello.txt", "link"])
+    await sandbox.write_file(f"{sandbox.workspace}/link", b"new")
+    assert not (workspace / "link").is_symlink() and (workspace / "hello.txt").read_text() == "hello\n"
+
+
+async def test_shell_is_an_interactive_bash_on_a_terminal(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    assert await terminal.run("[ -t 0 ] && [ -t 1 ] && [ -t 2 ] && echo $- $WINDOW $TERM") != ""
+    assert "i" in (await terminal.run("echo $-")).split("\n")[0]
+    assert await terminal.run("pwd; stty size; echo $WINDOW") == f"{sandbox.workspace}\n40 120\n100"
+    assert "job control" not in await terminal.run("set -m; jobs")
+    await terminal.run("x=5; f() { echo f; }; cd /")
+    assert await terminal.run("echo $x; f; pwd") == "5\nf\n/"
+
+
+async def test_shell_starts_in_the_workspace_when_its_folder_is_gone(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox, "/no/such/folder")
+    assert await terminal.run("pwd") == sandbox.workspace
+
+
+async def test_resize_reaches_the_shell(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    terminal.pty.resize(77, 22)
+    assert await terminal.run("stty size") == "22 77"
+
+
+async def test_reset_modes_and_echo(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    terminal.type("stty raw -echo; echo RA''W; cat > typed; stty -a; echo E''ND\n")
+    await terminal.expect("RAW")
+    terminal.pty.reset_modes()
+    terminal.type("typed")
+    await terminal.expect("typed")
+    terminal.pty.echo(False)
+    terminal.type("hidden\n\x04")
+    modes = (await terminal.expect("END")).replace(";", " ").split()
+    assert {"icanon", "isig", "opost", "onlcr", "-ixon", "icrnl"} <= set(modes)
+    assert b"hidden" not in terminal.printed
+
+
+async def test_signals_reach_the_foreground(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    for name, status in (("INT", 130), ("TERM", 143), ("KILL", 137)):
+        terminal.type("sh -c 'echo STAR''TED; exec sleep 60'\necho status$?E''ND\n")
+        await terminal.expect("STARTED")
+        await terminal.pty.signal(name)  # type: ignore[arg-type]
+        assert f"status{status}" in await terminal.expect("END")
+    terminal.type("trap '' INT; echo LOO''P; while :; do :; done\n")
+    await terminal.expect("LOOP")
+    await terminal.pty.signal("INT")
+    await terminal.pty.signal("TERM")
+    assert terminal.exit_status is None
+    await terminal.pty.signal("KILL")
+    assert await terminal.exited() == 137
+
+
+async def test_interrupt_of_a_loop_and_of_a_substitution_spares_the_shell(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    await terminal.run("keep=kept")
+    terminal.type("echo LOO''P; while :; do :; done\n")
+    await terminal.expect("LOOP")
+    await terminal.pty.signal("INT")
+    terminal.type('echo "[$keep]"\n')
+    await terminal.expect("[kept]")
+    terminal.type("x=$(echo SUB''ST >/dev/tty; trap '' INT; sleep 60); echo after\n")
+    await terminal.expect("SUBST")
+    await terminal.pty.signal("TERM")
+    terminal.type('echo "[$keep]"\n')
+    await terminal.expect("[kept]")
+
+
+async def test_the_exit_status_comes_after_the_last_output(sandbox: GuestSandbox) -> None:
+    for command, status in (("seq 20000; exit 7", 7), ("kill -9 $$", 137), ("exec true", 0)):
+        terminal = await open_terminal(sandbox)
+        terminal.type(f"{command}\n")
+        assert await terminal.exited() == status
+        if "seq" in command:
+            assert terminal.printed.rstrip().split(b"\n")[19999].strip() == b"20000"
+        await terminal.pty.close()
+
+
+async def test_a_background_job_does_not_hold_up_the_exit(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    terminal.type("(trap '' HUP; exec sleep 60) & disown; exit 4\n")
+    assert await terminal.exited() == 4
+
+
+async def test_a_shell_that_closes_its_terminal_is_not_hung_up(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    await terminal.run("keep=1")
+    terminal.type("exec </dev/null >/dev/null 2>&1 255>&-\n")
+    terminal.type("")
+    assert terminal.exit_status in (None, 0)  # bash ends at the end of its input, or reads on
+    await terminal.pty.close()
+
+
+async def test_close_kills_the_session(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    long = f"8{os.getpid():07d}"  # seconds of sleep that nobody else sleeps
+    await terminal.run(f"trap '' HUP TERM; sleep {long}1 & (sleep {long}2; true) &")
+    await terminal.pty.close()
+    await terminal.pty.close()
+    assert terminal.exit_status == 137
+    left = await sandbox.exec(["sh", "-c", "cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '"])
+    assert f"sleep {long}" not in left.stdout.decode()
+
+
+async def test_output_flows_without_loss_and_stops_when_paused(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    text = await terminal.run("seq 200000")
+    assert text == "\n".join(map(str, range(1, 200_001)))
+    terminal.pty.pause_reading()
+    terminal.type("seq 300000; echo D''ONE > marker\n")
+    await sandbox.exec(["sleep", "0.2"])
+    assert not terminal.printed
+    with pytest.raises(FileNotFoundError):  # the writer is held back
+        await sandbox.read_file(f"{sandbox.workspace}/marker")
+    terminal.pty.resume_reading()
+    await terminal.expect("300000")
+    assert terminal.printed.count(b"\n") == 300_000
+
+
+async def test_much_input_is_queued(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
+    terminal.type("echo G''O; cat > typed; echo E''ND\n")
+    await terminal.expect("GO")
+    lines = "".join(f"line {n} of the input\n" for n in range(20_000))
+    terminal.type(lines + "\x04")
+    await terminal.expect("END")
+    assert await sandbox.read_file(f"{sandbox.workspace}/typed") == lines.encode()
+
+
+async def ask(sandbox: GuestSandbox, request: str) -> Any:
+    done = await sandbox.exec(["python3", "-c", ASK, request])
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+async def test_requests_come_through_the_socket(sandbox: GuestSandbox) -> None:
+    refused = await ask(sandbox, '{"op": "validate"}')
+    assert refused["ok"] is False
+
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        if request["op"] == "fail":
+            raise RuntimeError("the evaluator is broken")
+        return {"ok": True, "echo": request, "padding": "x" * 300_000}
+
+    sandbox.on_request = answer
+    many = await asyncio.gather(*(ask(sandbox, json.dumps({"op": "validate", "n": n})) for n in range(5)))
+    assert [one["echo"]["n"] for one in many] == [0, 1, 2, 3, 4]
+    assert await ask(sandbox, '{"op": "fail"}') == {"ok": False, "message": "the evaluator is broken"}
+    assert (await ask(sandbox, "rubbish"))["ok"] is False
+    assert (await ask(sandbox, "[1]"))["ok"] is False
+
+
+async def test_a_request_over_the_limit_and_a_client_that_leaves(sandbox: GuestSandbox) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: dict[str, Any]) -> dict[str, Any]:
+        started.set()
+        await release.wait()
+        return {"ok": True}
+
+    sandbox.on_request = answer
+    script = (
+        "import os,socket\ns=socket.socket(socket.AF_UNIX); s.connect(os.environ['MLGYM_SOCKET'])\n"
+        "s.sendall(b'x'*1500000+b'\\n'); print(s.makefile().readline())"
+    )
+    done = await sandbox.exec(["python3", "-c", script])
+    assert b"larger than 1 MB" in done.stdout or b"Broken" in done.stderr
+    gone = (
+        "import os,socket\ns=socket.socket(socket.AF_UNIX); s.connect(os.environ['MLGYM_SOCKET']); s.sendall(b'{}\\n')"
+    )
+    await sandbox.exec(["python3", "-c", gone])
+    await started.wait()
+    release.set()
+    assert (await ask(sandbox, "{}"))["ok"] is True
+
+
+async def test_stop_leaves_nothing_and_shells_are_told(backend: str, workspace: Path) -> None:
+    sandbox = make_sandbox(backend, workspace)
+    await sandbox.start()
+    terminal = await open_terminal(sandbox)
+    long = f"9{os.getpid():07d}"
+    await terminal.run(f"setsid sleep {long} & (setsid setsid sleep {long} &)")
+    await sandbox.stop()
+    await sandbox.stop()
+    assert terminal.exit_status == 137
+    assert not _command_lines(f"sleep\x00{long}")
+    with pytest.raises(SandboxError):
+        await sandbox.exec(["true"])
+
+
+def _command_lines(text: str) -> list[str]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().decode("utf-8", "replace")
+            except OSError:
+                continue
+            if text in line:
+                found.append(line)
+    return found
+
+
+async def test_a_pty_is_what_the_protocol_says(sandbox: GuestSandbox) -> None:
+    from workbench.sandbox.base import Pty, Sandbox
+
+    as_protocol: Sandbox = sandbox
+    pty: Pty = await as_protocol.open_shell(sandbox.workspace)
+    terminal = Terminal(pty)  # type: ignore[arg-type]
+    terminal.type("exit 9\n")
+    assert await terminal.exited() == 9
+    assert sandbox.describe()["backend"] in ("local", "docker")
+    json.dumps(sandbox.describe())
