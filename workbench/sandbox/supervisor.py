@@ -1,0 +1,217 @@
+"""Looks after a command that is not over at once: time limit, interrupt, and shells that no longer answer.
+
+Nothing here trusts the shell. A command is over when its end mark came, or when a probe that was typed after it is
+answered; a shell that answers nothing is signalled, harder each time, and at last hung up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from workbench.sandbox.base import Pty, Sandbox, SandboxError, SignalName
+from workbench.sandbox.output import OutputRecord
+
+LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
+
+_FIRST_LOOK, _LAST_LOOK = 0.7, 20.0
+"""Seconds of silence after which the shell's process is looked at, at first and at most."""
+_FRUITLESS_PROBES = 3
+_ANSWER = 1.0
+"""Seconds in which a shell that stands at its prompt answers a probe."""
+
+# $0 is the shell's process id. A stopped shell is woken; the answer is its state, group, the terminal's foreground
+# group, and what the kernel says it waits for.
+_LOOK = r"""
+read -r line </proc/$0/stat || exit 3
+set -- ${line##*) }
+case $1 in T|t) kill -CONT $0;; esac
+echo "$1 $3 $6 $(cat /proc/$0/wchan 2>/dev/null)"
+"""
+_WAITS_FOR_TERMINAL = ("", "0", "wait_woken", "n_tty_read", "tty_read")
+
+
+@dataclass
+class RunningStep:
+    """An action from the moment it is typed until its outcome is known."""
+
+    action: str
+    nonce: str
+    deadline: float
+    began: float
+    done: asyncio.Future[None]
+    record: OutputRecord = field(default_factory=OutputRecord)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the supervisor has something to look at."""
+    started: bool = False
+    supervised: bool = False
+    prompt_seen: bool = False
+    """The shell is back at its prompt, but the end mark did not come."""
+    aside: bytearray | None = None
+    """What came since the prompt seemed to begin."""
+    last_output: float = 0.0
+    ended: float = 0.0
+    status: int | None = None
+    dead: bool = False
+    """The shell died of it."""
+    interrupt_asked: bool = False
+    interrupted: bool = False
+    timed_out: bool = False
+    signal: str = ""
+
+
+class Answering(Protocol):
+    """What the supervisor needs of a shell."""
+
+    @property
+    def terminal(self) -> Pty | None: ...
+
+    async def probe(self, patience: float, step: RunningStep | None = None) -> bool: ...
+
+    def finish(self, step: RunningStep, status: int | None) -> None: ...
+
+    def retype(self, step: RunningStep) -> None: ...
+
+    def put_back(self, step: RunningStep) -> None: ...
+
+    async def hang_up(self, reason: str) -> None: ...
+
+    async def stands_at_prompt(self) -> bool | None: ...
+
+    @property
+    def last_status(self) -> int: ...
+
+
+async def look_at_shell(sandbox: Sandbox, pid: int | None) -> bool | None:
+    """Whether the shell with this process id seems to wait for input from its terminal. None: cannot be told."""
+    if pid is None:
+        return None
+    try:
+        result = await sandbox.exec(["/bin/sh", "-c", _LOOK, str(pid)], time_limit=5.0, max_output=4096)
+    except SandboxError:
+        return None
+    fields = result.stdout.decode("ascii", "replace").split()
+    if result.exit_code != 0 or len(fields) < 3:
+        return None
+    state, group, foreground = fields[:3]
+    waits_for = fields[3] if len(fields) > 3 else ""
+    return state == "S" and group == foreground and waits_for in _WAITS_FOR_TERMINAL
+
+
+class Supervisor:
+    """Watches one step until it is over."""
+
+    def __init__(self, shell: Answering, step: RunningStep, ladder_interval: float) -> None:
+        self._shell = shell
+        self._step = step
+        self._interval = ladder_interval
+        self._loop = asyncio.get_running_loop()
+        self._look_after = _FIRST_LOOK
+        self._fruitless = 0
+
+    async def watch(self) -> None:
+        """Return when the step is over, whatever it takes."""
+        step = self._step
+        while not step.done.done():
+            step.changed.clear()
+            now = self._loop.time()
+            if not step.started:
+                await self._bring_to_start()
+            elif step.interrupt_asked or now >= step.deadline:
+                await self._stop()
+            elif step.prompt_seen:
+                step.prompt_seen = False
+                await self._recover()
+            elif now - step.last_output >= self._look_after:
+                await self._look()
+                self._look_after = min(self._look_after * 2, _LAST_LOOK)
+            else:
+                await self._wait(min(step.deadline, step.last_output + self._look_after) - now)
+
+    async def _wait(self, seconds: float) -> None:
+        """Until the step is over, something changed, or the time has passed."""
+        changed = asyncio.ensure_future(self._step.changed.wait())
+        try:
+            await asyncio.wait(
+                {changed, self._step.done}, timeout=max(seconds, 0.001), return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            changed.cancel()
+
+    async def _look(self) -> None:
+        if self._fruitless < _FRUITLESS_PROBES and await self._shell.stands_at_prompt() and not self._step.done.done():
+            await self._recover()
+
+    async def _recover(self) -> None:
+        """The shell seems to be at its prompt, the end mark lost: ask it how the command ended."""
+        step = self._step
+        if await self._shell.probe(_ANSWER) and not step.done.done():
+            self._shell.finish(step, self._shell.last_status)
+        elif not step.done.done():
+            self._shell.put_back(step)
+            self._fruitless += 1
+
+    async def _stop(self) -> None:
+        """INT, then TERM, then KILL; then the terminal is hung up."""
+        step = self._step
+        if step.interrupt_asked:
+            step.interrupted = True
+        else:
+            step.timed_out = True
+        for name in LADDER:
+            step.signal = name
+            if await self._signal_and_wait(name):
+                return
+        await self._shell.hang_up("it did not answer, and no signal ended what ran in it")
+        await asyncio.wait({step.done}, timeout=5.0)
+
+    async def _signal_and_wait(self, name: SignalName) -> bool:
+        step, terminal = self._step, self._shell.terminal
+        if terminal is not None:
+            try:
+                await terminal.signal(name)
+            except SandboxError:
+                return step.done.done()
+        until = self._loop.time() + self._interval
+        pause = min(0.25, self._interval / 4)
+        while not step.done.done() and (left := until - self._loop.time()) > 0:
+            step.changed.clear()
+            if not step.prompt_seen:
+                await self._wait(min(left, pause))
+            if step.done.done():
+                break
+            if step.prompt_seen or await self._shell.stands_at_prompt():
+                step.prompt_seen = False
+                await self._recover()
+            pause *= 2
+        return step.done.done()
+
+    async def _bring_to_start(self) -> None:
+        """The start mark did not come: find out whether the line was read, mend the shell, type it again."""
+        step, shell = self._step, self._shell
+        signals = iter(LADDER)
+        for _ in range(8):
+            if self._over_or_started():
+                return
+            if await shell.probe(_ANSWER, step) and not self._over_or_started():
+                # The shell reads in order: it answered what was typed after the line, so the line did not run.
+                shell.retype(step)
+                await self._wait(_ANSWER)
+                continue
+            if self._over_or_started():
+                return
+            await shell.stands_at_prompt()  # wakes a stopped shell
+            name = next(signals, None)
+            if name is None:
+                break
+            if shell.terminal is not None:
+                try:
+                    await shell.terminal.signal(name)
+                except SandboxError:
+                    break
+        await shell.hang_up("it no longer took commands")
+        await asyncio.wait({step.done}, timeout=5.0)
+
+    def _over_or_started(self) -> bool:
+        return self._step.started or self._step.done.done()
