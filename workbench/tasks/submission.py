@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -82,7 +83,7 @@ class Submission:
 
     def start(self) -> None:
         """Wait until the submission is loaded. Raises RoomNotReady, or Failure."""
-        self.channel.settimeout(START_SECONDS)
+        self._allow(START_SECONDS)
         try:
             first, _, rest = self._line(START_SECONDS).partition("\n")
         except (Failure, OSError) as error:
@@ -90,16 +91,16 @@ class Submission:
         if first != "hello":
             raise RoomNotReady(first[:200])
         self._deadline = time.monotonic() + self.total_seconds
-        self.channel.settimeout(self.loading_seconds)
+        self._allow(self.loading_seconds)
         try:
             answer = (rest or self._line(self.loading_seconds)).removesuffix("\n")
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise Failure("timeout", f"it did not load within {self.loading_seconds:g} s") from None
         except OSError:
             raise ProcessEnded("crashed", "the process ended while it was loaded") from None
         if answer != "ready":
             raise self._fault(answer)
-        self.channel.settimeout(self.answer_seconds)
+        self._allow(self.answer_seconds)
 
     def ask(self, question: str) -> str:
         """One question, one answer (without its id). Raises Failure."""
@@ -108,7 +109,7 @@ class Submission:
         try:
             self.channel.sendall(f"{ident} {question}\n".encode())
             line = self._line(self.answer_seconds)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             raise Failure("timeout", f"{self.function} gave no answer within {self.answer_seconds:g} s") from None
         except OSError:
             raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer") from None
@@ -122,6 +123,14 @@ class Submission:
         if time.monotonic() > self._deadline:
             raise self._too_long()
         return answer
+
+    def _allow(self, seconds: float) -> None:
+        """How long the other end may be silent. The kernel keeps the time, which spares a system call a question."""
+        self.channel.settimeout(None)
+        whole = int(seconds)
+        span = struct.pack("ll", whole, int((seconds - whole) * 1e6) or (not whole))
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
+        self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
 
     def _line(self, seconds: float) -> str:
         """What came, up to a newline (and whatever came with it)."""
