@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from workbench.sandbox import container as container_module
 from workbench.sandbox import docker as docker_module
 from workbench.sandbox import engine, orphans
 from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, ResourceLimits, SandboxError, SandboxSpec
@@ -289,9 +290,13 @@ class TestTemporaryFolders:
     def test_ours_and_strangers_folders_are_left_alone(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         ours = OwnedFolder("meeting")
-        (tmp_path / "mlgym-tui-link").symlink_to(tmp_path)
-        (tmp_path / "other").mkdir()
-        assert not {ours.path, tmp_path / "mlgym-tui-link", tmp_path / "other"} & set(find_stale_folders())
+        others = [tmp_path / name for name in ("mlgym-tui-meeting-link", "mlgym-tui-meeting-full", "mlgym-tui-other")]
+        others[0].symlink_to(tmp_path)
+        for folder in others[1:]:
+            folder.mkdir()
+            (folder / "file").touch()
+            os.utime(folder, (0, 0))
+        assert not {ours.path, *others} & set(find_stale_folders())
         ours.remove()
         ours.remove()
         assert not ours.path.exists()
@@ -496,6 +501,25 @@ class TestFailures:
                 await task
             await sandbox.stop()
             assert containers_of(api, f"test-{os.getpid()}") == []
+
+    async def test_a_container_that_cannot_be_removed_is_told_and_no_failure(
+        self, make: Callable[..., Any], api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sandbox = await make()
+        warnings: list[str] = []
+        sandbox.on_warning = warnings.append
+
+        def fail(*_: object) -> None:
+            raise SandboxError("the engine is gone")
+
+        monkeypatch.setattr(container_module, "remove_container", fail)
+        await sandbox.stop()
+        assert "mlgym-tui gc" in warnings[0]
+        wait_until(lambda: containers_of(api, sandbox.spec.session) == [])
+
+    async def test_workspace_is_not_there(self, tmp_path: Path) -> None:
+        with pytest.raises(SandboxError, match="is not a folder"):
+            await DockerSandbox(SandboxSpec("s"), tmp_path / "nothing").start()
 
     async def test_guest_killed_from_inside_is_noticed(self, make: Callable[..., Any], api: Any) -> None:
         sandbox = await make()

@@ -71,6 +71,12 @@ class DockerSandbox(GuestSandbox):
             container = await _in_thread(self._launch)
             await self._meet(container)
             inspected = await _in_thread(container.inspect)
+        except OSError as error:
+            await self.stop()
+            raise SandboxError(
+                f"the sandbox could not be started: {error.strerror} ({error.filename or 'no file named'})",
+                "check the owner of the workspace, and the free space of its disk",
+            ) from error
         except BaseException:
             await self.stop()
             raise
@@ -115,7 +121,7 @@ class DockerSandbox(GuestSandbox):
             self._watching = asyncio.get_running_loop().create_task(_run_later(watch))
 
     async def stop(self) -> None:
-        """Kill everything inside and remove the container. Can be called twice."""
+        """Kill everything inside and remove the container. Can be called twice. Warns when it cannot be removed."""
         self.detach()
         watching, self._watching = self._watching, None
         if watching is not None:
@@ -126,7 +132,10 @@ class DockerSandbox(GuestSandbox):
         container, self._container = self._container, None
         api, self._api = self._api, None
         if container is not None:
-            await _in_thread(container.remove)
+            try:
+                await _in_thread(container.remove)
+            except SandboxError as error:
+                self.warn(f"the container {container.name} could not be removed ({error}): mlgym-tui gc removes it")
         if api is not None:
             await _in_thread(api.close)
 
@@ -162,8 +171,9 @@ class DockerSandbox(GuestSandbox):
         give_workspace(self.workspace_folder, self._user)
         files = guest_files(self._user[0])
         if self._direct and same_kernel(self._engine):
-            self._meeting = MeetingPoint()
-            files[self._meeting.path] = INSIDE
+            with contextlib.suppress(OSError):  # no room for temporary files: there is the longer way
+                self._meeting = MeetingPoint()
+                files[self._meeting.path] = INSIDE
         guest = [f"{RUN_FOLDER}/guest.py", f"workspace={WORKSPACE}", f"socket={SOCKET}"]
         self._container = AgentContainer.launch(  # noted here: a start that is cancelled now must still find it
             api,

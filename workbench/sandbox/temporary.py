@@ -13,8 +13,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 PREFIX = "mlgym-tui-"
+PURPOSES = ("meeting", "image")
 _LOCK = ".owner"
 _NEWBORN = 60.0
 """Seconds in which a folder may exist without its lock."""
@@ -23,7 +25,7 @@ _NEWBORN = 60.0
 class OwnedFolder:
     """A temporary folder of this process, for this user only."""
 
-    def __init__(self, purpose: str, base: str | None = None) -> None:
+    def __init__(self, purpose: Literal["meeting", "image"], base: str | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-", dir=base))
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -60,9 +62,10 @@ def short_base() -> str | None:
 
 
 def _candidates() -> Iterator[Path]:
-    for base in sorted({tempfile.gettempdir(), short_base() or "/tmp", image_build_base()}):
-        with contextlib.suppress(OSError):
-            yield from sorted(Path(base).glob(f"{PREFIX}*"))
+    for base in sorted({tempfile.gettempdir(), short_base() or tempfile.gettempdir(), image_build_base()}):
+        for purpose in PURPOSES:
+            with contextlib.suppress(OSError):
+                yield from sorted(Path(base).glob(f"{PREFIX}{purpose}-*"))
 
 
 def _is_stale(path: Path) -> bool:
@@ -70,9 +73,9 @@ def _is_stale(path: Path) -> bool:
         status = path.lstat()
         if path.is_symlink() or not path.is_dir() or status.st_uid != os.getuid():
             return False
-        if time.time() - status.st_mtime < _NEWBORN and not (path / _LOCK).exists():
-            return False
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return time.time() - status.st_mtime > _NEWBORN and not any(path.iterdir())
     except OSError:
         return False
     try:
