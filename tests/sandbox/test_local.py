@@ -396,7 +396,7 @@ async def test_a_clean_room_command_runs_with_pipes(tmp_path: Path) -> None:
 
 @pytest.mark.bwrap
 async def test_a_python_outside_usr_is_brought_along(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    prefix = os.path.realpath(sys.base_prefix)
+    prefix = os.path.realpath(sys.base_prefix)  # noqa: ASYNC240
     if prefix.startswith("/usr"):
         pytest.skip("this Python is in /usr")
     found = (f"{prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}", Path(prefix))

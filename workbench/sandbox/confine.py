@@ -258,16 +258,23 @@ class _Stage:
 
     def reachable(self, path: Path) -> str:
         """Where bubblewrap finds that file or folder. Raises FileNotFoundError."""
-        source = os.path.realpath(path)
+        source = Path(os.path.realpath(path))
         if not running_as_root():
-            return source
+            return str(source)
+        if source.is_relative_to(self.folder):
+            return str(self.place / source.relative_to(self.folder))
+        if not source.is_dir():
+            source.stat()
+            return f"{self._staged(source.parent)}/{source.name}"
+        return self._staged(source)
+
+    def _staged(self, folder: Path) -> str:
+        for source, target in self.binds:  # each mount is a process more
+            if source == str(folder):
+                return target
         name = f"bind{len(self.binds)}"
-        if os.path.isdir(source):
-            (self.folder / name).mkdir(mode=0o755)
-        else:
-            os.stat(source)
-            (self.folder / name).touch(mode=0o644)
-        self.binds.append((source, str(self.place / name)))
+        (self.folder / name).mkdir(mode=0o755)
+        self.binds.append((str(folder), str(self.place / name)))
         return str(self.place / name)
 
     def wrap(self, command: list[str]) -> list[str]:
