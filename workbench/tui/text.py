@@ -9,6 +9,7 @@ original.
 from __future__ import annotations
 
 import re
+from unicodedata import category, east_asian_width
 
 TAB_SIZE = 8
 
@@ -58,8 +59,32 @@ def printable(text: str) -> str:
 
 def display_line(text: str) -> str:
     """One line as it is drawn: `printable`, with tabs expanded to every eighth column."""
-    shown = _UNSAFE.sub(_glyph, text)
-    return shown.expandtabs(TAB_SIZE) if "\t" in shown else shown
+    return expand_tabs(_UNSAFE.sub(_glyph, text))
+
+
+def cell_width(character: str) -> int:
+    """Columns that a character takes: 2 for wide ones, 0 for accents that stand on the one before."""
+    if character.isascii():
+        return 1
+    if east_asian_width(character) in "WF":
+        return 2
+    return 0 if category(character) in ("Mn", "Me") else 1
+
+
+def expand_tabs(text: str) -> str:
+    """A line with each tab as blanks up to the next eighth column."""
+    if "\t" not in text:
+        return text
+    if text.isascii():
+        return text.expandtabs(TAB_SIZE)
+    parts, column = [], 0
+    for part in text.split("\t"):
+        column += sum(map(cell_width, part))
+        blanks = TAB_SIZE - column % TAB_SIZE
+        parts.append(part + " " * blanks)
+        column += blanks
+    parts[-1] = text.rpartition("\t")[2]
+    return "".join(parts)
 
 
 def one_line(text: str, limit: int = 200) -> str:

@@ -18,6 +18,7 @@ from unicodedata import east_asian_width
 
 from workbench.tui.terminal.engine import TerminalEngine
 from workbench.tui.terminal.ring import Ring
+from workbench.tui.text import expand_tabs
 
 HIGH_WATER = 256 << 10
 """Bytes queued at which the writer is asked to stop."""
@@ -222,7 +223,7 @@ def _ring_lines(text: str, columns: int) -> list[str]:
     if text.count("\r") > len(lines):
         lines = [line.rstrip("\r").rpartition("\r")[2] if "\r" in line else line for line in lines]
     if "\t" in text:
-        lines = [line.expandtabs(8) if "\t" in line else line for line in lines]
+        lines = [expand_tabs(line) for line in lines]
     widest = max(map(len, lines), default=0)
     if widest <= columns and (text.isascii() or widest * 2 <= columns):
         return lines

@@ -111,6 +111,8 @@ class LineDisplay(ScrollView, inherit_bindings=False):
         row = y + self.scroll_offset.y
         if self.wrap:
             layout = self._wrapped()
+            if layout.rows != self.virtual_size.height:
+                self.call_later(self._fit)  # the width changed without a resize of the view
             if row >= layout.rows:
                 return Strip.blank(width, base)
             index, piece = layout.at(row)

@@ -9,7 +9,7 @@ from itertools import accumulate
 from rich.cells import get_character_cell_size
 from textual.content import Content
 
-from workbench.tui.text import TAB_SIZE, display_line
+from workbench.tui.text import TAB_SIZE, cell_width, display_line
 
 LONG_LINE = 10_000
 """A longer line is cut at render: only the part in view is converted, with every character taking one column."""
@@ -22,19 +22,20 @@ def raw_text(line: Line) -> str:
 
 
 class Columns:
-    """Where each character of a line stands once its tabs are expanded."""
+    """At which character of the line as drawn (tabs expanded) each character of the raw line stands."""
 
     def __init__(self, raw: str) -> None:
-        self._columns: list[int] | None = None
+        self._at: list[int] | None = None
         if "\t" in raw:
-            columns = [0]
+            places, column = [0], 0
             for character in raw:
-                at = columns[-1]
-                columns.append(at + (TAB_SIZE - at % TAB_SIZE if character == "\t" else 1))
-            self._columns = columns
+                width = TAB_SIZE - column % TAB_SIZE if character == "\t" else cell_width(character)
+                column += width
+                places.append(places[-1] + (width if character == "\t" else 1))
+            self._at = places
 
     def __getitem__(self, index: int) -> int:
-        return index if self._columns is None else self._columns[min(index, len(self._columns) - 1)]
+        return index if self._at is None else self._at[min(index, len(self._at) - 1)]
 
 
 class WrapLayout:

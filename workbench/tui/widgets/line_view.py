@@ -38,6 +38,7 @@ class LineView(LineDisplay, can_focus=True):
     DEFAULT_CSS = """
     LineView {
         overflow: auto auto;
+        scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
         scrollbar-size-horizontal: 1;
         background: $background;
@@ -103,6 +104,7 @@ class LineView(LineDisplay, can_focus=True):
         super().__init__(id=id, classes=classes)
         self.numbers = numbers
         self._shown_count = 0
+        self._top = (0, 0)
         if text:
             self._replace(split_lines(text))
 
@@ -189,6 +191,7 @@ class LineView(LineDisplay, can_focus=True):
         self._layout = None
         self._spans = None
         self._shown_count += 1
+        self._top = (0, 0)
         self._finder.clear()
         self._forget_drawn()
         if self.is_attached:
@@ -207,18 +210,27 @@ class LineView(LineDisplay, can_focus=True):
             self.call_after_refresh(self.action_last)
 
     def on_resize(self) -> None:
-        if self.wrap:
-            top = self.top_line
-            self._fit()
-            self.go_to(top + self.first, align="top")
-        else:
-            self._fit()
+        top = self._top  # the layout may be that of the new width by now, the row that of the old one
+        self._fit()
+        if self.follow:
+            self.action_last()
+        elif self.wrap and self._lines:
+            self.scroll_to(y=self._wrapped().row_of(*top), animate=False, force=True)
+            self._top = top
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        layout = self._layout
+        if self.wrap and layout is not None and layout.width == self._body_width and self._lines:
+            index, piece = layout.at(min(round(new_value), layout.rows - 1))
+            self._top = index, layout.piece(index, piece)[0]
 
     def watch_wrap(self, wrap: bool) -> None:
         top = self._line_at(self.scroll_offset.y, wrapped=not wrap)
         self._fit()
         self.scroll_to(x=0, animate=False, force=True)
         self.go_to(top + self.first, align="top")
+        self._top = (top, 0)
         self.refresh()
 
     def _line_at(self, row: int, wrapped: bool) -> int:
