@@ -32,7 +32,7 @@ class Action:
     bar: int = 0
     """Rank in the key bar: lower goes first, 0 is not shown."""
     pane: bool = False
-    """Bound by the panes themselves, for the one that has the focus."""
+    """Bound by the panes and dialogs themselves, for the one that has the focus."""
 
     @property
     def shown_keys(self) -> str:
@@ -51,6 +51,7 @@ _KEY_NAMES = {
     "slash": "/",
     "question_mark": "?",
     "colon": ":",
+    "escape": "esc",
     "ctrl+right_square_bracket": "ctrl+]",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
@@ -58,7 +59,8 @@ _KEY_NAMES = {
     "pagedown": "pgdn",
 }
 
-STEER, STEPS, PANES, LOOK, APP = "Steer the session", "Go through steps", "Panes", "Inside a pane", "Workbench"
+STEER, STEPS, PANES = "Steer the session", "Go through steps", "Panes"
+LOOK, APP, DIALOG = "Inside a pane", "Workbench", "In a dialog"
 
 ACTIONS: tuple[Action, ...] = (
     Action("session.run", ("enter",), "run", "Run the proposed action", STEER, "review", bar=1),
@@ -109,8 +111,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.help", ("question_mark", "f1"), "help", "Every key", APP, bar=13),
     Action("app.palette", ("ctrl+p", "colon"), "palette", "Find an action by its name", APP, bar=14),
     Action("app.redraw", ("ctrl+l",), "redraw", "Draw the screen again", APP),
+    Action("app.ctrl_c", ("ctrl+c",), "copy selection", "Copy the selection; without one, say how to stop things", APP),
     Action("app.theme", (), "theme", "Dark or light", APP),
     Action("app.quit", ("q", "ctrl+q"), "quit", "Quit; a running session is saved and can be resumed", APP, bar=15),
+    Action("dialog.accept", ("ctrl+s", "ctrl+j"), "accept", "Accept an edit (nothing runs yet)", DIALOG, pane=True),
+    Action("dialog.yes", ("y", "enter"), "yes", "Yes", DIALOG, pane=True),
+    Action("dialog.no", ("n",), "no", "No", DIALOG, pane=True),
+    Action("dialog.leave", ("escape",), "leave", "Leave a dialog, and change nothing", DIALOG, pane=True),
 )
 
 BY_ID = {action.id: action for action in ACTIONS}

@@ -40,7 +40,6 @@ class WorkbenchApp(App[SessionEnded | None]):
     PAUSE_GC_ON_SCROLL = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+q", "ask_quit", "quit", show=False, priority=True, id="app.quit"),
-        Binding("ctrl+c", "keyboard_interrupt", "copy", show=False, id="app.copy"),
     ]
 
     def __init__(self, source: SessionSource, *, theme: str | None = None) -> None:
@@ -150,8 +149,11 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         # In take-over every key but ctrl+] is the shell's, those of the app included.
-        if isinstance(self.screen, WorkbenchScreen) and self.screen.taken_over:
-            return action in ("screen.release", "release")
+        over_the_workbench = isinstance(self.screen, WorkbenchScreen)
+        if over_the_workbench and self.workbench.taken_over:
+            return False
+        if action == "command_palette" and not over_the_workbench:
+            return False
         return super().check_action(action, parameters)
 
     def do(self, name: str) -> None:
@@ -183,14 +185,11 @@ class WorkbenchApp(App[SessionEnded | None]):
         size = f"the first {_COPY_LIMIT:,} of {len(text):,}" if cut else f"{len(text):,}"
         self.workbench.say(f"copied {size} characters (your terminal must allow OSC 52)")
 
-    def action_keyboard_interrupt(self) -> None:
-        """ctrl+c: copies a selection, as terminals do; else says what stops things here."""
-        screen = self.screen
-        if isinstance(screen, WorkbenchScreen):
-            if screen.get_selected_text():
-                self._do_copy()
-            else:
-                screen.say("i interrupts the running command, q quits")
+    def _do_ctrl_c(self) -> None:
+        if self.workbench.get_selected_text():
+            self._do_copy()
+        else:
+            self.workbench.say("i interrupts the running command, q quits")
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         # The palette offers the registry, and nothing that the registry does not know.

@@ -31,7 +31,8 @@ class Confirm(ModalScreen[bool]):
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,enter", "answer(True)", "yes", show=False, id="dialog.yes"),
-        Binding("n,q,escape", "answer(False)", "no", show=False, id="dialog.no"),
+        Binding("n", "answer(False)", "no", show=False, id="dialog.no"),
+        _LEAVE,
     ]
 
     def __init__(self, title: str, text: str, *, yes: str, no: str) -> None:
@@ -46,6 +47,9 @@ class Confirm(ModalScreen[bool]):
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)
+
+    def action_leave(self) -> None:
+        self.dismiss(False)
 
 
 class Ask(ModalScreen[str | None]):

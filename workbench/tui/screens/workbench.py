@@ -15,6 +15,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
@@ -28,6 +29,7 @@ from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.status import TAKEN_OVER, hint, status_parts
 from workbench.tui.screens.steering import Steering
 from workbench.tui.source import SessionSource
+from workbench.tui.text import one_line
 from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.observation import ObservationView
@@ -285,12 +287,20 @@ class WorkbenchScreen(Screen[None]):
             skipped = self.shell.border_subtitle if not then else ""
             pane.set_title(self._tabbed("shell-pane", title), skipped or "")
 
-    def _tabbed(self, pane: str, title: str) -> str:
-        """In the narrow layout the title of the pane on top names the others as well."""
+    def _tabbed(self, pane: str, title: str) -> str | Content:
+        """In the narrow layout the title of the pane on top names the others as well; a click goes there."""
         if not self.has_class("-narrow") or self.has_class("-zoomed") or pane != self.tab:
             return title
-        others = [f"{self._pane(name).number} {self._pane(name).label}" for name in TABS if name != pane]
-        return f"{title} ── {' · '.join(others)}"
+        others = [self._pane(name) for name in TABS if name != pane]
+        links = [
+            Content.from_markup(
+                f"[@click=screen.do('pane.{other.label.lower()}')]$number $label[/]",
+                number=other.number,
+                label=other.label,
+            )
+            for other in others
+        ]
+        return Content.assemble(one_line(title, 60), " ── ", Content(" · ").join(links))
 
     def _pane(self, name: str) -> Pane:
         return self.query_one(f"#{name}", Pane)

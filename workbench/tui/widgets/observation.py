@@ -66,7 +66,7 @@ class ObservationView(PanelView):
 
 def _empty(step: Step) -> str:
     if step.number == 0:
-        return "Before the first step. The task stands in the action pane."
+        return "(before the first step)"
     return {
         "proposed": "(nothing ran yet)",
         "running": "(running; the shell shows what it prints)",

@@ -7,6 +7,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widget import Widget
 
+from workbench.tui.text import one_line
+
 
 class Pane(Vertical):
     """The frame of one part of the workbench. `number` is the key that goes there."""
@@ -19,6 +21,10 @@ class Pane(Vertical):
         border-title-background: $background;
         background: $background;
         padding: 0;
+        link-style: none;
+        link-color: $foreground;
+        link-style-hover: underline;
+        link-background-hover: $background;
     }
     Pane:focus-within {
         border: round $border;
@@ -45,8 +51,8 @@ class Pane(Vertical):
         """Show a title, and a remark in the lower border. Plain strings are never markup."""
         if title != self._title:
             self._title = title
-            content = title if isinstance(title, Content) else Content(title)
+            content = title if isinstance(title, Content) else Content(one_line(title))
             self.border_title = Content.assemble((f"{self.number} ", "$border"), content)
         if subtitle != self._subtitle:
             self._subtitle = subtitle
-            self.border_subtitle = subtitle if isinstance(subtitle, Content) else Content(subtitle)
+            self.border_subtitle = subtitle if isinstance(subtitle, Content) else Content(one_line(subtitle))

@@ -79,13 +79,12 @@ class TimeBar(Widget):
         width, last = self._track, self._state.last_step
         here = self._column(min(self.cursor, last))
         cells: list[tuple[str, str]] = [
-            ("━", "$primary 70%") if column < here else ("─", "$border-blurred") for column in range(width)
+            ("─", "$primary 70%") if column < here else ("─", "$border-blurred") for column in range(width)
         ]
         if 0 < last <= width // 2:
             for step in range(last + 1):
                 column = self._column(step)
-                cells[column] = ("╸" if column < here else "╶", cells[column][1])
-                cells[column] = ("┿" if column < here else "┼", "$primary 70%" if column < here else "$secondary 70%")
+                cells[column] = ("•", "$primary 70%" if column < here else "$secondary 70%")
         won: dict[int, int] = {}
         for step, (glyph, colour) in self._signs.items():
             column = self._column(step)
