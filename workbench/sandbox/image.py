@@ -295,7 +295,7 @@ def _import(api: APIClient, root: Path, tag: str) -> None:
     changes = [
         f"LABEL {RECIPE_LABEL}={recipe()}",
         "ENV LANG=C.UTF-8",
-        "ENV PATH=/usr/local/bin:/usr/bin:/bin",
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "WORKDIR /home/agent/workspace",
         'CMD ["/bin/bash"]',
     ]
