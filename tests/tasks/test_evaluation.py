@@ -11,7 +11,7 @@ import pytest
 
 from tests.tasks.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
-from workbench.tasks import process_room
+from workbench.tasks import container_room, process_room
 from workbench.tasks.catalogue import Task
 from workbench.tasks.evaluation import EvaluationError, evaluate
 from workbench.tasks.room import RoomError, RoomKind, choose, describe_status
@@ -269,6 +269,16 @@ async def test_a_python_outside_usr_is_bound(task: Task, monkeypatch: pytest.Mon
     monkeypatch.setattr(process_room, "_profiles", {})
     message = await said(task, body("raise LookupError(sys.executable)", before="import sys\n"), "bubblewrap")
     assert "/opt/python/bin/python3" in message
+
+
+@pytest.mark.docker
+async def test_an_engine_that_shares_no_sockets(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    direct = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
+    monkeypatch.setattr(container_room, "shares_sockets", lambda: False)
+    found = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
+    assert found.verdict == "ok" and found.score == direct.score
+    ended = await said(task, body("os._exit(5)", before="import os\n"), "docker")
+    assert "exit status 5" in ended
 
 
 def test_statuses_in_words() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,9 +64,14 @@ def in_bubblewrap(tmp_path_factory: pytest.TempPathFactory) -> Found:
     return score_all(tmp_path_factory.mktemp("bubblewrap"), CASES, "bubblewrap")
 
 
+HAS_FILTER = sys.platform == "linux" and os.uname().machine in ("x86_64", "aarch64")
+REDUCED = [case for case in CASES if HAS_FILTER or case.name != "kills everybody"]
+"""Without the filter that forbids signals, that one would end this very process."""
+
+
 @pytest.fixture(scope="module")
 def reduced(tmp_path_factory: pytest.TempPathFactory) -> Found:
-    return score_all(tmp_path_factory.mktemp("reduced"), CASES, "reduced")
+    return score_all(tmp_path_factory.mktemp("reduced"), REDUCED, "reduced")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +86,7 @@ def test_in_bubblewrap(in_bubblewrap: Found, case: Hostile) -> None:
     check(in_bubblewrap[case.name], case, "bubblewrap")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", REDUCED, ids=lambda case: case.name)
 def test_under_reduced_isolation(reduced: Found, case: Hostile) -> None:
     check(reduced[case.name], case, "reduced")
 

@@ -7,11 +7,14 @@ import contextlib
 import os
 import secrets
 import socket
+import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.sandbox.base import SandboxError
+from workbench.sandbox.container import FrameSplitter
 from workbench.tasks.room import STDERR_TAIL, TEMPORARY_BYTES, UNPRIVILEGED, Guest, Room, RoomError, describe_status
 
 if TYPE_CHECKING:
@@ -59,16 +62,21 @@ async def container_room(guest: Guest, folder: Path) -> AsyncIterator[Room]:
     except SandboxError as error:
         raise RoomError(str(error), error.hint) from error
     with contextlib.closing(api), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        shared = shares_sockets()
         address = folder / "room" / "channel"
-        listener.bind(str(address))
-        address.chmod(0o666)  # the folder around it is closed to others
-        listener.listen(1)
-        listener.setblocking(False)
-        starting = asyncio.ensure_future(asyncio.to_thread(_start, api, name, guest, folder))
+        if shared:
+            listener.bind(str(address))
+            address.chmod(0o666)  # the folder around it is closed to others
+            listener.listen(1)
+            listener.setblocking(False)
+        starting = asyncio.ensure_future(asyncio.to_thread(_start, api, name, guest, folder, shared))
         try:
-            await asyncio.shield(starting)
-            channel = await _accept(listener, api, name)
-            os.unlink(address)
+            attached = await asyncio.shield(starting)
+            if attached is None:
+                channel = await _accept(listener, api, name)
+                os.unlink(address)
+            else:
+                channel = pump(attached)
             with channel:
                 yield _ContainerRoom(channel, api, name)
         finally:
@@ -79,8 +87,55 @@ async def container_room(guest: Guest, folder: Path) -> AsyncIterator[Room]:
             await asyncio.shield(asyncio.to_thread(remove_container, api, name))
 
 
-def _start(api: APIClient, name: str, guest: Guest, folder: Path) -> None:
-    """Create and start the container."""
+def shares_sockets() -> bool:
+    """Whether a socket file of this machine works in a container: not where the engine runs in a VM or elsewhere."""
+    from workbench.sandbox.engine import engine_address
+
+    return sys.platform == "linux" and engine_address().startswith("unix://")
+
+
+def pump(attached: socket.socket) -> socket.socket:
+    """The judge's end of a channel over a container's attached standard streams (several times slower)."""
+    ours, theirs = socket.socketpair()
+
+    def outward() -> None:
+        with contextlib.suppress(OSError):
+            while data := theirs.recv(1 << 16):
+                attached.sendall(data)
+            attached.shutdown(socket.SHUT_WR)
+
+    def inward() -> None:
+        splitter = FrameSplitter()
+        with attached, theirs:
+            with contextlib.suppress(OSError, ValueError):
+                while data := attached.recv(1 << 16):
+                    if said := splitter.feed(data):
+                        theirs.sendall(said)
+            for end in (theirs, attached):  # closing alone would not wake the other thread
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+            writer.join()
+
+    writer = threading.Thread(target=outward, name="room-outward", daemon=True)
+    writer.start()
+    threading.Thread(target=inward, name="room-inward", daemon=True).start()
+    return ours
+
+
+def _attach(api: APIClient, name: str) -> socket.socket:
+    """The standard streams of a container that is not started yet."""
+    stream: Any = api.attach_socket(name, params={"stdin": 1, "stdout": 1, "stream": 1})
+    real = getattr(stream, "_sock", stream)
+    if type(real) is not socket.socket:
+        raise RoomError("the container engine is reached over TLS or ssh", "use the engine of this machine")
+    attached = socket.socket(fileno=os.dup(real.fileno()))
+    attached.settimeout(None)
+    stream.close()
+    return attached
+
+
+def _start(api: APIClient, name: str, guest: Guest, folder: Path, shared: bool) -> socket.socket | None:
+    """Create and start the container; its standard streams, where they are the channel."""
     from docker.errors import DockerException
     from docker.types import LogConfig
     from requests.exceptions import RequestException
@@ -90,6 +145,7 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path) -> None:
     from workbench.sandbox.orphans import owner_labels
 
     memory = guest.memory_bytes + MEMORY_BESIDE
+    channel = "unix:/room/channel" if shared else "stdio"
     host_config = api.create_host_config(
         binds={str(folder / "room"): {"bind": "/room", "mode": "ro"}},
         network_mode="none",
@@ -107,7 +163,7 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path) -> None:
     try:
         api.create_container(
             DEFAULT_IMAGE,
-            command=["python3", "-s", "-B", "/room/player.py", *guest.options("unix:/room/channel", "/room")],
+            command=["python3", "-s", "-B", "/room/player.py", *guest.options(channel, "/room")],
             name=name,
             user=f"{UNPRIVILEGED}:{UNPRIVILEGED}",
             working_dir="/tmp",
@@ -115,12 +171,14 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path) -> None:
             labels=owner_labels(guest.session or "evaluation"),
             host_config=host_config,
             network_disabled=True,
-            stdin_open=False,
+            stdin_open=not shared,
         )
+        attached = None if shared else _attach(api, name)
         api.start(name)
     except (DockerException, RequestException) as error:
         explained = explain(error)
         raise RoomError(str(explained), explained.hint) from error
+    return attached
 
 
 async def _accept(listener: socket.socket, api: APIClient, name: str) -> socket.socket:
@@ -132,7 +190,7 @@ async def _accept(listener: socket.socket, api: APIClient, name: str) -> socket.
         said = await asyncio.to_thread(_logs, api, name)
         raise RoomError(
             f"the room's container does not answer: {said.strip()[-300:] or 'it says nothing'}",
-            "the engine must be on this machine, so that a socket can be shared with it",
+            "docker ps -a shows whether it was started",
         ) from None
     return channel
 

@@ -37,7 +37,7 @@ MAX_FILE_BYTES = 8 << 20
 
 
 def main(argv: list[str]) -> NoReturn:
-    """`player.py name=value …`: channel (fd:N or unix:PATH), file, name, function, seed, memory, cpu, supervise."""
+    """`player.py name=value …`: channel (see connect), file, name, function, seed, memory, cpu, supervise."""
     options = dict(part.split("=", 1) for part in argv)
     if options.get("supervise") == "1":
         supervise()
@@ -58,9 +58,27 @@ def main(argv: list[str]) -> NoReturn:
     os._exit(0)
 
 
-def connect(address: str) -> socket.socket:
-    """The channel to the judge: an inherited socket, or a socket file."""
+class StandardStreams:
+    """Standard input and output as a channel, where no socket can be shared with the host."""
+
+    def __init__(self) -> None:
+        self._input, self._output = os.dup(0), os.dup(1)
+
+    def recv(self, size: int) -> bytes:
+        """What came; empty at the end."""
+        return os.read(self._input, size)
+
+    def sendall(self, data: bytes) -> None:
+        """Write all of it."""
+        while data:
+            data = data[os.write(self._output, data) :]
+
+
+def connect(address: str) -> socket.socket | StandardStreams:
+    """The channel to the judge: an inherited socket (fd:N), a socket file (unix:PATH), or the standard streams."""
     kind, _, where = address.partition(":")
+    if kind == "stdio":
+        return StandardStreams()
     if kind == "fd":
         channel = socket.socket(fileno=int(where))
     else:
