@@ -218,13 +218,13 @@ class Runner(Control):
         super().__init__(live, episode, agent, user=user)
         self.interactive = interactive
         self.delay = delay
-        self._first_mode: Mode = mode
         self._cwd = cwd
         self.on_closed: Callable[[], None] | None = None
         """Called once everything is stopped: removes the run's folder."""
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
         self._failure: Exception | None = None
         """Why the session can no longer be written, found where it could not be raised."""
+        self.set_mode(mode, author="", reason="start")
 
     async def run(self) -> ev.SessionEnded:
         """Drive the session to its end and return the last event.
@@ -276,7 +276,6 @@ class Runner(Control):
     async def _drive(self) -> tuple[str, str]:
         """Start the sandbox and go round until something ends the session. Returns exit status and reason."""
         self.episode.shell.on_display = self.live.show
-        self.set_mode(self._first_mode, author="", reason="start")
         starting = asyncio.ensure_future(self.episode.start(self._cwd))
         while not starting.done():
             await self._wait({starting})
