@@ -27,6 +27,7 @@ $(STAMP): pyproject.toml constraints.txt scripts/setup.sh scripts/install.py
 # Leaving the workbench before the agent submitted is no error of make's; without a terminal the exit code counts.
 demo: $(STAMP)
 	@.venv/bin/mlgym-tui run battleOfSexes || { code=$$?; [ $$code = 1 ] && [ -t 0 ] && [ -t 1 ] || exit $$code; }
+	@command -v mlgym-tui >/dev/null || echo '(here the command is .venv/bin/mlgym-tui)'
 
 test: $(STAMP)
 	@.venv/bin/python -m pytest $(ARGS)
