@@ -165,7 +165,8 @@ class TestBuildSteps:
         assert lines == ["inside"]
         assert list(tmp_path.iterdir()) == []
 
-    def test_ctrl_c_kills_the_step_and_its_children(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+    def test_the_step_and_its_children_go_with_us(self, tmp_path: Path, number: signal.Signals) -> None:
         marker = tmp_path / "pid"
         code = (
             "from workbench.sandbox import image\n"
@@ -174,7 +175,7 @@ class TestBuildSteps:
         prologue = f"def print_up(line):\n    open({str(marker)!r}, 'w').write(line)\n"
         process = subprocess.Popen([sys.executable, "-c", prologue + code], stderr=subprocess.DEVNULL)
         _wait_until(lambda: marker.exists() and marker.read_text() == "up")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         assert process.wait(10) != 0
         _wait_until(lambda: not _running(b"sleep\x00987654"))
 

@@ -233,7 +233,7 @@ def _check_bootstrap_is_possible() -> None:
             "an image is put together from Debian packages as root only",
             "run `sudo mlgym-tui image build`, or give the engine a registry it can reach",
         )
-    missing = [name for name in ("debootstrap", "unshare", "chroot") if shutil.which(name) is None]
+    missing = [name for name in ("debootstrap", "unshare", "setpriv", "chroot") if shutil.which(name) is None]
     if missing:
         raise SandboxError(f"{' and '.join(missing)} not found", "install it: apt-get install debootstrap util-linux")
     free = shutil.disk_usage(image_build_base()).free
@@ -255,8 +255,9 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _run(command: list[str], progress: Progress, what: str) -> None:
-    """Run a step of the build in namespaces of its own, so that its mounts and processes can never outlive it."""
-    wrapped = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", *command]
+    """Run a step of the build in namespaces of its own: its mounts and processes outlive neither it nor us."""
+    namespaces = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"]
+    wrapped = ["setpriv", "--pdeathsig", "KILL", *namespaces, *command]
     environment = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     process = subprocess.Popen(
         wrapped,
