@@ -22,7 +22,7 @@ from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, Sand
 from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
 from workbench.sandbox.output import SLOW_TO_RENDER, OutputRecord
 from workbench.sandbox.person import PersonCommand, TakeOver
-from workbench.sandbox.supervisor import LADDER, RunningStep, Supervisor, look_at_shell
+from workbench.sandbox.supervisor import LADDER, RunningStep, Supervisor, look_at_shell, unblock_terminal
 from workbench.sandbox.syntax import REFUSED_STATUS, SyntaxChecker
 
 _GRACE = 0.7
@@ -429,22 +429,19 @@ class Shell:
             self.last_status = mark.status or 0
             self._answered.set_result(variant)
 
-    async def probe(self, patience: float, step: RunningStep | None = None) -> bool:
+    async def probe(self, patience: float, step: RunningStep | None = None, *, free_prompt: bool = False) -> bool:
         """Whether the shell answers at its prompt within `patience` seconds; then it is ready to be typed into.
 
         `last_status` and `cwd` are as it says. Where the usual way to ask has been broken, the shell is mended as far
-        as that goes. Ends early when `step` starts after all.
+        as that goes; with `free_prompt`, its prompts and hooks are taken away first. Ends early when `step` starts
+        after all.
         """
-        answered = await self._ask(typed_lines.VARIANTS[:1], min(patience, 0.4), step)
+        before = typed_lines.free_prompt(self._prompt_nonce) if free_prompt else b""
+        answered = await self._ask(typed_lines.VARIANTS[:1], min(patience, 0.4), step, before)
         if answered is None and (step is None or not step.started):
-            answered = await self._ask(typed_lines.VARIANTS, patience, step)
+            answered = await self._ask(typed_lines.VARIANTS, patience, step, typed_lines.repair_lines())
         if answered is None:
             return False
-        if answered > 0:
-            status = self.last_status
-            again = await self._ask(typed_lines.VARIANTS, patience, step, typed_lines.repair_lines())
-            answered = answered if again is None else again
-            self.last_status = status
         self._variant = typed_lines.VARIANTS[answered]
         return True
 
@@ -479,6 +476,10 @@ class Shell:
     async def stands_at_prompt(self) -> bool | None:
         """Whether bash itself waits for input, as far as the kernel tells; wakes it when it was stopped."""
         return await look_at_shell(self._sandbox, self._pid)
+
+    async def unblock(self) -> None:
+        """Undo what a program may have done to the terminal that only a process inside can undo."""
+        await unblock_terminal(self._sandbox, self._pid)
 
     # -- the person ------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ answered; a shell that answers nothing is signalled, harder each time, and at la
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,6 +31,14 @@ case $1 in T|t) kill -CONT $0;; esac
 echo "$1 $3 $6 $(cat /proc/$0/wchan 2>/dev/null)"
 """
 _WAITS_FOR_TERMINAL = ("", "0", "wait_woken", "n_tty_read", "tty_read")
+
+
+_UNBLOCK = """
+import fcntl, os, sys, termios
+terminal = os.open(f"/proc/{sys.argv[1]}/fd/0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+fcntl.ioctl(terminal, termios.TIOCNXCL)
+termios.tcflow(terminal, termios.TCOON)
+"""
 
 
 @dataclass
@@ -67,7 +76,9 @@ class Answering(Protocol):
     @property
     def terminal(self) -> Pty | None: ...
 
-    async def probe(self, patience: float, step: RunningStep | None = None) -> bool: ...
+    async def probe(self, patience: float, step: RunningStep | None = None, *, free_prompt: bool = False) -> bool: ...
+
+    async def unblock(self) -> None: ...
 
     def finish(self, step: RunningStep, status: int | None) -> None: ...
 
@@ -97,6 +108,13 @@ async def look_at_shell(sandbox: Sandbox, pid: int | None) -> bool | None:
     state, group, foreground = fields[:3]
     waits_for = fields[3] if len(fields) > 3 else ""
     return state == "S" and group == foreground and waits_for in _WAITS_FOR_TERMINAL
+
+
+async def unblock_terminal(sandbox: Sandbox, pid: int | None) -> None:
+    """Let the terminal of this shell print again after a `tcflow`, and be opened again after a TIOCEXCL."""
+    if pid is not None:
+        with contextlib.suppress(SandboxError):
+            await sandbox.exec(["python3", "-I", "-S", "-c", _UNBLOCK, str(pid)], time_limit=5.0, max_output=4096)
 
 
 class Supervisor:
@@ -151,6 +169,7 @@ class Supervisor:
         elif not step.done.done():
             self._shell.put_back(step)
             self._fruitless += 1
+            await self._shell.unblock()
 
     async def _stop(self) -> None:
         """INT, then TERM, then KILL; then the terminal is hung up."""
@@ -190,26 +209,22 @@ class Supervisor:
     async def _bring_to_start(self) -> None:
         """The start mark did not come: find out whether the line was read, mend the shell, type it again."""
         step, shell = self._step, self._shell
-        signals = iter(LADDER)
-        for _ in range(8):
+        for attempt in range(8):
+            answered = await shell.probe(_ANSWER, step, free_prompt=attempt > 0)
             if self._over_or_started():
                 return
-            if await shell.probe(_ANSWER, step) and not self._over_or_started():
+            if answered:
                 # The shell reads in order: it answered what was typed after the line, so the line did not run.
                 shell.retype(step)
                 await self._wait(_ANSWER)
                 continue
-            if self._over_or_started():
-                return
-            await shell.stands_at_prompt()  # wakes a stopped shell
-            name = next(signals, None)
-            if name is None:
+            if attempt > len(LADDER):
                 break
-            if shell.terminal is not None:
-                try:
-                    await shell.terminal.signal(name)
-                except SandboxError:
-                    break
+            await shell.stands_at_prompt()  # wakes a stopped shell
+            await shell.unblock()
+            if attempt > 0 and shell.terminal is not None:
+                with contextlib.suppress(SandboxError):
+                    await shell.terminal.signal(LADDER[attempt - 1])
         await shell.hang_up("it no longer took commands")
         await asyncio.wait({step.done}, timeout=5.0)
 

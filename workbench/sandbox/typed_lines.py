@@ -7,6 +7,7 @@ stand-ins, and no variable is set. Where `Variant.NORMAL` has been broken, a pro
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,13 @@ _REOPEN = (
 )
 """`builtin exec` would undo its redirections at once; `command exec` does not."""
 
+_BEFORE_ACTION = "{call}test -t 1 -a -t 2||\\command exec 0<>/dev/tty 1>&0 2>&0;{call}set -o emacs"
+"""A prompt hook may have redirected the shell. With line editing on, `set -o vi` in an action is harmless; while it
+is off, bash would go on reading commands from its standard input in the middle of the `eval`."""
+
+_EDITING_OFF = re.compile(r"\bset\b.*\+o\s*\S")
+"""An action that may switch line editing off: bash then reads on from standard input, so that must be the terminal."""
+
 _AGENT_MODE = "{call}set +o emacs +o vi +o history +H"
 """No line editing and no history while the host types: neither key bindings nor `histchars` can garble a line."""
 
@@ -64,8 +72,10 @@ def action_line(action: str, nonce: str, variant: Variant, *, last_status: int =
         # Only an action that asks for it pays for the fork. Under `set -e` it would end the shell.
         start += f"[[ $- == *e* ]]||({call}exit {last_status});"
     script = start.encode() + action.encode("utf-8", "surrogateescape") + b"\n" + end.encode()
+    head = _BEFORE_ACTION.format(call=call)
+    nothing = "" if _EDITING_OFF.search(action) else variant.from_nothing
     tail = f"{end};{_AGENT_MODE.format(call=call)};{_REOPEN.format(call=call)}"
-    return f"{call}eval -- {_joined(quote(script))}{variant.from_nothing};{tail}\n".encode()
+    return f"{head};{call}eval -- {_joined(quote(script))}{nothing};{tail}\n".encode()
 
 
 def probe_line(nonce: str, variant: Variant = VARIANTS[0], before: str = "") -> bytes:
@@ -81,15 +91,19 @@ def probe_line(nonce: str, variant: Variant = VARIANTS[0], before: str = "") -> 
 
 
 def repair_lines() -> bytes:
-    """Give builtins their names back, and take away prompts and hooks that may hold the shell up.
-
-    In POSIX mode special builtins come before functions, so `unset` works whatever it has been overridden with.
-    """
+    """Give builtins their names back. In POSIX mode special builtins come before functions, so `unset` is `unset`."""
     names = "builtin command eval exec printf set test unset enable shopt"
     return (
-        f"POSIXLY_CORRECT=1\n\\unset -f {names}\n\\unset POSIXLY_CORRECT\n"
-        f"\\enable builtin\n\\builtin enable {names}\n\\builtin unset -v PROMPT_COMMAND PS0 TMOUT\n"
+        f"POSIXLY_CORRECT=1\n\\unset -f {names}\n\\unset POSIXLY_CORRECT\n\\enable builtin\n\\builtin enable {names}\n"
     ).encode()
+
+
+def free_prompt(prompt_nonce: str) -> bytes:
+    """Interrupt what holds up the prompt (which also drops what was typed and not read), and take away the hooks."""
+    names = "PROMPT_COMMAND PS0 PS1 TMOUT"
+    lines = [f"{call}unset -v {names}" for call in ("\\builtin ", "\\")]
+    lines.append(f"PS1='\\w\\$ ';{_prompt_marks(prompt_nonce)}")
+    return b"\x03" + "\n".join(lines).encode() + b"\n"
 
 
 def start_line(nonce: str, prompt_nonce: str) -> bytes:
