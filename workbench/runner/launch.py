@@ -77,6 +77,7 @@ def launch(options: Launch, root: Path) -> Runner:
             format=ev.FORMAT,
             session=folder.name,
             task=task.id,
+            task_folder="" if task.id == options.task and not Path(task.id).exists() else str(task.folder),
             task_name=task.name,
             agent=agent.name if agent else "human",
             model=options.model,
@@ -112,7 +113,7 @@ def relaunch(folder: Path, options: Launch) -> Runner:
             f"look at it with `mlgym-tui replay {folder.name}`",
         )
     started = state.started
-    task = find_task(started.task)
+    task = find_task(started.task_folder or started.task)
     model = started.model or options.model
     agent = make_agent(model, task)
     live = LiveSession(folder, state=state)

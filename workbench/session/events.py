@@ -97,6 +97,8 @@ class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
     session: str = ""
     """Id of the session: the name of its folder."""
     task: str
+    task_folder: str = ""
+    """Where the task is, when it was named by its path and not found by its id."""
     task_name: str = ""
     description: str = ""
     """The task as the agent reads it."""
