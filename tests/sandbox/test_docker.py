@@ -178,6 +178,18 @@ class TestPlan:
 
 
 class TestNoEngine:
+    def test_the_sdk_is_imported_only_when_it_is_used(self) -> None:
+        script = "import sys, workbench.sandbox.docker; sys.exit('docker' in sys.modules or 'requests' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+    @pytest.mark.parametrize(
+        "address", ["nonsense", "tcp://127.0.0.1:1", "ssh://nobody@127.0.0.1:1", "unix:///dev/null"]
+    )
+    def test_an_address_that_leads_nowhere(self, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        with pytest.raises(SandboxError):
+            engine.connect(time_limit=1.0)
+
     def test_socket_is_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
         said = probe_docker()
@@ -379,6 +391,11 @@ class TestContainer:
         described = sandbox.describe()
         assert described["backend"] == "docker" and described["network"] is False
         assert described["image_id"] == found["Image"]
+
+    async def test_more_processors_than_there_are(self, make: Callable[..., Any], api: Any) -> None:
+        sandbox = await make(limits=ResourceLimits(cpus=1000))
+        (number,) = containers_of(api, sandbox.spec.session)
+        assert api.inspect_container(number)["HostConfig"]["NanoCpus"] == api.info()["NCPU"] * 10**9
 
     async def test_process_limit_spares_the_session(self, make: Callable[..., Any]) -> None:
         sandbox = await make(limits=ResourceLimits(processes=40))

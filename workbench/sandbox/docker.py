@@ -178,7 +178,7 @@ class DockerSandbox(GuestSandbox):
         self._container = AgentContainer.launch(  # noted here: a start that is cancelled now must still find it
             api,
             ContainerPlan(
-                spec=self.spec,
+                spec=self._affordable_spec(),
                 image=self.image,
                 workspace_folder=self.workspace_folder,
                 command=["python3", "-I", "-S", "-c", LAUNCH, INSIDE, *guest],
@@ -188,6 +188,13 @@ class DockerSandbox(GuestSandbox):
             ),
         )
         return self._container
+
+    def _affordable_spec(self) -> SandboxSpec:
+        """An engine refuses a limit of more processors than it has."""
+        limits, there = self.spec.limits, self._engine["cpus"]
+        if limits.cpus is None or not there or limits.cpus <= there:
+            return self.spec
+        return replace(self.spec, limits=replace(limits, cpus=float(there)))
 
     def _environment(self) -> dict[str, str]:
         return {

@@ -111,6 +111,7 @@ def describe_engine(api: APIClient) -> dict[str, Any]:
         "os": str(info.get("OSType", "")),
         "kernel": str(info.get("KernelVersion", "")),
         "storage": str(info.get("Driver", "")),
+        "cpus": int(info.get("NCPU") or 0),
         "cgroups": str(info.get("CgroupVersion", "")),
         "rootless": any("rootless" in item for item in security),
         "runtimes": sorted(info.get("Runtimes") or {}),
@@ -138,6 +139,10 @@ def explain(error: Exception) -> SandboxError:
         return SandboxError("the container engine does not answer in time", f"restart it, or {START_HINT}")
     if "connection aborted" in lower or "connection refused" in lower or "server api version" in lower:
         return SandboxError(f"no container engine answers at {engine_address()}", START_HINT)
+    if "bind address" in lower or "paramiko" in lower or "npipe" in lower:
+        return SandboxError(
+            f"{engine_address()} is no address of an engine that can be used: {text}", "unset DOCKER_HOST"
+        )
     return SandboxError(f"the container engine says: {text}")
 
 
