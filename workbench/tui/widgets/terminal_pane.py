@@ -135,7 +135,7 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
         """Times that something was repainted."""
         self._engine_factory = engine_factory
         self._follow = True
-        self._shown = b""
+        self._shown: bytes | None = b""
         self._frame: Timer | None = None
         self._ring_strips: LRUCache[int, Strip] = LRUCache(512)
         self._screen_strips: dict[int, Strip] = {}
@@ -176,6 +176,7 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
 
     def feed(self, data: bytes) -> None:
         """Show output of the shell. Returns at once; it is drawn at most 30 times a second."""
+        self._shown = None
         self._ready_pump().feed(data)
 
     def show_bytes(self, data: bytes) -> None:
@@ -183,24 +184,26 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
 
         Only the last 256 KB are interpreted; stepping forward interprets only what is new. Drawn once, when done.
         """
-        if self._shown and data.startswith(self._shown) and len(data) - len(self._shown) <= REPLAY_BYTES:
-            new = data[len(self._shown) :]
+        shown = self._shown
+        if shown is not None and data.startswith(shown) and len(data) - len(shown) <= REPLAY_BYTES:
+            new = data[len(shown) :]
         else:
             self.reset()
             new = data
             if len(data) > REPLAY_BYTES:
                 new = data[-REPLAY_BYTES:]
                 new = new[new.find(b"\n") + 1 :]
-        self._shown = data
         if new:
             self._quiet = True
             self.feed(new)
-        else:
-            self._wake_painter()
+        self._shown = data
+        self._wake_painter()
 
     def show_text(self, lines: Sequence[str]) -> None:
-        """Show plain lines instead of what the terminal showed."""
+        """Show plain lines instead of what the terminal showed, drawn once, when done."""
         self.reset()
+        if lines:
+            self._quiet = True
         self.feed("\r\n".join(printable(line) for line in lines).encode("utf-8", "replace"))
 
     def reset(self) -> None:
@@ -263,6 +266,8 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
         engine, ring = self._engine, self._ring
         if self._frame is not None:
             self._frame.pause()
+        if self._quiet:
+            return
         if engine is not None and engine.modes.synchronized and self._held_frames < 6:
             self._held_frames += 1  # the child is in the middle of a frame; wait, but not for ever
             self._wake_painter()
@@ -287,6 +292,8 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
             self.virtual_size = size
         if self._follow:
             self._scroll_rows(self.max_scroll_y)
+            if resized:
+                self.call_after_refresh(self._stay_at_end)  # a scrollbar may have come, and taken a row
         elif evicted > 0:
             self._scroll_rows(max(0, self.scroll_offset.y - evicted))
             self._follow = False
@@ -311,6 +318,10 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
         follow = self._follow
         self.scroll_to(y=y, animate=False, force=True)
         self._follow = follow
+
+    def _stay_at_end(self) -> None:
+        if self._follow and self.scroll_offset.y != self.max_scroll_y:
+            self._scroll_rows(self.max_scroll_y)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -493,7 +504,7 @@ class TerminalPane(ScrollView, can_focus=True, inherit_bindings=False):
         self._move_view(rows)
 
     def action_page(self, pages: int) -> None:
-        self._move_view(pages * max(1, self.size.height - 1))
+        self._move_view(pages * max(1, self.scrollable_content_region.height - 1))
 
     def action_first(self) -> None:
         self.scroll_to(y=0, animate=False, force=True)
