@@ -372,7 +372,7 @@ class TestContainer:
         assert labels[orphans.HOST_LABEL] == os.uname().nodename
         assert (host["Memory"], host["MemorySwap"]) == (256 * MIB, 256 * MIB)
         assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 60)
-        assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Init"]) == ("none", True, True)
+        assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Init"]) == ("none", True, False)
         assert (host["CapDrop"], host["Privileged"], host["AutoRemove"]) == (["ALL"], False, True)
         assert host["SecurityOpt"] == ["no-new-privileges"]
 
@@ -538,14 +538,34 @@ class TestFailures:
         with pytest.raises(SandboxError, match="is not a folder"):
             await DockerSandbox(SandboxSpec("s"), tmp_path / "nothing").start()
 
-    async def test_guest_killed_from_inside_is_noticed(self, make: Callable[..., Any], api: Any) -> None:
+    async def test_nothing_inside_can_kill_or_stop_the_guest(self, make: Callable[..., Any]) -> None:
         sandbox = await make()
+        assert sandbox.guest_facts["pid"] == 1
+        await said(sandbox, "for signal in KILL STOP TERM INT HUP SEGV ABRT; do kill -$signal 1; done")
+        assert await said(sandbox, "echo alive") == "alive"
+        assert "ermission denied" in await said(sandbox, "ls /proc/1/fd")
+
+    async def test_orphans_inside_are_reaped(self, make: Callable[..., Any]) -> None:
+        sandbox = await make()
+        await said(sandbox, "for i in 1 2 3; do (setsid sleep 0.01 &) ; done")
+        async with asyncio.timeout(10):
+            while "sleep" in await said(sandbox, "ps -eo args="):
+                pass
+
+    @pytest.mark.parametrize("direct", [True, False])
+    async def test_a_container_that_is_killed_is_noticed(
+        self, make: Callable[..., Any], api: Any, direct: bool
+    ) -> None:
+        sandbox = await make(direct=direct)
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         sandbox.on_lost = lost.set_result
         shell = await sandbox.open_shell(WORKSPACE)
         shell.on_output = lambda data: None
-        shell.write(f"kill -9 {sandbox.guest_facts['pid']}\n".encode())
+        shell.on_exit = exited.set_result
+        await asyncio.to_thread(api.kill, sandbox.describe()["container"])
         await asyncio.wait_for(lost, 10)
+        assert await asyncio.wait_for(exited, 10) == 137
         await sandbox.stop()
         assert containers_of(api, sandbox.spec.session) == []
 
@@ -553,17 +573,14 @@ class TestFailures:
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from workbench.sandbox.base import WORKSPACE, SandboxSpec
+from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.docker import DockerSandbox
 
 async def main():
     sandbox = DockerSandbox(SandboxSpec(sys.argv[1]), Path(sys.argv[2]))
     await sandbox.start()
     if sys.argv[3] == "freeze":
-        shell = await sandbox.open_shell(WORKSPACE)
-        shell.write(b"kill -STOP %d; touch frozen\\n" % sandbox.guest_facts["pid"])
-        while not (Path(sys.argv[2]) / "frozen").exists():
-            await asyncio.sleep(0.01)
+        sandbox._container.api.pause(sandbox._container.id)
     print("up", flush=True)
     if sys.argv[3] == "leave":
         return
@@ -602,7 +619,7 @@ class TestOwnerIsGone:
             assert process.wait(20) == 0
             assert containers_of(api, session) == []
 
-    def test_what_an_agent_kept_alive_is_found_and_removed(self, api: Any, tmp_path: Path) -> None:
+    def test_what_could_not_end_is_found_and_removed(self, api: Any, tmp_path: Path) -> None:
         session = f"test-frozen-{os.getpid()}"
         with owner(session, tmp_path, "freeze") as process:
             (number,) = containers_of(api, session)

@@ -1,8 +1,8 @@
 """One container for one session: how it is made, started with its main process attached, and ended.
 
-The main process is the guest (under the engine's init, so that it never is process 1). It is attached before it
-starts: nothing that it says can be lost, and when the attached stream closes, because the host closed it or is no more,
-the guest ends, and the engine removes the container by itself.
+The main process is the guest. As process 1 it cannot be killed or stopped by anything inside, and it waits for orphans
+(shells are its children, never process 1). It is attached before it starts: nothing that it says can be lost, and when
+its stream closes, because the host closed it or is no more, the guest ends, and the engine removes the container.
 
 Everything here blocks; the sandbox calls it from threads.
 """
@@ -184,7 +184,7 @@ def host_config(api: APIClient, plan: ContainerPlan) -> Any:
         mounts.append(Mount(inside, str(Path(folder).resolve()), type="bind", read_only=True))
     gpus = [DeviceRequest(device_ids=[str(gpu) for gpu in spec.gpus], capabilities=[["gpu"]])] if spec.gpus else None
     return api.create_host_config(
-        init=True,
+        init=False,  # the guest does an init's work
         auto_remove=True,
         network_mode="bridge" if spec.network else "none",
         mem_limit=limits.memory_bytes,

@@ -15,7 +15,6 @@ from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, SandboxError, SandboxS
 from workbench.sandbox.confine import base_environment
 from workbench.sandbox.container import AgentContainer, ContainerPlan, FrameSplitter, agent_user, give_workspace
 from workbench.sandbox.engine import connect, describe_engine, engine_info, probe_docker
-from workbench.sandbox.guest.guest import process_table
 from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
 from workbench.sandbox.image import DEFAULT_IMAGE
 from workbench.sandbox.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
@@ -114,8 +113,8 @@ class DockerSandbox(GuestSandbox):
 
     def _watch(self, inspected: dict[str, Any]) -> None:
         """Watch the disk where the container's processes can be seen. Its memory is limited by the engine."""
-        guest = _guest_process(inspected) if same_kernel(self._engine) else None
-        if guest is not None:
+        guest = inspected.get("State", {}).get("Pid")
+        if guest and same_kernel(self._engine):
             limits = replace(self.spec.limits, memory_bytes=None)
             watch = ResourceWatch(guest, self.workspace_folder, limits, self.warn, self.lose)
             self._watching = asyncio.get_running_loop().create_task(_run_later(watch))
@@ -242,13 +241,6 @@ async def _run_later(watch: ResourceWatch) -> None:
     """Nothing can have been filled in the first second, and short sessions need no watch."""
     await asyncio.sleep(1.0)
     await watch.run()
-
-
-def _guest_process(inspected: dict[str, Any]) -> int | None:
-    """The guest as the host sees it: the one child of the container's init. None where it cannot be seen."""
-    init = inspected.get("State", {}).get("Pid")
-    children = [pid for pid, parent, _, _ in process_table() if parent == init] if init else []
-    return children[0] if len(children) == 1 else None
 
 
 async def _in_thread(work: Callable[[], _Result]) -> _Result:

@@ -24,7 +24,8 @@ INSIDE = f"{RUN_FOLDER}/host"
 """The socket as the guest sees it."""
 
 LAUNCH = """
-import os, socket, sys
+import os, signal, socket, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 link = socket.socket(socket.AF_UNIX)
 try:
     link.connect(sys.argv[1])
@@ -38,7 +39,10 @@ with open(path, "rb") as file:
     code = compile(file.read(), path, "exec")
 exec(code)
 """
-"""Starts the guest on the socket if it can be reached, else on the standard streams that it was given."""
+"""Starts the guest on the socket if it can be reached, else on the standard streams that it was given.
+
+Without Python's own handler for it, INT does nothing to process 1, like any other signal from inside.
+"""
 
 
 def same_kernel(engine: dict[str, Any]) -> bool:

@@ -1,8 +1,9 @@
 """Containers that outlived the process they were made for: how they are told from living ones, and removed.
 
-A container goes by itself when its owner does, even on kill -9: its main process ends when the attached stream closes.
-What is left is what an agent kept from ending, or what was created and never started. Each container names its owner
-by host, process id and the time that process started, so that a process id used again is no matter.
+A container goes by itself when its owner does, even on kill -9: its main process ends when its stream closes. What is
+left is what was created and never started, was paused, or could not be removed by an engine that went down. Each
+container names its owner by host, process id and the time that process started, so that a process id used again is no
+matter.
 """
 
 from __future__ import annotations
