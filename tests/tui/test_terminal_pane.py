@@ -187,7 +187,7 @@ async def test_taking_over_and_giving_back() -> None:
         assert app.typed() == b"", "nobody has taken over: keys are not the child's"
         pane.interactive = True
         await wait_for(pilot, lambda: app.sizes(), "the new size")
-        assert app.sizes() == [pane._pane_size()]
+        assert app.sizes() == [(80 - 2 - 1, pane.content_region.height)], "all of the pane but border and scrollbar"
         assert pane.has_class("-taken-over")
         assert "TAKEN OVER" in str(pane.border_title)
         await wait_for(pilot, lambda: rows(pane)[-1] == "$", "the prompt still at the bottom")
@@ -248,6 +248,22 @@ async def test_paste_and_mouse() -> None:
         app.seen.clear()
         pane.post_message(_wheel(pane, up=False))
         await wait_for(pilot, lambda: app.typed() == b"\x1b[<65;6;4M", "the wheel")
+
+
+async def test_selecting_text() -> None:
+    app = Terminal()
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = app.pane
+        pane.feed(lines(0, 60) + b"the \x1b[1mlast\x1b[0m row")
+        await wait_for(pilot, lambda: rows(pane)[-1] == "the last row", "the output")
+        bottom = pane.scrollable_content_region.height
+        await pilot.mouse_down(pane, offset=(1 + 4, bottom))
+        await pilot.hover(pane, offset=(1 + 7, bottom))
+        await pilot.mouse_up(pane, offset=(1 + 7, bottom))
+        await wait_for(pilot, lambda: app.screen.get_selected_text() == "last", "the selected word")
+        marked = app.screen.get_component_rich_style("screen--selection").bgcolor
+        shown = [s.text for s in pane.render_line(bottom - 1) if s.style is not None and s.style.bgcolor == marked]
+        assert "".join(shown) == "last"
 
 
 async def test_replay_shows_the_terminal_as_it_was() -> None:

@@ -1,0 +1,347 @@
+"""A terminal drawn row by row, with scrollback: what `TerminalPane` is without its keyboard and mouse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from rich.color import Color as RichColor
+from rich.segment import Segment
+from rich.style import Style as RichStyle
+from textual.cache import LRUCache
+from textual.geometry import Region, Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.timer import Timer
+
+from workbench.tui.terminal.engine import CellStyle, Colour, Row, TerminalEngine
+from workbench.tui.terminal.pump import Pump
+from workbench.tui.terminal.ring import Ring
+from workbench.tui.text import printable
+
+AGENT_COLUMNS, AGENT_ROWS = 120, 40
+"""Size of the terminal while nobody has taken over: what an agent sees does not depend on somebody's window."""
+
+FRAME_SECONDS = 1 / 30
+REPLAY_BYTES = 256 << 10
+"""How much of the end of a recorded stream `show_bytes` draws."""
+
+
+class TerminalView(ScrollView, inherit_bindings=False):
+    """Feeds a terminal, and draws it at most 30 times a second."""
+
+    interactive: reactive[bool] = reactive(False, init=False)
+    """Somebody has taken over: the terminal has the size of the pane, and shows a full cursor."""
+
+    def __init__(
+        self,
+        *,
+        engine_factory: Callable[[int, int], TerminalEngine] | None = None,
+        id: str | None = None,  # noqa: A002 (Textual's name for it)
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
+        self.on_high: Callable[[], None] | None = None
+        """Called when output should be held back."""
+        self.on_low: Callable[[], None] | None = None
+        """Called when output may come again."""
+        self.paints = 0
+        """Times that something was repainted."""
+        self._engine_factory = engine_factory
+        self._follow = True
+        self._shown: bytes | None = b""
+        self._frame: Timer | None = None
+        self._ring_strips: LRUCache[int, Strip] = LRUCache(512)
+        self._screen_strips: dict[int, Strip] = {}
+        self._start()
+
+    def _start(self) -> None:
+        """A fresh terminal, empty."""
+        columns, rows = self._wanted_size()
+        self._engine: TerminalEngine | None = None
+        self._size_wanted = (columns, rows)
+        self._pump: Pump | None = None
+        self._ring = Ring()
+        self._first_painted = 0
+        self._ring_painted = 0
+        self._cursor_painted: int | None = None
+        self._all_dirty = True
+        self._held_frames = 0
+        self._quiet = False
+        self._ring_strips.clear()
+        self._screen_strips.clear()
+
+    def _ready_pump(self) -> Pump:
+        """The pump, made with its emulator when first needed (importing the emulator takes 90 ms)."""
+        if self._pump is None:
+            factory = self._engine_factory
+            if factory is None:
+                from workbench.tui.terminal.bittty_engine import BitttyEngine
+
+                factory = BitttyEngine
+            self._engine = factory(*self._size_wanted)
+            self._engine.on_reply = self._reply
+            self._pump = Pump(
+                self._engine, self._ring, on_high=self._high, on_low=self._low, on_progress=self._progress
+            )
+        return self._pump
+
+    # ---------------------------------------------------------------- output
+
+    def feed(self, data: bytes) -> None:
+        """Show output of the shell. Returns at once; it is drawn at most 30 times a second."""
+        self._shown = None
+        self._ready_pump().feed(data)
+
+    def show_bytes(self, data: bytes) -> None:
+        """Show the terminal as it is after `data` (a recorded stream up to some moment), instead of what it showed.
+
+        Only the last 256 KB are interpreted; stepping forward interprets only what is new. Drawn once, when done.
+        """
+        shown = self._shown
+        if shown is not None and data.startswith(shown) and len(data) - len(shown) <= REPLAY_BYTES:
+            new = data[len(shown) :]
+        else:
+            self.reset()
+            new = data
+            if len(data) > REPLAY_BYTES:
+                new = data[-REPLAY_BYTES:]
+                new = new[new.find(b"\n") + 1 :]
+        if new:
+            self._quiet = True
+            self.feed(new)
+        self._shown = data
+        self._wake_painter()
+
+    def show_text(self, lines: Sequence[str]) -> None:
+        """Show plain lines instead of what the terminal showed, drawn once, when done."""
+        self.reset()
+        if lines:
+            self._quiet = True
+        self.feed("\r\n".join(printable(line) for line in lines).encode("utf-8", "replace"))
+
+    def reset(self) -> None:
+        """Forget everything, and show an empty terminal."""
+        if self._pump is not None:
+            self._pump.close()
+        self._shown = b""
+        self._follow = True
+        self._start()
+        self._wake_painter()
+
+    @property
+    def skipped(self) -> int:
+        """Bytes that were fast-forwarded: in the scrollback, but never drawn as they came."""
+        return self._pump.skipped if self._pump is not None else 0
+
+    @property
+    def idle(self) -> bool:
+        """True when all output was interpreted."""
+        return self._pump is None or self._pump.idle
+
+    def screen_text(self) -> str:
+        """What is on the terminal's screen, as text."""
+        return self._engine.plain_text() if self._engine is not None else ""
+
+    def _reply(self, data: bytes) -> None:
+        """The terminal's answer to a question of the child. A view has nobody to pass it to."""
+
+    def _high(self) -> None:
+        if self.on_high is not None:
+            self.on_high()
+
+    def _low(self) -> None:
+        if self.on_low is not None:
+            self.on_low()
+
+    # ---------------------------------------------------------------- painting
+
+    def on_mount(self) -> None:
+        self._frame = self.set_interval(FRAME_SECONDS, self._paint, name="terminal frames")
+
+    def on_unmount(self) -> None:
+        if self._pump is not None:
+            self._pump.close()
+
+    def _progress(self) -> None:
+        if self._quiet and not self.idle:
+            return
+        self._quiet = False
+        self._wake_painter()
+
+    def _wake_painter(self) -> None:
+        if self._frame is not None:
+            self._frame.resume()
+
+    def _paint(self) -> None:
+        """One frame: refresh what changed since the last one."""
+        engine, ring = self._engine, self._ring
+        if self._frame is not None:
+            self._frame.pause()
+        if self._quiet:
+            return
+        if engine is not None and engine.modes.synchronized and self._held_frames < 6:
+            self._held_frames += 1  # the child is in the middle of a frame; wait, but not for ever
+            self._wake_painter()
+            return
+        self._held_frames = 0
+        self.paints += 1
+        moved = ring.appended != self._first_painted + self._ring_painted or ring.first != self._first_painted
+        evicted = ring.first - self._first_painted
+        self._first_painted, self._ring_painted = ring.first, len(ring)
+        dirty = set(engine.dirty_rows()) if engine is not None else set()
+        cursor = engine.cursor if engine is not None else None
+        if cursor is not None:
+            dirty.add(cursor.y)
+            if self._cursor_painted is not None:
+                dirty.add(self._cursor_painted)
+            self._cursor_painted = cursor.y
+        for y in dirty:
+            self._screen_strips.pop(y, None)
+        size = Size(engine.columns if engine is not None else AGENT_COLUMNS, self._ring_painted + self._screen_rows())
+        resized = size != self.virtual_size
+        if resized:
+            self.virtual_size = size
+        if self._follow:
+            self._scroll_rows(self.max_scroll_y)
+            if resized:
+                self.call_after_refresh(self._stay_at_end)  # a scrollbar may have come, and taken a row
+        elif evicted > 0:
+            self._scroll_rows(max(0, self.scroll_offset.y - evicted))
+            self._follow = False
+        if moved or resized or self._all_dirty or evicted:
+            self._all_dirty = False
+            self.refresh()
+        else:
+            top = self._ring_painted - self.scroll_offset.y
+            width = self.size.width
+            self.refresh(*(Region(0, top + y, width, 1) for y in dirty if 0 <= top + y < self.size.height))
+        self._show_badge()
+
+    def _screen_rows(self) -> int:
+        engine = self._engine
+        if engine is None:
+            return 0
+        if self.interactive or engine.modes.alternate_screen:
+            return engine.rows
+        return engine.content_rows()
+
+    def _scroll_rows(self, y: float) -> None:
+        follow = self._follow
+        self.scroll_to(y=y, animate=False, force=True)
+        self._follow = follow
+
+    def _stay_at_end(self) -> None:
+        if self._follow and self.scroll_offset.y != self.max_scroll_y:
+            self._scroll_rows(self.max_scroll_y)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        self._follow = round(new_value) >= self.max_scroll_y
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._ring_strips.clear()
+        self._screen_strips.clear()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        base = self.rich_style
+        column, row = self.scroll_offset.x, y + self.scroll_offset.y
+        screen_row = row - self._ring_painted
+        if screen_row < 0:
+            strip = self._ring_strip(self._first_painted + row, base)
+        elif self._engine is not None and screen_row < self._engine.rows:
+            strip = self._screen_strip(screen_row, base)
+        else:
+            return Strip.blank(width, base)
+        strip = strip.crop_extend(column, column + width, base)
+        span = self.text_selection.get_span(row) if self.text_selection is not None else None
+        if span is not None:
+            start, end = max(0, span[0] - column), width if span[1] == -1 else max(0, min(width, span[1] - column))
+            before, selected, after = strip.divide([start, max(start, end), width])
+            style = self.screen.get_component_rich_style("screen--selection")
+            strip = Strip.join([before, over(selected, style), after])
+        return strip.apply_offsets(column, row)
+
+    def _ring_strip(self, number: int, base: RichStyle) -> Strip:
+        strip = self._ring_strips.get(number)
+        if strip is None:
+            index = number - self._ring.first
+            if not 0 <= index < len(self._ring):
+                return Strip([])  # evicted since the last frame
+            strip = self._ring_strips[number] = row_strip(self._ring.row(index), base)
+        return strip
+
+    def _screen_strip(self, y: int, base: RichStyle) -> Strip:
+        assert self._engine is not None
+        strip = self._screen_strips.get(y)
+        if strip is None:
+            strip = self._screen_strips[y] = row_strip(self._engine.line(y), base)
+        cursor = self._engine.cursor
+        if cursor.visible and cursor.y == y:
+            style = RichStyle(reverse=True) if self.interactive and self.has_focus else RichStyle(underline=True)
+            strip = strip.adjust_cell_length(max(strip.cell_length, cursor.x + 1), base)
+            before, at, after = strip.divide([cursor.x, cursor.x + 1, strip.cell_length])
+            strip = Strip.join([before, over(at, style), after])
+        return strip
+
+    def _show_badge(self) -> None:
+        badge = f"▼ {megabytes(self.skipped)} skipped from view" if self.skipped else ""
+        if badge != (self.border_subtitle or ""):
+            self.border_subtitle = badge
+
+    def _pane_size(self) -> tuple[int, int]:
+        # Not the scrollable region: that may still be without the row of a scrollbar that take-over removes.
+        size = self.content_region.size
+        return max(2, size.width - self.scrollbar_size_vertical), max(1, size.height)
+
+    def _wanted_size(self) -> tuple[int, int]:
+        """The size that the terminal should have now."""
+        return self._pane_size() if self.interactive else (AGENT_COLUMNS, AGENT_ROWS)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        engine = self._engine
+        rows = list(self._ring.texts())
+        if engine is not None:
+            rows += ["".join(run.text for run in engine.line(y)) for y in range(engine.rows)]
+        return selection.extract("\n".join(rows)), "\n"
+
+
+def megabytes(count: int) -> str:
+    """`3.1 MB`, or KB below a tenth of that."""
+    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.0f} KB"
+
+
+def over(strip: Strip, style: RichStyle) -> Strip:
+    """The strip with a style laid over its own."""
+    return Strip([Segment(text, own + style if own else style) for text, own, _ in strip])
+
+
+def row_strip(row: Row, base: RichStyle) -> Strip:
+    """A row as Textual draws it, over the pane's own colours."""
+    return Strip([Segment(printable(run.text), base + _rich_style(run.style)) for run in row])
+
+
+@lru_cache(maxsize=4096)
+def _rich_style(style: CellStyle) -> RichStyle:
+    return RichStyle(
+        color=_rich_colour(style.foreground),
+        bgcolor=_rich_colour(style.background),
+        bold=style.bold or None,
+        dim=style.dim or None,
+        italic=style.italic or None,
+        underline=style.underline or None,
+        blink=style.blink or None,
+        reverse=style.reverse or None,
+        strike=style.strike or None,
+        conceal=style.conceal or None,
+    )
+
+
+def _rich_colour(colour: Colour) -> RichColor | None:
+    if colour is None:
+        return None
+    return RichColor.from_ansi(colour) if isinstance(colour, int) else RichColor.parse(colour)
