@@ -73,25 +73,25 @@ Examples:
 """
 )
 @click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
+@click.option("--images", "with_images", is_flag=True, help="Also images that `image build` made, but the current one.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def gc(dry_run: bool, as_json: bool) -> None:
-    """Remove what killed sessions left behind: containers, and folders of their workspaces. Saved sessions stay."""
-    from workbench.runner.workspace import abandoned_run_folders, remove_run_folder
+def gc(dry_run: bool, with_images: bool, as_json: bool) -> None:
+    """Remove what killed sessions left behind: containers and temporary folders. Saved sessions stay."""
     from workbench.sandbox.base import SandboxError
+    from workbench.sandbox.image import find_old_images, remove_images
     from workbench.sandbox.orphans import find_orphans, remove_orphans
+    from workbench.sandbox.temporary import find_stale_folders, remove_stale_folders
 
     problem = ""
-    containers = []
+    containers, images = [], []
     try:
-        containers = find_orphans()
-        if not dry_run and containers:
-            containers = remove_orphans(containers)
+        containers, images = find_orphans(), find_old_images() if with_images else []
+        if not dry_run:
+            containers = remove_orphans(containers) if containers else []
+            remove_images(images)
     except SandboxError as error:
         problem = str(error)
-    folders = list(abandoned_run_folders())
-    if not dry_run:
-        for folder in folders:
-            remove_run_folder(folder)
+    folders = find_stale_folders() if dry_run else remove_stale_folders()
     if as_json:
         print_json(
             {
@@ -100,6 +100,7 @@ def gc(dry_run: bool, as_json: bool) -> None:
                     {"container": orphan.container, "name": orphan.name, "session": orphan.session}
                     for orphan in containers
                 ],
+                "images": images,
                 "folders": [str(folder) for folder in folders],
                 "docker_problem": problem,
             }
@@ -108,9 +109,11 @@ def gc(dry_run: bool, as_json: bool) -> None:
     verb = "would remove" if dry_run else "removed"
     for orphan in containers:
         click.echo(f"{verb} container {orphan.name} (session {orphan.session})")
+    for name in images:
+        click.echo(f"{verb} image {name}")
     for folder in folders:
         click.echo(f"{verb} folder {folder}")
     if problem:
         click.echo(f"containers were not looked at: {problem}", err=True)
-    if not containers and not folders:
+    if not containers and not images and not folders:
         click.echo("nothing to remove")

@@ -18,8 +18,9 @@ from workbench.agents.agent import Agent
 from workbench.environment.episode import Episode
 from workbench.runner.live import LiveSession
 from workbench.runner.runner import Runner
-from workbench.runner.workspace import fill_with, make_run_folder, remove_run_folder
+from workbench.runner.workspace import fill_with, make_workspace
 from workbench.sandbox.base import Sandbox, SandboxError, SandboxSpec
+from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
 from workbench.session.log import repair_log
@@ -170,10 +171,10 @@ def _assemble(
     first: ev.SessionStarted | ev.SessionResumed,
     notes: list[str],
 ) -> Runner:
-    run_folder = make_run_folder(live.folder.name)
+    run_folder = OwnedFolder("run")
     try:
-        workspace = run_folder / "workspace"
-        if isinstance(first, ev.SessionStarted):
+        workspace = make_workspace(run_folder)
+        if not live.state.steps[0].tree:  # new, or killed before the first snapshot
             fill_with(workspace, task.starter_files())
         else:
             missing = restore(live.state.files_at(), live.objects, workspace)
@@ -213,9 +214,9 @@ def _assemble(
             cwd=cwd,
         )
     except BaseException:
-        remove_run_folder(run_folder)
+        run_folder.remove()
         raise
-    runner.on_closed = lambda: remove_run_folder(run_folder)
+    runner.on_closed = run_folder.remove
     return runner
 
 

@@ -445,13 +445,17 @@ class Runner(Control):
         seconds = self.state.limits.seconds
         left = None if seconds is None else seconds - self.live.clock.working
         result = await self.episode.run(step.action, at_most=left)
-        self._finish(number, result, began)
-        if not result.refused:
-            await self.episode.snapshot(number)
+        ended = self.live.clock.elapsed
+        try:
+            # First, so that a step that the log says is over has its files, whenever this process is killed.
+            if not result.refused:
+                await self.episode.snapshot(number)
+        finally:
+            self._finish(number, result, began, ended)
 
-    def _finish(self, number: int, result: CommandResult, began: float) -> None:
+    def _finish(self, number: int, result: CommandResult, began: float, ended: float) -> None:
         self.live.cast.flush(end_of_command=True)
-        self.episode.record(number, result, (round(began, 6), round(self.live.clock.elapsed, 6)))
+        self.episode.record(number, result, (round(began, 6), round(ended, 6)))
 
     async def _hand_turn(self) -> None:
         """No agent: wait for a person's action, or for a take-over."""
@@ -482,7 +486,7 @@ class Runner(Control):
 
         def finished(text: str, result: CommandResult) -> None:
             with self._failing_later():
-                self._finish(current, result, began)
+                self._finish(current, result, began, self.live.clock.elapsed)
                 self._human_settled.put_nowait(current)
             self._wake.set()
 

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,7 +17,10 @@ from pathlib import Path
 from typing import Literal
 
 PREFIX = "mlgym-tui-"
-PURPOSES = ("meeting", "image")
+PURPOSES = ("meeting", "image", "run")
+"""A socket to meet a container at; an image being built; the workspace of a running session."""
+
+Purpose = Literal["meeting", "image", "run"]
 _LOCK = ".owner"
 _NEWBORN = 60.0
 """Seconds in which a folder may exist without its lock."""
@@ -25,14 +29,14 @@ _NEWBORN = 60.0
 class OwnedFolder:
     """A temporary folder of this process, for this user only."""
 
-    def __init__(self, purpose: Literal["meeting", "image"], base: str | None = None) -> None:
+    def __init__(self, purpose: Purpose, base: str | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-", dir=base))
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def remove(self) -> None:
         """Delete the folder. Can be called twice."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _delete(self.path)
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
@@ -47,8 +51,24 @@ def remove_stale_folders() -> list[Path]:
     """Delete them. What was deleted."""
     removed = find_stale_folders()
     for path in removed:
-        shutil.rmtree(path, ignore_errors=True)
+        _delete(path)
     return removed
+
+
+def _delete(folder: Path) -> None:
+    """Delete as far as it goes, whatever an agent did to the permissions inside."""
+
+    def mend(_function: object, path: str, _error: object) -> None:
+        with contextlib.suppress(OSError):
+            target = Path(path)
+            target.parent.chmod(target.parent.stat().st_mode | stat.S_IRWXU)
+            if target.is_dir() and not target.is_symlink():
+                target.chmod(stat.S_IRWXU)
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                target.unlink()
+
+    shutil.rmtree(folder, onerror=mend)
 
 
 def image_build_base() -> str:
