@@ -169,8 +169,9 @@ class Episode:
 
     async def reopen_window(self, path: str, line: int) -> None:
         """Put the agent's file window back where it was (after a resume)."""
+        command = '. "$1/functions.sh" && open "$2" "$3"'
         with contextlib.suppress(SandboxError):
-            await self.sandbox.exec(["bash", "-c", 'open "$1" "$2"', "bash", path, str(line)])
+            await self.sandbox.exec(["bash", "-c", command, "bash", self.sandbox.run_folder, path, str(line)])
 
     # -- requests of the agent commands ------------------------------------------------------------------------------
 

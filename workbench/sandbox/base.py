@@ -115,6 +115,8 @@ class Sandbox(Protocol):
 
     workspace: str
     """Path of the workspace inside (WORKSPACE, but for an unprotected local one)."""
+    run_folder: str
+    """Where the guest program and the agent commands are, as the agent sees it."""
     workspace_folder: Path
     """The same folder as the host sees it. Hostile: open nothing in it while following links."""
     on_request: RequestHandler | None

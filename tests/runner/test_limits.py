@@ -1,0 +1,191 @@
+"""What ends a session by itself: limits, models that fail, lists that end, sandboxes that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.runner.rig import GOOD, Driven, ListAgent, driven
+from workbench.agents.agent import ModelError
+from workbench.sandbox.base import SandboxError
+from workbench.session import events as ev
+from workbench.session.events import Limits
+from workbench.session.log import LogError
+
+
+async def test_the_step_limit_ends_with_a_score_of_what_is_there(tmp_path: Path) -> None:
+    agent = ListAgent([GOOD, "echo 2"], then="echo more")
+    async with driven(tmp_path, agent, limits=Limits(steps=2)) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps, agent.asked) == ("max_steps", 2, 2)
+    [score] = session.events(ev.ScoreRecorded)
+    assert (score.kind, score.step, score.verdict) == ("autosubmit", 2, "ok")
+    assert ended.scores.last == score.score and score.score is not None and score.score > 1.3
+    assert session.state.steps[2].scores == [score]
+
+
+async def test_an_artifact_that_is_missing_at_the_limit_is_said(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["rm strategy.py"]), limits=Limits(steps=1)) as session:
+        ended = await session.ended()
+    [score] = session.events(ev.ScoreRecorded)
+    assert (score.verdict, score.score, score.artifact) == ("missing", None, None)
+    assert "strategy.py is missing" in score.message
+    assert ended.scores.last is None
+
+
+async def test_what_a_person_types_does_not_count_against_the_agent(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["echo 1"], then="echo more"), limits=Limits(steps=2)) as session:
+        session.runner.take_over(80, 24)
+        await session.phase("human")
+        for number in (1, 2, 3):
+            session.enter("true\n")
+            await session.over(number)
+        await session.runner.hand_back()
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps) == ("max_steps", 5)
+
+
+async def test_where_a_person_is_the_agent_their_steps_count(tmp_path: Path) -> None:
+    async with driven(tmp_path, None, mode="paused", limits=Limits(steps=1)) as session:
+        await session.phase("waiting")
+        session.runner.act("true")
+        assert (await session.ended()).exit_status == "max_steps"
+
+
+async def test_the_last_step_paid_for_is_executed(tmp_path: Path) -> None:
+    agent = ListAgent([], then="echo paid", cost=0.4)
+    async with driven(tmp_path, agent, limits=Limits(cost=1.0)) as session:
+        ended = await session.ended()
+    assert ended.exit_status == "max_cost"
+    assert agent.asked == 3 == ended.steps
+    assert session.state.current.observation == "paid\n"
+    assert session.state.cost == pytest.approx(1.2)
+    assert [event.usage.cost for event in session.events(ev.ModelResponded) if event.usage] == [0.4] * 3
+    assert all(session.runner.live.objects.get(h) for event in session.events(ev.PromptSent) for h in event.messages)
+
+
+async def test_an_unknown_price_is_no_cost(tmp_path: Path) -> None:
+    agent = ListAgent(["true"] * 3)
+    agent.cost = None
+    async with driven(tmp_path, agent, limits=Limits(cost=0.01)) as session:
+        assert (await session.ended()).exit_status == "actions_exhausted"
+
+
+async def test_the_time_limit_cuts_a_command_short_and_keeps_what_it_printed(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["echo before; sleep 60"]), limits=Limits(seconds=1.2)) as session:
+        ended = await session.ended()
+    assert ended.exit_status == "max_time"
+    step = session.state.steps[1]
+    assert step.timed_out and step.observation.startswith("before\n")
+    assert session.events(ev.ScoreRecorded)[0].kind == "autosubmit"
+
+
+async def test_stop_while_the_last_score_is_computed(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["true"]), limits=Limits(steps=1)) as session:
+        await session.phase("scoring")
+        session.runner.stop("interrupted", "SIGTERM")
+        ended = await session.ended()
+    assert (ended.exit_status, ended.reason) == ("interrupted", "SIGTERM")
+    assert session.events(ev.ScoreRecorded) == []
+
+
+async def test_the_command_limit_ends_the_command_only(tmp_path: Path) -> None:
+    agent = ListAgent(["x=kept; echo before; sleep 60", "echo $x"])
+    async with driven(tmp_path, agent, command_seconds=0.8) as session:
+        ended = await session.ended()
+    first, second = session.state.steps[1:]
+    assert first.timed_out and first.signal == "INT" and first.observation.startswith("before\n")
+    assert second.observation == "kept\n"
+    assert ended.exit_status == "actions_exhausted"
+
+
+async def test_a_failing_model_ends_a_headless_session_and_says_why(tmp_path: Path) -> None:
+    agent = ListAgent(["echo 1", ModelError("auth", "the key is not valid")])
+    async with driven(tmp_path, agent) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.reason) == ("model_failed", "auth: the key is not valid")
+    [failed] = session.events(ev.ModelFailed)
+    assert (failed.cause, failed.message) == ("auth", "the key is not valid")
+    async with driven(tmp_path, ListAgent(["echo 2"]), resume=session.folder) as again:
+        assert (await again.ended()).exit_status == "actions_exhausted"
+    assert again.state.current.observation == "2\n"
+
+
+async def test_a_failing_model_holds_a_session_that_somebody_watches(tmp_path: Path) -> None:
+    agent = ListAgent([ModelError("rate_limit", "wait a minute"), "echo 1"])
+    async with driven(tmp_path, agent, interactive=True) as session:
+        await session.phase("waiting")
+        assert session.state.mode == "paused" and "wait a minute" in session.runner.problem
+        assert agent.asked == 1
+        session.runner.continue_()
+        ended = await session.ended()
+        assert session.runner.problem == ""
+    assert ended.exit_status == "actions_exhausted"
+    assert session.state.steps[1].observation == "1\n"
+
+
+async def test_a_list_that_ends_without_submit_scores_nothing(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["true"])) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.reason) == ("actions_exhausted", "the list is at its end")
+    assert session.events(ev.ScoreRecorded) == [] and ended.scores.best is None
+
+
+async def test_a_sandbox_that_dies_ends_the_session_resumable(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["echo 1", "touch here; sleep 60", "echo 3"])) as session:
+        await session.until(lambda: session.state.last_step == 2 and _file(session, "here").exists(), "it runs")
+        os.kill(_guest(session), signal.SIGKILL)
+        ended = await session.ended(30)
+    assert ended.exit_status == "sandbox_failed"
+    async with driven(tmp_path, ListAgent(["echo again"]), resume=session.folder) as again:
+        assert (await again.ended()).exit_status == "actions_exhausted"
+    assert again.state.current.observation == "again\n"
+
+
+async def test_a_sandbox_that_does_not_start_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with driven(tmp_path, ListAgent(["echo 1"])) as session:
+
+        async def refuse() -> None:
+            raise SandboxError("no room on this machine", "make some")
+
+        monkeypatch.setattr(session.runner.episode.sandbox, "start", refuse)
+        ended = await session.ended()
+    assert ended.exit_status == "sandbox_failed"
+    assert ended.reason == "no room on this machine (make some)"
+    assert ended.steps == 0
+
+
+@pytest.mark.parametrize("mode", ["auto", "human"])
+async def test_a_log_that_cannot_be_written_ends_the_run_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """Also where it fails in a callback of the shell, as in a take-over."""
+    async with driven(tmp_path, ListAgent([], then="echo more"), mode=mode) as session:
+        if mode == "human":
+            await session.phase("human")
+            session.enter("true\n")
+        await session.over(1)
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, session.runner.live.log._fd)
+        os.close(full)
+        if mode == "human":
+            session.enter("echo lost\n")
+        with pytest.raises(LogError, match="full"):
+            await session.ended()
+        assert session.state.steps[1].over
+        monkeypatch.setattr(session, "running", asyncio.ensure_future(asyncio.sleep(0)))
+    assert not session.runner.episode.sandbox.workspace_folder.exists()
+
+
+def _file(session: Driven, name: str) -> Path:
+    return session.runner.episode.sandbox.workspace_folder / name
+
+
+def _guest(session: Driven) -> int:
+    child = getattr(session.runner.episode.sandbox, "_child", None)
+    assert isinstance(child, int)
+    return child

@@ -1,0 +1,142 @@
+"""Going on with a saved session: after a stop, and in whatever state a killed process left it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runner.rig import GOOD, ListAgent, driven
+from workbench.agents.models.replay import ReplayAgent
+from workbench.runner.launch import Launch, LaunchError, relaunch
+from workbench.session import events as ev
+from workbench.session.events import Limits
+from workbench.session.log import LogError, read_log, repair_log
+
+
+async def stopped_session(root: Path, actions: list[str]) -> Path:
+    """A session that was stopped after these actions."""
+    async with driven(root, ListAgent(actions)) as session:
+        await session.ended()
+    return session.folder
+
+
+async def test_files_and_folder_are_as_they_were(tmp_path: Path) -> None:
+    folder = await stopped_session(
+        tmp_path, ["mkdir -p sub; echo 1 > sub/a; chmod 750 sub/a; ln -s a sub/link; cd sub"]
+    )
+    async with driven(tmp_path, ListAgent(["pwd; cat link; stat -c %a a; ls -1 ..", "submit"]), resume=folder) as again:
+        ended = await again.ended()
+    step = again.state.steps[2]
+    assert step.observation.splitlines() == [f"{again.state.workspace}/sub", "1", "750", "strategy.py", "sub"]
+    assert (ended.exit_status, ended.steps) == ("submitted", 3)
+    assert again.folder == folder
+    assert [event.name for event in read_log(folder)[0]].count("session.resumed") == 1
+
+
+async def test_a_resume_changes_no_file(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["echo 1 > a; ln -s a link", "rm strategy.py"])
+    async with driven(tmp_path, ListAgent(["true"]), resume=folder) as again:
+        await again.ended()
+    assert again.events(ev.WorkspaceSnapshot) == []
+    assert {file.path for file in again.state.files_at()} == {"a", "link"}
+
+
+async def test_the_window_is_where_it_was(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["seq 300 > long; open long 150"])
+    async with driven(tmp_path, ListAgent(["scroll_down"]), resume=folder) as again:
+        await again.ended()
+    before, after = again.state.steps[1].window, again.state.steps[2].window
+    assert before is not None and after is not None
+    assert after.first_line > before.first_line
+    assert again.state.relative_path(before.path) == again.state.relative_path(after.path) == "long"
+
+
+async def test_time_goes_on_where_it_ended(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["true"])
+    before = read_log(folder)[0][-1]
+    async with driven(tmp_path, ListAgent(["true"]), resume=folder) as again:
+        await again.ended()
+    resumed = again.events(ev.SessionResumed)[0]
+    assert before.elapsed <= resumed.elapsed < before.elapsed + 5
+    assert resumed.seq == before.seq + 1
+
+
+async def test_new_limits_hold(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["true", "true"])
+    async with driven(tmp_path, ListAgent([], then="true"), resume=folder, limits=Limits(steps=3)) as again:
+        ended = await again.ended()
+    assert (ended.exit_status, ended.steps) == ("max_steps", 3)
+
+
+async def test_a_submitted_session_is_over(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["submit"])
+    before = (folder / "events.jsonl").read_bytes()
+    with pytest.raises(LaunchError, match="was submitted"):
+        relaunch(folder, Launch(task="quick"))
+    assert (folder / "events.jsonl").read_bytes() == before
+
+
+async def test_two_processes_never_drive_one_session(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
+        await session.review(1)
+        before = (session.folder / "events.jsonl").read_bytes()
+        with pytest.raises(LogError, match="another process"):
+            relaunch(session.folder, Launch(task="quick"))
+        with pytest.raises(LogError, match="another process"):
+            repair_log(session.folder)
+        assert (session.folder / "events.jsonl").read_bytes() == before
+        session.runner.step()
+        await session.over(1)
+
+
+@pytest.mark.parametrize("last", ["action.proposed", "action.started", "action.finished", "sandbox.ready"])
+async def test_a_log_that_ends_anywhere_can_be_gone_on_with(tmp_path: Path, last: str) -> None:
+    """As kill -9 leaves it, with a line that was being written when it came."""
+    folder = await stopped_session(tmp_path, ["echo 1 > a", "echo 2 > b"])
+    file = folder / "events.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    end = max(number for number, line in enumerate(lines) if line.startswith(b'{"event":"%s"' % last.encode()))
+    file.write_bytes(b"".join(lines[: end + 1]) + b'{"event":"action.fin')
+    actions = [("", "echo 1 > a"), ("", "echo 2 > b"), ("", "ls"), ("", "submit")]
+    agent = ReplayAgent(actions, "test")
+    agent.author = "model:test"
+    async with driven(tmp_path, agent, resume=folder) as again:
+        ended = await again.ended()
+    assert ended.exit_status == "submitted"
+    assert all(step.over for step in again.state.steps)
+    listed = next(step for step in again.state.steps if step.action == "ls")
+    assert listed.observation.split() == ["a", "b", "strategy.py"]
+    [note] = [note.text for note in again.state.notes if "damaged" in note.text]
+    assert "events.damaged" in note
+    assert (folder / "events.damaged").read_bytes() == b'{"event":"action.fin'
+
+
+async def test_a_lost_object_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["echo lost > a; echo kept > b"])
+    events, _ = read_log(folder)
+    changes = {c.path: c for e in events if isinstance(e, ev.WorkspaceSnapshot) for c in e.changes}
+    digest = changes["a"].object
+    assert digest is not None
+    (folder / "objects" / digest[:2] / digest[2:]).unlink()
+    async with driven(tmp_path, ListAgent(["ls"]), resume=folder) as again:
+        await again.ended()
+    assert again.state.current.observation.split() == ["b", "strategy.py"]
+    assert any("not restored" in note.text and "a" in note.text for note in again.state.notes)
+
+
+async def test_scores_and_best_live_on(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, [GOOD, "validate"])
+    agent = ListAgent(["echo 'def row_strategy(h): return 1' > strategy.py", "submit"])
+    async with driven(tmp_path, agent, resume=folder) as again:
+        ended = await again.ended()
+    assert ended.scores.best is not None and ended.scores.last is not None
+    assert ended.scores.best > 1.3 > ended.scores.last
+
+
+async def test_a_session_without_its_beginning_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "20260101-000000-quick-abcdef"
+    folder.mkdir()
+    (folder / "events.jsonl").write_text("")
+    with pytest.raises(LaunchError, match="no beginning"):
+        relaunch(folder, Launch(task="quick"))
