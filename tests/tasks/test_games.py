@@ -111,6 +111,39 @@ def test_blotto() -> None:
             game.read(wrong)
 
 
+def test_what_a_strategy_may_return() -> None:
+    numpy = pytest.importorskip("numpy")
+    for zero in (0, False, 0.0, numpy.int64(0), numpy.bool_(False), numpy.float64(0), numpy.array(0), numpy.uint8(0)):
+        assert encode(zero) == b"0", repr(zero)
+    for soldiers in (
+        [1, 2],
+        (1.0, 2.0),
+        numpy.array([1, 2]),
+        numpy.array([1.0, 2.0]),
+        [True, numpy.int8(2)],
+        range(1, 3),
+    ):
+        assert encode(soldiers) == b"1,2", repr(soldiers)
+    for wrong in (
+        None,
+        "1",
+        b"1",
+        {1: 2},
+        {1},
+        [],
+        [1, None],
+        [[1]],
+        0.5,
+        numpy.array([1.5]),
+        numpy.nan,
+        1e300,
+        1j,
+        object,
+    ):
+        assert encode(wrong).startswith(b"? "), repr(wrong)
+    assert encode(-(10**5000)) == encode(10**9) == encode(1e9) == b"1000000000"
+
+
 def test_mean_and_error() -> None:
     assert mean_and_error([1.0]) == (1.0, 0.0)
     mean, error = mean_and_error([0.0, 2.0, 0.0, 2.0])

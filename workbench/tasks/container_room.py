@@ -130,7 +130,9 @@ def _attach(api: APIClient, name: str) -> socket.socket:
         raise RoomError("the container engine is reached over TLS or ssh", "use the engine of this machine")
     attached = socket.socket(fileno=os.dup(real.fileno()))
     attached.settimeout(None)
-    stream.close()
+    with contextlib.suppress(OSError, ValueError):
+        stream.close()
+        real.close()
     return attached
 
 

@@ -188,8 +188,7 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
     errors = asyncio.ensure_future(read_tail(process.stderr))
     try:
         channel.close()  # the judge holds the only copy: its death is seen in the room
-        process.stdin.write(json.dumps(asdict(spec)).encode())
-        process.stdin.close()
+        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n")
         async with asyncio.timeout(START_SECONDS + spec.loading_seconds + spec.total_seconds + 10):
             async for line in process.stdout:
                 message = json.loads(line)
@@ -206,6 +205,7 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        process.stdin.close()
         await asyncio.shield(_drain(process, errors))
 
 

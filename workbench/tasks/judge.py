@@ -1,8 +1,8 @@
 """The judge: a trusted process of its own that runs a task's evaluator and asks the submission over a socket.
 
-`python -m workbench.tasks.judge FD` reads one JSON object (the job) from standard input and writes JSON lines to
-standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a submission sends is more
-than text that is checked here; a submission has no way to write to this process's output.
+`python -m workbench.tasks.judge FD` reads one line of JSON (the job) from standard input, which stays open, and writes
+JSON lines to standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a submission
+sends is more than text that is checked here; a submission has no way to write to this process's output.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -79,7 +80,8 @@ def judge(spec: JobSpec, channel: socket.socket, write: Callable[[dict[str, Any]
 
 def main() -> None:
     """Entry point of the process."""
-    spec = JobSpec(**json.load(sys.stdin))
+    spec = JobSpec(**json.loads(sys.stdin.readline()))
+    threading.Thread(target=_end_with_the_workbench, daemon=True).start()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # an evaluator that prints disturbs nothing
 
@@ -89,6 +91,12 @@ def main() -> None:
 
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         write({"result": judge(spec, channel, write)})
+
+
+def _end_with_the_workbench() -> None:
+    """Standard input stays open as long as the workbench lives; its end ends this process, and so the submission's."""
+    os.read(0, 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -120,14 +120,20 @@ def set_limits(memory: int, cpu: int) -> None:
 def supervise() -> None:
     """Put a process between this player and whoever started it: a submission that kills its parent kills that one.
 
-    Returns in the child, which dies with its parent.
+    Returns in the child. Each of the two dies with its parent.
     """
+    die_with_parent()
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             os._exit(128 + os.WTERMSIG(status))
         os._exit(os.WEXITSTATUS(status))
+    die_with_parent()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends (Linux only)."""
     if sys.platform == "linux":
         import ctypes
         import signal

@@ -102,7 +102,7 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
     `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError.
     """
     kind = await choose(choice)
-    folder = await asyncio.to_thread(_furnish, guest)
+    folder = _furnish(guest)
     try:
         if kind == "docker":
             from workbench.tasks.container_room import container_room
@@ -115,7 +115,7 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
         async with room as opened:
             yield opened
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
 
 
 async def choose(choice: RoomChoice) -> RoomKind:
