@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from rich.cells import get_character_cell_size
 from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.pilot import Pilot
@@ -12,7 +13,7 @@ from textual.pilot import Pilot
 from tests.tui.support import wait_for
 from workbench.tui.highlight import highlight_lines
 from workbench.tui.text import display_line, expand_tabs, one_line, printable, split_lines
-from workbench.tui.widgets.line_layout import Columns, WrapLayout
+from workbench.tui.widgets.line_layout import NARROW, Columns, WrapLayout
 from workbench.tui.widgets.line_search import MAX_MATCHES
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineView, Match
 
@@ -81,6 +82,13 @@ def test_wrapping_loses_nothing(text: str, width: int) -> None:
     assert layout.at(layout.row_of(1)) == (1, 0)
     assert layout.at(layout.row_of(1) - 1) == (0, len(pieces) - 1)
     assert layout.rows == len(pieces) + (3 + width - 1) // width
+
+
+def test_narrow_characters_are_narrow() -> None:
+    narrow = [character for character in map(chr, range(0x11000)) if NARROW.fullmatch(character)]
+    assert len(narrow) > 2500
+    assert {get_character_cell_size(printable(character)) for character in narrow} == {1}
+    assert "\t" not in narrow
 
 
 # ---------------------------------------------------------------- showing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
@@ -13,6 +14,11 @@ from workbench.tui.text import TAB_SIZE, cell_width, display_line
 
 LONG_LINE = 10_000
 """A longer line is cut at render: only the part in view is converted, with every character taking one column."""
+
+NARROW = re.compile(
+    r"[\x00-\x08\x0a-\u02ff\u0370-\u0482\u048a-\u058f\u2010-\u2027\u2030-\u205e\u2190-\u2319\u2500-\u25fc\u27c0-\u2b1a]*"
+)
+"""Text of which every character is drawn in one column (most that is not East Asian): its rows need no counting."""
 
 Line = str | Content
 
@@ -71,19 +77,16 @@ class WrapLayout:
 
     def _step(self, raw: str) -> int:
         """Characters to a row, where that is the same for all its rows; else 0."""
-        if raw.isascii() and ("\t" not in raw or len(raw) > LONG_LINE):
-            return self.width
-        return max(1, self.width // 2) if len(raw) > LONG_LINE else 0
+        if len(raw) > LONG_LINE:
+            return self.width if raw.isascii() else max(1, self.width // 2)
+        return self.width if NARROW.fullmatch(raw) else 0
 
     def _count(self, line: Line) -> int:
         raw = raw_text(line)
-        if raw.isascii() and "\t" not in raw:
-            return (len(raw) + self.width - 1) // self.width or 1
-        if len(raw) > LONG_LINE:
-            return -(-len(raw) // self._step(raw))
         if len(raw) * 2 + raw.count("\t") * TAB_SIZE <= self.width:
             return 1
-        return len(self._cut(raw))
+        step = self._step(raw)
+        return -(-len(raw) // step) or 1 if step else len(self._cut(raw))
 
     def _cuts(self, index: int) -> list[int]:
         return self._cut(raw_text(self._lines[index]))
