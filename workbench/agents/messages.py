@@ -1,0 +1,103 @@
+"""What goes to a chat model and what comes back, in one form for all providers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from workbench.session.events import Usage
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+StopReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "other"]
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """A call that a model asked for."""
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    raw_arguments: str = ""
+    """As the model wrote them, where they are not a JSON object."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool offered to a model; `parameters` is a JSON schema of an object."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Of an assistant's message."""
+    tool_call_id: str = ""
+    """Of a tool's message: which call it answers."""
+    step: int | None = None
+    """The step it tells of; None for what belongs to none."""
+    elided: str = ""
+    """Why part of it was left out; empty when nothing was."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How an answer is drawn. None leaves it to the provider; models that refuse a setting are not sent it."""
+
+    temperature: float | None = 0.0
+    top_p: float | None = 0.95
+    max_output_tokens: int | None = 4096
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer, or as much as was received when `stop_reason` is `cancelled`."""
+
+    text: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    """What the provider shows of the model's reasoning."""
+    usage: Usage = Usage()
+    stop_reason: StopReason = "stop"
+    attempts: int = 1
+
+
+OnDelta = Callable[[str], None]
+"""Given each piece of text as it arrives."""
+
+OnRetry = Callable[[str, float], None]
+"""Told why a call is tried again, and after how many seconds."""
+
+
+class ChatModel(Protocol):
+    """A provider's model. `respond` may be cancelled at any moment; what was received by then is in `received`."""
+
+    name: str
+    """`provider:name`."""
+    received: str
+    """Text received so far by the call that runs, or ran last."""
+
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        sampling: Sampling = Sampling(),  # noqa: B008
+        on_delta: OnDelta | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> Response:
+        """One answer.
+
+        Raises ModelError with cause auth, rate_limit, context_length, content_filter, quota, network or error.
+        """
+
+    async def close(self) -> None: ...
