@@ -66,7 +66,7 @@ class Response:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     """What the provider shows of the model's reasoning."""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     stop_reason: StopReason = "stop"
     attempts: int = 1
 
@@ -91,7 +91,7 @@ class ChatModel(Protocol):
         messages: Sequence[Message],
         *,
         tools: Sequence[Tool] = (),
-        sampling: Sampling = Sampling(),  # noqa: B008
+        sampling: Sampling = Sampling(),
         on_delta: OnDelta | None = None,
         on_retry: OnRetry | None = None,
     ) -> Response:
