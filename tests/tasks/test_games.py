@@ -136,12 +136,11 @@ def test_what_a_strategy_may_return() -> None:
         0.5,
         numpy.array([1.5]),
         numpy.nan,
-        1e300,
         1j,
         object,
     ):
         assert encode(wrong).startswith(b"? "), repr(wrong)
-    assert encode(-(10**5000)) == encode(10**9) == encode(1e9) == b"1000000000"
+    assert encode(-(10**5000)) == encode(10**9) == encode(1e300) == b"1000000000"
 
 
 def test_mean_and_error() -> None:

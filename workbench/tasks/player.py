@@ -273,7 +273,7 @@ def encode(value: Any) -> bytes:
 
 
 def integer(value: Any) -> int | None:
-    """Whole numbers of any kind (bool, numpy, 1.0) as int; None for everything else and for what is absurdly large."""
+    """Whole numbers of any kind (bool, numpy, 1.0) as int, cut to 10**9; None for everything else."""
     if isinstance(value, int):
         number = int(value)
     elif hasattr(value, "__index__"):
@@ -282,10 +282,9 @@ def integer(value: Any) -> int | None:
         except TypeError:  # an array
             return None
     elif isinstance(value, float) or (hasattr(value, "__float__") and getattr(value, "shape", None) == ()):
-        real = float(value)
-        if real != real or real - int(real if abs(real) < 1e9 else 0):
+        if not float(value).is_integer():  # nor are NaN and infinity
             return None
-        number = int(real) if abs(real) < 1e9 else 10**9
+        number = int(float(value))
     else:
         return None
     return number if abs(number) <= 10**9 else 10**9
