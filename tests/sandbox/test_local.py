@@ -145,10 +145,10 @@ async def test_terminal_injection_stays_inside(confined: LocalSandbox) -> None:
     terminal = await open_terminal(confined)
     inject = "import fcntl,termios\nfor c in b'echo inje\\'\\'cted\\n': fcntl.ioctl(0, termios.TIOCSTI, bytes([c]))"
     await confined.write_file(f"{confined.workspace}/inject.py", inject.encode())
-    terminal.type("python3 inject.py; echo E''ND\n")
-    await terminal.expect("END")
+    terminal.type("python3 inject.py\n")
     # Where the kernel allows it at all, the agent types into its own shell, and nowhere else.
-    assert await terminal.run("true") in ("", "injected")
+    await terminal.until(lambda: b"injected" in terminal.printed or b"Error" in terminal.printed)
+    assert await terminal.run("echo mine") == "mine"
 
 
 @pytest.mark.bwrap

@@ -149,8 +149,9 @@ class LocalSandbox(GuestSandbox):
         return ours, info
 
     def _confined_command(self, folder: Path, socket_path: Path, listener: int, info: int) -> list[str]:
-        names = sorted(path for path in GUEST_FOLDER.iterdir() if path.is_file() and path.name != "__init__.py")
-        guest = {path: f"{RUN_FOLDER}/{path.name}" for path in names}
+        names = sorted(path.name for path in GUEST_FOLDER.iterdir() if path.suffix in (".py", ".sh", ""))
+        names = [name for name in names if not name.startswith((".", "__"))]
+        guest = {GUEST_FOLDER / name: f"{RUN_FOLDER}/{name}" for name in names}
         gpus = [*_GPU_DEVICES, *(f"/dev/nvidia{index}" for index in self.spec.gpus)] if self.spec.gpus else []
         env = {"MLGYM_SOCKET": f"{RUN_FOLDER}/socket", **self.spec.env}
         if self.spec.gpus:
