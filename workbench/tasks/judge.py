@@ -50,7 +50,11 @@ def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Sc
         raise ImportError(f"{folder / file} is no Python file")
     module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a task's folder is not ours to write to
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = keep
     return cast(Callable[[Job], Scores], getattr(module, function))
 
 
