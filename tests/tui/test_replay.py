@@ -147,6 +147,8 @@ async def test_search_goes_through_steps_and_back(recording: Recording) -> None:
         await pilot.press("ctrl+u", *"validate", "enter")
         await wait_for(pilot, lambda: screen.searching.query == "validate" and app.screen is screen, "the search")
         await pilot.press("n")
+        await wait_for(pilot, lambda: "2 of 2 in the observation" in screen.status_bar.text, "the next match here")
+        await pilot.press("n")
         await wait_for(pilot, lambda: screen.shown == 9, "the next validate")
         await pilot.press("N")
         await wait_for(pilot, lambda: screen.shown == 3, "the one before")

@@ -15,7 +15,7 @@ from textual.widgets import Input, Static, TextArea
 
 from workbench.tui.text import printable
 
-_LEAVE = Binding("escape", "leave", "leave", show=False, id="dialog.leave")
+_LEAVE = Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
 
 
 def _foot(*keys: tuple[str, str]) -> Static:

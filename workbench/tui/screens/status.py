@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from textual.content import Content
-
 from workbench.session.events import ScoreRecorded
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
 from workbench.tui.actions import Situation
 from workbench.tui.scores import Standing
+from workbench.tui.widgets.proposal import NO_HINT, Hint
 from workbench.tui.widgets.status_bar import Part
 
 TAKEN_OVER = "TAKEN OVER — ctrl+] gives the shell back"
@@ -106,34 +105,28 @@ def _time(state: SessionState, working: float) -> str:
     return f"{words.clock(working)}/{words.clock(limit)}" if limit is not None else words.clock(working)
 
 
-def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, delay: float) -> Content:
+def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, delay: float) -> Hint:
     """What happens next, and what the keys will do about it."""
     if not now.live or not _is_next(step, state, now):
-        return Content("")
+        return NO_HINT
     if now.phase == "review":
         if state.mode == "auto" and delay > 0:
-            head = (f"runs in {max(0.0, delay - seconds):.1f}s ", "bold $primary")
-            return _keys(head, ("e", "edit"), ("p", "pause"), ("t", "take over"))
-        head = ("edited by you " if step.edited else "your decision ", "bold $warning")
-        return _keys(head, ("enter", "run"), ("e", "edit"), ("r", "reject"), ("t", "take over"), ("c", "run all"))
+            left = f"runs in {max(0.0, delay - seconds):.1f}s"
+            return Hint(left, "primary", (("e", "edit"), ("p", "pause"), ("t", "take over")))
+        head = "edited by you" if step.edited else "your decision"
+        keys = (("enter", "run"), ("e", "edit"), ("r", "reject"), ("t", "take over"), ("c", "go on"))
+        return Hint(head, "warning", keys)
     if now.phase == "proposing":
-        return _keys((f"the agent thinks {words.seconds(seconds)} ", "bold $primary"), ("p", "pause"), ("m", "message"))
+        return Hint(f"the agent thinks {words.seconds(seconds)}", "primary", (("p", "pause"), ("m", "message")))
     if now.phase == "executing":
-        return _keys((f"running {words.seconds(seconds)} ", "bold $primary"), ("i", "interrupt"), ("p", "pause after"))
+        return Hint(f"running {words.seconds(seconds)}", "primary", (("i", "interrupt"), ("p", "pause after it")))
     if now.phase == "waiting":
         if now.agent:
-            return _keys(("stopped ", "bold $warning"), ("s", "try again"), ("c", "continue"), ("t", "take over"))
-        return _keys(("your turn ", "bold $warning"), ("t", "take the shell"), ("e", "write an action"))
-    return Content("")
+            return Hint("stopped", "warning", (("s", "try again"), ("c", "continue"), ("t", "take over")))
+        return Hint("your turn", "warning", (("t", "take the shell"), ("e", "write an action")))
+    return NO_HINT
 
 
 def _is_next(step: Step, state: SessionState, now: Situation) -> bool:
     """Whether the step shown is the one that the phase is about."""
     return step.number == state.last_step and (now.phase != "review" or step.status == "proposed")
-
-
-def _keys(head: tuple[str, str], *keys: tuple[str, str]) -> Content:
-    pieces: list[tuple[str, str]] = [head]
-    for key, label in keys:
-        pieces += [(f" {key}", "bold $primary"), (f" {label} ", "$foreground 70%")]
-    return Content.assemble(*pieces)

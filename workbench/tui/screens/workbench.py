@@ -148,6 +148,14 @@ class WorkbenchScreen(Screen[None]):
         return self.state.steps[self.shown]
 
     @property
+    def observed(self) -> Step:
+        """The step whose observation is shown: while the newest has none yet, that of the one before."""
+        step = self.step
+        if self.cursor is None and step.status in ("proposed", "running") and step.number:
+            return self.state.steps[step.number - 1]
+        return step
+
+    @property
     def taken_over(self) -> bool:
         """The keys belong to the shell."""
         return self.shell.interactive
@@ -196,6 +204,8 @@ class WorkbenchScreen(Screen[None]):
         self._show_status()
 
     def _show_status(self) -> None:
+        if not self.is_attached or not self.is_mounted:
+            return
         control = self.source.control
         if self._message and time.monotonic() > self._message_until:
             self._message = ""
@@ -249,7 +259,7 @@ class WorkbenchScreen(Screen[None]):
         number, step = self.shown, self.step
         self.steps.cursor = self.time_bar.cursor = number
         self.proposal.show_step(step)
-        self.observation.show_step(step)
+        self.observation.show_step(self.observed)
         self.file.show_step(number)
         self._show_shell()
         self._show_titles(step)

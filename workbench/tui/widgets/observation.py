@@ -39,17 +39,18 @@ class ObservationView(PanelView):
         self.before = len(notes)
         self.show_lines([*notes, *body], keep_position=same)
 
-    def title(self, step: Step) -> str:
-        """For the border: what became of it, how long it took, and where."""
+    def title(self, step: Step, *, named: bool = False) -> str:
+        """For the border: what became of it, and how long it took; `named`, which step it is."""
+        name = f"Observation {step.number}" if named and step.number else "Observation"
         if step.number == 0 or not step.over:
-            return "Observation"
+            return name
         result = words.outcome(step)
         parts = [f"{result.glyph} {result.word}".strip()]
         if step.status == "ran":
             parts.append(words.seconds(step.duration))
         if step.signal:
             parts.append(f"SIG{step.signal}")
-        return "Observation · " + " · ".join(parts)
+        return " · ".join([name, *parts])
 
     def subtitle(self, step: Step) -> str:
         """For the lower border."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from difflib import SequenceMatcher
+from typing import NamedTuple
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -24,6 +25,17 @@ _HIGHLIGHTED = 20_000
 Line = str | Content
 
 
+class Hint(NamedTuple):
+    """What happens next, the colour of that, and the keys with what they do about it."""
+
+    head: str
+    colour: str
+    keys: tuple[tuple[str, str], ...]
+
+
+NO_HINT = Hint("", "", ())
+
+
 class ProposalView(Vertical):
     """A scrolling text over one line of hints."""
 
@@ -38,7 +50,7 @@ class ProposalView(Vertical):
         self._state = state
         self._key: tuple[object, ...] = ()
         self._step: Step | None = None
-        self._hint: Content | None = None
+        self._hint: tuple[Hint, int] = (NO_HINT, 0)
         self.view = PanelView(id="proposal-text")
         self.view.wrap = True
 
@@ -54,17 +66,18 @@ class ProposalView(Vertical):
             lines, marks = self._task_text() if step.number == 0 else self._action(step)
             self.view.show_lines(lines, marks=marks)
 
-    def show_hint(self, hint: Content) -> None:
-        """What the keys will do, in one line; an empty one takes no room."""
-        if hint != self._hint:
-            self._hint = hint
+    def show_hint(self, hint: Hint) -> None:
+        """Show what the keys will do, in a line or two; an empty hint takes no room."""
+        if (hint, self.size.width) != self._hint:
+            self._hint = (hint, self.size.width)
             line = self.query_one("#hint", Static)
-            line.update(hint)
-            line.set_class(not hint.plain, "-empty")
+            line.update(_hint_content(hint, self.size.width))
+            line.set_class(not hint.head, "-empty")
 
     def on_resize(self) -> None:
         if self._step is not None:
             self.show_step(self._step)
+        self.show_hint(self._hint[0])
 
     @property
     def text(self) -> str:
@@ -128,3 +141,19 @@ def _diff(lines: list[Line], before: str, after: str) -> tuple[list[Line], dict[
             lines.append(Content.styled(line, "$primary"))
             marks[len(lines)] = ADDED
     return lines, marks
+
+
+def _hint_content(hint: Hint, width: int) -> Content:
+    """Lines that are broken between keys only."""
+    pieces: list[tuple[str, str]] = [(hint.head, f"bold ${hint.colour}")] if hint.head else []
+    used = len(hint.head)
+    for key, label in hint.keys:
+        room = len(key) + len(label) + 3
+        if used + room > width:
+            pieces.append(("\n", ""))
+            used = -2
+        else:
+            pieces.append(("  ", ""))
+        pieces += [(key, "bold $primary"), (f" {label}", "$foreground 70%")]
+        used += room
+    return Content.assemble(*pieces)
