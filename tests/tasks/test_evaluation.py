@@ -11,6 +11,7 @@ import pytest
 
 from tests.tasks.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
+from workbench.sandbox import hidden
 from workbench.tasks import container_room, process_room
 from workbench.tasks.catalogue import Task
 from workbench.tasks.evaluation import EvaluationError, evaluate
@@ -151,7 +152,7 @@ async def test_a_package_installed_in_usr_is_masked(task: Task, monkeypatch: pyt
     folder = next(path for path in map(Path, ("/usr/lib/python3", "/usr/share", "/usr/lib")) if path.is_dir())
     source = body(f"raise LookupError(os.listdir({str(folder)!r}))", before="import os\n")
     assert "LookupError: []" not in await said(task, source, "bubblewrap")
-    monkeypatch.setattr(process_room, "_PACKAGE", folder)
+    monkeypatch.setattr(hidden, "_PACKAGE", folder)
     assert "LookupError: []" in await said(task, source, "bubblewrap")
 
 
@@ -162,7 +163,7 @@ def test_masks_follow_a_python_that_is_bound_elsewhere(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     hide = [package / "_data" / "tasks", other, python]
-    found = process_room.hidden_in({python: Path("/opt/python")}, hide)
+    found = hidden.hidden_in({python: Path("/opt/python")}, hide)
     assert found == [Path("/opt/python/lib/python3.11/site-packages/workbench")]
 
 

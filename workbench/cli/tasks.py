@@ -77,7 +77,7 @@ Examples:
 )
 @click.argument("task")
 @click.argument("artefact", type=click.Path(path_type=Path))
-@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the evaluation.")
+@click.option("--seed", type=int, metavar="N", help="Seed of the evaluation (else a random one, that is printed).")
 @click.option(
     "--room",
     type=click.Choice(["auto", "bubblewrap", "docker", "reduced"]),
@@ -86,15 +86,18 @@ Examples:
     help="Where the submission runs: a sandbox of its own, or a process under limits (reduced isolation).",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def evaluate(task: str, artefact: Path, seed: int, room: str, as_json: bool) -> None:
+def evaluate(task: str, artefact: Path, seed: int | None, room: str, as_json: bool) -> None:
     """Score ARTEFACT, a submission for TASK, in the clean room. Exits with 0 when the verdict is ok."""
     import asyncio
+    import secrets
 
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.evaluation import evaluate as score
 
     found = find_task(task)
     shown = sys.stderr.isatty()
+    # A seed that a submission could guess would tell it the opponent's dice.
+    seed = secrets.randbits(48) if seed is None else seed
 
     def progress(fraction: float, text: str) -> None:
         if shown:
@@ -118,16 +121,17 @@ def evaluate(task: str, artefact: Path, seed: int, room: str, as_json: bool) -> 
                 "standard_error": result.standard_error,
                 "message": result.message,
                 "isolation": result.isolation,
+                "seed": seed,
                 "artifact": result.artifact_hash,
                 "duration": result.duration,
             }
         )
     else:
-        _print_result(result, found)
+        _print_result(result, found, seed)
     sys.exit(0 if result.verdict == "ok" else 1)
 
 
-def _print_result(result: Any, task: Any) -> None:
+def _print_result(result: Any, task: Any, seed: int) -> None:
     click.echo(f"{task.id}: {result.verdict}" + (f" — {harmless(result.message)}" if result.message else ""))
     for name, value in result.metrics.items():
         primary = name == task.primary_metric.name
@@ -135,4 +139,4 @@ def _print_result(result: Any, task: Any) -> None:
         baseline = task.primary_metric.baseline
         against = f"  (baseline {baseline:.4f})" if primary and baseline is not None else ""
         click.echo(f"  {name}: {value:.4f}{error}{against}")
-    click.echo(f"  isolation: {result.isolation}, {result.duration:.1f} s")
+    click.echo(f"  isolation: {result.isolation}, seed {seed}, {result.duration:.1f} s")

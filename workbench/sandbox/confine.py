@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.sandbox.base import ResourceLimits
+from workbench.sandbox.hidden import hidden_in
 
 HOST_UID = 60990
 """The user that sandboxes run as when the workbench is run by root; it owns their workspaces. No account has it."""
@@ -180,6 +181,7 @@ def bwrap_command(
     if info_fd is not None:
         command += ["--info-fd", str(info_fd)]
     command += ["--ro-bind", "/usr", "/usr", *_merged_folders(), "--proc", "/proc", "--dev", "/dev"]
+    mounted = {Path("/usr"): Path("/usr"), **{prefix.resolve(): prefix for prefix in prefixes}}
     for path, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")):
         command += ["--perms", mode] if "--perms" in known else []
         command += [*_size(confinement.scratch_bytes, known), "--tmpfs", path]
@@ -191,6 +193,8 @@ def bwrap_command(
         command += ["--ro-bind", stage.reachable(etc / name), f"/etc/{name}"]
     if python_prefix is not None:
         command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
+    for hidden in hidden_in(mounted):
+        command += [*_size(4096, known), "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
     for option, binds in (("--ro-bind", confinement.readonly), ("--bind", confinement.writable)):
         for source, target in binds.items():
             command += [option, stage.reachable(source), target]

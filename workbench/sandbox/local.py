@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ from workbench.sandbox.confine import (
 )
 from workbench.sandbox.guest.guest import process_table
 from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
+from workbench.sandbox.temporary import OwnedFolder, short_base
 from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
 __all__ = ["LocalSandbox", "probe_bubblewrap"]
@@ -52,7 +52,7 @@ class LocalSandbox(GuestSandbox):
         self._errors: IO[bytes] | None = None
         self._child: int | None = None
         """The guest as the host sees it: process 1 of the sandbox."""
-        self._temporary: Path | None = None
+        self._temporary: OwnedFolder | None = None
         self._socket_path = ""
         self._watching: asyncio.Task[None] | None = None
 
@@ -68,8 +68,8 @@ class LocalSandbox(GuestSandbox):
             raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
         self._check_disk()
         try:
-            self._temporary = Path(tempfile.mkdtemp(prefix="mlgym-", dir=_short_temporary_folder()))
-            await self._launch(self._temporary)
+            self._temporary = OwnedFolder("guest", short_base())
+            await self._launch(self._temporary.path)
         except SandboxError:
             raise
         except OSError as error:
@@ -250,7 +250,7 @@ class LocalSandbox(GuestSandbox):
 
     def _remove_temporary(self) -> None:
         if self._temporary is not None:
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary.remove()
             self._temporary = None
 
 
@@ -280,8 +280,3 @@ def _read_child(info: int) -> int | None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return int(json.loads(file.read() or b"")["child-pid"])
     return None
-
-
-def _short_temporary_folder() -> str | None:
-    """A temporary folder with a path short enough for a unix socket in it (None: the usual one)."""
-    return None if len(tempfile.gettempdir()) < 70 else "/tmp"

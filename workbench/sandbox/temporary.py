@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 PREFIX = "mlgym-tui-"
-PURPOSES = ("meeting", "image", "run")
-"""A socket to meet a container at; an image being built; the workspace of a running session."""
+PURPOSES = ("meeting", "image", "run", "room", "guest")
+"""A socket to meet a container at; an image being built; a session's workspace; the room of a submission; the files of
+an unprotected guest."""
 
-Purpose = Literal["meeting", "image", "run"]
+Purpose = Literal["meeting", "image", "run", "room", "guest"]
 _LOCK = ".owner"
 _NEWBORN = 60.0
 """Seconds in which a folder may exist without its lock."""
@@ -91,7 +92,7 @@ def _candidates() -> Iterator[Path]:
 def _is_stale(path: Path) -> bool:
     try:
         status = path.lstat()
-        if path.is_symlink() or not path.is_dir() or status.st_uid != os.getuid():
+        if path.is_symlink() or not path.is_dir() or os.getuid() not in (0, status.st_uid):
             return False
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:

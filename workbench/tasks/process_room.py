@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench.sandbox.hidden import hidden_in
 from workbench.tasks.room import (
     TEMPORARY_BYTES,
     UNPRIVILEGED,
@@ -24,8 +25,6 @@ from workbench.tasks.room import (
     describe_status,
     read_tail,
 )
-
-_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -125,26 +124,6 @@ def _bubblewrap_arguments(profile: Profile, hide: Sequence[Path], folder: Path |
     if folder is not None:
         arguments += ["--ro-bind", str(folder / "room"), "/room"]
     return [*arguments, "--remount-ro", "/"]
-
-
-def hidden_in(mounted: dict[Path, Path], hide: Sequence[Path]) -> list[Path]:
-    """Where in a room the folders to hide would be seen. `mounted`: folder of the host → place in the room.
-
-    To those named come this package, and whatever copy of it is installed beside a mounted Python.
-    """
-    wanted = {path.resolve() for path in (_PACKAGE, *hide)}
-    for root in mounted:
-        for pattern in ("lib/python3*", "local/lib/python3*"):
-            for packages in root.glob(f"{pattern}/*-packages"):
-                wanted.update(path.resolve() for path in packages.glob("workbench") if path.is_dir())
-    found: list[Path] = []
-    for path in sorted(wanted):
-        for root, place in mounted.items():
-            if path.is_dir() and path.is_relative_to(root) and path != root:
-                seen = place / path.relative_to(root)
-                if not any(seen.is_relative_to(other) for other in found):
-                    found.append(seen)
-    return found
 
 
 class _ProcessRoom(Room):

@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from workbench.sandbox.base import SandboxError
+from workbench.sandbox.temporary import OwnedFolder
 
 RoomKind = Literal["bubblewrap", "docker", "reduced"]
 RoomChoice = Literal["auto", "bubblewrap", "docker", "reduced"]
@@ -102,8 +101,9 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
     `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError.
     """
     kind = await choose(choice)
-    folder = _furnish(guest)
+    owned = OwnedFolder("room")
     try:
+        folder = _furnish(owned.path, guest)
         if kind == "docker":
             from workbench.tasks.container_room import container_room
 
@@ -115,7 +115,7 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
         async with room as opened:
             yield opened
     finally:
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await asyncio.shield(asyncio.to_thread(owned.remove))
 
 
 async def choose(choice: RoomChoice) -> RoomKind:
@@ -132,9 +132,8 @@ async def choose(choice: RoomChoice) -> RoomKind:
     return "docker" if await container_available() else "reduced"
 
 
-def _furnish(guest: Guest) -> Path:
-    """A new folder that only the room's user can enter, with the player and the submission in `room`."""
-    folder = Path(tempfile.mkdtemp(prefix="mlgym-room-"))
+def _furnish(folder: Path, guest: Guest) -> Path:
+    """The folder that only the room's user can enter, with the player and the submission in `room`."""
     inner = folder / "room"
     for made in (inner, folder / "work"):
         made.mkdir()

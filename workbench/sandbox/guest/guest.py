@@ -135,7 +135,7 @@ def spawn(argv: list[str], env: dict[str, str], folders: list[str], stdio: tuple
                         raise
             for target, source in enumerate(stdio):
                 os.dup2(source, target)
-            for number in (signal.SIGPIPE, signal.SIGCHLD, getattr(signal, "SIGXFSZ", signal.SIGPIPE)):
+            for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD, getattr(signal, "SIGXFSZ", signal.SIGPIPE)):
                 signal.signal(number, signal.SIG_DFL)
             os.execvpe(argv[0], argv, env)
         except OSError as error:
@@ -958,6 +958,7 @@ def main(arguments: list[str]) -> None:
     undumpable = harden(subreaper=alone)
     limit_cpus(int(options.get("cpus", "0")))
     os.umask(0o022)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would let `kill -INT 1` end the sandbox
     can_pass = stat.S_ISSOCK(os.fstat(0).st_mode)
     reader = os.dup(0)
     writer = reader if can_pass else os.dup(1)
