@@ -53,6 +53,9 @@ class SessionSource(Protocol):
     def on_display(self, display: Callable[[bytes], None]) -> Unsubscribe:
         """Be given what the shell prints from now on."""
 
+    def hold_output(self, hold: bool) -> None:
+        """Hold the shell's output back, or let it come again: the pane has more than it can draw."""
+
     async def run(self) -> SessionEnded | None:
         """Drive the session to its end; at once over in replay. Raises LogError when it can no longer be written."""
 
@@ -114,6 +117,9 @@ class RecordedSource(_Saved):
     def on_display(self, display: Callable[[bytes], None]) -> Unsubscribe:
         return _nothing
 
+    def hold_output(self, hold: bool) -> None:
+        """Nothing comes."""
+
     async def run(self) -> SessionEnded | None:
         return self.state.ended
 
@@ -133,6 +139,14 @@ class LiveSource(_Saved):
 
     def on_display(self, display: Callable[[bytes], None]) -> Unsubscribe:
         return self.runner.live.on_display(display)
+
+    def hold_output(self, hold: bool) -> None:
+        terminal = self.runner.episode.shell.terminal
+        if terminal is not None:
+            if hold:
+                terminal.pause_reading()
+            else:
+                terminal.resume_reading()
 
     def shell_text(self, step: int) -> bytes:
         self.runner.live.cast.flush()

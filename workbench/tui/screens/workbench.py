@@ -117,6 +117,8 @@ class WorkbenchScreen(Screen[None]):
     def on_mount(self) -> None:
         self._ends.append(self.source.subscribe(self._event))
         self._ends.append(self.source.on_display(self.shell.feed))
+        self.shell.on_high = lambda: self.source.hold_output(True)
+        self.shell.on_low = lambda: self.source.hold_output(False)
         self.set_interval(TICK_SECONDS, self._tick, name="clock")
         self._arrange()
         self.show_step()
@@ -125,6 +127,7 @@ class WorkbenchScreen(Screen[None]):
     def on_unmount(self) -> None:
         for end in self._ends:
             end()
+        self.source.hold_output(False)
 
     # -- what is going on --------------------------------------------------------------------------------------------
 
@@ -281,10 +284,9 @@ class WorkbenchScreen(Screen[None]):
         title = "Task" if step.number == 0 else f"Action {step.number} · {who}"
         self._pane("proposal-pane").set_title(title, "edited" if step.edited else "")
         self._pane("file-pane").set_title(self._tabbed("file-pane", self.file.title), self.file.subtitle)
-        title = self.observation.title(step)
-        self._pane("observation-pane").set_title(
-            self._tabbed("observation-pane", title), self.observation.subtitle(step)
-        )
+        seen = self.observed
+        name = self._tabbed("observation-pane", self.observation.title(seen, named=seen is not step))
+        self._pane("observation-pane").set_title(name, self.observation.subtitle(seen))
         self._title_shell()
 
     def _title_shell(self) -> None:
