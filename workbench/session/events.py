@@ -48,8 +48,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     """What a model call cost."""
 
     input_tokens: int = 0
+    """All that was sent, whether it came from a cache, was written to one, or neither."""
     output_tokens: int = 0
+    """All that was answered, reasoning included."""
     cached_tokens: int = 0
+    """Of the input: read from the provider's cache."""
+    cache_write_tokens: int = 0
+    """Of the input: written to the provider's cache."""
+    reasoning_tokens: int = 0
+    """Of the output: spent on reasoning."""
     cost: float | None = None
     """US dollars; None when the price is unknown."""
 
