@@ -36,7 +36,14 @@ def doctor(as_json: bool) -> None:
     sys.exit(1 if any(check.status == "missing" and check.required for check in checks) else 0)
 
 
-@click.group(cls=FriendlyGroup)
+@click.group(
+    cls=FriendlyGroup,
+    epilog="""
+\b
+Example:
+  mlgym-tui image build
+""",
+)
 def image() -> None:
     """The Docker image that agents work in."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,19 @@ sessions_option = click.option(
 )
 
 
+class _Amount(click.FloatRange):
+    """A finite number over 0."""
+
+    def __init__(self, min_open: bool = True) -> None:
+        super().__init__(min=0, min_open=min_open)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no finite number", param, ctx)
+        return number
+
+
 def _shared_options(function: _Function) -> _Function:
     options = [
         click.option(
@@ -35,8 +49,8 @@ def _shared_options(function: _Function) -> _Function:
         click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap."),
         click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes."),
         click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Limit on steps."),
-        click.option("--max-time", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Limit on seconds."),
-        click.option("--max-cost", type=click.FloatRange(min=0, min_open=True), metavar="USD", help="Limit on cost."),
+        click.option("--max-time", type=_Amount(), metavar="S", help="Limit on seconds."),
+        click.option("--max-cost", type=_Amount(), metavar="USD", help="Limit on cost."),
         click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
         click.option(
             "--window", type=click.IntRange(min=5, max=10_000), default=100, show_default=True, metavar="LINES",
@@ -70,7 +84,7 @@ Examples:
 @click.option("--model", "-m", default="scripted:demo", show_default=True, help="scripted:demo, human or replay:PATH.")
 @click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
 @click.option(
-    "--delay", type=click.FloatRange(min=0), metavar="SECONDS", help="How long each proposal is shown before it runs."
+    "--delay", type=_Amount(min_open=False), metavar="SECONDS", help="How long each proposal is shown before it runs."
 )
 @_headless_options
 @_shared_options
@@ -120,6 +134,8 @@ Examples:
 @click.option(
     "--max-steps", type=click.IntRange(min=1), metavar="N", help="New limit on steps, over the whole session."
 )
+@click.option("--max-time", type=_Amount(), metavar="S", help="New limit on seconds, over the whole session.")
+@click.option("--max-cost", type=_Amount(), metavar="USD", help="New limit on cost, over the whole session.")
 @sessions_option
 def resume(
     session: str,
@@ -129,6 +145,8 @@ def resume(
     sandbox: str | None,
     unsafe_local: bool,
     max_steps: int | None,
+    max_time: float | None,
+    max_cost: float | None,
     sessions_folder: Path | None,
 ) -> None:
     """Go on with a saved SESSION (a folder, an id, the end of one, or `last`)."""
@@ -152,7 +170,12 @@ def resume(
     if started is None:
         raise Failure(f"the beginning of {folder.name} is lost", "it can only be replayed")
     plain = headless or as_json or not _is_terminal()
-    limits = msgspec.structs.replace(before.limits, steps=max_steps) if max_steps else before.limits
+    limits = msgspec.structs.replace(
+        before.limits,
+        steps=max_steps or before.limits.steps,
+        seconds=max_time or before.limits.seconds,
+        cost=max_cost or before.limits.cost,
+    )
     options = Launch(
         task=started.task,
         model=started.model,

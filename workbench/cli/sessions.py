@@ -112,7 +112,14 @@ def show(outer_folder: Path | None, session: str, as_json: bool, sessions_folder
     _print_session(state, recording.path)
 
 
-@sessions.command()
+@sessions.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui sessions rm last
+  mlgym-tui sessions rm 3fa9c1 20260102-101500-blotto-0c77d2 --yes
+"""
+)
 @click.argument("session", nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @sessions_option

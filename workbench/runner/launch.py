@@ -70,7 +70,13 @@ def launch(options: Launch, root: Path) -> Runner:
     agent = make_agent(options.model, task)
     seed = secrets.randbits(48) if options.seed is None else options.seed
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
-    folder = new_session_folder(root, task.id)
+    try:
+        folder = new_session_folder(root, task.id)
+    except OSError as error:
+        raise LaunchError(
+            f"no session can be saved in {root}: {error.strerror or error}",
+            "choose another folder with --sessions or $MLGYM_SESSIONS, or mend this one",
+        ) from error
     live = None
     try:
         live = LiveSession(folder)

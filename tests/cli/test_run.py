@@ -1,0 +1,365 @@
+"""`run`, `resume` and their endings, as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.command import COMMAND, Outcome, action_list, environment, finish, mlgym, start
+from tests.runner.rig import wait_for
+from tests.tasks.quick_task import make_quick_task
+from workbench.session.log import read_log
+from workbench.session.state import fold
+
+GOOD = "printf 'def row_strategy(history):\\n    return 0\\n' > strategy.py"
+
+
+@pytest.fixture
+def quick(tmp_path: Path) -> str:
+    """A task that is scored in no time."""
+    return str(make_quick_task(tmp_path / "quick").folder)
+
+
+LEAST = {"battleOfSexes": 1.42, "prisonersDilemma": 2.5, "blotto": 0.0}
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Outcome]]:
+    """The scripted agent on each of the tasks, side by side: each scores its task three times, which takes a while."""
+    started = {}
+    for task in LEAST:
+        root = tmp_path_factory.mktemp(task)
+        arguments = [*COMMAND, "run", task, "--headless", "--json", "--seed", "7"]
+        started[task] = (
+            root,
+            subprocess.Popen(
+                arguments,
+                env=environment(root),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ),
+        )
+    found = {}
+    for task, (root, process) in started.items():
+        out, err = process.communicate(timeout=50)
+        found[task] = root, Outcome(process.returncode, out.decode(), err.decode())
+    return found
+
+
+@pytest.mark.parametrize(("task", "least"), list(LEAST.items()))
+def test_the_demo_solves_the_task(demos: dict[str, tuple[Path, Outcome]], task: str, least: float) -> None:
+    root, outcome = demos[task]
+    assert outcome.code == 0
+    ended = outcome.events[-1]
+    assert ended["event"] == "session.ended" and ended["exit_status"] == "submitted" and ended["steps"] == 5
+    scores = ended["scores"]
+    assert set(scores) == {"metric", "baseline", "best", "last"}
+    assert scores["best"] == scores["last"] > least
+    if task == "battleOfSexes":
+        assert scores["best"] == pytest.approx(1.44, abs=0.015) and scores["baseline"] == 1.0227
+    folder = Path(ended["session"])
+    assert folder.is_absolute() and folder.parent == root
+    # Each line is an event as in the log, from the first to the last, as it was written.
+    assert outcome.out.encode() == (folder / "events.jsonl").read_bytes()
+    assert [event["seq"] for event in outcome.events] == list(range(len(outcome.events)))
+    protected = next(event for event in outcome.events if event["event"] == "sandbox.ready")["sandbox"]["protected"]
+    assert outcome.err == ""
+    if not protected:
+        assert any(event["event"] == "note.added" and "unprotected" in event["text"] for event in outcome.events)
+
+
+async def test_plain_output_says_each_step_and_where_it_is_saved(tmp_path: Path, quick: str) -> None:
+    model = action_list(
+        tmp_path / "a.json", ["seq 100", "echo $'\\e[31mred'; printf '\\u202e'", GOOD, "validate", "submit"]
+    )
+    outcome = await mlgym("run", quick, "--model", model, "--unsafe-local", sessions=tmp_path / "s")
+    assert outcome.code == 0
+    assert "step 1  policy:replay" in outcome.out and "$ seq 100" in outcome.out
+    assert "… 89 lines …" in outcome.out
+    assert "\x1b" not in outcome.out and "\u202e" not in outcome.out
+    assert "validate: 1." in outcome.out and "submitted after 5 steps" in outcome.out
+    assert f"saved in {tmp_path / 's'}" in outcome.out
+    assert "--unsafe-local: nothing keeps the commands" in outcome.err
+
+
+async def test_a_list_that_ends_without_submit(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", [GOOD, "validate"])
+    outcome = await mlgym("run", quick, "--model", model, "--unsafe-local", "--json", sessions=tmp_path / "s")
+    ended = outcome.events[-1]
+    assert outcome.code == 1 and ended["exit_status"] == "actions_exhausted"
+    assert ended["scores"]["last"] > 1.3
+    assert "actions_exhausted: all 2 actions were replayed" in outcome.err
+
+
+async def test_the_step_limit(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", ["true"] * 5)
+    outcome = await mlgym(
+        "run", quick, "--model", model, "--unsafe-local", "--json", "--max-steps", "2", sessions=tmp_path / "s"
+    )
+    ended = outcome.events[-1]
+    assert (outcome.code, ended["exit_status"], ended["steps"]) == (1, "max_steps", 2)
+    scored = [event for event in outcome.events if event["event"] == "score.recorded"]
+    assert [(score["kind"], score["step"]) for score in scored] == [("autosubmit", 2)]
+
+
+async def test_the_same_seed_gives_the_same_scores(tmp_path: Path, quick: str) -> None:
+    found = []
+    for seed in ("3", "3", "4"):
+        model = action_list(tmp_path / "a.json", ["validate"])
+        outcome = await mlgym(
+            "run", quick, "--model", model, "--unsafe-local", "--json", "--seed", seed, sessions=tmp_path / "s"
+        )
+        found.append(outcome.events[-1]["scores"]["last"])
+    assert found[0] == found[1] != found[2]
+
+
+async def test_a_saved_session_and_a_trajectory_are_run_again(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", ["echo 1 > a", "cat a; submit"])
+    options = ("--unsafe-local", "--json", "--seed", "5")
+    first = await mlgym("run", quick, "--model", model, *options, sessions=tmp_path / "s")
+    saved = f"replay:{first.events[-1]['session']}"
+    again = await mlgym("run", quick, "--model", saved, *options, sessions=tmp_path / "s")
+    assert again.code == 0
+    assert _steps(again) == _steps(first)
+    assert _steps(first)[0] == "" and _steps(first)[1].startswith("1\nScore: ")
+    trajectory = tmp_path / "quick.traj"
+    steps = [_trajectory_step("echo from a trajectory"), _trajectory_step("submit")]
+    trajectory.write_text(json.dumps({"environment": "test", "trajectory": steps, "history": [], "info": {}}))
+    foreign = await mlgym(
+        "run", quick, "--model", f"replay:{trajectory}", "--unsafe-local", "--json", sessions=tmp_path
+    )
+    assert foreign.code == 0 and _steps(foreign)[0] == "from a trajectory\n"
+
+
+def _steps(outcome: Outcome) -> list[str]:
+    return [event["observation"] for event in outcome.events if event["event"] == "action.finished"]
+
+
+def _trajectory_step(action: str) -> dict[str, Any]:
+    return {
+        "action": action + "\n",
+        "observation": "",
+        "response": "",
+        "thought": "",
+        "state": "{}",
+        "execution_time": 0,
+    }
+
+
+# -- endings ------------------------------------------------------------------------------------------------------
+
+
+class Running:
+    """A session whose second command waits, so that something can happen to it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, root: Path) -> None:
+        self.process = process
+        self.root = root
+
+    @property
+    def folder(self) -> Path:
+        [folder] = (self.root / "s").iterdir()
+        return folder
+
+    @property
+    def workspace(self) -> Path | None:
+        """Its workspace on this machine (it runs unprotected)."""
+        started: Any = read_log(self.folder)[0][0]
+        return Path(started.workspace)
+
+    async def resumed(self) -> Outcome:
+        """Take away what it waited for, and go on."""
+        (self.root / "go").touch()
+        return await mlgym(
+            "resume", self.folder.name, "--headless", "--json", "--unsafe-local", sessions=self.root / "s"
+        )
+
+
+@pytest.fixture
+async def running(tmp_path: Path, quick: str) -> AsyncIterator[Running]:
+    wait = f"while ! [ -e {tmp_path}/go ]; do touch {tmp_path}/waiting; sleep 0.05; done"
+    model = action_list(tmp_path / "a.json", [GOOD, wait, "echo on", "submit"])
+    process = await start(
+        "run", quick, "--model", model, "--unsafe-local", "--json", sessions=tmp_path / "s", stdout=subprocess.PIPE
+    )
+    try:
+        await wait_for((tmp_path / "waiting").exists, "the second command runs")
+        yield Running(process, tmp_path)
+    finally:
+        (tmp_path / "go").touch()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+async def test_a_signal_ends_it_cleanly_and_it_can_be_resumed(running: Running, number: int, code: int) -> None:
+    running.process.send_signal(number)
+    outcome = await finish(running.process)
+    ended = outcome.events[-1]
+    assert outcome.code == code
+    assert (ended["exit_status"], ended["reason"]) == ("interrupted", signal.Signals(number).name)
+    assert "Traceback" not in outcome.err
+    listed = (await mlgym("sessions", "--json", sessions=running.root / "s")).json
+    assert [row["status"] for row in listed] == ["interrupted"]
+    assert running.workspace is not None and not running.workspace.exists()
+    again = await running.resumed()
+    assert (again.code, again.events[-1]["exit_status"]) == (0, "submitted")
+    assert again.events[0]["event"] == "session.resumed"
+    assert again.events[-1]["scores"]["last"] > 1.3
+
+
+async def test_two_signals_end_it_at_once(running: Running) -> None:
+    running.process.send_signal(signal.SIGTERM)
+    running.process.send_signal(signal.SIGINT)
+    outcome = await finish(running.process)
+    assert outcome.code in (130, 143)
+    assert read_log(running.folder)[0][-1].name == "session.ended"
+    assert (await running.resumed()).code == 0
+
+
+async def test_a_reader_that_goes_away_interrupts_it(running: Running) -> None:
+    (running.process._transport).get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    (running.root / "go").touch()
+    await asyncio.wait_for(running.process.wait(), 20)
+    assert running.process.returncode == 1
+    ended: Any = read_log(running.folder)[0][-1]
+    assert (ended.exit_status, ended.reason) == ("interrupted", "the reader of the output has gone")
+    error = await running.process.stderr.read() if running.process.stderr else b""
+    assert b"Traceback" not in error and b"Exception ignored" not in error
+    assert (await running.resumed()).code == 0
+
+
+@pytest.mark.parametrize("form", [["--json"], []])
+async def test_output_to_a_full_disk_interrupts_it(tmp_path: Path, quick: str, form: list[str]) -> None:
+    model = action_list(tmp_path / "a.json", ["true", "submit"])
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        process = await start(
+            "run", quick, "--model", model, "--unsafe-local", "--headless", *form, sessions=tmp_path / "s", stdout=full
+        )
+    finally:
+        os.close(full)
+    outcome = await finish(process)
+    assert outcome.code == 1 and "Traceback" not in outcome.err and "Exception ignored" not in outcome.err
+    [folder] = (tmp_path / "s").iterdir()
+    ended: Any = read_log(folder)[0][-1]
+    assert ended.exit_status == "interrupted"
+
+
+async def test_a_log_that_cannot_grow_is_said_and_what_was_saved_is_safe(tmp_path: Path, quick: str) -> None:
+    """As on a full disk: files of the process may not exceed 40 kB."""
+    model = action_list(tmp_path / "a.json", ["seq 2000"] * 20)
+    process = await start(
+        "run", quick, "--model", model, "--unsafe-local", "--headless", sessions=tmp_path / "s",
+        preexec_fn=_small_files, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    outcome = await finish(process)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err and "internal error" not in outcome.err, outcome.err
+    assert "events.jsonl" in outcome.err
+    [folder] = (tmp_path / "s").iterdir()
+    events, problems = read_log(folder)
+    assert problems == [] and len(events) > 5
+    listed = (await mlgym("sessions", "--json", sessions=tmp_path / "s")).json
+    assert listed[0]["status"] == "crashed" and listed[0]["steps"] >= 1
+
+
+def _small_files() -> None:
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+
+
+async def test_killed_at_ten_moments_it_reopens_and_goes_on(tmp_path: Path, quick: str) -> None:
+    """kill -9 loses at most the event that was being written, and no file of a step that was over."""
+    commands = [f"echo {number} > file{number}" for number in range(40)]
+    model = action_list(tmp_path / "a.json", [*commands, GOOD, "ls | wc -l", "submit"])
+    three_at_once = asyncio.Semaphore(3)
+
+    async def one(moment: int) -> None:
+        async with three_at_once:
+            await _kill_and_go_on(tmp_path / f"s{moment}", quick, model, after_events=2 + moment * 17)
+
+    await asyncio.gather(*(one(moment) for moment in range(10)))
+
+
+async def _kill_and_go_on(root: Path, task: str, model: str, *, after_events: int) -> None:
+    process = await start("run", task, "--model", model, "--unsafe-local", "--json", sessions=root)
+    assert process.stdout is not None
+    for _ in range(after_events):
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        assert line.endswith(b"\n")
+    process.kill()
+    rest = await process.stdout.read()
+    await process.wait()
+    [folder] = root.iterdir()
+    events, _problems = read_log(folder)
+    assert len(events) >= after_events + rest.count(b"\n")  # nothing that was told is lost
+    shown = await mlgym("sessions", "show", folder.name, "--json", sessions=root)
+    assert shown.code == 0 and shown.json["exit_status"] is None
+    again = await mlgym("resume", folder.name, "--headless", "--json", "--unsafe-local", sessions=root)
+    assert (again.code, again.events[-1]["exit_status"]) == (0, "submitted"), again
+    after = fold(read_log(folder)[0])
+    counted = next(step for step in after.steps if step.action == "ls | wc -l")
+    assert counted.observation.strip() == "41"
+    assert (after.final_scores().last or 0) > 1.3
+
+
+async def test_what_a_killed_session_leaves_is_found_by_gc(running: Running) -> None:
+    workspace = running.workspace
+    assert workspace is not None and workspace.is_dir()
+    running.process.kill()
+    await running.process.wait()
+    await wait_for(lambda: not _processes_in(workspace), "no process is left")
+    dry = (await mlgym("gc", "--dry-run", "--json")).json
+    assert str(workspace.parent) in dry["folders"] and dry["removed"] is False
+    assert workspace.is_dir()
+    assert str(workspace.parent) in (await mlgym("gc", "--json")).json["folders"]
+    assert not workspace.parent.exists()
+
+
+def _processes_in(folder: Path) -> list[int]:
+    """Processes whose working directory is in a folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.readlink(entry / "cwd").startswith(str(folder)):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
+
+
+@pytest.mark.bwrap
+async def test_the_processes_of_a_protected_session_go_with_it(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", ["touch here; exec -a mlgym-test-sleeper sleep 4242 & sleep 4343"])
+    process = await start("run", quick, "--model", model, "--json", sessions=tmp_path / "s")
+    try:
+        await wait_for(lambda: _running(b"mlgym-test-sleeper"), "the command runs")
+    finally:
+        process.kill()
+        await process.wait()
+    await wait_for(lambda: not _running(b"mlgym-test-sleeper"), "no process is left")
+
+
+def _running(name: bytes) -> bool:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if (entry / "cmdline").read_bytes().startswith(name):
+                    return True
+            except OSError:
+                continue
+    return False
