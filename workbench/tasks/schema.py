@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from pathlib import Path, PurePosixPath
 from string import Template
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from workbench.tasks.errors import Problem, TaskFileError
+from workbench.tasks.errors import TaskFileError
+from workbench.yamlfile import FaultyFile, Place, read_yaml
 
 TASK_FILE = "task.yaml"
-MAX_TASK_FILE = 1 << 20
 PLACEHOLDERS = frozenset(
     {"workspace", "artifact", "command_seconds", "training_minutes", "evaluation_seconds", "answer_seconds"}
 )
 """Names that a description may use, as `$name` or `${name}`."""
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _relative(path: str) -> str:
@@ -127,113 +122,14 @@ class TaskSpec(_Part):
 
 def read_task(folder: Path) -> TaskSpec:
     """The task in `folder`, checked as a whole. Raises TaskError."""
-    file = folder / TASK_FILE
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_TASK_FILE + 1)
-    except OSError as error:
-        raise TaskFileError([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
-    if len(data) > MAX_TASK_FILE:
-        raise TaskFileError([Problem(file, None, "", f"is larger than {MAX_TASK_FILE:,} bytes")])
-    raw, lines, problems = _parse(file, data)
-    if problems:
-        raise TaskFileError(problems)
-    try:
-        spec = TaskSpec.model_validate(raw)
-    except ValidationError as error:
-        raise TaskFileError(
-            [
-                Problem(file, _line_of(lines, item["loc"]), _dotted(item["loc"]), _say(item, lines))
-                for item in error.errors(include_url=False)
-            ]
-        ) from None
-    problems = [
-        Problem(file, _line_of(lines, place), _dotted(place), message) for place, message in _cross_check(spec, folder)
-    ]
+        spec, places = read_yaml(folder / TASK_FILE, TaskSpec, like="the shipped tasks")
+    except FaultyFile as error:
+        raise TaskFileError(error.problems) from error.__cause__
+    problems = [places.problem(place, message) for place, message in _cross_check(spec, folder)]
     if problems:
         raise TaskFileError(problems)
     return spec
-
-
-Place = tuple[str | int, ...]
-Lines = dict[Place, int]
-
-
-def _parse(file: Path, data: bytes) -> tuple[Any, Lines, list[Problem]]:
-    """The plain values, the line of each, and what is wrong with the YAML itself."""
-    lines: Lines = {}
-    problems: list[Problem] = []
-    loader = _Loader(data)
-    try:
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            return None, lines, [Problem(file, 1, "", "must be a mapping of fields, as in the shipped tasks")]
-        _walk(node, (), lines, problems, file)
-        return (None if problems else loader.construct_document(node)), lines, problems
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        message = f"not valid YAML: {error.problem or error.context}"
-        return None, lines, [Problem(file, mark.line + 1 if mark else None, "", message)]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        return None, lines, [Problem(file, None, "", f"not valid YAML: {str(error).splitlines()[0]}")]
-    finally:
-        loader.dispose()
-
-
-def _walk(node: yaml.Node, place: Place, lines: Lines, problems: list[Problem], file: Path) -> None:
-    if place in lines or len(place) > 20:
-        return
-    lines[place] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*place, str(key.value))
-            if inner in lines:
-                problems.append(Problem(file, key.start_mark.line + 1, _dotted(inner), "is given twice"))
-            _walk(value, inner, lines, problems, file)
-            lines[inner] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _walk(value, (*place, index), lines, problems, file)
-
-
-def _line_of(lines: Lines, place: Place) -> int | None:
-    """The line of a field, or of what it would stand in."""
-    for length in range(len(place), -1, -1):
-        if place[:length] in lines:
-            return lines[place[:length]]
-    return None
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(str(part) for part in place)
-
-
-def _say(item: Any, lines: Lines) -> str:
-    """One of pydantic's errors in plain words."""
-    place: Place = item["loc"]
-    if item["type"] == "missing":
-        return "is required"
-    if item["type"] == "extra_forbidden":
-        model: Any = TaskSpec
-        for part in place[:-1]:
-            if isinstance(part, str):
-                model = _model_of(model.model_fields[part].annotation)
-        near = difflib.get_close_matches(str(place[-1]), list(model.model_fields), 1)
-        return f"is not a known field; did you mean {near[0]!r}?" if near else "is not a known field"
-    message = re.sub(r"^(Input|Value error,|String) ?", "", str(item["msg"]))
-    given = item.get("input")
-    return f"{message} (it is {given!r})" if isinstance(given, str | int | float) and len(str(given)) < 60 else message
-
-
-def _model_of(annotation: Any) -> Any:
-    """The model inside an annotation such as `Annotated[list[MetricSpec], …]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for part in getattr(annotation, "__args__", ()):
-        found = _model_of(part)
-        if found is not None:
-            return found
-    return None
 
 
 def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:

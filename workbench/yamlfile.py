@@ -1,0 +1,187 @@
+"""YAML files that people write, checked against a pydantic model: every fault with its file, line and field.
+
+Shared by the rooms that have such files (tasks, agents). Cheap to import: yaml and pydantic are loaded on first use.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import yaml
+    from pydantic import BaseModel
+
+MAX_FILE = 1 << 20
+"""Bytes of the largest file that is read."""
+
+Place = tuple[str | int, ...]
+"""Where a field is: ("metrics", 0, "direction")."""
+Lines = dict[Place, int]
+
+_Model = TypeVar("_Model", bound="BaseModel")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fault of a file."""
+
+    file: Path
+    line: int | None
+    """Counted from 1; None when it belongs to no line."""
+    field: str
+    """"metrics.0.direction"; empty for the file as a whole."""
+    message: str
+
+    def __str__(self) -> str:
+        place = str(self.file) + (f", line {self.line}" if self.line else "")
+        return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
+
+
+class FaultyFile(Exception):
+    """A file with faults; all that were found are in `problems`, and `str()` is fit to be shown."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Places:
+    """Which line of a file each field is on."""
+
+    file: Path
+    lines: Lines
+
+    def problem(self, place: Place, message: str) -> Problem:
+        """A fault of a field, on its line, or on that of what it would stand in."""
+        line = None
+        for length in range(len(place), -1, -1):
+            if place[:length] in self.lines:
+                line = self.lines[place[:length]]
+                break
+        return Problem(self.file, line, _dotted(place), message)
+
+    def within(self, location: Place) -> Place:
+        """pydantic's location of an error without the names of variants of a union, which no file has."""
+        place: Place = ()
+        for part in location[:-1]:
+            if (*place, part) in self.lines:
+                place = (*place, part)
+        return (*place, *location[-1:])
+
+
+def read_yaml(file: Path, model: type[_Model], *, like: str) -> tuple[_Model, Places]:
+    """The file as `model`, and where its fields are. `like` names examples of such files ("the shipped tasks").
+
+    Raises FaultyFile.
+    """
+    from pydantic import ValidationError
+
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE + 1)
+    except OSError as error:
+        raise FaultyFile([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
+    if len(data) > MAX_FILE:
+        raise FaultyFile([Problem(file, None, "", f"is larger than {MAX_FILE:,} bytes")])
+    raw, lines, problems = _parse(file, data, like)
+    if problems:
+        raise FaultyFile(problems)
+    places = Places(file, lines)
+    try:
+        return model.model_validate(raw), places
+    except ValidationError as error:
+        raise FaultyFile(
+            [places.problem(places.within(item["loc"]), _say(item, model)) for item in error.errors(include_url=False)]
+        ) from None
+
+
+def _parse(file: Path, data: bytes, like: str) -> tuple[Any, Lines, list[Problem]]:
+    """The plain values, the line of each, and what is wrong with the YAML itself."""
+    import yaml
+
+    lines: Lines = {}
+    problems: list[Problem] = []
+    make_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        loader = make_loader(data)
+    except yaml.YAMLError as error:  # bytes that are no text
+        return None, lines, [Problem(file, None, "", f"not valid YAML: {str(error).splitlines()[0]}")]
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            return None, lines, [Problem(file, 1, "", f"must be a mapping of fields, as in {like}")]
+        _walk(node, (), lines, problems, file)
+        return (None if problems else loader.construct_document(node)), lines, problems
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        message = f"not valid YAML: {error.problem or error.context}"
+        return None, lines, [Problem(file, mark.line + 1 if mark else None, "", message)]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        return None, lines, [Problem(file, None, "", f"not valid YAML: {str(error).splitlines()[0]}")]
+    finally:
+        loader.dispose()
+
+
+def _walk(node: yaml.Node, place: Place, lines: Lines, problems: list[Problem], file: Path) -> None:
+    import yaml
+
+    if place in lines or len(place) > 20:
+        return
+    lines[place] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*place, str(key.value))
+            if inner in lines:
+                problems.append(Problem(file, key.start_mark.line + 1, _dotted(inner), "is given twice"))
+            _walk(value, inner, lines, problems, file)
+            lines[inner] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _walk(value, (*place, index), lines, problems, file)
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(str(part) for part in place)
+
+
+def _say(item: Any, model: type[BaseModel]) -> str:
+    """One of pydantic's errors in plain words."""
+    place: Place = item["loc"]
+    if item["type"] == "missing":
+        return "is required"
+    if item["type"] == "union_tag_not_found":
+        return f"must say which one it is, in the field {item['ctx']['discriminator']}"
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(place[-1]), _known_fields(model, place[:-1]), 1)
+        return f"is not a known field; did you mean {near[0]!r}?" if near else "is not a known field"
+    message = re.sub(r"^(Input|Value error,|String) ?", "", str(item["msg"]))
+    given = item.get("input")
+    return f"{message} (it is {given!r})" if isinstance(given, str | int | float) and len(str(given)) < 60 else message
+
+
+def _known_fields(model: type[BaseModel], place: Place) -> list[str]:
+    """The fields that the mapping at `place` may have."""
+    candidates: list[type[BaseModel]] = [model]
+    for part in place:
+        if not isinstance(part, str):
+            continue
+        inner: list[type[BaseModel]] = []
+        for candidate in candidates:
+            if part in candidate.model_fields:
+                inner += _models_in(candidate.model_fields[part].annotation)
+        candidates = inner or candidates  # the name of a variant of a union leads nowhere
+    return sorted({name for candidate in candidates for name in candidate.model_fields})
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside an annotation such as `Annotated[list[MetricSpec], …]`."""
+    from pydantic import BaseModel
+
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
