@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.sandbox.conftest import make_sandbox
 from workbench.sandbox.guest_sandbox import GuestSandbox
@@ -170,18 +170,25 @@ def ids(command: str) -> str:
     return command[:40].replace("/", "|").encode("unicode_escape").decode("ascii")
 
 
-@pytest.fixture
-async def shell(sandbox: GuestSandbox) -> AsyncIterator[Shell]:
-    shell = Shell(sandbox, time_limit=5.0, ladder_interval=0.3)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GuestSandbox]:
+    """The commands bend bash and the terminal, which are the same in every backend; `test_shell.py` runs on all."""
+    sandbox = make_sandbox("unsafe", tmp_path_factory.mktemp("workspace"))
+    await sandbox.start()
+    yield sandbox
+    await sandbox.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shell(one_sandbox: GuestSandbox) -> AsyncIterator[Shell]:
+    """A fresh shell."""
+    shell = Shell(one_sandbox, time_limit=5.0, ladder_interval=0.3)
     await shell.start()
     yield shell
     await shell.close()
-
-
-@pytest.fixture(params=[pytest.param("unsafe")])
-def backend(request: pytest.FixtureRequest) -> str:
-    """The commands bend bash and the terminal, which are the same in every backend; `test_shell.py` runs on all."""
-    return str(request.param)
 
 
 PREPARE = "kept=value; keep() { echo function; }; sleep 1000 & cd /tmp"
@@ -194,7 +201,9 @@ async def test_shell_survives(shell: Shell, command: str) -> None:
     result = await shell.run(command)
     assert not result.shell_restarted and not result.timed_out, result
     again = await shell.run("echo ok")
-    assert again.observation.replace("aliased ", "").splitlines()[-1:] == ["ok"] or "\nok\n" in "\n" + again.observation, again
+    assert (
+        again.observation.replace("aliased ", "").splitlines()[-1:] == ["ok"] or "\nok\n" in "\n" + again.observation
+    ), again
     assert again.exit_code == 0 and not again.shell_restarted
     state = await shell.run(ASK)
     assert not state.shell_restarted

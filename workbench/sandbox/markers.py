@@ -1,11 +1,12 @@
 """Marks in the shell's output that tell where a command begins and ends (OSC 133, 633;E), and how to find them.
 
-A mark counts only with `aid=` a nonce that the host made: sixteen hex digits that are new for each shell, and sixteen
-that are new for each step. Looking for the first half alone keeps the search one `bytes.find`, however much is printed.
+A mark counts only with `aid=` a nonce that the host made: six letters that are new for each shell, and twelve (72 bits)
+that are new for each step. Looking for the first part alone keeps the search one `bytes.find`, however much is printed.
 """
 
 from __future__ import annotations
 
+import binascii
 import re
 import secrets
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ _LONGEST_MARK = 256 << 10
 
 _MARK = re.compile(
     rb"\x1b\](?:133;(?P<kind>[ABCD])(?:;(?P<status>-?\d{1,10}))?|633;(?P<line>E);(?P<text>[^\x07\x1b]*))"
-    rb";aid=(?P<aid>[0-9a-f]{32})"
+    rb";aid=(?P<aid>[A-Za-z0-9]{18})"
     rb"(?:;cwd=(?P<cwd>[^\x07\x1b]*?))?(?:;pid=(?P<pid>\d{1,10}))?\x07"
 )
 _OPENERS = (b"\x1b]133;", b"\x1b]633;E;")
@@ -34,15 +35,23 @@ class Mark:
     pid: int | None = None
 
 
+_NO_SIGNS = bytes.maketrans(b"+/=", b"xyz")
+
+
 class NonceSource:
     """Nonces of one shell."""
 
     def __init__(self) -> None:
-        self.prefix = secrets.token_hex(8)
+        self.prefix = _letters(4)[:6]
 
     def new(self) -> str:
-        """32 hex digits, never given before."""
-        return self.prefix + secrets.token_hex(8)
+        """18 letters and digits, never given before."""
+        return self.prefix + _letters(9)
+
+
+def _letters(size: int) -> str:
+    """So many random bytes, as letters and digits (the two other characters of base64 are given to letters)."""
+    return binascii.b2a_base64(secrets.token_bytes(size), newline=False).translate(_NO_SIGNS).decode("ascii")
 
 
 class MarkScanner:

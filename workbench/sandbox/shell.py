@@ -265,9 +265,10 @@ class Shell:
             self._scanner.trace = step.nonce
             self._pty.reset_modes()
             self._pty.echo(False)
-            self._pty.write(
-                typed_lines.action_line(step.action, step.nonce, self._variant, last_status=self.last_status)
-            )
+            usual = self._variant is typed_lines.VARIANTS[0] and step.typed < 2
+            variant = None if usual else self._variant
+            step.typed += 1
+            self._pty.write(typed_lines.action_line(step.action, step.nonce, variant, last_status=self.last_status))
 
     def finish(self, step: RunningStep, status: int | None) -> None:
         """The step is over."""
@@ -362,8 +363,14 @@ class Shell:
         elif step is not None and mark.nonce == step.nonce:
             if mark.kind == "C" and not step.started:
                 step.started = True
-                step.last_output = asyncio.get_running_loop().time()
+                step.last_output = now = asyncio.get_running_loop().time()
+                step.deadline += now - step.began
                 step.changed.set()
+            elif mark.kind == "D" and not step.started and self._variant.from_nothing:
+                # `eval` did not run: no descriptor is left for its standard input (`ulimit -n`).
+                self._variant = typed_lines.VARIANTS[4]
+                step.nonce = self._nonces.new()
+                self.retype(step)
             elif mark.kind == "D":
                 step.started = True
                 self._moved(mark.cwd)

@@ -16,6 +16,9 @@ from workbench.sandbox.output import OutputRecord
 
 LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
 
+_PROMPT_LADDER: tuple[SignalName | None, ...] = (None, "TERM", "KILL")
+"""For what holds up a prompt; INT is typed each time."""
+
 _FIRST_LOOK, _LAST_LOOK = 0.7, 20.0
 """Seconds of silence after which the shell's process is looked at, at first and at most."""
 _FRUITLESS_PROBES = 3
@@ -34,10 +37,15 @@ _WAITS_FOR_TERMINAL = ("", "0", "wait_woken", "n_tty_read", "tty_read")
 
 
 _UNBLOCK = """
-import fcntl, os, sys, termios
-terminal = os.open(f"/proc/{sys.argv[1]}/fd/0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-fcntl.ioctl(terminal, termios.TIOCNXCL)
-termios.tcflow(terminal, termios.TCOON)
+import contextlib, fcntl, os, sys, termios
+folder = f"/proc/{sys.argv[1]}/fd/"
+for name in os.listdir(folder):
+    with contextlib.suppress(OSError, termios.error):
+        if os.readlink(folder + name).startswith(("/dev/pts/", "/dev/tty")):
+            terminal = os.open(folder + name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            fcntl.ioctl(terminal, termios.TIOCNXCL)
+            termios.tcflow(terminal, termios.TCOON)
+            os.close(terminal)
 """
 
 
@@ -55,6 +63,8 @@ class RunningStep:
     """Set when the supervisor has something to look at."""
     started: bool = False
     supervised: bool = False
+    typed: int = 0
+    """How often its line was typed."""
     prompt_seen: bool = False
     """The shell is back at its prompt, but the end mark did not come."""
     aside: bytearray | None = None
@@ -209,24 +219,37 @@ class Supervisor:
     async def _bring_to_start(self) -> None:
         """The start mark did not come: find out whether the line was read, mend the shell, type it again."""
         step, shell = self._step, self._shell
-        for attempt in range(8):
-            answered = await shell.probe(_ANSWER, step, free_prompt=attempt > 0)
+        answered = await shell.probe(_ANSWER, step)
+        for name in _PROMPT_LADDER:
+            if self._over_or_started():
+                return
+            if not answered:
+                await shell.stands_at_prompt()  # wakes a stopped shell
+                await shell.unblock()
+                answered = await self._free_prompt(name)
             if self._over_or_started():
                 return
             if answered:
                 # The shell reads in order: it answered what was typed after the line, so the line did not run.
                 shell.retype(step)
                 await self._wait(_ANSWER)
-                continue
-            if attempt > len(LADDER):
-                break
-            await shell.stands_at_prompt()  # wakes a stopped shell
-            await shell.unblock()
-            if attempt > 0 and shell.terminal is not None:
-                with contextlib.suppress(SandboxError):
-                    await shell.terminal.signal(LADDER[attempt - 1])
+                answered = await shell.probe(_ANSWER, step) if not self._over_or_started() else True
+        if self._over_or_started():
+            return
         await shell.hang_up("it no longer took commands")
         await asyncio.wait({step.done}, timeout=5.0)
+
+    async def _free_prompt(self, name: SignalName | None) -> bool:
+        """Take hooks away that hold up the prompt; what runs in them gets the signal, after the lines were typed."""
+        step, shell = self._step, self._shell
+        if name is None:
+            return await shell.probe(_ANSWER, step, free_prompt=True)
+        if await shell.probe(0.2, step, free_prompt=True) or self._over_or_started():
+            return True
+        if shell.terminal is not None:
+            with contextlib.suppress(SandboxError):
+                await shell.terminal.signal(name)
+        return await shell.probe(_ANSWER, step)
 
     def _over_or_started(self) -> bool:
         return self._step.started or self._step.done.done()
