@@ -8,7 +8,7 @@ ifneq ($(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bi
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help demo test check screenshot benchmark lock clean
+.PHONY: help demo test check check-format check-lint check-types check-imports screenshot benchmark lock clean
 
 help:
 	@echo 'make demo        watch the scripted agent work on battleOfSexes (no key, no Docker, no network needed)'
@@ -32,10 +32,18 @@ demo: $(STAMP)
 test: $(STAMP)
 	@.venv/bin/python -m pytest $(ARGS)
 
-check: $(STAMP)
+check: check-format check-lint check-types check-imports
+
+check-format: $(STAMP)
 	.venv/bin/ruff format --check .
+
+check-lint: $(STAMP)
 	.venv/bin/ruff check .
+
+check-types: $(STAMP)
 	.venv/bin/mypy
+
+check-imports: $(STAMP)
 	.venv/bin/lint-imports
 
 screenshot: $(STAMP)
