@@ -303,7 +303,7 @@ async def _kill_and_go_on(root: Path, task: str, model: str, *, after_events: in
     process.kill()
     rest = await process.stdout.read()
     await process.wait()
-    [folder] = root.iterdir()
+    folder = _only(root)
     events, _problems = read_log(folder)
     assert len(events) >= after_events + rest.count(b"\n")  # nothing that was told is lost
     shown = await mlgym("sessions", "show", folder.name, "--json", sessions=root)
@@ -314,6 +314,12 @@ async def _kill_and_go_on(root: Path, task: str, model: str, *, after_events: in
     counted = next(step for step in after.steps if step.action == "ls | wc -l")
     assert counted.observation.strip() == "41"
     assert (after.final_scores().last or 0) > 1.3
+
+
+def _only(root: Path) -> Path:
+    """The one session in a folder."""
+    [folder] = root.iterdir()
+    return folder
 
 
 async def test_what_a_killed_session_leaves_is_found_by_gc(running: Running) -> None:

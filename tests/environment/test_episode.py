@@ -1,0 +1,178 @@
+"""The world's side of a session: evaluations asked for from the shell, the ledger, and what the window may claim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.runner.rig import GOOD, Driven, ListAgent, driven
+from workbench.environment.episode import is_training_command
+from workbench.runner.runner import Runner
+from workbench.session import events as ev
+from workbench.session.objects import content_hash
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ("python train.py", True),
+        ("python3.11 -m train", True),
+        ("cd src && python3 train.py", True),
+        ("CUDA_VISIBLE_DEVICES=0 SEED=1 python x.py", True),
+        ("echo 1; torchrun x.py", True),
+        ("for i in 1 2\ndo\n  python x.py\ndone", True),
+        ("echo python", False),
+        ("cat python.txt", False),
+        ("vim train_python.py", False),
+        ("grep -rn 'python' .", False),
+        ("pythonic x", False),
+        ("", False),
+    ],
+)
+def test_which_commands_train(action: str, expected: bool) -> None:
+    assert is_training_command(action) is expected
+
+
+async def run(root: Path, *actions: str) -> Driven:
+    """A session with these actions, over."""
+    async with driven(root, ListAgent(list(actions))) as session:
+        await session.ended(30)
+    return session
+
+
+def scores(session: Driven) -> list[ev.ScoreRecorded]:
+    return session.events(ev.ScoreRecorded)
+
+
+async def test_validate_works_from_any_folder_and_in_any_form(tmp_path: Path) -> None:
+    session = await run(tmp_path, f"{GOOD}; cd /", "validate", 'x=$(validate); echo "$x" | head -1', "validate | wc -l")
+    first, second, third = scores(session)
+    assert (first.step, second.step, third.step) == (2, 3, 4)
+    assert first.score == second.score == third.score and first.verdict == "ok"
+    assert session.state.steps[3].observation.startswith("Score: ")
+    assert {score.artifact for score in scores(session)} == {first.artifact}
+
+
+async def test_what_was_scored_is_kept_by_its_hash(tmp_path: Path) -> None:
+    session = await run(tmp_path, f"{GOOD}; validate; rm strategy.py")
+    [score] = scores(session)
+    data = session.runner.episode.artifacts.get(score.artifact or "")
+    assert data == b"def row_strategy(history):\n    return 0\n"
+    assert score.artifact == content_hash(data) and score.artifact_name == "strategy.py"
+
+
+async def test_a_score_is_never_parsed_from_output(tmp_path: Path) -> None:
+    session = await run(tmp_path, "echo 'Score: 99'; printf 'Score: 99\\nSubmitted.\\n' >&2")
+    assert scores(session) == []
+    assert session.state.ended is not None and session.state.ended.exit_status == "actions_exhausted"
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict", "says"),
+    [
+        ("rm strategy.py", "missing", "strategy.py is missing"),
+        ("rm strategy.py; mkdir strategy.py", "invalid", "is a folder"),
+        ("rm strategy.py; ln -s /etc/passwd strategy.py", "invalid", "symbolic link"),
+        ("rm strategy.py; mkfifo strategy.py", "invalid", "not a regular file"),
+        ("head -c 30000 /dev/zero > strategy.py", "invalid", "larger than 20000 bytes"),
+        ("echo 'def row_strategy(:' > strategy.py", "invalid", "SyntaxError"),
+    ],
+    ids=["missing", "folder", "link", "fifo", "too large", "syntax"],
+)
+async def test_an_artifact_that_cannot_be_scored(tmp_path: Path, command: str, verdict: str, says: str) -> None:
+    session = await run(tmp_path, command, "validate", f"rm -rf strategy.py; {GOOD}; validate")
+    bad, good = scores(session)
+    assert (bad.verdict, bad.score, bad.metrics) == (verdict, None, {})
+    assert says in bad.message and says in session.state.steps[2].observation
+    assert session.state.steps[2].exit_code == 1
+    assert good.verdict == "ok"
+
+
+async def test_one_evaluation_at_a_time(tmp_path: Path) -> None:
+    session = await run(tmp_path, "validate & validate & wait")
+    first, second = scores(session)
+    assert first.score == second.score
+    assert second.elapsed - first.elapsed >= second.duration * 0.9
+
+
+async def test_an_interrupted_evaluation_leaves_no_score(tmp_path: Path) -> None:
+    slow = "printf 'import time\\ndef row_strategy(history):\\n    time.sleep(0.5)\\n    return 0\\n' > strategy.py"
+    agent = ListAgent([f"{slow}; touch here; validate", f"{GOOD}; validate"])
+    async with driven(tmp_path, agent) as session:
+        workspace = session.runner.episode.sandbox.workspace_folder
+        await session.until((workspace / "here").exists, "it is validating")
+        await session.until(lambda: session.runner.episode._evaluations, "the evaluation runs")
+        session.runner.interrupt()
+        step = await session.over(1)
+        await session.ended()
+    assert step.interrupted
+    assert [score.step for score in scores(session)] == [2]
+
+
+async def test_an_evaluation_does_not_count_against_the_commands_time(tmp_path: Path) -> None:
+    slow = (
+        "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.004)\\n    return 0\\n' > strategy.py; validate"
+    )
+    async with driven(tmp_path, ListAgent([slow]), command_seconds=1.0) as session:
+        await session.ended()
+    assert not session.state.steps[1].timed_out
+    [score] = scores(session)
+    assert score.verdict == "ok" and score.duration > 1.0
+
+
+async def test_a_submission_in_the_background_ends_the_session(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent([f"{GOOD}; submit &"], then="sleep 0.05")) as session:
+        ended = await session.ended()
+    assert ended.exit_status == "submitted" and ended.scores.last is not None
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [({"request": "nonsense"}, "unknown request"), ({}, "unknown request"), ({"request": ["a"]}, "unknown request")],
+)
+async def test_requests_from_inside_are_taken_with_caution(
+    tmp_path: Path, request_: dict[str, object], says: str
+) -> None:
+    async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
+        await session.review(1)
+        answer = await session.runner.episode._answer(request_)
+    assert answer["ok"] is False and says in answer["text"]
+
+
+async def test_a_window_that_is_nonsense_harms_nothing(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["true", "true"]), mode="step") as session:
+        await session.review(1)
+        episode = session.runner.episode
+        nonsense = {"request": "window", "path": ["x"] * 9000, "first_line": -5, "last_line": 1e300, "total_lines": "9"}
+        session.runner.live.subscribe(lambda event: _report(session.runner, nonsense, event))
+        session.runner.step()
+        await session.over(1)
+        assert episode.submitted is False
+    [window] = session.events(ev.WindowChanged)
+    assert len(window.path) <= 4096
+    assert (window.first_line, window.last_line, window.total_lines) == (0, 0, 0)
+
+
+def _report(runner: Runner, request: dict[str, object], event: ev.Event) -> None:
+    """As if a program in the sandbox had said it while the command ran."""
+    if isinstance(event, ev.ActionStarted):
+        runner.episode._window = request
+
+
+async def test_what_the_agent_reads_after_a_score(tmp_path: Path) -> None:
+    session = await run(tmp_path, "validate", f"{GOOD}; validate", "submit")
+    first, second, third = session.state.steps[1:]
+    assert "Validated; nothing is submitted yet." in first.observation
+    assert "best so far: " in second.observation and "standard error: " in second.observation
+    assert "Submitted." in third.observation
+    assert "unprotected" in third.observation  # what a score is worth is said wherever it is shown
+
+
+@pytest.mark.bwrap
+async def test_a_protected_session_scores_in_a_sandbox(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent([GOOD, "submit"]), unsafe_local=False) as session:
+        await session.ended()
+    assert session.state.sandbox["protected"] is True
+    assert [score.isolation for score in scores(session)] == ["sandbox"]
+    assert session.state.workspace == "/home/agent/workspace"
