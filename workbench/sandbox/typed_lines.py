@@ -178,16 +178,20 @@ __mlgym_after() {
   PROMPT_COMMAND=(__mlgym_after ${PROMPT_COMMAND[0]+"${PROMPT_COMMAND[@]}"})
 HISTCONTROL= HISTIGNORE=
 \builtin shopt -s cmdhist lithist
-\builtin set -o history -o emacs
+\builtin set -o history
 """
 
 
 def install_hooks(nonce: str, prompt_nonce: str, history: Sequence[str]) -> bytes:
-    """Line editing, history and hooks for a person. The first D mark with `nonce` says that they are in place."""
+    """Line editing, history and hooks for a person. The first D mark with `nonce` says that they are in place.
+
+    Line editing is switched on outside of the `eval`: within it bash would keep the prompt of a continued line,
+    and never come to the primary one.
+    """
     script = _HOOKS.replace("PROMPT_MARKS", _prompt_marks(prompt_nonce)).replace("NONCE", nonce).strip().encode()
     for command in history:
         script += b"\n\\builtin history -s -- " + "".join(quote(command.encode("utf-8", "surrogateescape"))).encode()
-    return f"\\builtin eval -- {_joined(quote(script))}\n".encode()
+    return f"\\builtin eval -- {_joined(quote(script))};\\builtin set -o emacs\n".encode()
 
 
 def remove_hooks(nonce: str) -> bytes:
