@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from workbench.session.events import Usage
 from workbench.session.state import SessionState
@@ -21,6 +21,49 @@ class Proposal:
     """The messages sent, as JSON, in order."""
     usage: Usage | None = None
     attempt: int = 1
+    """Which answer it was: those before it could not be used."""
+    latency: float | None = None
+    """Seconds that the answer took; None where nobody measured."""
+    remark: str = ""
+    """What the model is to be told about its answer with the outcome; for `action.proposed`."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An answer that became no proposal: malformed, filtered, or cut short."""
+
+    response: str
+    """As much as was received."""
+    cause: str
+    """bad_format | cancelled | one of the causes of ModelError."""
+    reason: str
+    """What the model was told, or what happened."""
+    prompt: tuple[str, ...] = ()
+    """The messages sent, as JSON, in order."""
+    usage: Usage | None = None
+    """None where the provider had not said it yet."""
+    number: int = 1
+    latency: float = 0.0
+
+
+class Listener(Protocol):
+    """Told what happens while an agent proposes. Called on the event loop; must not block or raise."""
+
+    def delta(self, text: str) -> None:
+        """A piece of the answer, as it arrives. The pieces of a new attempt follow `attempted`."""
+
+    def retrying(self, reason: str, seconds: float) -> None:
+        """The call failed, and is tried again in so many seconds."""
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An answer became no proposal. It was paid for all the same: log it at once."""
+
+
+@runtime_checkable
+class Observable(Protocol):
+    """An agent that can be listened to."""
+
+    listener: Listener | None
 
 
 class ModelError(Exception):

@@ -47,6 +47,8 @@ class Message:
     """The step it tells of; None for what belongs to none."""
     elided: str = ""
     """Why part of it was left out; empty when nothing was."""
+    output: tuple[int, int] = (0, 0)
+    """Span of `content` that a command printed: what a history processor may leave out. Not sent."""
 
 
 @dataclass(frozen=True)

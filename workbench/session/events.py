@@ -181,6 +181,8 @@ class ActionProposed(Event, tag="action.proposed", kw_only=True, frozen=True):
     """`model:<name>`, `policy:<name>` or `human:<user>`."""
     action: str
     thought: str = ""
+    remark: str = ""
+    """What the model is told about its answer with the outcome: that it asked for more than was run."""
 
 
 class ActionEdited(Event, tag="action.edited", kw_only=True, frozen=True):
@@ -190,6 +192,8 @@ class ActionEdited(Event, tag="action.edited", kw_only=True, frozen=True):
     author: str
     before: str
     after: str
+    told: bool | None = None
+    """Whether the model learns of the change; None: as its agent is configured."""
 
 
 class ActionRejected(Event, tag="action.rejected", kw_only=True, frozen=True):

@@ -28,6 +28,10 @@ class Step:
     action: str = ""
     """The action as it was run: differs from `proposed` after an edit."""
     edited_by: str = ""
+    edit_told: bool | None = None
+    """Whether the model learns of the change; None: as its agent is configured."""
+    remark: str = ""
+    """What the model is told about its answer with the outcome."""
     status: StepStatus = "proposed"
     comment: str = ""
     """Why it was rejected."""
@@ -246,12 +250,13 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
     step = state._step(event.step)
     step.author, step.thought = event.author, event.thought
     step.proposed = step.action = event.action
+    step.remark = event.remark
     step.status, step.started, step.time = "proposed", event.elapsed, event.time
 
 
 def _action_edited(state: SessionState, event: ev.ActionEdited) -> None:
     step = state._step(event.step)
-    step.action, step.edited_by = event.after, event.author
+    step.action, step.edited_by, step.edit_told = event.after, event.author, event.told
 
 
 def _action_rejected(state: SessionState, event: ev.ActionRejected) -> None:

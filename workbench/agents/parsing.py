@@ -1,0 +1,344 @@
+"""From a model's answer to one action, and back: how an own step of earlier looks as an answer.
+
+Each parser takes any answer and either returns what it means or raises FormatError with a reason that the model can
+act on. `turn` is the inverse: `parse` of it gives the same action.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from workbench.agents.messages import Message, Response
+from workbench.agents.tools import BadCall, action_of, call_of
+
+ParserName = Literal["thought_action", "last_fence", "xml", "json", "tool_calls", "action_only"]
+
+_FENCE = re.compile(r" {0,3}(?P<ticks>`{3,})[ \t]*(?P<tag>[^`]*?)[ \t]*\r?")
+_LANGUAGES = {
+    "python": "Python", "py": "Python", "python3": "Python", "json": "JSON", "yaml": "YAML", "diff": "a diff",
+    "patch": "a diff", "javascript": "JavaScript", "js": "JavaScript", "html": "HTML", "c": "C", "cpp": "C++",
+}  # fmt: skip
+"""Tags of blocks that are certainly not meant for a shell."""
+
+
+class FormatError(Exception):
+    """An answer that holds no action to run. `str()` is a reason fit for the model."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What an answer means."""
+
+    action: str
+    thought: str = ""
+    remark: str = ""
+    """What of the answer was left aside; the model is told with the outcome."""
+
+
+class Parser(Protocol):
+    """A form of answers."""
+
+    instructions: str
+    """The form in words for the model."""
+
+    def parse(self, response: Response) -> Parsed:
+        """The action of an answer. Raises FormatError, and nothing else."""
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        """The answer that `parse` would read this from."""
+
+
+def make_parser(name: ParserName, tools: Sequence[str] = ()) -> Parser:
+    """The parser of a name; `tools` are the agent commands that tool calls may name, besides bash."""
+    if name == "tool_calls":
+        return ToolCallParser(tools)
+    return _PARSERS[name]()
+
+
+# -- fenced blocks -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Block:
+    """A fenced block: lines counted from 0, the fences included; `end` is None when it is never closed."""
+
+    start: int
+    end: int | None
+    tag: str
+    content: str
+
+
+def _blocks(text: str) -> tuple[list[str], list[_Block]]:
+    """The lines of a text, and its fenced blocks."""
+    lines = text.split("\n")
+    blocks: list[_Block] = []
+    ticks = start = 0
+    tag = ""
+    for number, line in enumerate(lines):
+        found = _FENCE.fullmatch(line)
+        if found is None:
+            continue
+        if not ticks:
+            ticks, start, tag = len(found["ticks"]), number, found["tag"]
+        elif len(found["ticks"]) >= ticks and not found["tag"]:
+            blocks.append(_Block(start, number, tag, _joined(lines[start + 1 : number])))
+            ticks = 0
+    if ticks:
+        blocks.append(_Block(start, None, tag, _joined(lines[start + 1 :])))
+    return lines, blocks
+
+
+def _joined(lines: list[str]) -> str:
+    return "\n".join(line.removesuffix("\r") for line in lines)
+
+
+def _without(lines: list[str], block: _Block) -> str:
+    end = len(lines) if block.end is None else block.end + 1
+    before, after = "\n".join(lines[: block.start]).strip(), "\n".join(lines[end:]).strip()
+    return "\n\n".join(part for part in (before, after) if part)
+
+
+def _command(block: _Block) -> str:
+    """The content of a block that is meant to be run."""
+    if not block.content.strip():
+        raise FormatError(f"the fenced block that begins on line {block.start + 1} is empty.")
+    words = block.tag.split()
+    language = _LANGUAGES.get(words[0].lower()) if words else None
+    if language == "Python":
+        raise FormatError(
+            "the fenced block is marked as Python, but it would go to bash. Write the program to a file, or run it "
+            "with python3 - <<'EOF' … EOF."
+        )
+    if language is not None:
+        raise FormatError(f"the fenced block is marked as {language}, but it would go to bash.")
+    return block.content
+
+
+def _fenced(thought: str, action: str) -> str:
+    longest = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", action, re.MULTILINE)), default=2)
+    fence = "`" * (longest + 1)
+    return f"{thought}\n\n{fence}\n{action}\n{fence}" if thought else f"{fence}\n{action}\n{fence}"
+
+
+def _not_closed(response: Response, what: str) -> FormatError:
+    if response.stop_reason == "length":
+        return FormatError(f"it was cut off in {what}, at the limit for the length of one answer. Do less at a time.")
+    return FormatError(f"{what} is never closed.")
+
+
+class ThoughtAction:
+    """Some text, and exactly one fenced block with the command."""
+
+    instructions = (
+        "Answer with a few words on what you learned and what you want to do next, and then exactly one fenced block "
+        "that holds what bash is to run:\n\n"
+        "```\n"
+        "<command>\n"
+        "```\n\n"
+        "If a line of the command itself begins with three backticks, open and close the block with four."
+    )
+
+    def parse(self, response: Response) -> Parsed:
+        lines, blocks = _blocks(response.text)
+        if not blocks:
+            raise _nothing_fenced(response)
+        if len(blocks) > 1:
+            places = ", ".join(str(block.start + 1) for block in blocks)
+            raise FormatError(
+                f"it has {len(blocks)} fenced blocks (on lines {places}), and exactly one is wanted. Choose the one to "
+                "run now; quote everything else without fences."
+            )
+        if blocks[0].end is None:
+            raise _not_closed(response, f"the fenced block that begins on line {blocks[0].start + 1}")
+        return Parsed(_command(blocks[0]), _without(lines, blocks[0]))
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        return Message("assistant", _fenced(thought, action), step=step)
+
+
+class LastFence:
+    """Any text; the last fenced block is the command."""
+
+    instructions = (
+        "Answer with a few words on what you learned and what you want to do next, and then a fenced block that holds "
+        "what bash is to run. If there are several blocks, only the last one is run:\n\n"
+        "```\n"
+        "<command>\n"
+        "```"
+    )
+
+    def parse(self, response: Response) -> Parsed:
+        lines, blocks = _blocks(response.text)
+        if not blocks:
+            raise _nothing_fenced(response)
+        if blocks[-1].end is None:
+            raise _not_closed(response, f"the fenced block that begins on line {blocks[-1].start + 1}")
+        others = len(blocks) - 1
+        remark = f"Your answer had {others + 1} fenced blocks; only the last one was run." if others else ""
+        return Parsed(_command(blocks[-1]), _without(lines, blocks[-1]), remark)
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        return Message("assistant", _fenced(thought, action), step=step)
+
+
+def _nothing_fenced(response: Response) -> FormatError:
+    if response.stop_reason == "length":
+        return FormatError("it reached the limit for the length of one answer before any command. Be brief.")
+    if not response.text.strip():
+        return FormatError("it is empty.")
+    return FormatError("it has no fenced block (a line of three backticks before the command, and one after it).")
+
+
+# -- other texts -------------------------------------------------------------------------------------------------------
+
+
+class Xml:
+    """The command in an `<action>` element. What is inside is taken as it stands, not as XML."""
+
+    instructions = (
+        "Answer in this form, with one command for bash:\n\n"
+        "<thought>\nwhat you learned and what you want to do next\n</thought>\n"
+        "<action>\n<command>\n</action>\n\n"
+        "What stands in <action> is taken as it is: escape nothing."
+    )
+    _TAG = re.compile(r"</?action>")
+
+    def parse(self, response: Response) -> Parsed:
+        text = response.text
+        start = text.find("<action>")
+        if start < 0:
+            raise FormatError("it is empty." if not text.strip() else "it has no <action> element.")
+        end = text.rfind("</action>")
+        if end < start:
+            raise _not_closed(response, "the <action> element")
+        body = text[start + len("<action>") : end]
+        inner = self._TAG.findall(body)
+        if "</action>" in inner and "<action>" in inner[inner.index("</action>") :]:
+            raise FormatError("it has more than one <action> element. Choose the one to run now.")
+        if not body.strip():
+            raise FormatError("its <action> element is empty.")
+        before, after = text[:start].strip(), text[end + len("</action>") :].strip()
+        thought = before.removeprefix("<thought>").removesuffix("</thought>").strip()
+        action = body.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
+        return Parsed(action, "\n\n".join(part for part in (thought, after) if part))
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        said = f"<thought>\n{thought}\n</thought>\n" if thought else ""
+        return Message("assistant", f"{said}<action>\n{action}\n</action>", step=step)
+
+
+class Json:
+    """One JSON object with `thought` and `action`."""
+
+    instructions = (
+        "Answer with one JSON object and nothing else; `action` is what bash is to run:\n\n"
+        '{"thought": "what you learned and what you want to do next", "action": "<command>"}'
+    )
+
+    def parse(self, response: Response) -> Parsed:
+        text = response.text.strip()
+        if not text:
+            raise FormatError("it is empty.")
+        _, blocks = _blocks(text)
+        if len(blocks) == 1 and blocks[0].end is not None and not text.startswith("{"):
+            text = blocks[0].content
+        try:
+            value: Any = json.loads(text, strict=False)
+        except (ValueError, RecursionError) as error:
+            if response.stop_reason == "length":
+                raise _not_closed(response, "the JSON object") from None
+            where = ""
+            if isinstance(error, json.JSONDecodeError):
+                where = f": {error.msg}, line {error.lineno}, column {error.colno}"
+            raise FormatError(f"it is not one JSON object{where}.") from None
+        if not isinstance(value, dict):
+            raise FormatError("it is JSON, but not an object.")
+        action, thought = value.get("action"), value.get("thought", "")
+        if not isinstance(action, str):
+            raise FormatError('its JSON object has no "action", or one that is not a string.')
+        if not action.strip():
+            raise FormatError('the "action" of its JSON object is empty.')
+        return Parsed(action, thought.strip() if isinstance(thought, str) else json.dumps(thought))
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        content = json.dumps({"thought": thought, "action": action}, ensure_ascii=False)
+        return Message("assistant", content, step=step)
+
+
+class ActionOnly:
+    """The whole answer is the command."""
+
+    instructions = (
+        "Answer with what bash is to run and with nothing else: no explanation and no fences. Comments (#) are the "
+        "place for thoughts."
+    )
+
+    def parse(self, response: Response) -> Parsed:
+        if response.stop_reason == "length":
+            raise FormatError("it was cut off at the limit for the length of one answer. Do less at a time.")
+        lines, blocks = _blocks(response.text)
+        if len(blocks) == 1 and blocks[0].end is not None and not _without(lines, blocks[0]):
+            return Parsed(_command(blocks[0]))
+        if not response.text.strip():
+            raise FormatError("it is empty.")
+        return Parsed(response.text)
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        return Message("assistant", action, step=step)
+
+
+# -- native tool calls -------------------------------------------------------------------------------------------------
+
+
+class ToolCallParser:
+    """The provider's own tool calling: the first call of an answer is the action."""
+
+    instructions = (
+        "Say in a few words what you learned and what you want to do next, and call exactly one tool. You are shown "
+        "its outcome before you call the next."
+    )
+
+    def __init__(self, tools: Sequence[str] = ()) -> None:
+        self._tools = tuple(tools)
+
+    def parse(self, response: Response) -> Parsed:
+        if not response.tool_calls:
+            if response.stop_reason == "length":
+                raise FormatError("it reached the limit for the length of one answer before any call. Be brief.")
+            hint = " When you are done, call submit." if "submit" in self._tools else ""
+            raise FormatError(f"it calls no tool.{hint}")
+        first, *others = response.tool_calls
+        try:
+            action = action_of(first, self._tools)
+        except BadCall as error:
+            if first.raw_arguments and response.stop_reason == "length":
+                raise _not_closed(response, f"the call of {first.name}") from None
+            raise FormatError(str(error)) from None
+        if not action.strip():
+            raise FormatError("its command is empty.")
+        remark = ""
+        if others:
+            names = ", ".join(call.name for call in others)
+            remark = f"Your answer had {len(others) + 1} calls; only the first was run, not: {names}."
+        return Parsed(action, response.text.strip(), remark)
+
+    def turn(self, thought: str, action: str, step: int) -> Message:
+        return Message("assistant", thought, tool_calls=(call_of(action, self._tools, call_id(step)),), step=step)
+
+
+def call_id(step: int) -> str:
+    """Id of the call that was step `step`. Nine letters and digits: the strictest provider asks for that."""
+    return f"step{step:05d}"
+
+
+_PARSERS: dict[str, type[ThoughtAction | LastFence | Xml | Json | ActionOnly]] = {
+    "thought_action": ThoughtAction,
+    "last_fence": LastFence,
+    "xml": Xml,
+    "json": Json,
+    "action_only": ActionOnly,
+}

@@ -1,0 +1,293 @@
+"""The agent commands as tools of a chat model: their schemas, and a call as the bash action it means.
+
+`call_of` is the inverse of `action_of`: an action that no tool would make is a call of `bash`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from workbench.agents.messages import Tool, ToolCall
+from workbench.sandbox.commands import COMMAND_NAMES
+from workbench.sandbox.guest.tools import COMMANDS
+
+_Kind = Literal["string", "integer"]
+
+
+class BadCall(Exception):
+    """A call that means no action. `str()` is a reason fit for the model."""
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    name: str
+    kind: _Kind
+    about: str
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class _ToolSpec:
+    """A tool: its parameters, its action, and how arguments are read back from such an action."""
+
+    name: str
+    about: str
+    parameters: tuple[_Parameter, ...]
+    render: Callable[[Mapping[str, Any]], str]
+
+
+def command_docs(names: Sequence[str]) -> str:
+    """One paragraph for each of these agent commands, its usage first."""
+    return "\n\n".join(f"{COMMANDS[name][0]}\n    {COMMANDS[name][1]}" for name in COMMAND_NAMES if name in names)
+
+
+def make_tools(names: Sequence[str]) -> tuple[Tool, ...]:
+    """Tools for a model: bash, and these agent commands."""
+    return tuple(_schema(spec) for name, spec in _TOOLS.items() if name == "bash" or name in names)
+
+
+def action_of(call: ToolCall, names: Sequence[str]) -> str:
+    """The bash action of a call of bash or one of `names`. Raises BadCall."""
+    known = ("bash", *(name for name in COMMAND_NAMES if name in names))
+    if call.name not in known:
+        raise BadCall(f"there is no tool {call.name!r}; there are {', '.join(known)}.")
+    if call.raw_arguments and not call.arguments:
+        raise BadCall(f"the arguments of {call.name} are not a JSON object{_where(call.raw_arguments)}.")
+    spec = _TOOLS[call.name]
+    return spec.render(_checked(spec, call.arguments))
+
+
+def call_of(action: str, names: Sequence[str], call_id: str) -> ToolCall:
+    """The call that means this action."""
+    word = action.split(None, 1)[0] if action.strip() else ""
+    if word in names and word in _TOOLS:
+        arguments = _read_back(_TOOLS[word], action)
+        if arguments is not None and _TOOLS[word].render(arguments) == action:
+            return ToolCall(call_id, word, arguments)
+    return ToolCall(call_id, "bash", {"command": action})
+
+
+# -- arguments ---------------------------------------------------------------------------------------------------------
+
+
+def _schema(spec: _ToolSpec) -> Tool:
+    return Tool(
+        name=spec.name,
+        description=spec.about,
+        parameters={
+            "type": "object",
+            "properties": {item.name: {"type": item.kind, "description": item.about} for item in spec.parameters},
+            "required": [item.name for item in spec.parameters if item.required],
+            "additionalProperties": False,
+        },
+    )
+
+
+def _checked(spec: _ToolSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    known = {item.name: item for item in spec.parameters}
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        there = ", ".join(known) or "none"
+        raise BadCall(f"{spec.name} takes no argument {str(unknown[0])[:80]!r}; its arguments are: {there}.")
+    arguments: dict[str, Any] = {}
+    for item in spec.parameters:
+        value = given.get(item.name)
+        if value is None:
+            if item.required:
+                raise BadCall(f"{spec.name} needs the argument {item.name!r}.")
+        else:
+            arguments[item.name] = _whole_number(spec, item, value) if item.kind == "integer" else value
+            if item.kind == "string" and not isinstance(value, str):
+                raise BadCall(f"the argument {item.name!r} of {spec.name} must be a string.")
+    return arguments
+
+
+def _whole_number(spec: _ToolSpec, item: _Parameter, value: object) -> int:
+    """Some models write 3.0 or "3" where an integer is asked for."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,15}", value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**15:
+        raise BadCall(f"the argument {item.name!r} of {spec.name} must be a whole number.")
+    return value
+
+
+def _where(text: str) -> str:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        return f" ({error.msg}, line {error.lineno}, column {error.colno})"
+    except (ValueError, RecursionError):
+        pass
+    return ""
+
+
+# -- actions -----------------------------------------------------------------------------------------------------------
+
+
+def _line(*words: str | int | None) -> str:
+    """A command line; None is left out."""
+    name, *arguments = (word for word in words if word is not None)
+    return " ".join([str(name), *(shlex.quote(str(word)) for word in arguments)])
+
+
+def _with_text(line: str, text: str) -> str:
+    """The command with the text as a here-document; the text's last line end may be left out."""
+    text = text if text.endswith("\n") else text + "\n"
+    delimiter = "END_OF_TEXT"
+    while delimiter in text:
+        delimiter += "_"
+    return f"{line} <<'{delimiter}'\n{text}{delimiter}"
+
+
+def _create(arguments: Mapping[str, Any]) -> str:
+    line = _line("create", arguments["path"])
+    return _with_text(line, arguments["text"]) if arguments.get("text") else line
+
+
+def _edit(arguments: Mapping[str, Any]) -> str:
+    span = f"{arguments['first_line']}:{arguments['last_line']}"
+    line = _line("edit", span, arguments.get("path"))
+    return _with_text(line, arguments["text"]) if arguments["text"] else f"{line} --delete"
+
+
+def _insert(arguments: Mapping[str, Any]) -> str:
+    if not arguments["text"]:
+        raise BadCall("insert needs a text that is not empty.")
+    return _with_text(_line("insert", arguments["after_line"], arguments.get("path")), arguments["text"])
+
+
+def _plain(name: str, *parameters: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda arguments: _line(name, *(arguments.get(parameter) for parameter in parameters))
+
+
+_HERE_DOCUMENT = re.compile(r"(?P<line>[^\n]*) <<'(?P<delimiter>END_OF_TEXT_*)'\n(?P<text>.*)(?P=delimiter)", re.DOTALL)
+
+
+def _read_back(spec: _ToolSpec, action: str) -> dict[str, Any] | None:
+    """The arguments that may have made an action; rendering them tells whether they did."""
+    found = _HERE_DOCUMENT.fullmatch(action)
+    text = None if found is None else found["text"]
+    try:
+        words = shlex.split(action if found is None else found["line"])[1:]
+    except ValueError:
+        return None
+    if spec.name == "edit":
+        if found is None and words[-1:] == ["--delete"]:
+            words, text = words[:-1], ""
+        words = [*words[0].split(":"), *words[1:]] if words else words
+    names = [item for item in spec.parameters if item.name != "text"]
+    if len(words) > len(names):
+        return None
+    arguments: dict[str, Any] = {} if text is None else {"text": text}
+    for item, word in zip(names, words, strict=False):
+        arguments[item.name] = word
+    try:
+        return _checked(spec, arguments)
+    except BadCall:
+        return None
+
+
+def _about(name: str) -> str:
+    return COMMANDS[name][1]
+
+
+_FILE = "Path of the file; the open file when left out."
+_FOLDER = "Where to search; the current folder when left out."
+
+_TOOLS: Mapping[str, _ToolSpec] = {
+    spec.name: spec
+    for spec in (
+        _ToolSpec(
+            "bash",
+            "Runs a command, or several lines of them, in the shell. The shell stays the same from call to call.",
+            (_Parameter("command", "string", "What bash is to run."),),
+            lambda arguments: str(arguments["command"]),
+        ),
+        _ToolSpec(
+            "open",
+            _about("open"),
+            (
+                _Parameter("path", "string", "Path of the file."),
+                _Parameter("line", "integer", "A line to show, counted from 1.", required=False),
+            ),
+            _plain("open", "path", "line"),
+        ),
+        _ToolSpec(
+            "goto",
+            _about("goto"),
+            (_Parameter("line", "integer", "The line, counted from 1."),),
+            _plain("goto", "line"),
+        ),
+        _ToolSpec("scroll_up", _about("scroll_up"), (), _plain("scroll_up")),
+        _ToolSpec("scroll_down", _about("scroll_down"), (), _plain("scroll_down")),
+        _ToolSpec(
+            "create",
+            "Creates a file with a text, or an empty one, and opens it. A file that exists is never overwritten: it is "
+            "opened instead, and the call fails. The folder must exist.",
+            (
+                _Parameter("path", "string", "Path of the new file."),
+                _Parameter("text", "string", "Its content; empty when left out.", required=False),
+            ),
+            _create,
+        ),
+        _ToolSpec(
+            "edit",
+            "Replaces lines of a file by a text, taken as it stands, indentation included. An edit after which a "
+            "Python file no longer parses is refused and changes nothing. The file becomes the open file, and the "
+            "window around the edit is shown.",
+            (
+                _Parameter("first_line", "integer", "The first line to replace, counted from 1."),
+                _Parameter("last_line", "integer", "The last line to replace."),
+                _Parameter("path", "string", _FILE, required=False),
+                _Parameter("text", "string", "The new lines; empty to delete."),
+            ),
+            _edit,
+        ),
+        _ToolSpec(
+            "insert",
+            "Inserts a text after a line of a file. Checked as by edit.",
+            (
+                _Parameter("after_line", "integer", "The line after which to insert; 0 inserts at the top."),
+                _Parameter("path", "string", _FILE, required=False),
+                _Parameter("text", "string", "The new lines."),
+            ),
+            _insert,
+        ),
+        _ToolSpec(
+            "search_dir",
+            _about("search_dir"),
+            (
+                _Parameter("term", "string", "What to search for; case counts."),
+                _Parameter("folder", "string", _FOLDER, required=False),
+            ),
+            _plain("search_dir", "term", "folder"),
+        ),
+        _ToolSpec(
+            "search_file",
+            _about("search_file"),
+            (
+                _Parameter("term", "string", "What to search for; case counts."),
+                _Parameter("path", "string", _FILE, required=False),
+            ),
+            _plain("search_file", "term", "path"),
+        ),
+        _ToolSpec(
+            "find_file",
+            _about("find_file"),
+            (
+                _Parameter("name", "string", "A file name; may hold the wildcards * ? [ ]."),
+                _Parameter("folder", "string", _FOLDER, required=False),
+            ),
+            _plain("find_file", "name", "folder"),
+        ),
+        _ToolSpec("validate", _about("validate"), (), _plain("validate")),
+        _ToolSpec("submit", _about("submit"), (), _plain("submit")),
+    )
+}
