@@ -62,7 +62,7 @@ class MarkScanner:
     """
 
     def __init__(self, prefix: str) -> None:
-        self._needle = b"aid=" + prefix.encode("ascii")
+        self._needle = prefix.encode("ascii")
         self._held = b""
         self._muted = False
         self.trace = ""
@@ -76,7 +76,7 @@ class MarkScanner:
         while found >= 0:
             opener = max(data.rfind(opener, start, found) for opener in _OPENERS)
             match = _MARK.match(data, opener) if opener >= 0 else None
-            if match is not None and match.start("aid") - 4 == found:
+            if match is not None and match.start("aid") == found:
                 if opener > start and not self._muted:
                     yield data[start:opener]
                 start = match.end()
@@ -84,7 +84,7 @@ class MarkScanner:
                 yield _mark(match)
             elif opener >= 0 and b"\x07" not in data[opener:] and len(data) - opener < _LONGEST_MARK:
                 break  # cut inside the mark
-            elif self.trace and data.startswith(self.trace.encode("ascii"), found + 4) and not self._muted:
+            elif self.trace and data.startswith(self.trace.encode("ascii"), found) and not self._muted:
                 line = data.rfind(b"\n", start, found) + 1
                 if line > start:
                     yield data[start:line]

@@ -34,15 +34,17 @@ class TakeOver:
     command: PersonCommand | None = None
     prompted: asyncio.Event = field(default_factory=asyncio.Event)
     _text: str = ""
+    _in_prompt: bool = False
 
     def printed(self, data: bytes) -> None:
         """Output that is not a mark."""
-        if self.command is not None:
+        if self.command is not None and not self._in_prompt:
             self.command.record.add(data)
 
     def marked(self, mark: Mark) -> None:
         """A mark of this take-over, or of the prompt."""
         if mark.nonce == self.prompt_nonce:
+            self._in_prompt = mark.kind == "A"
             if mark.kind == "B":
                 self.prompted.set()
                 self.finish(None)  # the hook that tells the status has been taken away

@@ -278,16 +278,14 @@ class Shell:
         step.ended = asyncio.get_running_loop().time()
         self.last_status = status or 0
         self._step = None
-        self._scanner.trace = ""
         self._prompt_shown = False
         step.done.set_result(None)
 
     async def _result(self, step: RunningStep, restarted: bool) -> CommandResult:
         observation, truncated = await self._observe(step.record)
         ended_by = step.signal
-        if step.dead and not ended_by and step.status is not None and step.status > 128:
-            with contextlib.suppress(ValueError):
-                ended_by = signal.Signals(step.status - 128).name.removeprefix("SIG")
+        if step.dead and not ended_by:
+            ended_by = _killer(step.status or 0)
         return CommandResult(
             exit_code=step.status,
             observation=observation,
@@ -525,8 +523,7 @@ class Shell:
         pty = self._pty
         if pty is None:
             return
-        pty.reset_modes()
-        pty.echo(False)
+        pty.reset_modes()  # with echo: line editing echoes by itself, and only if the terminal was found to
         pty.write(typed_lines.install_hooks(person.nonce, self._prompt_nonce, list(self._history)))
         pty.resize(*self._size)
         await asyncio.wait({person.ready}, timeout=3.0)
@@ -536,7 +533,6 @@ class Shell:
                     await person.prompted.wait()
         # A shell in which the hooks do not hold is still the person's, only its lines are no steps.
         person.hidden = False
-        pty.echo(True)
 
     def _person_finished(self, command: PersonCommand, status: int | None) -> None:
         if self._on_person_finished is None:
@@ -581,6 +577,7 @@ class Shell:
             await self._clear_line(self._pty, person)
         person.finish(None)
         self._person, self._hidden = None, True
+        self._display(b"\x1b[?2004l\r\x1b[K")  # the prompt of line editing goes, the agent's takes its place
         if self._pty is None:
             await self._restart()
         await self._settle()
@@ -640,10 +637,16 @@ class Shell:
 
 
 def _ending(status: int) -> str:
-    if status > 128:
-        with contextlib.suppress(ValueError):
-            return f"the shell was ended by {signal.Signals(status - 128).name}"
-    return f"the shell ended with status {status}"
+    name = _killer(status)
+    return f"the shell was ended by SIG{name}" if name else f"the shell ended with status {status}"
+
+
+def _killer(status: int) -> str:
+    """The signal that a status above 128 stands for; empty for INT, which bash also reports of what it ran last."""
+    with contextlib.suppress(ValueError):
+        if status > 128 and status != 128 + signal.SIGINT:
+            return signal.Signals(status - 128).name.removeprefix("SIG")
+    return ""
 
 
 def _prompt(cwd: str, workspace: str) -> str:
