@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import math
 import os
-import signal
 import socket
 import sys
 import time
@@ -22,6 +20,7 @@ from workbench.session.events import Verdict
 from workbench.tasks.artifact import ArtifactError, open_artifact
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.judge import JobSpec
+from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import Guest, Isolation, Room, RoomChoice, RoomError, open_room, read_tail
 from workbench.tasks.seeds import derive, evaluation_key
 from workbench.tasks.submission import START_SECONDS
@@ -170,7 +169,7 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
     """Run the judge's process on our end of the channel; its result."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     descriptor = channel.fileno()
-    process = await asyncio.create_subprocess_exec(
+    process = await start_process(
         sys.executable,
         "-P",  # what lies in the current folder is not ours
         "-m",
@@ -180,7 +179,6 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         pass_fds=(descriptor,),
-        start_new_session=True,  # ctrl+c is for the workbench to handle
         cwd="/",
         env=environment,
     )
@@ -203,8 +201,7 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
     except TimeoutError:
         return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s"}
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process)
         process.stdin.close()
         await asyncio.shield(_drain(process, errors))
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.sandbox.hidden import hidden_in
+from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import (
     TEMPORARY_BYTES,
     UNPRIVILEGED,
@@ -59,7 +59,7 @@ async def _try_profiles(kind: Literal["bubblewrap", "reduced"]) -> Profile | Roo
         test = [profile.python, "-s", "-c", "import sys, socket, resource, random; sys.exit(sys.version_info < (3, 8))"]
         arguments = [*_bubblewrap_arguments(profile, (), None), "--", *test] if kind == "bubblewrap" else []
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await start_process(
                 *(["bwrap", *arguments] if arguments else test),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
@@ -70,7 +70,10 @@ async def _try_profiles(kind: Literal["bubblewrap", "reduced"]) -> Profile | Roo
         except OSError as error:
             said = said or str(error.strerror)
             continue
-        _, errors = await process.communicate()
+        try:
+            _, errors = await process.communicate()
+        finally:
+            kill_group(process)
         if process.returncode == 0:
             return profile
         said = said or errors.decode(errors="replace").strip()[-200:]
@@ -149,8 +152,7 @@ class _ProcessRoom(Room):
 
     async def close(self) -> None:
         """Kill all of it. The end of standard error says that the last process has gone."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        kill_group(self._process)
         await self._process.wait()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(5.0):
@@ -180,13 +182,12 @@ async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "
         else:
             command.append("supervise=1")
         try:
-            process = await asyncio.create_subprocess_exec(
+            process = await start_process(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=passed,
-                start_new_session=True,
                 cwd="/" if kind == "bubblewrap" else folder / "work",
                 env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")} if kind == "bubblewrap" else guest.environment(),
                 **_identity(),
