@@ -36,7 +36,7 @@ class BarePty:
 
     def run(self, command: str) -> bytes:
         """One round trip: write the command, read up to the mark with its exit code and directory."""
-        line = f"eval -- {_quote(command)} </dev/null; printf '\\036FLOOR %d %s\\n' \"$?\" \"$PWD\"\n"
+        line = f'eval -- {_quote(command)} </dev/null; printf \'\\036FLOOR %d %s\\n\' "$?" "$PWD"\n'
         os.write(self._master, line.encode())
         chunks: list[bytes] = []
         tail = b""
@@ -73,7 +73,7 @@ class BareExec:
 
     def run(self, command: str) -> bytes:
         """One round trip, as in BarePty."""
-        line = f"eval -- {_quote(command)} </dev/null; printf '\\036FLOOR %d %s\\n' \"$?\" \"$PWD\"\n"
+        line = f'eval -- {_quote(command)} </dev/null; printf \'\\036FLOOR %d %s\\n\' "$?" "$PWD"\n'
         self._socket.sendall(line.encode())
         chunks: list[bytes] = []
         tail = b""

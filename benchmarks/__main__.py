@@ -1,0 +1,46 @@
+"""`python -m benchmarks [PART …]`: prints the figures as ratios against floors measured in the same run."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.rows import Row, parts
+
+
+def main(wanted: list[str]) -> int:
+    """Print the table. Exit code 0 whatever the figures are: they are for reading, not for passing."""
+    known = [name for name, _ in parts()]
+    wrong = [name for name in wanted if name not in known]
+    if wrong:
+        print(f"no such part: {', '.join(wrong)}; there are {', '.join(known)}", file=sys.stderr)
+        return 2
+    rows: list[Row] = []
+    for name, measure in parts():
+        if wanted and name not in wanted:
+            continue
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        if name == "docker" and (why := _no_docker()):
+            print(f"  left out: {why}", file=sys.stderr)
+            continue
+        rows += measure()
+    _print(rows)
+    return 0
+
+
+def _no_docker() -> str | None:
+    from workbench.sandbox.docker import probe_docker
+
+    return probe_docker()
+
+
+def _print(rows: list[Row]) -> None:
+    marks = {True: "✓", False: "✗", None: " "}
+    table = [["", "what", "ours", "floor", "ratio", "target"]]
+    table += [[marks[r.met], r.what, r.ours, r.floor, r.ratio, r.target] for r in rows]
+    widths = [max(len(line[i]) for line in table) for i in range(6)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
