@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from workbench.resources import data_folder
 from workbench.session.events import Metric
@@ -21,6 +21,9 @@ TASK_FILE = "task.yaml"
 ENVIRONMENT = "MLGYM_TASKS"
 _SKIPPED = ("__pycache__",)
 
+Variant = Literal["", "tiny"]
+Protocol = Literal["", "mlgym"]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -29,6 +32,26 @@ class Task:
     folder: Path
     """Where its files are; absolute."""
     spec: TaskSpec
+    variant: Variant = ""
+    """Of its data: the real thing, or the small generated stand-in (`tiny`)."""
+    protocol: Protocol = ""
+    """How it is scored: our own rules, or those of MLGym (`validate` sees the test data)."""
+
+    def under(self, protocol: str = "", variant: str = "") -> Task:
+        """The same task under another protocol, on another variant of its data. Raises TaskError."""
+        if protocol not in ("", "mlgym"):
+            raise TaskError(f"unknown protocol {protocol!r}; there is mlgym")
+        if variant not in ("", "tiny"):
+            raise TaskError(f"unknown variant {variant!r} of the data; there is tiny, the small generated stand-in")
+        if variant and not self.spec.datasets:
+            raise TaskError(f"task {self.id} has no dataset, and so no stand-in: leave --dataset out")
+        return replace(self, protocol=cast(Protocol, protocol), variant=cast(Variant, variant))
+
+    def split_for(self, kind: str) -> str:
+        """The split of the data that `validate` or `submit` scores on."""
+        splits = self.spec.evaluate.splits
+        validation = kind == "validate" and self.protocol != "mlgym" and "validation" in splits
+        return "validation" if validation else "test" if "test" in splits else splits[0]
 
     @property
     def id(self) -> str:
@@ -52,9 +75,14 @@ class Task:
 
     @property
     def primary_metric(self) -> Metric:
-        """The metric that counts, with the published baseline."""
-        metric = self.spec.primary
-        return Metric(name=metric.key, direction=metric.direction, baseline=self.spec.baseline.scores.get(metric.key))
+        """The metric that counts, with the published baseline (on a stand-in: the baseline there)."""
+        metric = self.spec.primary_under(self.protocol)
+        return Metric(name=metric.key, direction=metric.direction, baseline=self.baseline_scores.get(metric.key))
+
+    @property
+    def baseline_scores(self) -> dict[str, float]:
+        """What the baseline reaches, by metric."""
+        return self.spec.baseline.stand_in if self.variant else self.spec.baseline.scores
 
     @property
     def evaluator(self) -> Path:

@@ -45,9 +45,14 @@ class JobSpec:
 
 def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Scores]:
     """The evaluator of a task: function `function` of its file."""
-    spec = importlib.util.spec_from_file_location("evaluator", folder / file)
+    return cast(Callable[[Job], Scores], load_function(folder / file, function, "evaluator"))
+
+
+def load_function(file: Path, function: str, name: str = "") -> Callable[..., Any]:
+    """A function of a Python file that belongs to a task or a dataset, and so is trusted."""
+    spec = importlib.util.spec_from_file_location(name or file.stem, file)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{folder / file} is no Python file")
+        raise ImportError(f"{file} is no Python file")
     module: ModuleType = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a task's folder is not ours to write to
@@ -55,7 +60,7 @@ def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Sc
         spec.loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = keep
-    return cast(Callable[[Job], Scores], getattr(module, function))
+    return cast(Callable[..., Any], getattr(module, function))
 
 
 def judge(spec: JobSpec, channel: socket.socket, write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:

@@ -29,41 +29,55 @@ RelativePath = Annotated[str, AfterValidator(_relative)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+
+
+class Part(BaseModel):
+    """A group of fields: no others than those it names, no conversions."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Baseline(_Part):
+class Baseline(Part):
     """What a first attempt reaches."""
 
     submission: RelativePath | None = None
     """The artifact that the scores below belong to, where it ships with the task."""
     script: RelativePath | None = None
-    """A program that makes such an artifact."""
-    scores: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    """A program that makes such an artifact: it is put in the workspace, and run there by `python`."""
+    scores: dict[str, Number] = {}
     """Published scores, by metric."""
+    stand_in: dict[str, Number] = {}
+    """What the same baseline reaches on the data's stand-in."""
+    tolerance: dict[str, Number] = {}
+    """How far from its score a baseline may be by the nature of the task (other instances, another machine)."""
 
 
-class MetricSpec(_Part):
+class MetricSpec(Part):
     """A number that the evaluator returns."""
 
     key: Annotated[str, Field(min_length=1)]
     direction: Literal["maximize", "minimize"]
     primary: bool = False
+    """Whether it is the one that counts."""
+    primary_in: list[Literal["mlgym"]] = []
+    """Protocols under which this is the one that counts instead."""
 
 
-class Artifact(_Part):
+class Artifact(Part):
     """What is submitted."""
 
     kind: Literal["code", "csv", "checkpoint", "model"]
     path: RelativePath
     """Relative to the workspace."""
     max_bytes: Annotated[int, Field(gt=0)] = 1 << 20
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None = None
+    function: FunctionName | None = None
     """For code: the function that is asked."""
 
 
-class TaskLimits(_Part):
+class TaskLimits(Part):
     """What may be spent, in seconds and bytes."""
 
     command_seconds: Seconds = 120.0
@@ -80,30 +94,33 @@ class TaskLimits(_Part):
     """For the submission's process."""
 
 
-class Resources(_Part):
+class Resources(Part):
     """What the machine must have."""
 
     gpus: Annotated[int, Field(ge=0)] = 0
 
 
-class EvaluateSpec(_Part):
+class EvaluateSpec(Part):
     """The evaluator: a function of a Python file, and the splits of the data that it can score on."""
 
     file: RelativePath
-    function: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "evaluate"
+    function: FunctionName = "evaluate"
     splits: Annotated[list[str], Field(min_length=1)] = ["test"]
 
 
-class TaskSpec(_Part):
+class TaskSpec(Part):
     """A whole `task.yaml`."""
 
-    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    id: Identifier
     name: Annotated[str, Field(min_length=1)]
     domain: Annotated[str, Field(min_length=1)]
     level: Annotated[str, Field(min_length=1)]
     description: Annotated[str, Field(min_length=1)]
     """What the agent is told. `$name` stands for values: see PLACEHOLDERS."""
-    datasets: list[str] = []
+    datasets: list[Identifier] = []
+    """Of `datasets/`, beside the tasks or in the task's folder."""
+    requirements: list[Annotated[str, Field(min_length=1)]] = []
+    """Python packages for the agent, as pip reads them."""
     starter: RelativePath = "starter"
     baseline: Baseline = Baseline()
     metrics: Annotated[list[MetricSpec], Field(min_length=1)]
@@ -112,12 +129,18 @@ class TaskSpec(_Part):
     resources: Resources = Resources()
     evaluate: EvaluateSpec
     demo: RelativePath | None = None
-    """A better submission, for the scripted demo agent."""
+    """For the scripted demo agent: a better submission where that is code, else a better version of the starter's
+    program of that name, which writes one."""
 
     @property
     def primary(self) -> MetricSpec:
         """The metric that counts."""
-        return next(metric for metric in self.metrics if metric.primary)
+        return self.primary_under("")
+
+    def primary_under(self, protocol: str) -> MetricSpec:
+        """The metric that counts under a protocol."""
+        chosen = [metric for metric in self.metrics if protocol in metric.primary_in]
+        return (chosen or [metric for metric in self.metrics if metric.primary])[0]
 
 
 def read_task(folder: Path) -> TaskSpec:
@@ -142,9 +165,14 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
     primary = sum(metric.primary for metric in spec.metrics)
     if primary != 1:
         found.append((("metrics",), f"exactly one metric must be primary ({primary} are)"))
-    for key in spec.baseline.scores:
-        if key not in keys:
-            found.append((("baseline", "scores", key), f"no such metric; there are {', '.join(keys)}"))
+    for group in ("scores", "stand_in", "tolerance"):
+        for key in getattr(spec.baseline, group):
+            if key not in keys:
+                found.append((("baseline", group, key), f"no such metric; there are {', '.join(keys)}"))
+    if spec.demo is not None and spec.artifact.kind != "code":
+        program = f"{spec.starter}/{PurePosixPath(spec.demo).name}"
+        if not (folder / program).is_file():
+            found.append((("demo",), f"must be another version of a program of the starter; there is no {program!r}"))
     if spec.artifact.kind == "code" and spec.artifact.function is None:
         found.append((("artifact", "function"), "is required for code: the function that is asked"))
     if not (folder / spec.starter).is_dir():

@@ -1,0 +1,93 @@
+"""What a `datasets/<id>.yaml` may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from workbench.tasks.errors import TaskFileError
+from workbench.tasks.schema import FunctionName, Identifier, Part, RelativePath
+from workbench.yamlfile import FaultyFile, Place, read_yaml
+
+Options = dict[str, int | float | str | bool]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class LocalSource(Part):
+    """Files that the user brings."""
+
+    kind: Literal["local"]
+    folder: RelativePath
+    """In the folder of `$MLGYM_DATA`."""
+    files: Annotated[dict[RelativePath, Sha256 | None], Field(min_length=1)]
+    """Each with the checksum of its known form, where there is one. Others are taken, and their scores labelled."""
+    how: Annotated[str, Field(min_length=1)]
+    """Where to get them, for the message that they are missing."""
+
+
+class HuggingFaceSource(Part):
+    """A dataset of the Hugging Face Hub, through the `datasets` library."""
+
+    kind: Literal["huggingface"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    revision: Annotated[str, Field(min_length=1)]
+    """A commit or a tag: what is fetched must not change."""
+    config: str | None = None
+    splits: Annotated[dict[str, str], Field(min_length=1)]
+    """Our name of a split → theirs."""
+
+
+class GeneratedSource(Part):
+    """Nothing but a seed: `prepare` makes it all."""
+
+    kind: Literal["generator"]
+    seed: int = 0
+    options: Options = Field(default_factory=dict)
+
+
+class MakerSpec(Part):
+    """The Python function that makes the public and the secret part; it is given a `Making`."""
+
+    file: RelativePath
+    function: FunctionName = "prepare"
+
+
+class StandInSpec(Part):
+    """The small generated stand-in, in the same format."""
+
+    function: FunctionName | None = None
+    """Makes what the source would be (files in `making.source`, or it returns rows by split); `prepare` follows.
+    Without one, `prepare` is run with the seed and options below."""
+    seed: int = 0
+    options: Options = Field(default_factory=dict)
+
+
+class DatasetSpec(Part):
+    """A whole file."""
+
+    id: Identifier
+    name: Annotated[str, Field(min_length=1)]
+    licence: str = ""
+    size: str = ""
+    """In words: "0.5 MB"."""
+    source: Annotated[LocalSource | HuggingFaceSource | GeneratedSource, Field(discriminator="kind")]
+    prepare: MakerSpec
+    tiny: StandInSpec | None = None
+
+
+def read_dataset(file: Path) -> DatasetSpec:
+    """The dataset of a file, checked as a whole. Raises TaskFileError."""
+    try:
+        spec, places = read_yaml(file, DatasetSpec, like="the shipped datasets")
+    except FaultyFile as error:
+        raise TaskFileError(error.problems) from error.__cause__
+    found: list[tuple[Place, str]] = []
+    if not (file.parent / spec.prepare.file).is_file():
+        found.append((("prepare", "file"), f"the file {spec.prepare.file!r} is not there"))
+    if spec.id != file.stem:
+        found.append((("id",), f"must be the name of the file, {file.stem!r}"))
+    if found:
+        raise TaskFileError([places.problem(place, message) for place, message in found])
+    return spec

@@ -1,0 +1,351 @@
+"""Datasets: found by id, prepared once into a cache, in a public part and one that never enters a sandbox.
+
+* The user's own files are looked for in the folder of `$MLGYM_DATA` (else `~/.local/share/mlgym-tui/data`).
+* What is prepared goes to `$MLGYM_CACHE` (else `~/.cache/mlgym-tui`), each in a folder that appears there at once,
+  complete, with a manifest of checksums. A stopped preparation leaves nothing behind that counts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.tasks.catalogue import Task, Variant, task_roots
+from workbench.tasks.errors import TaskError
+from workbench.tasks.preparing import Order
+
+if TYPE_CHECKING:
+    from workbench.tasks.dataset_schema import DatasetSpec
+
+Progress = Callable[[float, str], None]
+FORMAT = 1
+"""Of the cache; part of each key."""
+_MANIFEST = "manifest.json"
+
+
+class DatasetError(TaskError):
+    """A dataset cannot be had. `str()` says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that was found and checked."""
+
+    file: Path
+    spec: DatasetSpec
+
+    @property
+    def id(self) -> str:
+        """As tasks name it."""
+        return self.spec.id
+
+    @property
+    def maker(self) -> Path:
+        """The Python file that prepares it."""
+        return self.file.parent / self.spec.prepare.file
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A prepared dataset. Nothing in it may be changed."""
+
+    id: str
+    folder: Path
+    label: str
+    """Empty for the real thing; else what a score on it must say ("stand-in", "not the known file")."""
+
+    @property
+    def secret(self) -> Path:
+        """What only an evaluator sees."""
+        return self.folder / "secret"
+
+    def public(self, protocol: str = "") -> Path:
+        """What the agent sees, read-only."""
+        other = self.folder / "mlgym"
+        return other if protocol == "mlgym" and other.is_dir() else self.folder / "public"
+
+
+def find_dataset(ident: str, task: Task) -> Dataset:
+    """A dataset of a task: in its own folder, or beside the tasks. Raises TaskError."""
+    from workbench.tasks.dataset_schema import read_dataset
+
+    roots = [task.folder, task.folder.parent, *task_roots()]
+    for root in roots:
+        file = root / "datasets" / f"{ident}.yaml"
+        if file.is_file():
+            return Dataset(file, read_dataset(file))
+    looked = ", ".join(str(root / "datasets") for root in dict.fromkeys(roots))
+    raise DatasetError(f"task {task.id} names the dataset {ident!r}, which is not there: no {ident}.yaml in {looked}")
+
+
+def datasets_of(task: Task) -> list[Dataset]:
+    """All datasets of a task. Raises TaskError."""
+    return [find_dataset(ident, task) for ident in task.spec.datasets]
+
+
+def prepare_task(task: Task, progress: Progress | None = None) -> dict[str, Prepared]:
+    """The datasets of a task in its variant, prepared now where they were not. By id. Raises TaskError, OSError."""
+    return {dataset.id: prepare(dataset, task.variant, progress) for dataset in datasets_of(task)}
+
+
+def label_of(prepared: dict[str, Prepared]) -> str:
+    """What a score on these data must say; empty for the real ones."""
+    return ", ".join(dict.fromkeys(item.label for item in prepared.values() if item.label))
+
+
+def mounts(task: Task, prepared: dict[str, Prepared]) -> dict[Path, str]:
+    """The public parts, and where they are in the workspace: `data`, or `data/<id>` where there are several."""
+    one = len(prepared) == 1
+    return {item.public(task.protocol): "data" if one else f"data/{name}" for name, item in prepared.items()}
+
+
+def data_folder_of_user() -> Path:
+    """Where files that the user brings are looked for."""
+    named = os.environ.get("MLGYM_DATA")
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(named).expanduser() if named else Path(home).expanduser() / "mlgym-tui" / "data"
+
+
+def cache_folder() -> Path:
+    """Where prepared datasets and environments are kept."""
+    named = os.environ.get("MLGYM_CACHE")
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return (Path(named).expanduser() if named else Path(home).expanduser() / "mlgym-tui").absolute()
+
+
+def missing(dataset: Dataset, variant: Variant) -> str | None:
+    """Why a dataset cannot be used now, and what to do; None when it is prepared or can be, without the network."""
+    if variant and dataset.spec.tiny is None:
+        return f"dataset {dataset.id} has no stand-in: leave --dataset out"
+    if variant or _find(dataset, variant) is not None:
+        return None
+    source = dataset.spec.source
+    if source.kind == "local":
+        folder = data_folder_of_user() / source.folder
+        lacking = [name for name in source.files if not (folder / name).is_file()]
+        if lacking:
+            stand_in = "; or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
+            return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {source.how.strip()}{stand_in}"
+    if source.kind == "huggingface":
+        from importlib.util import find_spec
+
+        if find_spec("datasets") is None:
+            return (
+                f"dataset {dataset.id} comes from Hugging Face: pip install 'mlgym-tui[data]', "
+                "or use the small stand-in: --dataset tiny"
+            )
+    return None
+
+
+def needs_network(dataset: Dataset, variant: Variant) -> bool:
+    """Whether preparing it will fetch something."""
+    return not variant and dataset.spec.source.kind == "huggingface" and _find(dataset, variant) is None
+
+
+def prepare(dataset: Dataset, variant: Variant = "", progress: Progress | None = None) -> Prepared:
+    """The dataset in the cache, made now where it is not there, or no longer what it was made from.
+
+    Blocks; an exception raised in `progress` (and KeyboardInterrupt) stops the preparation, with nothing left behind.
+    Raises DatasetError or OSError.
+    """
+    why = missing(dataset, variant)
+    if why is not None:
+        raise DatasetError(why)
+    found = _find(dataset, variant)
+    if found is not None and _source_is_the_same(dataset, variant, found):
+        return found
+    home = cache_folder() / "datasets" / dataset.id
+    home.mkdir(parents=True, exist_ok=True)
+    with _locked(home, progress):
+        found = _find(dataset, variant)  # another process may have made it meanwhile
+        if found is not None and _source_is_the_same(dataset, variant, found):
+            return found
+        for left in home.glob(".making-*"):
+            _delete(left)
+        making = Path(tempfile.mkdtemp(prefix=".making-", dir=home))
+        try:
+            _run(dataset, variant, making, progress)
+            _write_manifest(dataset, variant, making)
+            final = _folder(dataset, variant)
+            if final.exists():
+                final.rename(making / "replaced")
+            (making / "made").rename(final)
+        finally:
+            _delete(making)
+    found = _find(dataset, variant)
+    if found is None:
+        raise DatasetError(f"dataset {dataset.id} was prepared in {home}, but is not there: is the disk full?")
+    return found
+
+
+def verify(prepared: Prepared) -> list[str]:
+    """Files that are not as they were prepared: all of them are read. Raises OSError."""
+    manifest = json.loads((prepared.folder / _MANIFEST).read_text(encoding="utf-8"))
+    now = {path.relative_to(prepared.folder).as_posix(): path for path in _files(prepared.folder)}
+    wrong = [f"{name} is missing" for name in manifest["files"] if name not in now]
+    wrong += [f"{name} does not belong there" for name in now if name not in manifest["files"]]
+    for name, path in now.items():
+        if name in manifest["files"] and _sha256(path) != manifest["files"][name]["sha256"]:
+            wrong.append(f"{name} was changed")
+    return wrong
+
+
+def _key(dataset: Dataset, variant: Variant) -> str:
+    text = [str(FORMAT).encode(), variant.encode(), dataset.file.read_bytes(), dataset.maker.read_bytes()]
+    return hashlib.sha256(b"\0".join(text)).hexdigest()[:12]
+
+
+def _folder(dataset: Dataset, variant: Variant) -> Path:
+    return cache_folder() / "datasets" / dataset.id / f"{variant or 'full'}-{_key(dataset, variant)}"
+
+
+def _find(dataset: Dataset, variant: Variant) -> Prepared | None:
+    """The prepared dataset, where its files are all there with their sizes."""
+    folder = _folder(dataset, variant)
+    try:
+        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
+        for name, facts in manifest["files"].items():
+            if (folder / name).lstat().st_size != facts["size"]:
+                return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Prepared(dataset.id, folder, str(manifest["label"]))
+
+
+def _source_is_the_same(dataset: Dataset, variant: Variant, prepared: Prepared) -> bool:
+    """Whether the user's files, where they are still there, are those that it was made from."""
+    source = dataset.spec.source
+    if variant or source.kind != "local":
+        return True
+    folder = data_folder_of_user() / source.folder
+    manifest = json.loads((prepared.folder / _MANIFEST).read_text(encoding="utf-8"))
+    for name, facts in manifest["source"].items():
+        with contextlib.suppress(OSError):
+            now = (folder / name).stat()
+            as_before = (now.st_size, now.st_mtime_ns) == (facts["size"], facts["mtime_ns"])
+            if not as_before and _sha256(folder / name) != facts["sha256"]:
+                return False
+    return True
+
+
+def _order(dataset: Dataset, variant: Variant, target: Path) -> Order:
+    spec, source = dataset.spec, dataset.spec.source
+    order = Order(str(dataset.maker), spec.prepare.function, str(target), seed=0, options={})
+    if variant:
+        assert spec.tiny is not None
+        tiny = spec.tiny
+        return Order(**{**asdict(order), "seed": tiny.seed, "options": tiny.options, "stand_in": tiny.function or ""})
+    if source.kind == "local":
+        return Order(**{**asdict(order), "source": str((data_folder_of_user() / source.folder).absolute())})
+    if source.kind == "huggingface":
+        hub = {name: getattr(source, name) for name in ("repo", "revision", "config", "splits")}
+        return Order(**{**asdict(order), "hub": hub})
+    return Order(**{**asdict(order), "seed": source.seed, "options": source.options})
+
+
+def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | None) -> None:
+    """Prepare into `making/made` by a process of its own, which ends with us."""
+    target = making / "made"
+    target.mkdir()
+    outcome: dict[str, Any] = {}
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [sys.executable, "-P", "-m", "workbench.tasks.preparing"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+            cwd="/",
+        ) as process,
+    ):
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(asdict(_order(dataset, variant, target))).encode() + b"\n")
+            process.stdin.flush()
+            for line in process.stdout:
+                message = json.loads(line)
+                if "progress" not in message:
+                    outcome = message
+                    break
+                if progress is not None:
+                    progress(float(message["progress"][0]), str(message["progress"][1]))
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        errors.seek(0, os.SEEK_END)
+        errors.seek(max(0, errors.tell() - 4096))
+        said = errors.read().decode(errors="replace").strip().splitlines()
+    if "done" not in outcome:
+        why = outcome.get("error") or (said[-1] if said else "its process ended")
+        raise DatasetError(f"dataset {dataset.id} could not be prepared: {why}")
+
+
+def _write_manifest(dataset: Dataset, variant: Variant, making: Path) -> None:
+    """Checksums of all files; they and their folders become read-only, the secret part closed to others."""
+    made = making / "made"
+    source = dataset.spec.source
+    label = "stand-in" if variant else ""
+    origin: dict[str, Any] = {}
+    if not variant and source.kind == "local":
+        for name, known in source.files.items():
+            path = data_folder_of_user() / source.folder / name
+            found, digest = path.stat(), _sha256(path)
+            origin[name] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": digest}
+            if known is not None and digest != known:
+                label = f"{name} is not the known file"
+    files = {
+        path.relative_to(made).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
+        for path in _files(made)
+    }
+    manifest = {"dataset": dataset.id, "variant": variant, "label": label, "source": origin, "files": files}
+    (made / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for folder, _, names in os.walk(made):
+        for name in names:
+            path = Path(folder, name)
+            path.chmod(0o444)
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+        Path(folder).chmod(0o755)  # stays writable to us, so that it can be renamed and removed
+    (made / "secret").chmod(0o700)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Regular files below a folder, but for its manifest, in order."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and path != folder / _MANIFEST:
+            yield path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(home: Path, progress: Progress | None) -> Iterator[None]:
+    """One preparation of a dataset at a time, over all processes."""
+    with (home / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if progress is not None:
+                progress(0.0, f"waiting: another process prepares {home.name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _delete(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
