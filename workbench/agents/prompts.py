@@ -48,6 +48,11 @@ def check(prompt: str, text: str) -> None:
         raise PromptError("must use $reason: without it the model cannot know what to mend")
 
 
+def names_in(text: str) -> set[str]:
+    """The names that a template uses."""
+    return set(Template(text).get_identifiers())
+
+
 def fill(text: str, values: Mapping[str, str]) -> str:
     """The checked template with its values. What looks like a name in a value stays as it is."""
     return Template(text).substitute(values)

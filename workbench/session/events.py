@@ -27,6 +27,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds on the session's clock (pauses do not count)."""
     cost: float | None = None
     """US dollars."""
+    tokens: int | None = None
+    """Of input and output together; counts where the price of the model is not known."""
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,137 @@
+"""Finding agents: those that ship with the package, any other by the path of its file, or a class of one's own."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from workbench.agents.agent import Agent
+
+if TYPE_CHECKING:
+    from workbench.agents.config import AgentConfig
+    from workbench.agents.messages import ChatModel
+
+FOLDER = Path(__file__).resolve().parent / "configs"
+"""The agents that ship with the package."""
+
+
+@dataclass(frozen=True)
+class AgentSetup:
+    """What an agent's class from outside the package is constructed with."""
+
+    task: str
+    """Id of the task."""
+    description: str
+    """The task as an agent reads it."""
+    model: str
+    """`provider:name` as the user asked for; empty when they did not."""
+    make_model: Callable[[str], ChatModel]
+    """The chat model of a `provider:name`, with the keys and the server that the user has set."""
+
+
+AgentClass = Callable[[AgentSetup], Agent]
+
+
+def list_agents() -> list[AgentConfig]:
+    """The agents that ship with the package; `default` first. Raises AgentError."""
+    from workbench.agents.config import read_agent
+
+    found = [read_agent(file) for file in FOLDER.glob("*.yaml")]
+    return sorted(found, key=lambda agent: (agent.name != "default", agent.name))
+
+
+def find_agent(reference: str) -> AgentConfig | AgentClass:
+    """The agent of a name, of the path of a YAML file, or of `module:Class` (or `file.py:Class`). Raises AgentError."""
+    from workbench.agents.config import AgentError, read_agent
+
+    path = Path(reference).expanduser()
+    if path.suffix in (".yaml", ".yml") or (("/" in reference or path.is_file()) and ":" not in reference):
+        return read_agent(path)
+    if ":" in reference:
+        return _agent_class(reference)
+    names = [file.stem for file in sorted(FOLDER.glob("*.yaml"))]
+    if reference in names:
+        return read_agent(FOLDER / f"{reference}.yaml")
+    near = difflib.get_close_matches(reference, names, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    raise AgentError(
+        f"there is no agent {reference!r}; {hint} Others are named by the path of a YAML file or module:Class"
+    )
+
+
+def make_agent(reference: str, setup: AgentSetup) -> Agent:
+    """The agent of a reference, ready to propose. Raises AgentError, and what `setup.make_model` raises."""
+    from workbench.agents.config import AgentConfig, AgentError
+    from workbench.agents.language_agent import LanguageAgent
+
+    found = find_agent(reference)
+    if isinstance(found, AgentConfig):
+        model = setup.model or found.model
+        if not model:
+            raise AgentError(f"the agent {found.name} names no model; name one with --model provider:name")
+        return LanguageAgent(found, setup.make_model(model))
+    try:
+        agent: Any = found(setup)
+    except Exception as error:
+        raise AgentError(f"the agent {reference} cannot be made: {_place(error)}") from error
+    missing = [name for name in ("name", "model", "author", "trusted", "propose") if not hasattr(agent, name)]
+    if missing:
+        raise AgentError(f"the agent {reference} has no {', '.join(missing)}; see docs/agents.md for what it needs")
+    if not inspect.iscoroutinefunction(agent.propose):
+        raise AgentError(f"`propose` of the agent {reference} must be an `async def`")
+    made: Agent = agent
+    return made
+
+
+def _agent_class(reference: str) -> AgentClass:
+    from workbench.agents.config import AgentError
+
+    module_name, _, class_name = reference.rpartition(":")
+    try:
+        module = _module(module_name)
+    except Exception as error:
+        raise AgentError(f"{module_name} cannot be imported: {_place(error)}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        classes = [name for name, value in vars(module).items() if inspect.isclass(value) and hasattr(value, "propose")]
+        hint = f"it has {', '.join(classes)}" if classes else "it has none that can propose"
+        raise AgentError(f"{module_name} has no class {class_name!r}; {hint}")
+    made: AgentClass = found
+    return made
+
+
+def _module(name: str) -> ModuleType:
+    """A module by its name (the current folder counts) or by the path of its file."""
+    if not name.endswith(".py"):
+        sys.path.insert(0, "")
+        try:
+            return importlib.import_module(name)
+        finally:
+            sys.path.remove("")
+    path = Path(name).expanduser().resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def _place(error: BaseException) -> str:
+    """An error of somebody's code, with the line that it came from."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    where = ""
+    if traceback is not None and not traceback.tb_frame.f_code.co_filename.startswith("<frozen"):
+        where = f" ({traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno})"
+    return f"{type(error).__name__}: {error}{where}"

@@ -1,0 +1,181 @@
+"""What an agent's YAML file may say. Faults are named by file, line and field.
+
+Needs pydantic: imported only where such a file is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from workbench.agents import history, prompts
+from workbench.agents.messages import Sampling
+from workbench.agents.parsing import ParserName
+from workbench.sandbox.commands import COMMAND_NAMES
+from workbench.session.events import Limits
+from workbench.yamlfile import FaultyFile, Place, read_yaml
+
+
+class AgentError(Exception):
+    """An agent that cannot be used. `str()` says where and why, and is fit to be shown as it is."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class Prompts(_Part):
+    """Templates; see workbench.agents.prompts for the names that each may use."""
+
+    system: str
+    task: str
+    next_step: str = prompts.NEXT_STEP
+    no_output: str = prompts.NO_OUTPUT
+    format_error: str = prompts.FORMAT_ERROR
+
+
+class Full(_Part):
+    """Everything is sent."""
+
+    processor: Literal["full"]
+
+
+class LastObservations(_Part):
+    """The first and the last outputs are sent in full."""
+
+    processor: Literal["last_observations"]
+    first: Count = 5
+    last: Annotated[int, Field(ge=1)] = 5
+
+
+class ClosedWindows(_Part):
+    """Of each file only the newest view is sent."""
+
+    processor: Literal["closed_windows"]
+
+
+class TokenBudget(_Part):
+    """What is sent has at most so many tokens."""
+
+    processor: Literal["token_budget"]
+    tokens: Annotated[int, Field(ge=500)] | None = None
+    """None: as many as the model can see, less its answer; no limit where that is not known."""
+
+
+HistoryStep = Annotated[Full | LastObservations | ClosedWindows | TokenBudget, Field(discriminator="processor")]
+
+
+def _tool_name(name: str) -> str:
+    if name not in COMMAND_NAMES:
+        near = difflib.get_close_matches(name, COMMAND_NAMES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMAND_NAMES)}"
+        raise ValueError(f"is not an agent command; {hint}")
+    return name
+
+
+class AgentLimits(_Part):
+    """What a session of this agent may spend, unless its user says otherwise. None is no limit."""
+
+    steps: Annotated[int, Field(ge=1)] | None = 50
+    cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 4.0
+    """US dollars."""
+    tokens: Annotated[int, Field(ge=1)] | None = 2_000_000
+    """Of input and output together; counts where the price of the model is not known."""
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    def as_limits(self) -> Limits:
+        """In the form of a session's limits."""
+        return Limits(steps=self.steps, cost=self.cost, tokens=self.tokens, seconds=self.seconds)
+
+
+class SamplingSpec(_Part):
+    """How answers are drawn; a model that refuses a setting is not sent it. null leaves it to the provider."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = 4096
+
+    def as_sampling(self) -> Sampling:
+        """In the form that models take."""
+        return Sampling(self.temperature, self.top_p, self.max_output_tokens)
+
+
+class AgentConfig(_Part):
+    """A whole agent file."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    description: str = ""
+    model: Annotated[str, Field(pattern=r"^[^:\s]+:\S+$")] | None = None
+    """`provider:name`; None: its user names one."""
+    prompts: Prompts
+    parser: ParserName = "thought_action"
+    history: list[HistoryStep] = [
+        LastObservations(processor="last_observations"),
+        TokenBudget(processor="token_budget"),
+    ]
+    """Applied one after the other; an empty list sends everything."""
+    tools: list[Annotated[str, AfterValidator(_tool_name)]] = list(COMMAND_NAMES)
+    """The agent commands that the model is told of, besides bash."""
+    window: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    """Lines of the file window."""
+    limits: AgentLimits = AgentLimits()
+    sampling: SamplingSpec = SamplingSpec()
+    format_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    """How many answers in a row may be unusable before the model is given up."""
+    tell_edits: bool = True
+    """Whether the model learns that a person changed its action, where the person did not say."""
+    tell_budget: bool = True
+    """Whether the model is told what is left of steps and cost."""
+
+
+def read_agent(file: Path) -> AgentConfig:
+    """The agent in a file, checked as a whole. Raises AgentError."""
+    try:
+        config, places = read_yaml(file, AgentConfig, like="the shipped agents")
+    except FaultyFile as error:
+        raise AgentError(str(error)) from error.__cause__
+    problems = [places.problem(place, message) for place, message in _cross_check(config)]
+    if problems:
+        raise AgentError("\n".join(map(str, problems)))
+    return config
+
+
+def _cross_check(config: AgentConfig) -> list[tuple[Place, str]]:
+    """What no single field can say."""
+    found: list[tuple[Place, str]] = []
+    for prompt in prompts.VARIABLES:
+        try:
+            prompts.check(prompt, getattr(config.prompts, prompt))
+        except prompts.PromptError as error:
+            found.append((("prompts", prompt), str(error)))
+    if "description" not in prompts.names_in(f"{config.prompts.system}\n{config.prompts.task}"):
+        found.append((("prompts", "task"), "neither it nor the system prompt uses $description: what is to be done"))
+    for index, name in enumerate(config.tools):
+        if name in config.tools[:index]:
+            found.append((("tools", index), f"{name!r} is given twice"))
+    return found
+
+
+def processors(config: AgentConfig, *, context: int | None, count: history.Count) -> list[history.Processor]:
+    """The history processors of an agent, in order. `context` is how many tokens of input its model can take."""
+    result: list[history.Processor] = []
+    for item in config.history:
+        match item:
+            case Full():
+                result.append(history.full)
+            case LastObservations(first=first, last=last):
+                result.append(partial(history.last_observations, first=first, last=last))
+            case ClosedWindows():
+                result.append(history.closed_windows)
+            case TokenBudget(tokens=tokens):
+                most = min((number for number in (tokens, context) if number is not None), default=None)
+                if most is not None:
+                    result.append(partial(history.token_budget, tokens=most, count=count))
+    return result

@@ -1,0 +1,255 @@
+"""A session as the conversation that a model reads: its own steps as turns, and what others did as told to it.
+
+Everything comes from the state of the session, so a resumed or forked session, a changed model, or another agent on the
+same session need no memory of their own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from workbench.agents import prompts
+from workbench.agents.config import AgentConfig
+from workbench.agents.messages import Message, Response
+from workbench.agents.parsing import Parser
+from workbench.agents.tools import command_docs
+from workbench.session.state import SessionState, Step
+
+_MOST_FILES = 20
+"""Changed files that are named in the account of a person's command."""
+
+
+class Conversation:
+    """Builds the messages of an agent for a state. What is left out of them is for the history processors."""
+
+    def __init__(self, config: AgentConfig, parser: Parser) -> None:
+        self._config = config
+        self._parser = parser
+        self._commands = command_docs(config.tools)
+
+    def messages(self, state: SessionState) -> list[Message]:
+        """Everything up to now, in order: system prompt, task, steps, and at the end what is left of the budget.
+
+        A step that is not over (still under review) is left out.
+        """
+        values = self._session_values(state)
+        result = [
+            Message("system", prompts.fill(self._config.prompts.system, values).strip()),
+            Message("user", prompts.fill(self._config.prompts.task, values).strip()),
+        ]
+        for index, step in enumerate(state.steps):
+            if step.number and step.over:
+                result += self._human(state, index) if _by_person(step) else self._own(step)
+            result += [_injected(message.author, message.text) for message in step.messages]
+        budget = self._budget(state)
+        if budget:
+            last = result[-1]
+            result[-1] = replace(last, content=f"{last.content}\n\n{budget}")
+        return result
+
+    def retry(self, response: Response, reason: str, number: int) -> list[Message]:
+        """An answer that could not be used, and what is said to that. `number` counts such answers, from 1."""
+        text = prompts.fill(
+            self._config.prompts.format_error,
+            {
+                "reason": reason,
+                "answer_format": self._parser.instructions,
+                "attempts_left": str(self._config.format_attempts - number),
+            },
+        ).strip()
+        if not response.tool_calls:
+            return [Message("assistant", response.text.strip() or "(an empty answer)"), Message("user", text)]
+        calls = tuple(
+            replace(call, id=f"bad{number:02d}{index:04d}", raw_arguments="")
+            for index, call in enumerate(response.tool_calls)
+        )
+        answers = [text, *("Not run." for _ in calls[1:])]
+        return [
+            Message("assistant", response.text.strip(), tool_calls=calls),
+            *(Message("tool", said, tool_call_id=call.id) for call, said in zip(calls, answers, strict=True)),
+        ]
+
+    # -- values for the prompts --------------------------------------------------------------------------------------
+
+    def _session_values(self, state: SessionState) -> dict[str, str]:
+        started = state.started
+        metric = started.metric if started else None
+        limits = state.limits
+        direction = "" if metric is None else "higher" if metric.direction == "maximize" else "lower"
+        baseline = "" if metric is None or metric.baseline is None else f"{metric.baseline:g}"
+        goal = "the score that validate reports"
+        if metric is not None:
+            known = f"; the baseline has {baseline}" if baseline else ""
+            goal = f"{metric.name} ({direction} is better{known})"
+        return {
+            "workspace": state.workspace,
+            "window": str(self._config.window if started is None else started.window),
+            "steps": "no limit" if limits.steps is None else str(limits.steps),
+            "cost": "no limit" if limits.cost is None else f"${limits.cost:.2f}",
+            "command_docs": self._commands,
+            "answer_format": self._parser.instructions,
+            "task": started.task if started else "",
+            "task_name": (started.task_name or started.task) if started else "",
+            "description": started.description.strip() if started else "",
+            "goal": goal,
+            "metric": metric.name if metric else "",
+            "direction": f"{direction} is better" if direction else "",
+            "baseline": baseline or "unknown",
+        }
+
+    def _budget(self, state: SessionState) -> str:
+        limits = state.limits
+        left = []
+        if limits.steps is not None:
+            steps = max(0, limits.steps - sum(not _by_person(step) for step in state.steps[1:] if step.over))
+            left.append(f"{steps} {'step' if steps == 1 else 'steps'}")
+        if limits.cost is not None:
+            left.append(f"${max(0.0, limits.cost - state.cost):.2f}")
+        return f"(Left: {', '.join(left)}.)" if left and self._config.tell_budget else ""
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def _own(self, step: Step) -> list[Message]:
+        """A turn of the model, and what came of it."""
+        told = step.edited and (self._config.tell_edits if step.edit_told is None else step.edit_told)
+        turn = self._parser.turn(step.thought, step.proposed if told else step.action, step.number)
+        notes = [step.remark] if step.remark else []
+        if told and step.status != "rejected":
+            notes.append(
+                f"A person changed your action before it was run. What was run instead:\n{_quoted(step.action)}"
+            )
+        content, span = self._outcome(step)
+        head = "".join(f"{note}\n\n" for note in (*notes, *_events(step)))
+        answer = Message("user", head + content, step=step.number, output=(span[0] + len(head), span[1] + len(head)))
+        if turn.tool_calls:
+            answer = replace(answer, role="tool", tool_call_id=turn.tool_calls[0].id)
+        return [turn, answer]
+
+    def _outcome(self, step: Step) -> tuple[str, tuple[int, int]]:
+        """What a step gave, without the notes; and the span of the output in it."""
+        if step.status == "rejected":
+            return _rejection(step), (0, 0)
+        values = _step_values(step)
+        observation = step.observation.rstrip("\n")
+        if not observation.strip():
+            return prompts.fill(self._config.prompts.no_output, values), (0, 0)
+        return prompts.fill_observation(self._config.prompts.next_step, values, observation)
+
+    def _human(self, state: SessionState, index: int) -> list[Message]:
+        """What a person did in the shell."""
+        step = state.steps[index]
+        before, after = state.steps[index - 1], state.steps[index + 1 : index + 2]
+        begins = not (_by_person(before) and before.over)
+        head = "A person took over the shell and ran:" if begins else "The person went on:"
+        head = f"{head}\n{_quoted(step.action)}\n\n" + "".join(f"{note}\n\n" for note in _events(step))
+        observation = step.observation.rstrip("\n")
+        output = observation or "(It printed nothing.)"
+        tail = f"\n\n{_status(step)}"
+        if step.changes:
+            tail += f"\n\nFiles changed by that: {', '.join(_changes(step))}."
+        if not (after and _by_person(after[0])):
+            tail += "\n\nThe shell is yours again."
+        span = (len(head), len(head) + len(observation)) if observation else (0, 0)
+        return [Message("user", head + output + tail, step=step.number, output=span)]
+
+
+def message_json(message: Message) -> str:
+    """The message as it is kept in the log: one JSON object, without what is empty."""
+    value: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        value["tool_calls"] = [_call(call.id, call.name, call.arguments) for call in message.tool_calls]
+    if message.tool_call_id:
+        value["tool_call_id"] = message.tool_call_id
+    if message.step is not None:
+        value["step"] = message.step
+    if message.elided:
+        value["elided"] = message.elided
+    return json.dumps(value, ensure_ascii=False)
+
+
+def response_text(response: Response) -> str:
+    """An answer as it is kept in the log: its text, and each call as a line of JSON after it."""
+    calls = [
+        json.dumps(_call(call.id, call.name, call.raw_arguments or call.arguments), ensure_ascii=False)
+        for call in response.tool_calls
+    ]
+    return "\n".join([*([response.text] if response.text or not calls else []), *calls])
+
+
+def _call(identifier: str, name: str, arguments: Mapping[str, Any] | str) -> dict[str, Any]:
+    return {"id": identifier, "name": name, "arguments": arguments if isinstance(arguments, str) else dict(arguments)}
+
+
+def _by_person(step: Step) -> bool:
+    return step.author.startswith("human:")
+
+
+def _injected(author: str, text: str) -> Message:
+    who = "A person tells you" if author.startswith("human:") else "A note of the workbench"
+    return Message("user", f"{who}: {text}")
+
+
+def _quoted(action: str) -> str:
+    """A command as at a prompt."""
+    first, *rest = action.split("\n")
+    return "\n".join([f"$ {first}", *(f"> {line}" for line in rest)])
+
+
+def _rejection(step: Step) -> str:
+    if not step.rejected_by:
+        return f"The action was not run{f' ({step.comment})' if step.comment else ''}."
+    said = f"What they say: {step.comment}" if step.comment else "They gave no reason."
+    return f"A person looked at your action and decided against it; it was not run. {said}"
+
+
+def _events(step: Step) -> Iterator[str]:
+    """What else happened, in a sentence each."""
+    if step.status == "refused":
+        yield "The action was refused as it stands; nothing of it was run."
+    took = _seconds(step.duration)
+    if step.timed_out:
+        yield f"The command was stopped after {took}, at its time limit. What it printed until then is kept."
+    elif step.interrupted:
+        yield f"The command was interrupted after {took}. What it printed until then is kept."
+    if step.shell_restarted:
+        yield "The shell ended with it; there is a new one in the same directory, without variables, functions or jobs."
+
+
+def _changes(step: Step) -> Iterator[str]:
+    for change in step.changes[:_MOST_FILES]:
+        yield f"{change.path} ({change.kind})"
+    if len(step.changes) > _MOST_FILES:
+        yield f"and {len(step.changes) - _MOST_FILES} more"
+
+
+def _step_values(step: Step) -> dict[str, str]:
+    window = step.window
+    return {
+        "status": _status(step),
+        "exit_code": "unknown" if step.exit_code is None else str(step.exit_code),
+        "cwd": step.cwd,
+        "open_file": window.path if window else "none",
+        "duration": _seconds(step.duration),
+        "step": str(step.number),
+    }
+
+
+def _status(step: Step) -> str:
+    parts = ["exit code unknown" if step.exit_code is None else f"exit code {step.exit_code}"]
+    if step.duration >= 1:
+        parts.append(f"after {_seconds(step.duration)}")
+    if step.cwd:
+        parts.append(f"in {step.cwd}")
+    if step.window is not None:
+        window = step.window
+        parts.append(
+            f"open file: {window.path}, lines {window.first_line} to {window.last_line} of {window.total_lines}"
+        )
+    return f"[{'; '.join(parts)}]"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"

@@ -1,0 +1,221 @@
+"""The agent around a chat model: builds the conversation, asks, reads the answer, asks again when it is malformed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from workbench.agents.agent import Attempt, Listener, ModelError, Proposal
+from workbench.agents.config import AgentConfig, processors
+from workbench.agents.conversation import Conversation, message_json, response_text
+from workbench.agents.history import ContextTooLong, merged
+from workbench.agents.messages import ChatModel, Message, Response
+from workbench.agents.models import prices
+from workbench.agents.models.tokens import estimate_prompt, estimate_tokens
+from workbench.agents.parsing import FormatError, make_parser
+from workbench.agents.tools import make_tools
+from workbench.session.events import Usage
+from workbench.session.state import SessionState
+
+WorstCase = Callable[[int, int, str], float | None]
+"""Tokens of input, tokens of output, `provider:name` → the most that such a call can cost in dollars, if known."""
+
+_ASSUMED_OUTPUT = 8192
+"""Tokens of an answer where the configuration sets no limit to it."""
+
+
+class LanguageAgent:
+    """Proposes what a chat model answers. Has no memory but its configuration: all it says comes from the session.
+
+    Between two proposals the model may be changed, by `use`, and `sampling` be set.
+    """
+
+    trusted = False
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        chat: ChatModel,
+        *,
+        listener: Listener | None = None,
+        worst_case: WorstCase = prices.worst_case,
+    ) -> None:
+        self.name = config.name
+        self.config = config
+        self.sampling = config.sampling.as_sampling()
+        self.listener = listener
+        self.chat = chat
+        self.use(chat)
+        self._worst_case = worst_case
+        self._parser = make_parser(config.parser, config.tools)
+        self._conversation = Conversation(config, self._parser)
+        self.tools = make_tools(config.tools) if config.parser == "tool_calls" else ()
+
+    def use(self, chat: ChatModel) -> ChatModel:
+        """Ask another model from here on; returns the one asked so far, to be closed."""
+        before, self.chat = self.chat, chat
+        self.model = chat.name
+        self.author = f"model:{chat.name.partition(':')[2] or chat.name}"
+        return before
+
+    async def close(self) -> None:
+        """Let go of the model's connections."""
+        await self.chat.close()
+
+    async def propose(self, state: SessionState) -> Proposal:
+        """The next action. Answers that cannot be used go back to the model with the reason, a few times.
+
+        Raises ModelError: with cause bad_format when none of the answers could be used, cost_limit when the next call
+        may cost more than is left, context_length when the conversation cannot be made to fit, or a cause of the model.
+        May be cancelled at any moment; what was received by then goes to the listener.
+        """
+        retries: list[Message] = []
+        spent = state.cost
+        reason = ""
+        for number in range(1, self.config.format_attempts + 1):
+            messages = self.messages(state, retries)
+            self._check_cost(state, max(spent, state.cost), messages)
+            prompt = tuple(message_json(message) for message in messages)
+            call = _Call(self, messages, prompt, number)
+            response = await call.answer()
+            spent += response.usage.cost or 0.0
+            try:
+                parsed = self._parser.parse(response)
+            except FormatError as error:
+                reason = str(error)
+                call.failed("bad_format", reason, response)
+                retries += self._conversation.retry(response, reason, number)
+                continue
+            return Proposal(
+                action=parsed.action,
+                thought=parsed.thought,
+                response=response_text(response),
+                prompt=prompt,
+                usage=response.usage,
+                attempt=number,
+                latency=call.seconds,
+                remark=parsed.remark,
+            )
+        many = self.config.format_attempts
+        answers = f"{many} answers" if many > 1 else "an answer"
+        raise ModelError("bad_format", f"the model gave {answers} that could not be used; the last: {reason}")
+
+    def messages(self, state: SessionState, retries: list[Message] | None = None) -> list[Message]:
+        """Exactly what is sent for a state. Raises ModelError context_length."""
+        messages = [*self._conversation.messages(state), *(retries or ())]
+        context = prices.context_window(self.model)
+        if context is not None:
+            context -= self._answer_tokens() + estimate_prompt((), self.tools)
+        try:
+            for process in processors(self.config, context=context, count=lambda message: estimate_prompt((message,))):
+                messages = process(messages)
+        except ContextTooLong as error:
+            raise ModelError("context_length", str(error)) from None
+        return merged(messages)
+
+    def _answer_tokens(self) -> int:
+        return self.sampling.max_output_tokens or _ASSUMED_OUTPUT
+
+    def _check_cost(self, state: SessionState, spent: float, messages: list[Message]) -> None:
+        """The worst case of the next call against what is left; `spent` counts answers that are in no log yet."""
+        limits = state.limits
+        tokens = estimate_prompt(messages, self.tools)
+        worst = self._worst_case(tokens, self._answer_tokens(), self.model)
+        if worst is None:
+            most = state.input_tokens + state.output_tokens + tokens + self._answer_tokens()
+            if limits.tokens is not None and most > limits.tokens:
+                raise ModelError(
+                    "cost_limit",
+                    f"the price of {self.model} is not known, and the next call may pass the limit of "
+                    f"{limits.tokens:,} tokens ({most:,} with it); raise the limit to go on",
+                )
+        elif limits.cost is not None and spent + worst > limits.cost:
+            left = max(0.0, limits.cost - spent)
+            raise ModelError(
+                "cost_limit",
+                f"the next call may cost up to ${worst:.2f}, and ${left:.2f} of ${limits.cost:.2f} are left; raise the "
+                "limit to go on",
+            )
+
+
+class _Call:
+    """One call of the model, and what to say of it when nothing comes of it."""
+
+    def __init__(self, agent: LanguageAgent, messages: list[Message], prompt: tuple[str, ...], number: int) -> None:
+        self._agent = agent
+        self._messages = messages
+        self._prompt = prompt
+        self._number = number
+        self._received: list[str] = []
+        self._began = time.monotonic()
+        self.seconds = 0.0
+
+    async def answer(self) -> Response:
+        """The whole answer. Raises ModelError."""
+        agent = self._agent
+        try:
+            response = await agent.chat.respond(
+                self._messages,
+                tools=agent.tools,
+                sampling=agent.sampling,
+                on_delta=self._delta,
+                on_retry=self._retrying,
+            )
+        except asyncio.CancelledError:
+            self._cut_short("cancelled", "cancelled")
+            raise
+        except ModelError as error:
+            self._cut_short(error.cause, str(error))
+            raise
+        self.seconds = time.monotonic() - self._began
+        if response.stop_reason == "cancelled":
+            self.failed("cancelled", "cancelled", response)
+            raise asyncio.CancelledError
+        if response.stop_reason == "content_filter":
+            reason = "the provider's content filter stopped the answer"
+            self.failed("content_filter", reason, response)
+            raise ModelError("content_filter", reason)
+        return response
+
+    def failed(self, cause: str, reason: str, response: Response) -> None:
+        """Tell of an answer that became no proposal."""
+        self._tell(cause, reason, response_text(response), response.usage)
+
+    def _delta(self, text: str) -> None:
+        self._received.append(text)
+        if self._agent.listener is not None:
+            self._agent.listener.delta(text)
+
+    def _retrying(self, reason: str, seconds: float) -> None:
+        self._received.clear()  # the answer begins anew
+        if self._agent.listener is not None:
+            self._agent.listener.retrying(reason, seconds)
+
+    def _cut_short(self, cause: str, reason: str) -> None:
+        """Tell what was received, if anything: it is paid for, though nobody says how much it was."""
+        text = "".join(self._received)
+        if not text:
+            return
+        agent = self._agent
+        usage = Usage(
+            input_tokens=estimate_prompt(self._messages, agent.tools),
+            output_tokens=estimate_tokens(text),
+        )
+        cost = prices.cost(usage, agent.model)
+        usage = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost=cost)
+        self._tell(cause, f"{reason} (tokens and cost are estimates)", text, usage)
+
+    def _tell(self, cause: str, reason: str, text: str, usage: Usage) -> None:
+        if self._agent.listener is not None:
+            self._agent.listener.attempted(
+                Attempt(
+                    response=text,
+                    cause=cause,
+                    reason=reason,
+                    prompt=self._prompt,
+                    usage=usage,
+                    number=self._number,
+                    latency=time.monotonic() - self._began,
+                )
+            )
