@@ -80,7 +80,8 @@ class Snapshotter:
         changes = [
             entry.change
             for path, entry in found.items()
-            if path not in self._entries or _differs(self._entries[path].change, entry.change)
+            if (before := self._entries.get(path)) is not entry
+            and (before is None or _differs(before.change, entry.change))
         ]
         gone = [path for path in self._entries if path not in found]
         changes += [FileChange(path=path, kind="deleted") for path in gone]
