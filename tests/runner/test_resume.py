@@ -12,6 +12,7 @@ from workbench.runner.launch import Launch, LaunchError, relaunch
 from workbench.session import events as ev
 from workbench.session.events import Limits
 from workbench.session.log import LogError, read_log, repair_log
+from workbench.session.state import fold
 
 
 async def stopped_session(root: Path, actions: list[str]) -> Path:
@@ -140,3 +141,44 @@ async def test_a_session_without_its_beginning_is_refused(tmp_path: Path) -> Non
     (folder / "events.jsonl").write_text("")
     with pytest.raises(LaunchError, match="no beginning"):
         relaunch(folder, Launch(task="quick"))
+
+
+async def test_time_counts_again_after_a_kill_while_somebody_decided(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
+        await session.review(1)
+        await session.until(lambda: session.events(ev.ClockPaused), "the clock stands")
+    file = session.folder / "events.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    paused = next(number for number, line in enumerate(lines) if line.startswith(b'{"event":"clock.paused"'))
+    file.write_bytes(b"".join(lines[: paused + 1]))
+    before = fold(read_log(file)[0])
+    async with driven(tmp_path, ListAgent(["sleep 0.2"]), resume=session.folder) as again:
+        await again.ended()
+    assert again.state.clock_paused_at is None
+    worked = again.state.steps[2].finished - again.state.steps[2].started
+    assert again.state.working >= worked
+    [resumed] = again.events(ev.SessionResumed)
+    assert again.state.working == pytest.approx(before.working + again.state.elapsed - resumed.elapsed, abs=1e-5)
+
+
+@pytest.mark.bwrap
+async def test_the_same_in_a_protected_sandbox(tmp_path: Path) -> None:
+    """Take-over, hand-back and resume, where nothing but the workspace lives on."""
+    agent = ListAgent(["mkdir sub; cd sub; echo 1 > a", "echo $person; pwd"])
+    async with driven(tmp_path, agent, unsafe_local=False, mode="step") as session:
+        await session.review(1)
+        session.runner.step()
+        await session.review(2)
+        session.runner.take_over(90, 20)
+        await session.phase("human")
+        session.enter("person=here; echo 2 > b\n")
+        step = await session.over(3)
+        await session.runner.hand_back()
+        await session.until(lambda: session.state.mode == "step", "handed back")
+    assert step.author == session.runner.user and [change.path for change in step.changes] == ["sub/b"]
+    async with driven(
+        tmp_path, ListAgent(["pwd; cat a b", "submit"]), resume=session.folder, unsafe_local=False
+    ) as again:
+        assert (await again.ended()).exit_status == "submitted"
+    found = next(step for step in again.state.steps if step.action == "pwd; cat a b")
+    assert found.observation == "/home/agent/workspace/sub\n1\n2\n"

@@ -221,6 +221,7 @@ def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
 
 def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     state.ended = None
+    _clock_runs(state, event)  # a process that was killed in a pause did not say that it ended
     if event.limits is not None:
         state.limits = event.limits
     if event.workspace:
@@ -306,6 +307,10 @@ def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
 
 
 def _clock_resumed(state: SessionState, event: ev.ClockResumed) -> None:
+    _clock_runs(state, event)
+
+
+def _clock_runs(state: SessionState, event: Event) -> None:
     if state.clock_paused_at is not None:
         state.paused_seconds += max(0.0, event.elapsed - state.clock_paused_at)
         state.clock_paused_at = None
