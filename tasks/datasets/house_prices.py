@@ -28,7 +28,7 @@ LandContour Lvl|Bnk|HLS|Low
 Utilities AllPub|NoSeWa
 LotConfig Inside|Corner|CulDSac|FR2|FR3
 LandSlope Gtl|Mod|Sev
-Neighborhood NAmes|CollgCr|OldTown|Edwards|Somerst|Gilbert|NridgHt|Sawyer|NWAmes|SawyerW|BrkSide|Crawfor|Mitchel|NoRidge|Timber|IDOTRR|ClearCr|SWISU
+Neighborhood NAmes|CollgCr|OldTown|Edwards|Somerst|Gilbert|NridgHt|Sawyer|NWAmes|SawyerW|BrkSide|Crawfor|Mitchel|NoRidge
 Condition1 Norm|Feedr|Artery|RRAn|PosN|RRAe|PosA|RRNn|RRNe
 Condition2 Norm|Feedr|Artery|PosN|RRNn|RRAn|PosA|RRAe
 BldgType 1Fam|TwnhsE|Duplex|Twnhs|2fmCon

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from workbench.sandbox.base import SandboxError
 from workbench.session.events import Verdict
 from workbench.tasks.artifact import ArtifactError, open_artifact
 from workbench.tasks.catalogue import Task, task_folders
+from workbench.tasks.datasets import Prepared, cache_folder, label_of, prepare_task
+from workbench.tasks.errors import TaskError
 from workbench.tasks.judge import JobSpec
 from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import Guest, Isolation, Room, RoomChoice, RoomError, open_room, read_tail
@@ -54,6 +56,10 @@ class Evaluation:
     """sha256 of what was scored; None where nothing could be read."""
     duration: float = 0.0
     """Seconds."""
+    split: str = "test"
+    """Of the data."""
+    dataset: str = ""
+    """What must be said of the data ("stand-in"); empty for the real thing, or none."""
 
 
 async def evaluate(
@@ -79,56 +85,78 @@ async def evaluate(
         raise EvaluationError(
             f"task {task.id} has no split {split!r}", f"it has {', '.join(task.spec.evaluate.splits)}"
         )
+    prepared = await _prepared(task)
+    label = label_of(prepared)
     try:
         data = await asyncio.to_thread(_bytes_of, task, artifact)
     except ArtifactError as error:
-        return Evaluation(error.verdict, message=error.message, duration=time.monotonic() - started)
+        return Evaluation(error.verdict, message=error.message, duration=_since(started), split=split, dataset=label)
     digest = hashlib.sha256(data).hexdigest()
     key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
     limits = task.limits
-    guest = Guest(
-        data=data,
-        name=os.path.basename(task.artifact.path),
-        function=task.artifact.function or "",
-        seed=derive(key, "submission"),
-        memory_bytes=limits.memory_bytes,
-        cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds),
-        session=session,
-        hide=(task.folder, *task_folders()),
-    )
     spec = JobSpec(
         folder=str(task.folder),
         evaluator=task.spec.evaluate.file,
         function=task.spec.evaluate.function,
-        asked=guest.function,
+        asked=task.artifact.function or "",
         key=derive(key, "evaluator").hex(),
         split=split,
         answer_seconds=limits.answer_seconds,
         loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
         total_seconds=limits.evaluation_seconds,
+        artifact_name=os.path.basename(task.artifact.path),
+        data={name: (str(item.public(task.protocol)), str(item.secret)) for name, item in prepared.items()},
     )
-    async with open_room(room, guest) as opened:
-        result = await _judge(spec, opened.channel, progress)
-        if "room_failed" in result:
-            said = " ".join((await opened.standard_error()).split())[-300:]
-            raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
-        message = await _message(result, opened)
-        isolation = opened.isolation
-    duration = time.monotonic() - started
-    if result["verdict"] != "ok":
-        return Evaluation(
-            result["verdict"], message=message, isolation=isolation, artifact_hash=digest, duration=duration
+    isolation: Isolation = "sandbox"
+    if task.artifact.kind == "code":
+        guest = Guest(
+            data=data,
+            name=spec.artifact_name,
+            function=spec.asked,
+            seed=derive(key, "submission"),
+            memory_bytes=limits.memory_bytes,
+            cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds),
+            session=session,
+            hide=(task.folder, *task_folders(), cache_folder()),
         )
-    metrics = _checked(task, result["metrics"])
+        async with open_room(room, guest) as opened:
+            result = await _judge(spec, opened.channel, b"", progress)
+            if "room_failed" in result:
+                said = " ".join((await opened.standard_error()).split())[-300:]
+                raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
+            message = await _message(result, opened)
+            isolation = opened.isolation
+    else:  # nothing of it is run, so it needs no room
+        result = await _judge(spec, None, data, progress)
+        message = await _message(result, None)
+    fine = result["verdict"] == "ok"
+    metrics = _checked(task, result["metrics"]) if fine else {}
     return Evaluation(
-        "ok",
+        result["verdict"],
         metrics=metrics,
-        score=metrics[task.primary_metric.name],
-        standard_error=result["standard_error"],
+        score=metrics[task.primary_metric.name] if fine else None,
+        standard_error=result["standard_error"] if fine else None,
+        message=message,
         isolation=isolation,
         artifact_hash=digest,
-        duration=duration,
+        duration=_since(started),
+        split=split,
+        dataset=label,
     )
+
+
+def _since(started: float) -> float:
+    return time.monotonic() - started
+
+
+async def _prepared(task: Task) -> dict[str, Prepared]:
+    """The task's datasets. Raises EvaluationError."""
+    if not task.spec.datasets:
+        return {}
+    try:
+        return await asyncio.to_thread(prepare_task, task)
+    except (TaskError, OSError) as error:
+        raise EvaluationError(str(error)) from error
 
 
 def _bytes_of(task: Task, artifact: bytes | Path | None) -> bytes:
@@ -154,10 +182,10 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
     return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
 
 
-async def _message(result: dict[str, Any], room: Room) -> str:
+async def _message(result: dict[str, Any], room: Room | None) -> str:
     """What the author of the submission is told, in printable characters."""
     text = str(result.get("message", ""))
-    if result.get("ended"):
+    if result.get("ended") and room is not None:
         how = await room.how_it_ended()
         said = (await room.standard_error()).strip().splitlines()
         text += f": {how}" if how else ""
@@ -165,10 +193,13 @@ async def _message(result: dict[str, Any], room: Room) -> str:
     return "".join(character if character.isprintable() else " " for character in text)[:_MESSAGE]
 
 
-async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | None) -> dict[str, Any]:
-    """Run the judge's process on our end of the channel; its result."""
+async def _judge(
+    spec: JobSpec, channel: socket.socket | None, artifact: bytes, progress: Progress | None
+) -> dict[str, Any]:
+    """Run the judge's process on our end of the channel, or on the submission's bytes; its result."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    descriptor = channel.fileno()
+    descriptor = -1 if channel is None else channel.fileno()
+    spec = replace(spec, artifact_bytes=len(artifact))
     process = await start_process(
         sys.executable,
         "-P",  # what lies in the current folder is not ours
@@ -178,15 +209,16 @@ async def _judge(spec: JobSpec, channel: socket.socket, progress: Progress | Non
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=(descriptor,),
+        pass_fds=() if channel is None else (descriptor,),
         cwd="/",
         env=environment,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.ensure_future(read_tail(process.stderr))
     try:
-        channel.close()  # the judge holds the only copy: its death is seen in the room
-        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n")
+        if channel is not None:
+            channel.close()  # the judge holds the only copy: its death is seen in the room
+        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
         async with asyncio.timeout(START_SECONDS + spec.loading_seconds + spec.total_seconds + 10):
             async for line in process.stdout:
                 message = json.loads(line)

@@ -1,12 +1,14 @@
 """The judge: a trusted process of its own that runs a task's evaluator and asks the submission over a socket.
 
-`python -m workbench.tasks.judge FD` reads one line of JSON (the job) from standard input, which stays open, and writes
-JSON lines to standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a submission
-sends is more than text that is checked here; a submission has no way to write to this process's output.
+`python -m workbench.tasks.judge FD` reads one line of JSON (the job) from standard input, which stays open. Where the
+submission is no code, FD is -1, there is nobody to ask, and its bytes follow on standard input. JSON lines come on
+standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a submission sends is more
+than text that is checked here; a submission has no way to write to this process's output.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -15,13 +17,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 from workbench.tasks.seeds import UnpredictableRandom
-from workbench.tasks.submission import Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission
+from workbench.tasks.submission import DataFolders, Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class JobSpec:
     answer_seconds: float
     loading_seconds: float
     total_seconds: float
+    artifact_name: str = ""
+    artifact_bytes: int = 0
+    """How many bytes of the submission follow on standard input."""
+    data: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Public and secret folder of each dataset."""
 
 
 def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Scores]:
@@ -63,11 +70,15 @@ def load_function(file: Path, function: str, name: str = "") -> Callable[..., An
     return cast(Callable[..., Any], getattr(module, function))
 
 
-def judge(spec: JobSpec, channel: socket.socket, write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def judge(
+    spec: JobSpec, channel: socket.socket | None, artifact: bytes, write: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
     """Run one evaluation; the result as a JSON object."""
     folder = Path(spec.folder)
     evaluator = load_evaluator(folder, spec.evaluator, spec.function)
-    submission = Submission(channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds)
+    submission = None
+    if channel is not None:
+        submission = Submission(channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds)
     last = [0.0]
 
     def progress(fraction: float, text: str) -> None:
@@ -77,8 +88,18 @@ def judge(spec: JobSpec, channel: socket.socket, write: Callable[[dict[str, Any]
             write({"progress": [fraction, text]})
 
     try:
-        submission.start()
-        job = Job(submission, UnpredictableRandom(bytes.fromhex(spec.key)), spec.split, folder, progress)
+        if submission is not None:
+            submission.start()
+        job = Job(
+            asked=submission,
+            random=UnpredictableRandom(bytes.fromhex(spec.key)),
+            split=spec.split,
+            folder=folder,
+            progress=progress,
+            artifact=artifact,
+            artifact_name=spec.artifact_name,
+            data={name: DataFolders(Path(public), Path(secret)) for name, (public, secret) in spec.data.items()},
+        )
         return {"verdict": "ok", **asdict(evaluator(job))}
     except RoomNotReady as error:
         return {"room_failed": str(error)}
@@ -89,7 +110,8 @@ def judge(spec: JobSpec, channel: socket.socket, write: Callable[[dict[str, Any]
 
 def main() -> None:
     """Entry point of the process."""
-    spec = JobSpec(**json.loads(sys.stdin.readline()))
+    spec = JobSpec(**json.loads(sys.stdin.buffer.readline()))
+    artifact = sys.stdin.buffer.read(spec.artifact_bytes)
     threading.Thread(target=_end_with_the_workbench, daemon=True).start()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # an evaluator that prints disturbs nothing
@@ -98,8 +120,10 @@ def main() -> None:
         output.write(json.dumps(message) + "\n")
         output.flush()
 
-    with socket.socket(fileno=int(sys.argv[1])) as channel:
-        write({"result": judge(spec, channel, write)})
+    descriptor = int(sys.argv[1])
+    with contextlib.ExitStack() as kept:
+        channel = kept.enter_context(socket.socket(fileno=descriptor)) if descriptor >= 0 else None
+        write({"result": judge(spec, channel, artifact, write)})
 
 
 def _end_with_the_workbench() -> None:

@@ -10,7 +10,7 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -53,13 +53,41 @@ class Scores:
 class Job:
     """What an evaluator is given."""
 
-    submission: Submission
+    asked: Submission | None
+    """The running submission, where that is code."""
     random: random.Random
     """Seeded, for the evaluator alone."""
     split: str
     folder: Path
     """The task's folder."""
     progress: Callable[[float, str], None]
+    artifact: bytes = b""
+    """The submission itself, where it is no code. Not to be trusted."""
+    artifact_name: str = ""
+    """For messages."""
+    data: Mapping[str, DataFolders] = field(default_factory=dict)
+    """The task's datasets, by id."""
+
+    @property
+    def submission(self) -> Submission:
+        """The running submission, where that is code."""
+        if self.asked is None:
+            raise TypeError("the submission is no code: nothing can be asked; it is in job.artifact")
+        return self.asked
+
+    @property
+    def secret(self) -> Path:
+        """The secret part of the task's only dataset."""
+        (only,) = self.data.values()
+        return only.secret
+
+
+@dataclass(frozen=True)
+class DataFolders:
+    """Where a prepared dataset is."""
+
+    public: Path
+    secret: Path
 
 
 @dataclass
