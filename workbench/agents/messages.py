@@ -85,8 +85,11 @@ class ChatModel(Protocol):
 
     name: str
     """`provider:name`."""
-    received: str
-    """Text received so far by the call that runs, or ran last."""
+
+    @property
+    def received(self) -> str:
+        """Text received so far by the call that runs, or ran last."""
+        ...
 
     async def respond(
         self,

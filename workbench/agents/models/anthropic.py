@@ -1,0 +1,254 @@
+"""Anthropic's Messages."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from workbench.agents.messages import Message, StopReason, Tool, ToolCall
+from workbench.agents.models import faults
+from workbench.agents.models.answer import Answer
+from workbench.agents.models.base import (
+    CONNECT_SECONDS,
+    ProviderModel,
+    Request,
+    answered_calls,
+    split_system,
+    until_silent,
+)
+from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.wire import watch
+from workbench.session.events import Usage
+
+_TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
+"""Models that take a temperature; those since Opus 4.7 refuse it. What else does is found out by the first call."""
+
+_TAKES_BOTH = re.compile(r"claude-(?:[123]\b|instant)")
+"""Models that take temperature and top_p together; later ones want one of the two."""
+
+_STOPS: dict[str, StopReason] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_MOST_REMEMBERED = 200
+
+
+class AnthropicModel(ProviderModel):
+    """A Claude model behind Messages."""
+
+    provider: ClassVar[str] = "anthropic"
+    _sdk_client: Any = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._thinking: dict[str, list[dict[str, Any]]] = {}
+        """Signed thinking, by the first tool call that it led to: it goes back with that call."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._sdk_client = self._sdk_client, None
+        if client is not None:
+            await client.close()
+
+    def _make_client(self) -> Any:
+        import anthropic
+
+        async def on_response(response: Any) -> None:
+            watch(response)
+
+        timeout = anthropic.Timeout(self._silence, connect=CONNECT_SECONDS)
+        http_client = anthropic.DefaultAsyncHttpxClient(
+            timeout=timeout, follow_redirects=False, event_hooks={"response": [on_response]}
+        )
+        return anthropic.AsyncAnthropic(
+            api_key=self._key.reveal() if self._key else "none",
+            base_url=self._base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=http_client,
+            default_headers={"Accept-Encoding": "identity"},
+        )
+
+    async def _stream(self, request: Request, answer: Answer) -> None:
+        if self._sdk_client is None:
+            self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
+        stream = await self._sdk_client.messages.create(**self._arguments(request))
+        thinking = _Thinking()
+        async for event in until_silent(aiter(stream), self._silence):
+            _take(event, answer, thinking)
+        self._remember(answer.calls(), thinking.blocks)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        system, rest = split_system(answered_calls(request.messages))
+        arguments: dict[str, Any] = {
+            "model": self._model,
+            "messages": self._messages(rest),
+            "max_tokens": request.max_output,
+            "stream": True,
+        }
+        if system:
+            arguments["system"] = [{"type": "text", "text": system, **self._cached()}]
+        if request.tools:
+            arguments["tools"] = [_tool(tool) for tool in request.tools]
+        # Not parameters of the SDK any more, since the newest models have none of them.
+        if settings := self._settings(request):
+            arguments["extra_body"] = settings
+        return arguments
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        sampling = request.sampling
+        settings: dict[str, Any] = {}
+        if _TAKES_SAMPLING.match(self._model) or not self._model.startswith("claude"):
+            settings["temperature"] = sampling.temperature
+            if sampling.temperature is None or _TAKES_BOTH.match(self._model):
+                settings["top_p"] = sampling.top_p
+        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+
+    def _cached(self) -> dict[str, Any]:
+        """The mark of a prefix that is worth keeping in the cache."""
+        return {} if "cache_control" in self._refused else {"cache_control": {"type": "ephemeral"}}
+
+    def _messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
+        """Alternating turns, the first and the last of them the user's, with the mark of the cache."""
+        stable = _last_stable(messages)
+        turns: list[dict[str, Any]] = []
+        for position, message in enumerate(messages):
+            blocks = self._blocks(message)
+            if position == stable and blocks:
+                blocks[-1] |= self._cached()
+            role = "assistant" if message.role == "assistant" else "user"
+            if blocks and turns and turns[-1]["role"] == role:
+                turns[-1]["content"] += blocks
+            elif blocks:
+                turns.append({"role": role, "content": blocks})
+        if not turns or turns[0]["role"] == "assistant":
+            turns.insert(0, {"role": "user", "content": [{"type": "text", "text": "Begin."}]})
+        if turns[-1]["role"] == "assistant":
+            turns.append({"role": "user", "content": [{"type": "text", "text": "Go on."}]})
+        return turns
+
+    def _blocks(self, message: Message) -> list[dict[str, Any]]:
+        if message.role == "tool":
+            return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
+        blocks: list[dict[str, Any]] = []
+        if message.tool_calls:
+            blocks += self._thinking.get(message.tool_calls[0].id, [])
+        if message.content.strip():  # blocks without text are refused
+            blocks.append({"type": "text", "text": message.content})
+        for call in message.tool_calls:
+            given = {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
+            blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": given})
+        return blocks
+
+    def _remember(self, calls: Sequence[ToolCall], blocks: list[dict[str, Any]]) -> None:
+        if calls and blocks:
+            self._thinking[calls[0].id] = blocks
+            if len(self._thinking) > _MOST_REMEMBERED:
+                del self._thinking[next(iter(self._thinking))]
+
+    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
+        import anthropic
+
+        if not isinstance(error, anthropic.APIStatusError):
+            return None
+        text, code = faults.error_text(error.body)
+        text = text or error.message
+        status = error.status_code if error.status_code >= 400 else faults.status_of(code, text)
+        sent = [name for name in ("top_p", "temperature", "cache_control") if name not in self._refused]
+        return faults.from_status(server, status, text, code=code, headers=error.response.headers, sent=sent)
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+
+
+def _last_stable(messages: Sequence[Message]) -> int:
+    """Position of the message that the next call will most likely have in common with this one, all before included.
+
+    A history that only grows has all of them in common. One that shortens what is old has all up to the last that is
+    already short: those after it will be shortened, and change.
+    """
+    shortened = [position for position, message in enumerate(messages) if message.elided]
+    return shortened[-1] if shortened else len(messages) - 1
+
+
+class _Thinking:
+    """The thinking blocks of one answer, as they have to go back: unchanged, with their signatures."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, dict[str, Any]] = {}
+
+    def begin(self, index: int, block: Any) -> None:
+        if block.type == "redacted_thinking":
+            self._open[index] = {"type": "redacted_thinking", "data": block.data}
+        elif block.type == "thinking":
+            self._open[index] = {"type": "thinking", "thinking": block.thinking or "", "signature": ""}
+
+    def add(self, index: int, field: str, piece: str) -> None:
+        if index in self._open:
+            self._open[index][field] += piece
+
+    @property
+    def blocks(self) -> list[dict[str, Any]]:
+        return [block for block in self._open.values() if block.get("signature", "signed")]
+
+
+def _take(event: Any, answer: Answer, thinking: _Thinking) -> None:
+    """One event of the stream."""
+    match getattr(event, "type", None):
+        case "message_start":
+            answer.usage = _usage(event.message.usage, None)
+        case "content_block_start":
+            block = event.content_block
+            thinking.begin(event.index, block)
+            if block.type == "tool_use":
+                answer.add_call(event.index, id=block.id, name=block.name)
+            elif block.type == "text":
+                answer.add_text(block.text or "")
+        case "content_block_delta":
+            _take_delta(event.index, event.delta, answer, thinking)
+        case "message_delta":
+            answer.usage = _usage(event.usage, answer.usage)
+            if reason := event.delta.stop_reason:
+                answer.stop = _STOPS.get(reason, "other")
+
+
+def _take_delta(index: int, delta: Any, answer: Answer, thinking: _Thinking) -> None:
+    match delta.type:
+        case "text_delta":
+            answer.add_text(delta.text)
+        case "thinking_delta":
+            answer.add_reasoning(delta.thinking)
+            thinking.add(index, "thinking", delta.thinking)
+        case "signature_delta":
+            thinking.add(index, "signature", delta.signature)
+        case "input_json_delta":
+            answer.add_call(index, piece=delta.partial_json)
+
+
+def _usage(usage: Any, before: Usage | None) -> Usage | None:
+    """Usage so far: what the beginning says of the input, what the end says of the output, and corrections."""
+    if usage is None:
+        return before
+    read = getattr(usage, "cache_read_input_tokens", None)
+    written = getattr(usage, "cache_creation_input_tokens", None)
+    plain = getattr(usage, "input_tokens", None)
+    details = getattr(usage, "output_tokens_details", None)
+    if before is not None:
+        read = before.cached_tokens if read is None else read
+        written = before.cache_write_tokens if written is None else written
+        if plain is None:
+            plain = before.input_tokens - before.cached_tokens - before.cache_write_tokens
+    return Usage(
+        input_tokens=(plain or 0) + (read or 0) + (written or 0),
+        output_tokens=getattr(usage, "output_tokens", None) or 0,
+        cached_tokens=read or 0,
+        cache_write_tokens=written or 0,
+        reasoning_tokens=getattr(details, "thinking_tokens", None) or 0,
+    )

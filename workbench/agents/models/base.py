@@ -1,0 +1,354 @@
+"""What the adapters of all providers share: the loop that tries again, failures in our words, cost, what was received.
+
+The SDKs can try again by themselves, but tell nobody, and cannot be asked how long they will wait. So theirs is turned
+off, and the loop here does it: visible (`on_retry`), stopped by cancelling, honouring Retry-After, and only as long as
+nothing of an answer has been received.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NoReturn
+from urllib.parse import urlsplit
+
+import msgspec
+
+from workbench.agents.agent import ModelError
+from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
+from workbench.agents.models import faults, prices
+from workbench.agents.models.answer import Answer, ListenerFailed
+from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.keys import VARIABLES, Key
+from workbench.agents.models.nearest import nearest_models
+from workbench.agents.models.tokens import estimate_prompt
+from workbench.agents.models.wire import wire_error
+from workbench.session.events import Usage
+
+DEFAULT_MAX_OUTPUT = 8192
+"""Tokens an answer may have where the call does not say and the provider, or a bound on the cost, needs a number."""
+
+CONNECT_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How often, and after how many seconds, a failed call is tried again."""
+
+    most: int = 5
+    first: float = 1.0
+    """Seconds before the first; each next one waits twice as long."""
+    longest: float = 60.0
+    patience: float = 300.0
+    """The longest that a server may ask to wait; a longer wait fails the call."""
+
+    def wait(self, failures: int) -> float:
+        """Seconds to wait after that many failures, spread so that many sessions do not come back at once."""
+        return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.75, 1.25)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call, as the adapters get it."""
+
+    messages: Sequence[Message]
+    tools: Sequence[Tool]
+    sampling: Sampling
+
+    @property
+    def max_output(self) -> int:
+        """The longest answer it allows, in tokens."""
+        return self.sampling.max_output_tokens or DEFAULT_MAX_OUTPUT
+
+
+class ProviderModel(ABC):
+    """A chat model behind a provider's SDK; implements `ChatModel`. An adapter gives `_stream` and `_status_fault`."""
+
+    provider: ClassVar[str]
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        key: Key | None,
+        base_url: str | None = None,
+        retries: Retries | None = None,
+        silence: float = 600.0,
+        price_name: str | None = None,
+    ) -> None:
+        """`model` is the name without the provider. `silence` is how many seconds may pass without anything of an
+        answer. `price_name` is the `provider:name` it is priced as: by default its own name at the provider's own
+        address, and no price at any other.
+        """
+        self.name = f"{self.provider}:{model}"
+        self._model = model
+        self._key = key
+        self._base_url = base_url
+        self._retries = retries or Retries()
+        self._silence = silence
+        self._price_name = price_name or (self.name if base_url is None else "")
+        self._refused: set[str] = set()
+        self._answer = Answer()
+        self._prompt_tokens = 0
+        self._attempts = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name})"
+
+    @abstractmethod
+    async def _stream(self, request: Request, answer: Answer) -> None:
+        """One call: what comes goes into `answer`. May raise anything."""
+
+    @abstractmethod
+    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
+        """The fault in an exception of the SDK that holds an answer of the server; None for any other exception."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections."""
+
+    @property
+    def received(self) -> str:
+        """Text received so far by the call that runs, or ran last."""
+        return self._answer.text
+
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        sampling: Sampling = Sampling(),  # noqa: B008  # frozen
+        on_delta: OnDelta | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> Response:
+        """One answer. When cancelled, `received` and `partial()` have what came until then.
+
+        Raises ModelError with cause auth, rate_limit, context_length, content_filter, quota, network or error.
+        """
+        request = Request(messages, tools, sampling)
+        self._prompt_tokens = estimate_prompt(messages, tools)
+        self._answer = answer = Answer(on_delta)
+        self._attempts = failures = 0
+        while True:
+            self._attempts += 1
+            fault = await self._try(request, answer)
+            if fault is None:
+                return answer.response(self._usage(answer), self._attempts)
+            if fault.refused and fault.refused not in self._refused and not answer.characters:
+                self._refused.add(fault.refused)
+                self._attempts -= 1  # the same call in a form that is understood
+                continue
+            failures += 1
+            seconds = self._seconds_to_wait(fault, answer, failures)
+            if on_retry is not None:
+                on_retry(fault.message, seconds)
+            await asyncio.sleep(seconds)
+
+    def partial(self) -> Response:
+        """What the call that runs, or ran last, has received so far; its usage is estimated where it is not known."""
+        answer = self._answer
+        return answer.response(self._usage(answer), max(1, self._attempts))
+
+    def estimate(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
+        """An estimate of the input tokens of a call, high rather than low."""
+        return estimate_prompt(messages, tools)
+
+    def worst_case(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
+    ) -> float | None:
+        """The most that one such call can cost, in dollars; None when the price is unknown."""
+        request = Request(messages, tools, sampling or Sampling())
+        if not self._price_name:
+            return None
+        return prices.worst_case(self.estimate(messages, tools), request.max_output, self._price_name)
+
+    def cost(self, usage: Usage) -> float | None:
+        """What that usage costs, in dollars; None when the price is unknown."""
+        return prices.cost(usage, self._price_name) if self._price_name else None
+
+    def _usage(self, answer: Answer) -> Usage:
+        usage = answer.usage or Usage(input_tokens=self._prompt_tokens)
+        if answer.stop is None or answer.usage is None:
+            output = max(usage.output_tokens, answer.estimated_output())
+            usage = msgspec.structs.replace(usage, output_tokens=output)
+        return msgspec.structs.replace(usage, cost=self.cost(usage))
+
+    async def _try(self, request: Request, answer: Answer) -> Fault | None:
+        """One attempt. None when it gave a whole answer."""
+        listener_error: BaseException | None = None
+        fault: Fault | None = None
+        try:
+            await self._stream(request, answer)
+        except ListenerFailed as error:
+            listener_error = error.__cause__
+        except Exception as error:
+            fault = self._fault(error, answer)
+        # Raised here and not above: the SDKs' exceptions hold the request with its key, and must not be chained.
+        if listener_error is not None:
+            raise listener_error
+        if answer.stop == "content_filter":
+            return faults.filtered(self._server())
+        if answer.stop is not None:
+            return None  # whole, whatever became of the connection after it
+        return fault or faults.broke_off(self._server(), answer.characters)
+
+    def _seconds_to_wait(self, fault: Fault, answer: Answer, failures: int) -> float:
+        """Seconds until the call is tried again. Raises ModelError when it is not."""
+        if not fault.again or answer.characters:
+            self._give_up(fault)
+        if fault.wait is not None and fault.wait > self._retries.patience:
+            asked = f"{fault.message.partition(';')[0]}; it asks to wait {fault.wait:.0f} s, try again after that"
+            self._give_up(replace(fault, message=asked))
+        if failures > self._retries.most:
+            times = f" (tried {failures} times)" if failures > 1 else ""
+            self._give_up(replace(fault, message=fault.message + times))
+        return fault.wait if fault.wait is not None else self._retries.wait(failures)
+
+    def _give_up(self, fault: Fault) -> NoReturn:
+        raise ModelError(fault.cause, fault.message)
+
+    def _server(self) -> Server:
+        variable = self._key.variable if self._key else VARIABLES[self.provider][0]
+        return Server(
+            provider=self.provider,
+            model=self._model,
+            address=_without_userinfo(self._base_url) if self._base_url else "",
+            key_variable=variable,
+            secret=self._key.reveal() if self._key else "",
+            nearest=nearest_models(self.name),
+        )
+
+    def _fault(self, error: Exception, answer: Answer) -> Fault:
+        server = self._server()
+        if (wire := wire_error(error)) is not None:
+            return faults.from_wire(server, wire)
+        if (fault := self._status_fault(error, server)) is not None:
+            return fault
+        names = _names(error)
+        if "ConnectTimeout" in names:
+            return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")
+        if any(name.endswith(("ReadTimeout", "TimeoutError", "TimeoutException")) for name in names):
+            return faults.silent(server, self._silence)
+        if any(name in _CONNECTION_ERRORS for name in names):
+            return faults.broke_off(server, answer.characters) if answer.characters else _unreachable(server, error)
+        return faults.unreadable(server, error)
+
+
+_CONNECTION_ERRORS = frozenset(
+    {
+        "APIConnectionError",
+        "ConnectError",
+        "ConnectionError",
+        "ChunkedEncodingError",
+        "NetworkError",
+        "OSError",
+        "ProtocolError",
+        "RequestError",
+        "SSLError",
+        "TransportError",
+    }
+)
+"""Classes by which the SDKs and the HTTP libraries below them tell of a connection; matched with their subclasses."""
+
+
+def _unreachable(server: Server, error: BaseException) -> Fault:
+    deepest = error
+    for _ in range(10):
+        following = deepest.__cause__ or deepest.__context__
+        if following is None:
+            break
+        deepest = following
+    return faults.unreachable(server, str(deepest) or type(deepest).__name__)
+
+
+def _names(error: BaseException) -> set[str]:
+    """Names of the classes of an exception and of those that caused it."""
+    names: set[str] = set()
+    current: BaseException | None = error
+    for _ in range(10):
+        if current is None:
+            break
+        names.update(cls.__name__ for cls in type(current).__mro__)
+        current = current.__cause__ or current.__context__
+    return names
+
+
+def _without_userinfo(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+async def until_silent(stream: AsyncIterator[Any], seconds: float) -> AsyncIterator[Any]:
+    """What comes from `stream`. Raises TimeoutError when nothing comes for that long, whatever keeps it open."""
+    try:
+        while True:
+            async with asyncio.timeout(seconds):
+                try:
+                    piece = await anext(stream)
+                except StopAsyncIteration:
+                    return
+            yield piece
+    finally:
+        close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+        if close is not None:
+            with contextlib.suppress(Exception):
+                await close()
+
+
+def merged(messages: Sequence[Message]) -> list[Message]:
+    """With consecutive messages of one role, user or assistant, as one: some providers want them to alternate."""
+    result: list[Message] = []
+    for message in messages:
+        last = result[-1] if result else None
+        if last is not None and last.role == message.role and message.role in ("user", "assistant"):
+            content = "\n\n".join(part for part in (last.content, message.content) if part)
+            result[-1] = replace(
+                last,
+                content=content,
+                tool_calls=last.tool_calls + message.tool_calls,
+                step=message.step,
+                elided=message.elided,
+            )
+        else:
+            result.append(message)
+    return result
+
+
+def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
+    """The system messages that a conversation begins with, as one text, and the rest; later ones become the user's."""
+    begin = 0
+    while begin < len(messages) and messages[begin].role == "system":
+        begin += 1
+    system = "\n\n".join(message.content for message in messages[:begin] if message.content)
+    rest = [replace(message, role="user") if message.role == "system" else message for message in messages[begin:]]
+    return system, rest
+
+
+def answered_calls(messages: Sequence[Message]) -> list[Message]:
+    """With every tool message after the call it answers; one whose call was left out becomes the user's text, and a
+    call without an answer gets an empty one. Providers refuse anything else.
+    """
+    result: list[Message] = []
+    waiting: dict[str, None] = {}
+
+    def settle() -> None:
+        result.extend(Message("tool", "(no result)", tool_call_id=missing) for missing in waiting)
+        waiting.clear()
+
+    for message in messages:
+        if message.role == "tool":
+            if message.tool_call_id in waiting:
+                del waiting[message.tool_call_id]
+                result.append(message)
+            else:
+                result.append(replace(message, role="user", tool_call_id=""))
+            continue
+        settle()
+        result.append(message)
+        waiting.update(dict.fromkeys(call.id for call in message.tool_calls))
+    settle()
+    return result

@@ -1,0 +1,85 @@
+"""Models by name: `provider:name`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from workbench.agents.agent import ModelError
+from workbench.agents.models.base import ProviderModel, Retries
+from workbench.agents.models.keys import VARIABLES, Key, find_key, find_server_key
+from workbench.agents.models.nearest import nearest_models
+
+PROVIDERS = tuple(VARIABLES)
+"""Providers whose models can be named."""
+
+
+def make_model(
+    model: str,
+    *,
+    base_url: str | None = None,
+    key_variable: str = "",
+    price_name: str | None = None,
+    retries: Retries | None = None,
+    silence: float = 600.0,
+    env: Mapping[str, str] | None = None,
+) -> ProviderModel:
+    """The chat model `provider:name`; its SDK is loaded with the first call.
+
+    With `base_url` it is that server's, which speaks the provider's protocol. It gets the key in `key_variable` (or in
+    MLGYM_MODEL_API_KEY) if there is one, never the provider's own, and has no price unless `price_name` gives one.
+    `silence` is how many seconds may pass without anything of an answer.
+
+    Raises ModelError, in one sentence: `error` for a name or address that cannot be, `auth` for a missing key.
+    """
+    provider, name = split_name(model)
+    key: Key | None
+    if base_url is None:
+        key = find_key(provider, variable=key_variable, env=env)
+    else:
+        _check_address(base_url)
+        key = find_server_key(key_variable, env)
+    return _class(provider)(name, key=key, base_url=base_url, retries=retries, silence=silence, price_name=price_name)
+
+
+def split_name(model: str) -> tuple[str, str]:
+    """Provider and name of `provider:name`.
+
+    Raises ModelError (error) with the nearest known names when it is not of this form, or the provider is unknown.
+    """
+    provider, colon, name = model.partition(":")
+    if provider in PROVIDERS and name.strip():
+        return provider, name.strip()
+    near = nearest_models(model)
+    hint = f"did you mean {' or '.join(near)}?" if near else "for example openai:gpt-5.4-mini"
+    if colon and provider not in PROVIDERS:
+        reason = f"there is no provider {provider!r} (there are {', '.join(PROVIDERS)})"
+    else:
+        reason = f"{model!r} is not provider:name"
+    raise ModelError("error", f"{reason}; {hint}")
+
+
+def _check_address(base_url: str) -> None:
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = None
+    if not good:
+        raise ModelError(
+            "error", f"{base_url!r} is not the address of a server; it looks like http://localhost:8000/v1"
+        )
+
+
+def _class(provider: str) -> type[ProviderModel]:
+    if provider == "anthropic":
+        from workbench.agents.models.anthropic import AnthropicModel
+
+        return AnthropicModel
+    if provider == "gemini":
+        from workbench.agents.models.gemini import GeminiModel
+
+        return GeminiModel
+    from workbench.agents.models.openai import OpenAIModel
+
+    return OpenAIModel

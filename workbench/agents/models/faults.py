@@ -1,0 +1,306 @@
+"""What went wrong in a model call: told apart by cause, said in one sentence, with whether trying again can help."""
+
+from __future__ import annotations
+
+import email.utils
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.agents.models.keys import scrub
+from workbench.agents.models.wire import WireError
+
+_LONGEST_QUOTE = 240
+
+_CONTEXT = re.compile(
+    r"context.?length|context.?window|maximum context|prompt is too long|too many (?:input )?tokens|"
+    r"exceeds? (?:the )?(?:maximum|available context)|input token count|reduce the length|"
+    r"longer than the (?:model|maximum)",
+    re.IGNORECASE,
+)
+_QUOTA = re.compile(
+    r"insufficient_quota|insufficient (?:balance|funds|credit)|exceeded your current quota|credit balance|billing|"
+    r"spend.?limit|per.?day|payment required|out of credits",
+    re.IGNORECASE,
+)
+_FILTER = re.compile(
+    r"content_filter|content.?policy|content management policy|safety (?:system|filter)|usage polic|"
+    r"moderation|prohibited_content|content_policy_violation|invalid_prompt",
+    re.IGNORECASE,
+)
+_KEY = re.compile(r"api.?key|authenticat|unauthorized|credentials", re.IGNORECASE)
+_BAD = re.compile(r"invalid|not valid|expired|incorrect|missing", re.IGNORECASE)
+_NO_MODEL = re.compile(r"model.{0,80}(?:not found|not exist|unknown)|model_not_found|no such model", re.IGNORECASE)
+_REFUSES = re.compile(
+    r"unsupported|not supported?|does not support|unrecognized|unknown|unexpected|extra|not permitted|not allowed|"
+    r"deprecated|cannot both|no longer",
+    re.IGNORECASE,
+)
+_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A call that failed, as told to a person and to the loop that may try again."""
+
+    cause: str
+    """One of those of the event `model.failed`."""
+    message: str
+    again: bool = False
+    """Trying again may help."""
+    wait: float | None = None
+    """Seconds that the server asks to wait before."""
+    refused: str = ""
+    """A setting that this model or server does not take; the same call without it may succeed."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Who answered, in the words of messages."""
+
+    provider: str
+    """`openai`, `anthropic` or `gemini`."""
+    model: str
+    """Name of the model, without the provider."""
+    address: str = ""
+    """Base URL, for a server that is not the provider's own."""
+    key_variable: str = ""
+    """Where the key is from, or should be."""
+    secret: str = ""
+    """The key, so that no server's echo of it gets into a message."""
+    nearest: Sequence[str] = ()
+    """Known models whose names are like this one's."""
+
+    def __repr__(self) -> str:
+        return f"Server({self.title}, {self.model})"
+
+    @property
+    def title(self) -> str:
+        """How it is called in a sentence."""
+        if self.address:
+            return f"the server at {self.address}"
+        return {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Google"}.get(self.provider, self.provider)
+
+    def quote(self, text: str) -> str:
+        """Words of the server, on one line, without keys and control characters, shortened."""
+        flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+        flat = scrub(flat, self.secret)
+        return flat if len(flat) <= _LONGEST_QUOTE else flat[: _LONGEST_QUOTE - 1] + "…"
+
+
+def capital(text: str) -> str:
+    """With a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+def from_status(
+    server: Server,
+    status: int,
+    text: str,
+    *,
+    code: str = "",
+    headers: Mapping[str, str] | None = None,
+    sent: Sequence[str] = (),
+    quota: bool | None = None,
+) -> Fault:
+    """The fault in an answer with an HTTP status of failure.
+
+    `text` is the server's message, `code` its name of the error, `sent` the optional settings that the call had,
+    `quota` whether a limit is one of the account (None: seen from the text).
+    """
+    signs = f"{code} {text}"
+    said = f" ({server.quote(text)})" if text.strip() else f" (HTTP {status})"
+    wait = retry_after(headers or {})
+    if status in (401, 403) or (status == 400 and _KEY.search(signs) and _BAD.search(signs)):
+        return _key_fault(server, status, said)
+    if quota is None:
+        quota = status == 402 or (status in (400, 429) and _QUOTA.search(signs) is not None)
+    if quota:
+        return Fault(
+            "quota",
+            f"{capital(server.title)} says that the account's quota is used up{said}; "
+            "add credit or raise the limit, then try again",
+        )
+    if status == 429:
+        return Fault(
+            "rate_limit",
+            f"{capital(server.title)} limits how fast calls may come{said}; wait a minute, then try again",
+            True,
+            wait,
+        )
+    if status == 413 or (status in (400, 422) and _CONTEXT.search(signs)):
+        return Fault(
+            "context_length",
+            f"The prompt is longer than {server.model} can read{said}; "
+            "shorten the history, or choose a model with a larger context",
+        )
+    if status == 400 and _FILTER.search(signs):
+        return filtered(server, text)
+    if status in (400, 422) and (refused := _refused(text, sent)):
+        return Fault("error", f"{capital(server.title)} does not take the setting {refused}{said}", refused=refused)
+    if status in (404, 400) and (status == 404 or _NO_MODEL.search(signs)):
+        return unknown_model(server, said)
+    if status in _RETRIED or status >= 500:
+        busy = "is overloaded" if status in (503, 529) else "has a failure of its own"
+        return Fault("network", f"{capital(server.title)} {busy}{said}; try again in a moment", True, wait)
+    return Fault("error", f"{capital(server.title)} refused the call{said}; change what it names, then try again")
+
+
+def _key_fault(server: Server, status: int, said: str) -> Fault:
+    variable = server.key_variable
+    if status == 403:
+        message = f"{capital(server.title)} does not let the key in {variable} use {server.model}{said}; use another"
+    else:
+        message = f"{capital(server.title)} does not accept the key in {variable}{said}; check it, or make a new one"
+    return Fault("auth", message)
+
+
+def _refused(text: str, sent: Sequence[str]) -> str:
+    """The setting of `sent` that a message refuses, or none."""
+    if not _REFUSES.search(text):
+        return ""
+    named = [name for name in sent if re.search(rf"(?<![a-z_]){re.escape(name)}(?![a-z_])", text, re.IGNORECASE)]
+    if not named:
+        return ""
+    if "top_p" in named and "temperature" in named:
+        return "top_p"  # one of the two is taken, and temperature says more
+    return min(named, key=text.lower().find)
+
+
+def unknown_model(server: Server, said: str = "") -> Fault:
+    """No such model: with the nearest names, or what else to look at."""
+    if server.address:
+        hint = "name one that it serves, and see that the address ends where its API begins (often in /v1)"
+    elif server.nearest:
+        hint = f"did you mean {' or '.join(server.nearest)}?"
+    else:
+        hint = "look its name up in the provider's list of models"
+    return Fault("error", f"{capital(server.title)} knows no model {server.model!r}{said}; {hint}")
+
+
+def filtered(server: Server, text: str = "") -> Fault:
+    """The content filter stopped the prompt or the answer."""
+    said = f" ({server.quote(text)})" if text.strip() else ""
+    return Fault(
+        "content_filter",
+        f"The content filter of {server.title} stopped the answer{said}; "
+        "change the prompt or tell the model something else, then try again",
+    )
+
+
+def broke_off(server: Server, characters: int) -> Fault:
+    """The stream ended before the answer did."""
+    if not characters:
+        return Fault("network", f"{capital(server.title)} closed the connection without an answer; try again", True)
+    return Fault("network", f"The answer of {server.title} broke off after {characters} characters; try again")
+
+
+def silent(server: Server, seconds: float) -> Fault:
+    """Nothing came for too long."""
+    return Fault("network", f"{capital(server.title)} sent nothing for {seconds:g} s; try again, or later")
+
+
+def unreachable(server: Server, detail: str) -> Fault:
+    """No connection, or one that was lost."""
+    where = "the address" if server.address else "the network connection"
+    said = f" ({server.quote(detail)})" if detail else ""
+    return Fault("network", f"{capital(server.title)} cannot be reached{said}; check {where}, then try again", True)
+
+
+def from_wire(server: Server, error: WireError) -> Fault:
+    """The server answered with something else than the protocol."""
+    who = capital(server.title)
+    check = "check the address of the server" if server.address else "check for a proxy in between"
+    begins = f", which begins {server.quote(error.head)!r}" if error.head else ""
+    match error.problem:
+        case "html":
+            return Fault("error", f"{who} answered with a web page{begins}; {check}")
+        case "redirect":
+            return Fault("error", f"{who} points to another address ({server.quote(error.head)}); {check}")
+        case "too_long":
+            return Fault("error", f"{who} sent more than an answer can be{begins}; {check}")
+        case "encoding":
+            return Fault("error", f"{who} sent text that is not UTF-8; {check}")
+        case "compressed":
+            return Fault("error", f"{who} sent a compressed answer, which was not asked for; {check}")
+        case _:
+            return Fault("error", f"{who} answered with something else than a stream of events{begins}; {check}")
+
+
+def unreadable(server: Server, error: BaseException) -> Fault:
+    """An answer that made the SDK fail in its own way."""
+    if isinstance(error, UnicodeDecodeError):
+        return from_wire(server, WireError("encoding"))
+    kind = type(error).__name__
+    return Fault(
+        "error",
+        f"{capital(server.title)} sent an answer that cannot be read "
+        f"({server.quote(f'{kind}: {error}')}); try again, or another model",
+    )
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds a server asks to wait: Retry-After as seconds or as a date, or retry-after-ms."""
+    try:
+        if milliseconds := headers.get("retry-after-ms"):
+            return _seconds(float(milliseconds) / 1000)
+        value = headers.get("retry-after")
+        if not value:
+            return None
+        try:
+            return _seconds(float(value))
+        except ValueError:
+            return _seconds(email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _seconds(value: float) -> float | None:
+    return max(0.0, value) if value == value and value < 1e9 else None
+
+
+def error_text(body: Any) -> tuple[str, str]:
+    """Message and code in a body of failure, in the forms that providers give it."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    if isinstance(body, Mapping):
+        inner = body.get("error", body)
+        if isinstance(inner, str):
+            return inner, ""
+        if isinstance(inner, Mapping):
+            message = inner.get("message") or inner.get("detail") or ""
+            codes = [str(inner.get(name)) for name in ("code", "type", "status") if inner.get(name)]
+            details = inner.get("details")
+            if isinstance(details, Mapping) and details.get("error_code"):
+                codes.append(str(details["error_code"]))
+            return str(message), " ".join(codes)
+    return (body, "") if isinstance(body, str) else ("", "")
+
+
+_STATUS_WORDS: tuple[tuple[str, int], ...] = (
+    ("overloaded", 529),
+    ("rate_limit", 429),
+    ("resource_exhausted", 429),
+    ("authentication", 401),
+    ("unauthenticated", 401),
+    ("permission", 403),
+    ("billing", 402),
+    ("not_found", 404),
+    ("timeout", 504),
+    ("unavailable", 503),
+    ("invalid", 400),
+)
+
+
+def status_of(code: str, text: str) -> int:
+    """The HTTP status that fits an error told in the middle of a stream, where there is none."""
+    number = re.search(r"\b[45]\d\d\b", code)
+    if number:
+        return int(number[0])
+    for word, status in _STATUS_WORDS:
+        if word in code.lower():
+            return status
+    signs = f"{code} {text}"
+    return 400 if any(sign.search(signs) for sign in (_CONTEXT, _FILTER, _QUOTA)) else 500

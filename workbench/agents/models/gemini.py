@@ -1,0 +1,400 @@
+"""Google's Gemini, through `google-genai` where that is installed, and else through `google-generativeai`.
+
+The latter is out of support: it knows neither thought signatures, which the newest models want back with the calls of
+tools, nor how many tokens went into thinking. And it has no asynchronous client for HTTP, so it runs in a thread here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, ClassVar
+
+from workbench.agents.messages import Message, StopReason, Tool
+from workbench.agents.models import faults
+from workbench.agents.models.answer import Answer
+from workbench.agents.models.base import (
+    CONNECT_SECONDS,
+    ProviderModel,
+    Request,
+    answered_calls,
+    split_system,
+    until_silent,
+)
+from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.wire import SSE, WireError, watch, watch_requests
+from workbench.session.events import Usage
+
+_STOPS: dict[str, StopReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
+_FILTERS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"})
+_RETRY_DELAY = re.compile(r"retryDelay['\"]:\s*['\"]([0-9.]+)s")
+_NO_SIGNATURE = b"skip_thought_signature_validator"
+"""What Google says to send for a call whose signature is not known, as after a resume."""
+_MOST_REMEMBERED = 200
+
+
+def has_new_sdk() -> bool:
+    """Whether `google-genai` is installed."""
+    try:
+        return importlib.util.find_spec("google.genai") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+class GeminiModel(ProviderModel):
+    """A Gemini model."""
+
+    provider: ClassVar[str] = "gemini"
+    _sdk_client: Any = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._new = has_new_sdk()
+        self._of_thread = threading.local()
+        self._signatures: dict[str, bytes] = {}
+        """Thought signatures, by the id of the call that they belong to."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._sdk_client = self._sdk_client, None
+        if client is None:
+            return
+        if self._new:
+            await client.aio.aclose()
+            await self._http_client.aclose()
+        else:
+            client.transport.close()
+
+    async def _stream(self, request: Request, answer: Answer) -> None:
+        if self._sdk_client is None:
+            make = self._make_new_client if self._new else self._make_old_client
+            self._sdk_client = await asyncio.to_thread(make)  # the import takes a second or two
+        if self._new:
+            stream = await self._sdk_client.aio.models.generate_content_stream(**self._new_arguments(request))
+        else:
+            stream = self._old_stream(self._old_arguments(request))
+        async for chunk in until_silent(aiter(stream), self._silence):
+            self._take(chunk, answer)
+
+    # google-genai
+
+    def _make_new_client(self) -> Any:
+        genai: Any = importlib.import_module("google.genai")
+
+        async def on_response(response: Any) -> None:
+            # Errors come as JSON, answers as events.
+            watch(response, (*SSE, b"{", b"["))
+
+        httpx: Any = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
+        self._http_client = httpx.AsyncClient(
+            timeout=httpx.Timeout(self._silence, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            event_hooks={"response": [on_response]},
+            headers={"Accept-Encoding": "identity"},
+        )
+        options: dict[str, Any] = {
+            "httpx_async_client": self._http_client,
+            "headers": {"Accept-Encoding": "identity"},
+            "timeout": int(self._silence * 1000),
+        }
+        if self._base_url:
+            options["base_url"] = self._base_url
+        return genai.Client(api_key=self._key.reveal() if self._key else "none", vertexai=False, http_options=options)
+
+    def _new_arguments(self, request: Request) -> dict[str, Any]:
+        system, contents = self._contents(request.messages)
+        config: dict[str, Any] = {**self._settings(request), "automatic_function_calling": {"disable": True}}
+        if system:
+            config["system_instruction"] = system
+        if request.tools:
+            declarations = [
+                {"name": tool.name, "description": tool.description, "parameters_json_schema": dict(tool.parameters)}
+                for tool in request.tools
+            ]
+            config["tools"] = [{"function_declarations": declarations}]
+        return {"model": self._model, "contents": contents, "config": config}
+
+    # google-generativeai
+
+    def _make_old_client(self) -> Any:
+        from google.ai import generativelanguage
+        from google.api_core.client_options import ClientOptions
+
+        options = ClientOptions(api_key=self._key.reveal() if self._key else "none")
+        if self._base_url:
+            options.api_endpoint = self._base_url.rstrip("/")
+        # Through the service client: `google.generativeai.configure` keeps one key for the whole process.
+        client: Any = generativelanguage.GenerativeServiceClient(transport="rest", client_options=options)
+
+        def on_response(response: Any, **_: Any) -> None:
+            # In the thread of its call, several of which may share the session.
+            self._of_thread.guard(response)
+            watch_requests(response, (b"[", b"{"))
+
+        session = client.transport._session
+        session.headers["Accept-Encoding"] = "identity"
+        session.hooks["response"] = [on_response]
+        return client
+
+    def _old_arguments(self, request: Request) -> dict[str, Any]:
+        system, contents = self._contents(request.messages)
+        model = self._model if "/" in self._model else f"models/{self._model}"
+        arguments: dict[str, Any] = {
+            "model": model,
+            "contents": contents,
+            "generation_config": self._settings(request),
+        }
+        if system:
+            arguments["system_instruction"] = {"parts": [{"text": system}]}
+        if request.tools:
+            arguments["tools"] = [{"function_declarations": [_old_declaration(tool) for tool in request.tools]}]
+        return arguments
+
+    def _old_stream(self, arguments: dict[str, Any]) -> AsyncIterator[Any]:
+        client = self._sdk_client
+
+        def call(guard: Callable[[Any], None]) -> Iterator[Any]:
+            self._of_thread.guard = guard
+            return iter(client.stream_generate_content(arguments, retry=None, timeout=self._silence))
+
+        return from_thread(call)
+
+    # both
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        sampling = request.sampling
+        settings = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_output_tokens": sampling.max_output_tokens,
+        }
+        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+
+    def _contents(self, messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:
+        """The system text, and alternating turns of which the first and the last are the user's."""
+        system, rest = split_system(answered_calls(messages))
+        names = {call.id: call.name for message in rest for call in message.tool_calls}
+        turns: list[dict[str, Any]] = []
+        for message in rest:
+            parts = self._parts(message, names)
+            role = "model" if message.role == "assistant" else "user"
+            if parts and turns and turns[-1]["role"] == role:
+                turns[-1]["parts"] += parts
+            elif parts:
+                turns.append({"role": role, "parts": parts})
+        if not turns or turns[0]["role"] == "model":
+            turns.insert(0, {"role": "user", "parts": [{"text": "Begin."}]})
+        if turns[-1]["role"] == "model":
+            turns.append({"role": "user", "parts": [{"text": "Go on."}]})
+        return system, turns
+
+    def _parts(self, message: Message, names: dict[str, str]) -> list[dict[str, Any]]:
+        if message.role == "tool":
+            name = names.get(message.tool_call_id, "tool")
+            return [{"function_response": {"name": name, "response": {"result": message.content}}}]
+        parts: list[dict[str, Any]] = [{"text": message.content}] if message.content else []
+        for position, call in enumerate(message.tool_calls):
+            given = {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
+            part: dict[str, Any] = {"function_call": {"name": call.name, "args": given}}
+            signature = self._signatures.get(call.id)
+            if self._new and (signature or position == 0):  # only the first of several calls has one
+                part["thought_signature"] = signature or _NO_SIGNATURE
+            parts.append(part)
+        return parts
+
+    def _take(self, chunk: Any, answer: Answer) -> None:
+        """One piece of the stream."""
+        if (usage := getattr(chunk, "usage_metadata", None)) and getattr(usage, "total_token_count", None):
+            answer.usage = _usage(usage)
+        feedback = getattr(chunk, "prompt_feedback", None)
+        if feedback and _name(getattr(feedback, "block_reason", None)) not in ("", "BLOCK_REASON_UNSPECIFIED"):
+            answer.stop = "content_filter"
+        for candidate in getattr(chunk, "candidates", None) or ():
+            content = getattr(candidate, "content", None)
+            for part in getattr(content, "parts", None) or ():
+                self._take_part(part, answer)
+            reason = _name(getattr(candidate, "finish_reason", None))
+            if reason in _FILTERS:
+                answer.stop = "content_filter"
+            elif reason and reason != "FINISH_REASON_UNSPECIFIED":
+                answer.stop = "tool_calls" if answer.calls() else _STOPS.get(reason, "other")
+
+    def _take_part(self, part: Any, answer: Answer) -> None:
+        if text := getattr(part, "text", None):
+            if getattr(part, "thought", None):
+                answer.add_reasoning(text)
+            else:
+                answer.add_text(text)
+        call = getattr(part, "function_call", None)
+        if not call or not call.name:
+            return
+        answer.add_whole_call(id=getattr(call, "id", None) or "", name=call.name, arguments=_plain(call.args))
+        if signature := getattr(part, "thought_signature", None):
+            self._signatures[answer.calls()[-1].id] = signature
+            if len(self._signatures) > _MOST_REMEMBERED:
+                del self._signatures[next(iter(self._signatures))]
+
+    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
+        found = _new_error(error) if self._new else _old_error(error)
+        if found is None:
+            return None
+        status, body, headers = found
+        text, code = faults.error_text(body)
+        raw = json.dumps(body, default=str) if body else ""
+        if not (400 <= status < 600):
+            status = faults.status_of(code, text)
+        if (delay := _RETRY_DELAY.search(raw)) and "retry-after" not in headers:
+            headers = {**headers, "retry-after": delay[1]}
+        sent = [name for name in ("top_p", "temperature", "max_output_tokens") if name not in self._refused]
+        # Google speaks of quotas for any limit; those of a day are the ones that waiting a minute does not help.
+        quota = status == 429 and ("PerDay" in raw or "spend" in raw.lower())
+        return faults.from_status(server, status, text, code=code, headers=headers, sent=sent, quota=quota)
+
+
+def _new_error(error: Exception) -> tuple[int, Any, dict[str, str]] | None:
+    errors: Any = importlib.import_module("google.genai.errors")
+    if not isinstance(error, errors.APIError):
+        return None
+    headers = getattr(error.response, "headers", None) or {}
+    return int(error.code or 0), error.details, {name.lower(): value for name, value in headers.items()}
+
+
+def _old_error(error: Exception) -> tuple[int, Any, dict[str, str]] | None:
+    from google.api_core import exceptions
+
+    if isinstance(error, exceptions.RetryError) or not isinstance(error, exceptions.GoogleAPICallError):
+        return None
+    response = getattr(error, "response", None)
+    if response is None:
+        return int(error.code or 0), str(error.message), {}
+    try:
+        body = response.json()
+    except ValueError:
+        body = response.text
+    return response.status_code, body, {name.lower(): value for name, value in response.headers.items()}
+
+
+def _name(value: Any) -> str:
+    """Name of a value of an enumeration, which may also be its text, or a number not known to the SDK."""
+    return getattr(value, "name", None) or (value if isinstance(value, str) else "")
+
+
+def _plain(value: Any) -> Any:
+    """Arguments as plain dictionaries and lists. Numbers come as floats: whole ones become integers again."""
+    if hasattr(value, "items"):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, str | bytes) or value is None:
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    if hasattr(value, "__iter__"):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _usage(usage: Any) -> Usage:
+    sent = getattr(usage, "prompt_token_count", None) or 0
+    total = getattr(usage, "total_token_count", None) or 0
+    visible = getattr(usage, "candidates_token_count", None) or 0
+    thought = getattr(usage, "thoughts_token_count", None)
+    thought = max(0, total - sent - visible) if thought is None else thought  # the old SDK only has it in the total
+    return Usage(
+        input_tokens=sent,
+        output_tokens=visible + thought,
+        cached_tokens=getattr(usage, "cached_content_token_count", None) or 0,
+        reasoning_tokens=thought,
+    )
+
+
+def _old_declaration(tool: Tool) -> dict[str, Any]:
+    declaration: dict[str, Any] = {"name": tool.name, "description": tool.description}
+    if tool.parameters.get("properties"):  # an object without properties is refused
+        declaration["parameters"] = _old_schema(tool.parameters)
+    return declaration
+
+
+def _old_schema(schema: Any) -> dict[str, Any]:
+    """A JSON schema in the words that the old SDK has: one type each, and no more than the basics."""
+    kinds = schema.get("type", "string")
+    kinds = kinds if isinstance(kinds, list) else [kinds]
+    kind = next((name for name in kinds if name != "null"), "string")
+    result: dict[str, Any] = {"type_": kind.upper()}
+    if "null" in kinds:
+        result["nullable"] = True
+    if "description" in schema:
+        result["description"] = schema["description"]
+    if "enum" in schema:
+        result["enum"] = [str(value) for value in schema["enum"]]
+        result["format_"] = "enum"
+    if kind == "array":
+        result["items"] = _old_schema(schema.get("items", {}))
+    if kind == "object":
+        result["properties"] = {name: _old_schema(value) for name, value in schema.get("properties", {}).items()}
+        result["required"] = list(schema.get("required", ()))
+    return result
+
+
+class _Stopped(Exception):
+    """Nobody waits for the answer any more."""
+
+
+async def from_thread(call: Callable[[Callable[[Any], None]], Iterator[Any]]) -> AsyncIterator[Any]:
+    """What the iterator made by `call` gives, which runs in a thread of its own, one item at a time as asked for.
+
+    `call` gets a function to hand the response of requests to: when the waiting ends early its socket is shut down, so
+    that the thread ends too.
+    """
+    loop = asyncio.get_running_loop()
+    asked = threading.Semaphore(0)
+    stopped = threading.Event()
+    responses: list[Any] = []
+    arrived: asyncio.Queue[tuple[Any, BaseException | None, bool]] = asyncio.Queue()
+
+    def guard(response: Any) -> None:
+        responses.append(response)
+        if stopped.is_set():
+            raise _Stopped
+
+    def tell(item: Any, error: BaseException | None, last: bool) -> None:
+        if not stopped.is_set():
+            loop.call_soon_threadsafe(arrived.put_nowait, (item, error, last))
+
+    def run() -> None:
+        try:
+            asked.acquire()
+            for item in call(guard):
+                tell(item, None, False)
+                asked.acquire()
+                if stopped.is_set():
+                    return
+            tell(None, None, True)
+        except BaseException as error:
+            tell(None, error, True)
+        finally:
+            for response in responses:
+                response.close()
+
+    threading.Thread(target=run, name="gemini", daemon=True).start()
+    try:
+        while True:
+            asked.release()
+            item, error, last = await arrived.get()
+            if error is not None:
+                raise error if isinstance(error, Exception) else WireError("not_protocol")
+            if last:
+                return
+            yield item
+    finally:
+        stopped.set()
+        asked.release()
+        for response in responses:
+            shut_down = getattr(response.raw, "shutdown", None)
+            if shut_down is not None:
+                try:
+                    shut_down()
+                except Exception:
+                    continue  # it was closed already

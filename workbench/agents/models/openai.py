@@ -1,0 +1,183 @@
+"""OpenAI's Chat Completions: their chat and reasoning models, and every server that speaks the same protocol."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any, ClassVar
+
+from workbench.agents.messages import Message, StopReason
+from workbench.agents.models import faults
+from workbench.agents.models.answer import Answer
+from workbench.agents.models.base import CONNECT_SECONDS, ProviderModel, Request, answered_calls, merged, until_silent
+from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.wire import watch
+from workbench.session.events import Usage
+
+_KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
+"""Reasoning models without temperature and top_p. What else refuses them is found out by the first call."""
+
+_OPTIONAL = ("stream_options", "temperature", "top_p", "max_completion_tokens", "max_tokens")
+
+_STOPS: dict[str, StopReason] = {
+    "stop": "stop",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+
+
+class OpenAIModel(ProviderModel):
+    """A model behind Chat Completions."""
+
+    provider: ClassVar[str] = "openai"
+    _sdk_client: Any = None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        client, self._sdk_client = self._sdk_client, None
+        if client is not None:
+            await client.close()
+
+    def _make_client(self) -> Any:
+        import openai
+
+        async def on_response(response: Any) -> None:
+            watch(response)
+
+        timeout = openai.Timeout(self._silence, connect=CONNECT_SECONDS)
+        http_client = openai.DefaultAsyncHttpxClient(
+            timeout=timeout, follow_redirects=False, event_hooks={"response": [on_response]}
+        )
+        return openai.AsyncOpenAI(
+            api_key=self._key.reveal() if self._key else "none",
+            base_url=self._base_url,
+            max_retries=0,
+            timeout=timeout,
+            http_client=http_client,
+            default_headers={"Accept-Encoding": "identity"},
+        )
+
+    async def _stream(self, request: Request, answer: Answer) -> None:
+        if self._sdk_client is None:
+            self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
+        stream = await self._sdk_client.chat.completions.create(**self._arguments(request))
+        async for chunk in until_silent(aiter(stream), self._silence):
+            _take(chunk, answer)
+
+    def _arguments(self, request: Request) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "model": self._model,
+            "messages": [_message(message) for message in merged(answered_calls(request.messages))],
+            "stream": True,
+            **self._settings(request),
+        }
+        if request.tools:
+            arguments["tools"] = [
+                {
+                    "type": "function",
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": dict(tool.parameters),
+                    },
+                }
+                for tool in request.tools
+            ]
+        return arguments
+
+    def _settings(self, request: Request) -> dict[str, Any]:
+        """What a server may refuse, and the call does without."""
+        sampling = request.sampling
+        settings: dict[str, Any] = {"stream_options": {"include_usage": True}}
+        if not _KNOWN_TO_REFUSE_SAMPLING.match(self._model):
+            settings["temperature"] = sampling.temperature
+            settings["top_p"] = sampling.top_p
+        # OpenAI's own models all take the new name; many other servers only know the old one.
+        names = ["max_tokens", "max_completion_tokens"]
+        for limit in names if self._base_url else reversed(names):
+            if limit not in self._refused:
+                settings[limit] = sampling.max_output_tokens
+                break
+        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+
+    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
+        import openai
+
+        if not isinstance(error, openai.APIError) or isinstance(error, openai.APIConnectionError):
+            return None
+        response = getattr(error, "response", None)  # there is none when it is told in the middle of the stream
+        status: int = getattr(error, "status_code", 0)
+        text, code = faults.error_text(error.body)
+        code = f"{code} {error.code or ''}".strip()
+        text = text or error.message
+        sent = [name for name in _OPTIONAL if name not in self._refused]
+        if error.param in sent:
+            sent = [str(error.param)]
+        return faults.from_status(
+            server,
+            status or faults.status_of(code, text),
+            text,
+            code=code,
+            headers={} if response is None else response.headers,
+            sent=sent,
+        )
+
+
+def _message(message: Message) -> dict[str, Any]:
+    if message.role == "tool":
+        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+    if not message.tool_calls:
+        return {"role": message.role, "content": message.content}
+    return {
+        "role": message.role,
+        "content": message.content or None,
+        "tool_calls": [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.raw_arguments or json.dumps(dict(call.arguments))},
+            }
+            for call in message.tool_calls
+        ],
+    }
+
+
+def _take(chunk: Any, answer: Answer) -> None:
+    """One event of the stream. Servers that only resemble OpenAI leave out almost anything."""
+    for choice in getattr(chunk, "choices", None) or ():
+        delta = getattr(choice, "delta", None)
+        for name in ("reasoning_content", "reasoning"):
+            if isinstance(piece := getattr(delta, name, None), str):
+                answer.add_reasoning(piece)
+                break
+        for name in ("content", "refusal"):
+            if isinstance(piece := getattr(delta, name, None), str):
+                answer.add_text(piece)
+        for position, call in enumerate(getattr(delta, "tool_calls", None) or ()):
+            function = getattr(call, "function", None)
+            index = getattr(call, "index", None)
+            answer.add_call(
+                position if index is None else index,
+                id=getattr(call, "id", None) or "",
+                name=getattr(function, "name", None) or "",
+                piece=getattr(function, "arguments", None) or "",
+            )
+        if reason := getattr(choice, "finish_reason", None):
+            answer.stop = _STOPS.get(reason, "other")
+    if usage := getattr(chunk, "usage", None):
+        answer.usage = _usage(usage)
+
+
+def _usage(usage: Any) -> Usage:
+    sent = getattr(usage, "prompt_tokens_details", None)
+    made = getattr(usage, "completion_tokens_details", None)
+    return Usage(
+        input_tokens=getattr(usage, "prompt_tokens", None) or 0,
+        output_tokens=getattr(usage, "completion_tokens", None) or 0,
+        cached_tokens=getattr(sent, "cached_tokens", None) or 0,
+        cache_write_tokens=getattr(sent, "cache_write_tokens", None) or 0,
+        reasoning_tokens=getattr(made, "reasoning_tokens", None) or 0,
+    )

@@ -1,0 +1,135 @@
+"""Bounds on what a server may send. A stream is read piece by piece and must be what it claims to be.
+
+The SDKs read a line, an event or an error to its end, however long that is, and take any answer for the protocol's.
+So the bytes are looked at on their way to the SDK, and reading ends at the first that cannot be right.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any, Literal
+
+Problem = Literal["html", "not_protocol", "too_long", "encoding", "redirect", "compressed"]
+
+LONGEST_LINE = 4 << 20
+"""Bytes of one event of a stream. A tool call that some servers send whole is the longest there is."""
+LONGEST_ERROR = 1 << 20
+"""Bytes of an answer that tells of an error."""
+LARGEST_STREAM = 512 << 20
+"""Bytes of a whole stream: 128,000 tokens sent one by one are about 50 MB."""
+_HEAD = 300
+
+
+class WireError(Exception):
+    """The server answers, but not what it should. `head` is the beginning of what it sent."""
+
+    def __init__(self, problem: Problem, head: bytes = b"") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.head = head[:_HEAD].decode("utf-8", "replace")
+
+
+class Gauge:
+    """Watches the bytes of one answer. `starts` is how the protocol may begin; empty for an answer of any kind."""
+
+    def __init__(self, status: int, starts: tuple[bytes, ...] = ()) -> None:
+        self._failed = status >= 400
+        self._starts = () if self._failed else starts
+        self._head = b""
+        self._begun = False
+        self._line = 0
+        self.total = 0
+
+    def see(self, data: bytes) -> None:
+        """The next bytes. Raises WireError when they cannot be right."""
+        self.total += len(data)
+        if len(self._head) < _HEAD:
+            self._head += data[: _HEAD - len(self._head)]
+        if self._failed:
+            if self.total > LONGEST_ERROR:
+                raise WireError("html" if self._is_html() else "too_long", self._head)
+            return
+        if not self._begun:
+            self._look_at_beginning()
+        last = data.rfind(b"\n")
+        self._line = self._line + len(data) if last < 0 else len(data) - last - 1
+        if self._line > LONGEST_LINE or self.total > LARGEST_STREAM:
+            raise WireError("too_long", self._head)
+
+    def _is_html(self) -> bool:
+        return self._head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+
+    def _look_at_beginning(self) -> None:
+        beginning = self._head.lstrip(b" \t\r\n")
+        if not self._starts or not beginning:
+            return
+        if self._is_html():
+            raise WireError("html", self._head)
+        if any(beginning.startswith(start) for start in self._starts):
+            self._begun = True
+        elif len(self._head) >= _HEAD or not any(start.startswith(beginning) for start in self._starts):
+            raise WireError("not_protocol", self._head)
+
+
+SSE = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a stream of server-sent events begins."""
+
+
+def check_headers(status: int, headers: Any) -> None:
+    """Raises WireError for a redirect, which would carry the key elsewhere, and for a compressed answer, of which a
+    few bytes can become any number.
+    """
+    if 300 <= status < 400:
+        raise WireError("redirect", str(headers.get("location", "")).encode())
+    if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
+        raise WireError("compressed")
+
+
+def watch(response: Any, starts: tuple[bytes, ...] = SSE) -> None:
+    """Puts a gauge on a response of httpx (or httpx2) before its body is read."""
+    check_headers(response.status_code, response.headers)
+    httpx: Any = importlib.import_module(type(response).__module__.partition(".")[0])
+    gauge = Gauge(response.status_code, starts)
+    inner = response.stream
+
+    class Watched(httpx.AsyncByteStream):  # type: ignore[misc]  # of the library that the SDK uses
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            async for data in inner:
+                gauge.see(data)
+                yield data
+
+        async def aclose(self) -> None:
+            await inner.aclose()
+
+    response.stream = Watched()
+
+
+def watch_requests(response: Any, starts: tuple[bytes, ...]) -> None:
+    """Puts a gauge on a streamed response of requests before its body is read, and decodes it as UTF-8."""
+    import codecs
+
+    check_headers(response.status_code, response.headers)
+    gauge = Gauge(response.status_code, starts)
+    read = response.iter_content
+
+    def pieces(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[bytes | str]:
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size):
+            gauge.see(data)
+            if not decode_unicode:
+                yield data
+            elif text := decoder.decode(data):
+                yield text
+
+    response.iter_content = pieces
+
+
+def wire_error(error: BaseException | None) -> WireError | None:
+    """The WireError that caused `error`, if one did."""
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, WireError):
+            return error
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return None
