@@ -124,7 +124,7 @@ def merged(messages: Iterable[Message]) -> list[Message]:
         result[-1] = Message(
             "user",
             f"{before.content}\n\n{message.content}",
-            step=before.step if message.step is None else message.step,
+            step=message.step if before.step is None else before.step,
             elided="; ".join(reasons),
         )
     return result
@@ -143,7 +143,7 @@ def without_output(message: Message, reason: str) -> Message:
     start, end = message.output
     lines = message.content.count("\n", start, end) + (not message.content.endswith("\n", start, end))
     note = f"({lines} {'line' if lines == 1 else 'lines'} of output left out)"
-    return _with_output(message, note, reason) if len(note) < end - start else message
+    return replace(_with_output(message, note, reason), output=(0, 0)) if len(note) < end - start else message
 
 
 def _with_output(message: Message, output: str, reason: str) -> Message:
@@ -168,6 +168,8 @@ def _shortened(message: Message, tokens: int, count: Count, reason: str) -> Mess
         return _with_output(message, f"{head}\n({left_out:,} characters left out)\n{tail}", reason)
 
     shortest, size = count(cut(0)), count(message)
+    if size <= tokens:
+        return message
     if shortest > tokens or shortest >= size:
         return without_output(message, reason)
     kept = int(len(output) * (tokens - shortest) / (size - shortest))

@@ -167,7 +167,7 @@ def _plain(name: str, *parameters: str) -> Callable[[Mapping[str, Any]], str]:
     return lambda arguments: _line(name, *(arguments.get(parameter) for parameter in parameters))
 
 
-_HERE_DOCUMENT = re.compile(r"(?P<line>[^\n]*) <<'(?P<delimiter>END_OF_TEXT_*)'\n(?P<text>.*)(?P=delimiter)", re.DOTALL)
+_HERE_DOCUMENT = re.compile(r"(?P<line>.*?) <<'(?P<delimiter>END_OF_TEXT_*)'\n(?P<text>.*)(?P=delimiter)", re.DOTALL)
 
 
 def _read_back(spec: _ToolSpec, action: str) -> dict[str, Any] | None:
