@@ -61,7 +61,7 @@ def find_agent(reference: str) -> AgentConfig | AgentClass:
     if reference in names:
         return read_agent(FOLDER / f"{reference}.yaml")
     near = difflib.get_close_matches(reference, names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
     raise AgentError(
         f"there is no agent {reference!r}; {hint} Others are named by the path of a YAML file or module:Class"
     )

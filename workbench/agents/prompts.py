@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from string import Template
 
@@ -60,12 +61,15 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 def fill_observation(text: str, values: Mapping[str, str], observation: str) -> tuple[str, tuple[int, int]]:
     """The checked `next_step` with its values, and the span in which the observation stands."""
-    before, mark, after = text.partition("$observation")
-    if not mark:
-        before, mark, after = text.partition("${observation}")
+    place = next(found for found in Template(text).pattern.finditer(text) if _name(found) == "observation")
+    before, after = text[: place.start()], text[place.end() :]
     head = fill(before, values)
     return f"{head}{observation}{fill(after, values)}", (len(head), len(head) + len(observation))
 
 
 def _uses(template: Template, name: str) -> int:
-    return sum((found["named"] or found["braced"]) == name for found in template.pattern.finditer(template.template))
+    return sum(_name(found) == name for found in template.pattern.finditer(template.template))
+
+
+def _name(found: re.Match[str]) -> str | None:
+    return found["named"] or found["braced"]

@@ -1,0 +1,62 @@
+"""A chat model that says what it is told to, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
+
+_DEFAULT = Sampling()
+
+
+class ScriptedChat:
+    """Gives its answers one after the other: a text, a response, or an error to raise.
+
+    With `hang`, it says the text of its answer and then waits for ever.
+    """
+
+    def __init__(
+        self, answers: Sequence[str | Response | Exception], *, name: str = "test:model", hang: bool = False
+    ) -> None:
+        self.name = name
+        self.received = ""
+        self.hang = hang
+        self.asked: list[list[Message]] = []
+        self.tools: Sequence[Tool] = ()
+        self.sampling: Sampling | None = None
+        self.streaming = asyncio.Event()
+        """Set once the answer was said."""
+        self.closed = False
+        self._answers = list(answers)
+
+    async def respond(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        sampling: Sampling = _DEFAULT,
+        on_delta: OnDelta | None = None,
+        on_retry: OnRetry | None = None,
+    ) -> Response:
+        self.asked.append(list(messages))
+        self.tools, self.sampling, self.received = tools, sampling, ""
+        answer = self._answers.pop(0)
+        if isinstance(answer, str):
+            answer = Response(answer)
+        if isinstance(answer, Exception) and not answer.args[1:]:
+            raise answer
+        text = answer.text if isinstance(answer, Response) else str(answer.args[1])
+        for piece in text.splitlines(keepends=True):
+            self.received += piece
+            if on_delta is not None:
+                on_delta(piece)
+        self.streaming.set()
+        if self.hang:
+            await asyncio.Event().wait()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def close(self) -> None:
+        self.closed = True
