@@ -231,6 +231,8 @@ class ProviderModel(ABC):
         names = _names(error)
         if "ConnectTimeout" in names:
             return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")
+        if "NewConnectionError" in names:  # a timeout to urllib3, whatever the reason
+            return _unreachable(server, error)
         if any(name.endswith(("ReadTimeout", "TimeoutError", "TimeoutException")) for name in names):
             return faults.silent(server, self._silence)
         if any(name in _CONNECTION_ERRORS for name in names):

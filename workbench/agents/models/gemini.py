@@ -11,6 +11,7 @@ import importlib.util
 import json
 import re
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -35,6 +36,8 @@ _RETRY_DELAY = re.compile(r"retryDelay['\"]:\s*['\"]([0-9.]+)s")
 _NO_SIGNATURE = b"skip_thought_signature_validator"
 """What Google says to send for a call whose signature is not known, as after a resume."""
 _MOST_REMEMBERED = 200
+_LONGEST_CHUNK = 1 << 20
+"""Bytes of a piece of the stream; the old SDK takes seconds for a megabyte."""
 
 
 def has_new_sdk() -> bool:
@@ -121,8 +124,10 @@ class GeminiModel(ProviderModel):
     # google-generativeai
 
     def _make_old_client(self) -> Any:
-        from google.ai import generativelanguage
-        from google.api_core.client_options import ClientOptions
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns of the age of Python, onto the screen
+            from google.ai import generativelanguage
+            from google.api_core.client_options import ClientOptions
 
         options = ClientOptions(api_key=self._key.reveal() if self._key else "none")
         if self._base_url:
@@ -133,9 +138,10 @@ class GeminiModel(ProviderModel):
         def on_response(response: Any, **_: Any) -> None:
             # In the thread of its call, several of which may share the session.
             self._of_thread.guard(response)
-            watch_requests(response, (b"[", b"{"))
+            watch_requests(response, (b"[", b"{"), longest_line=_LONGEST_CHUNK)
 
         session = client.transport._session
+        session._max_refresh_attempts = 0  # there is nothing to refresh about a key
         session.headers["Accept-Encoding"] = "identity"
         session.hooks["response"] = [on_response]
         return client
@@ -159,7 +165,7 @@ class GeminiModel(ProviderModel):
 
         def call(guard: Callable[[Any], None]) -> Iterator[Any]:
             self._of_thread.guard = guard
-            return iter(client.stream_generate_content(arguments, retry=None, timeout=self._silence))
+            return _until_cut(client.stream_generate_content(arguments, retry=None, timeout=self._silence))
 
         return from_thread(call)
 
@@ -251,7 +257,7 @@ class GeminiModel(ProviderModel):
             headers = {**headers, "retry-after": delay[1]}
         sent = [name for name in ("top_p", "temperature", "max_output_tokens") if name not in self._refused]
         # Google speaks of quotas for any limit; those of a day are the ones that waiting a minute does not help.
-        quota = status == 429 and ("PerDay" in raw or "spend" in raw.lower())
+        quota = ("PerDay" in raw or "spend" in raw.lower()) if status == 429 else None
         return faults.from_status(server, status, text, code=code, headers=headers, sent=sent, quota=quota)
 
 
@@ -336,6 +342,15 @@ def _old_schema(schema: Any) -> dict[str, Any]:
         result["properties"] = {name: _old_schema(value) for name, value in schema.get("properties", {}).items()}
         result["required"] = list(schema.get("required", ()))
     return result
+
+
+def _until_cut(chunks: Iterator[Any]) -> Iterator[Any]:
+    """Without the SDK's complaint about a stream that ends in the middle: that it has no end is seen anyway."""
+    try:
+        yield from chunks
+    except ValueError as error:
+        if not str(error).startswith("Unfinished stream"):
+            raise
 
 
 class _Stopped(Exception):

@@ -28,6 +28,8 @@ class _Progress:
     plainly: bool = False
     """A command of the file window failed: use those of the shell."""
     baseline_done: bool = False
+    made: bool = False
+    """The program ran since it was last changed: the submission is its work."""
     edited: bool = False
     validated: bool = False
     failures: int = 0
@@ -36,15 +38,17 @@ class _Progress:
 
 
 class ScriptedDemo:
-    """See the module. `solution` is the better version of the task's file `path`."""
+    """See the module. `solution` is the better version of the task's file `path`: the submission itself, or with a
+    `command` the program that writes it when run so."""
 
     name = "scripted"
     model = "scripted:demo"
     author = "policy:demo"
     trusted = True
 
-    def __init__(self, path: str, solution: str) -> None:
+    def __init__(self, path: str, solution: str, *, command: str = "") -> None:
         self._path = path
+        self._command = command
         self._solution = solution if solution.endswith("\n") else solution + "\n"
         self._idea = _docstring(solution) or f"I write a better {path}."
 
@@ -62,10 +66,14 @@ class ScriptedDemo:
                 )
             again = "again " if state.last_step else ""
             return Proposal(f"open {file}", f"{why}I read {self._path} {again}to see what is there.")
+        if self._command and not progress.made and not progress.baseline_done:
+            return Proposal(self._run(state), f"{why}I run {self._path} as it is, for a first submission.")
         if not progress.baseline_done:
             return Proposal("validate", f"{why}Before I change anything I want the score of what is there.")
         if not progress.edited:
             return self._edit(file, progress, why)
+        if self._command and not progress.made:
+            return Proposal(self._run(state), f"I run the new {self._path}.")
         if not progress.validated:
             return Proposal("validate", "Now the score of the new version.")
         return Proposal("submit", self._closing(state))
@@ -74,6 +82,12 @@ class ScriptedDemo:
         """The file as it is to be named from where the shell is: somebody may have gone elsewhere."""
         here = state.current.cwd
         return self._path if here in ("", state.workspace) else f"{state.workspace}/{self._path}"
+
+    def _run(self, state: SessionState) -> str:
+        """The command, run where the file is."""
+        here = state.current.cwd
+        away = here not in ("", state.workspace)
+        return f"cd {shlex.quote(state.workspace)}\n{self._command}" if away else self._command
 
     def _edit(self, file: str, progress: _Progress, why: str) -> Proposal:
         thought = f"{why}{self._idea}"
@@ -97,8 +111,10 @@ class ScriptedDemo:
             command = step.action.split(None, 1)[0] if step.action.split() else ""
             if disturbance is None:
                 self._succeeded(progress, command, step)
+                if self._command and step.action.endswith(self._command):
+                    progress.made, progress.disturbance = True, ""
                 continue
-            progress.lines, progress.edited, progress.validated = None, False, False
+            progress.lines, progress.edited, progress.validated, progress.made = None, False, False, False
             progress.disturbance = disturbance
             if step.author != self.author or step.status == "rejected" or step.edited:
                 progress.failures, progress.plainly = 0, False
@@ -120,7 +136,7 @@ class ScriptedDemo:
             progress.validated = progress.edited
             progress.disturbance = ""
         elif command in ("edit", "cat"):
-            progress.edited = True
+            progress.edited, progress.made = True, False
             progress.disturbance = ""
 
     @staticmethod

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 Problem = Literal["html", "not_protocol", "too_long", "encoding", "redirect", "compressed"]
 
-LONGEST_LINE = 4 << 20
+LONGEST_LINE = 2 << 20
 """Bytes of one event of a stream. A tool call that some servers send whole is the longest there is."""
 LONGEST_ERROR = 1 << 20
 """Bytes of an answer that tells of an error."""
@@ -33,7 +33,8 @@ class WireError(Exception):
 class Gauge:
     """Watches the bytes of one answer. `starts` is how the protocol may begin; empty for an answer of any kind."""
 
-    def __init__(self, status: int, starts: tuple[bytes, ...] = ()) -> None:
+    def __init__(self, status: int, starts: tuple[bytes, ...] = (), longest_line: int = LONGEST_LINE) -> None:
+        self._longest_line = longest_line
         self._failed = status >= 400
         self._starts = () if self._failed else starts
         self._head = b""
@@ -54,7 +55,7 @@ class Gauge:
             self._look_at_beginning()
         last = data.rfind(b"\n")
         self._line = self._line + len(data) if last < 0 else len(data) - last - 1
-        if self._line > LONGEST_LINE or self.total > LARGEST_STREAM:
+        if self._line > self._longest_line or self.total > LARGEST_STREAM:
             raise WireError("too_long", self._head)
 
     def _is_html(self) -> bool:
@@ -105,12 +106,12 @@ def watch(response: Any, starts: tuple[bytes, ...] = SSE) -> None:
     response.stream = Watched()
 
 
-def watch_requests(response: Any, starts: tuple[bytes, ...]) -> None:
+def watch_requests(response: Any, starts: tuple[bytes, ...], longest_line: int) -> None:
     """Puts a gauge on a streamed response of requests before its body is read, and decodes it as UTF-8."""
     import codecs
 
     check_headers(response.status_code, response.headers)
-    gauge = Gauge(response.status_code, starts)
+    gauge = Gauge(response.status_code, starts, longest_line)
     read = response.iter_content
 
     def pieces(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[bytes | str]:
