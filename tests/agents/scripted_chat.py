@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
+from workbench.session.events import Usage
 
 _DEFAULT = Sampling()
 
@@ -13,15 +14,22 @@ _DEFAULT = Sampling()
 class ScriptedChat:
     """Gives its answers one after the other: a text, a response, or an error to raise.
 
-    With `hang`, it says the text of its answer and then waits for ever.
+    With `hang`, it says the text of its answer and then waits for ever. Each call may cost `price` dollars, and has
+    cost that when it is cut short.
     """
 
     def __init__(
-        self, answers: Sequence[str | Response | Exception], *, name: str = "test:model", hang: bool = False
+        self,
+        answers: Sequence[str | Response | Exception],
+        *,
+        name: str = "test:model",
+        hang: bool = False,
+        price: float | None = None,
     ) -> None:
         self.name = name
         self.received = ""
         self.hang = hang
+        self.price = price
         self.asked: list[list[Message]] = []
         self.tools: Sequence[Tool] = ()
         self.sampling: Sampling | None = None
@@ -57,6 +65,14 @@ class ScriptedChat:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def worst_case(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
+    ) -> float | None:
+        return self.price
+
+    def partial(self) -> Response:
+        return Response(self.received, usage=Usage(output_tokens=5, cost=self.price), stop_reason="cancelled")
 
     async def close(self) -> None:
         self.closed = True

@@ -12,7 +12,6 @@ from workbench.agents.history import (
     full,
     has_output,
     last_observations,
-    merged,
     token_budget,
 )
 from workbench.agents.messages import Message, ToolCall
@@ -188,19 +187,3 @@ def test_two_hundred_steps_under_a_small_budget() -> None:
 def test_what_cannot_fit_is_refused() -> None:
     with pytest.raises(ContextTooLong, match="and 10 fit"):
         token_budget(conversation([]), tokens=10, count=count)
-
-
-def test_messages_of_the_user_in_a_row_become_one() -> None:
-    messages = [
-        Message("user", "task"),
-        Message("user", "left out", elided="budget"),
-        Message("assistant", "a", step=2),
-        Message("user", "b", step=2, elided="old"),
-        Message("user", "c", step=3, elided="old"),
-        Message("user", "d"),
-    ]
-    assert merged(messages) == [
-        Message("user", "task\n\nleft out", elided="budget"),
-        Message("assistant", "a", step=2),
-        Message("user", "b\n\nc\n\nd", step=2, elided="old"),
-    ]

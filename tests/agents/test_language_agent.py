@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -219,14 +217,14 @@ async def test_a_take_over_is_told_faithfully() -> None:
     session.emit(ev.WorkspaceSnapshot(step=2, tree="t", changes=[ev.FileChange(path="a.py", kind="modified", size=3)]))
     session.ran("python a.py", "Traceback", author="human:eva", exit_code=1)
     messages = await sent(session)
-    assert [message.role for message in messages] == ["system", "user", "assistant", "user"]
-    account = messages[-1].content
-    first, second = account.split("The person went on:\n")
+    assert [message.step for message in messages] == [None, None, 1, 1, 2, 3]
+    first, second = messages[4].content, messages[5].content
+    assert messages[4].role == messages[5].role == "user"
     assert "A person took over the shell and ran:\n$ vim a.py\n\n(It printed nothing.)" in first
     assert "exit code 0; after 40 s" in first and "Files changed by that: a.py (modified)." in first
-    assert second.startswith("$ python a.py\n\nTraceback\n\n[exit code 1;")
-    assert account.count("The shell is yours again.") == 1
-    assert "(Left: 49 steps" in account, "a person's steps are not the agent's"
+    assert second.startswith("The person went on:\n$ python a.py\n\nTraceback\n\n[exit code 1;")
+    assert "The shell is yours again." in second and "The shell is yours again." not in first
+    assert "(Left: 49 steps" in second, "a person's steps are not the agent's"
 
 
 async def test_messages_are_told_where_they_were_said() -> None:
@@ -235,8 +233,9 @@ async def test_messages_are_told_where_they_were_said() -> None:
     session.ran("ls", "a.py")
     session.emit(ev.MessageInjected(author="", text="the same action twice"))
     messages = await sent(session)
-    assert "A person tells you: mind the seed" in messages[1].content
-    assert "A note of the workbench: the same action twice" in messages[3].content
+    assert [message.role for message in messages] == ["system", "user", "user", "assistant", "user", "user"]
+    assert messages[2].content == "A person tells you: mind the seed"
+    assert messages[5].content.startswith("A note of the workbench: the same action twice\n\n(Left:")
 
 
 @pytest.mark.parametrize(
@@ -321,12 +320,12 @@ class Broken(ModelError):
 
 async def test_what_was_received_before_an_error_is_kept() -> None:
     ears = Ears()
-    chat = ScriptedChat([Broken("I begin")], name="openai:gpt-4o")
+    chat = ScriptedChat([Broken("I begin")], price=0.1)
     with pytest.raises(ModelError):
         await LanguageAgent(config(), chat, listener=ears).propose(Session().state)
     (attempt,) = ears.attempts
     assert (attempt.response, attempt.cause) == ("I begin", "network")
-    assert attempt.usage is not None and attempt.usage.output_tokens and attempt.usage.cost
+    assert attempt.usage == Usage(output_tokens=5, cost=0.1)
 
 
 async def test_a_content_filter_is_an_error_with_its_text() -> None:
@@ -336,6 +335,18 @@ async def test_a_content_filter_is_an_error_with_its_text() -> None:
         await LanguageAgent(config(), chat, listener=ears).propose(Session().state)
     assert caught.value.cause == "content_filter"
     assert ears.attempts[0].response == "I can"
+
+
+async def test_a_cancelled_call_may_cost_though_nothing_was_seen_of_it() -> None:
+    chat = ScriptedChat([""], hang=True, price=0.2)
+    ears = Ears()
+    task = asyncio.ensure_future(LanguageAgent(config(), chat, listener=ears).propose(Session().state))
+    await chat.streaming.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [(attempt.response, attempt.cause) for attempt in ears.attempts] == [("", "cancelled")]
+    assert ears.attempts[0].usage == Usage(output_tokens=5, cost=0.2)
 
 
 async def test_a_call_may_be_cancelled_and_what_was_received_is_kept() -> None:
@@ -356,34 +367,29 @@ async def test_a_call_may_be_cancelled_and_what_was_received_is_kept() -> None:
 # -- limits ------------------------------------------------------------------------------------------------------------
 
 
-def price(each: float | None) -> Callable[[int, int, str], float | None]:
-    """Every call may cost that much."""
-    return lambda tokens_in, tokens_out, model: each
-
-
 async def test_a_call_that_may_cost_too_much_is_not_made() -> None:
-    chat = ScriptedChat([LOOK, LOOK])
+    chat = ScriptedChat([LOOK, LOOK], price=0.5)
     session = Session(ev.Limits(cost=1.0))
     session.emit(ev.ModelResponded(text="", usage=Usage(cost=0.6)))
     with pytest.raises(ModelError, match=r"up to \$0.50, and \$0.40 of \$1.00 are left; raise the limit") as caught:
-        await LanguageAgent(config(), chat, worst_case=price(0.5)).propose(session.state)
+        await LanguageAgent(config(), chat).propose(session.state)
     assert caught.value.cause == "cost_limit" and not chat.asked
     session.state.limits = ev.Limits(cost=1.2)
-    await LanguageAgent(config(), chat, worst_case=price(0.5)).propose(session.state)
+    await LanguageAgent(config(), chat).propose(session.state)
     assert len(chat.asked) == 1
 
 
 async def test_malformed_answers_count_before_anybody_logged_them() -> None:
-    chat = ScriptedChat([Response("bad", usage=Usage(cost=0.3)), LOOK])
+    chat = ScriptedChat([Response("bad", usage=Usage(cost=0.3)), LOOK], price=0.8)
     with pytest.raises(ModelError) as caught:
-        await LanguageAgent(config(), chat, worst_case=price(0.8)).propose(Session(ev.Limits(cost=1.0)).state)
+        await LanguageAgent(config(), chat).propose(Session(ev.Limits(cost=1.0)).state)
     assert caught.value.cause == "cost_limit" and len(chat.asked) == 1
 
 
 async def test_without_a_price_tokens_are_the_limit() -> None:
     session = Session(ev.Limits(cost=1.0, tokens=20_000))
     chat = ScriptedChat([LOOK])
-    agent = LanguageAgent(config(), chat, worst_case=price(None))
+    agent = LanguageAgent(config(), chat)
     await agent.propose(session.state)
     session.emit(ev.ModelResponded(text="", usage=Usage(input_tokens=15_000, output_tokens=2_000)))
     with pytest.raises(ModelError, match=r"price of test:model is not known.*limit of 20,000 tokens") as caught:
@@ -399,9 +405,8 @@ async def test_two_hundred_steps_in_a_small_context() -> None:
         session.ran(f"python train.py --seed {number}", f"loss {number}\n" * 40, thought=f"Seed {number}.")
         messages = agent.messages(session.state)
         assert estimate_prompt(messages) <= 6000
-        roles = [message.role for message in messages]
-        assert roles[:2] == ["system", "user"]
-        assert all(one != other for one, other in itertools.pairwise(roles)), "turns are taken"
+        assert [message.role for message in messages[:2]] == ["system", "user"]
+        check_turns(messages)
     assert any(message.elided for message in messages)
 
 

@@ -8,7 +8,7 @@ from what answers it. Messages that belong to no step (the system prompt, the ta
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workbench.agents.messages import Message
@@ -109,24 +109,6 @@ def token_budget(messages: Sequence[Message], *, tokens: int, count: Count) -> l
         put(newest, _shortened(result[newest], sizes[newest] - (total - tokens), count, reason))
     if total > tokens:
         raise ContextTooLong(total, tokens)
-    return result
-
-
-def merged(messages: Iterable[Message]) -> list[Message]:
-    """With messages of the user that follow one another as one: some models insist on taking turns."""
-    result: list[Message] = []
-    for message in messages:
-        before = result[-1] if result else None
-        if before is None or not before.role == message.role == "user":
-            result.append(message)
-            continue
-        reasons = dict.fromkeys(reason for reason in (before.elided, message.elided) if reason)
-        result[-1] = Message(
-            "user",
-            f"{before.content}\n\n{message.content}",
-            step=message.step if before.step is None else before.step,
-            elided="; ".join(reasons),
-        )
     return result
 
 

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from workbench.agents.agent import Attempt, Listener, ModelError, Proposal
 from workbench.agents.config import AgentConfig, processors
 from workbench.agents.conversation import Conversation, message_json, response_text
-from workbench.agents.history import ContextTooLong, merged
-from workbench.agents.messages import ChatModel, Message, Response
+from workbench.agents.history import ContextTooLong
+from workbench.agents.messages import ChatModel, Message, Response, Sampling, Tool
 from workbench.agents.models import prices
-from workbench.agents.models.tokens import estimate_prompt, estimate_tokens
+from workbench.agents.models.tokens import estimate_prompt
 from workbench.agents.parsing import FormatError, make_parser
 from workbench.agents.tools import make_tools
-from workbench.session.events import Usage
 from workbench.session.state import SessionState
 
-WorstCase = Callable[[int, int, str], float | None]
-"""Tokens of input, tokens of output, `provider:name` → the most that such a call can cost in dollars, if known."""
+
+@runtime_checkable
+class Accountable(Protocol):
+    """A chat model that can say what a call may cost, and what one that was cut short has."""
+
+    def worst_case(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
+    ) -> float | None:
+        """The most that such a call can cost, in dollars; None when the price is unknown."""
+
+    def partial(self) -> Response:
+        """What the call that ran last has received, with its usage, estimated where it is not known."""
+
 
 _ASSUMED_OUTPUT = 8192
 """Tokens of an answer where the configuration sets no limit to it."""
@@ -39,7 +50,6 @@ class LanguageAgent:
         chat: ChatModel,
         *,
         listener: Listener | None = None,
-        worst_case: WorstCase = prices.worst_case,
     ) -> None:
         self.name = config.name
         self.config = config
@@ -47,7 +57,6 @@ class LanguageAgent:
         self.listener = listener
         self.chat = chat
         self.use(chat)
-        self._worst_case = worst_case
         self._parser = make_parser(config.parser, config.tools)
         self._conversation = Conversation(config, self._parser)
         self.tools = make_tools(config.tools) if config.parser == "tool_calls" else ()
@@ -112,7 +121,7 @@ class LanguageAgent:
                 messages = process(messages)
         except ContextTooLong as error:
             raise ModelError("context_length", str(error)) from None
-        return merged(messages)
+        return messages
 
     def _answer_tokens(self) -> int:
         return self.sampling.max_output_tokens or _ASSUMED_OUTPUT
@@ -121,7 +130,9 @@ class LanguageAgent:
         """The worst case of the next call against what is left; `spent` counts answers that are in no log yet."""
         limits = state.limits
         tokens = estimate_prompt(messages, self.tools)
-        worst = self._worst_case(tokens, self._answer_tokens(), self.model)
+        worst = None
+        if isinstance(self.chat, Accountable):
+            worst = self.chat.worst_case(messages, self.tools, self.sampling)
         if worst is None:
             most = state.input_tokens + state.output_tokens + tokens + self._answer_tokens()
             if limits.tokens is not None and most > limits.tokens:
@@ -147,7 +158,8 @@ class _Call:
         self._messages = messages
         self._prompt = prompt
         self._number = number
-        self._received: list[str] = []
+        self._in_vain = False
+        """The server refused the call, and nothing came since."""
         self._began = time.monotonic()
         self.seconds = 0.0
 
@@ -180,42 +192,33 @@ class _Call:
 
     def failed(self, cause: str, reason: str, response: Response) -> None:
         """Tell of an answer that became no proposal."""
-        self._tell(cause, reason, response_text(response), response.usage)
-
-    def _delta(self, text: str) -> None:
-        self._received.append(text)
-        if self._agent.listener is not None:
-            self._agent.listener.delta(text)
-
-    def _retrying(self, reason: str, seconds: float) -> None:
-        self._received.clear()  # the answer begins anew
-        if self._agent.listener is not None:
-            self._agent.listener.retrying(reason, seconds)
-
-    def _cut_short(self, cause: str, reason: str) -> None:
-        """Tell what was received, if anything: it is paid for, though nobody says how much it was."""
-        text = "".join(self._received)
-        if not text:
-            return
-        agent = self._agent
-        usage = Usage(
-            input_tokens=estimate_prompt(self._messages, agent.tools),
-            output_tokens=estimate_tokens(text),
-        )
-        cost = prices.cost(usage, agent.model)
-        usage = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cost=cost)
-        self._tell(cause, f"{reason} (tokens and cost are estimates)", text, usage)
-
-    def _tell(self, cause: str, reason: str, text: str, usage: Usage) -> None:
         if self._agent.listener is not None:
             self._agent.listener.attempted(
                 Attempt(
-                    response=text,
+                    response=response_text(response),
                     cause=cause,
                     reason=reason,
                     prompt=self._prompt,
-                    usage=usage,
+                    usage=response.usage,
                     number=self._number,
                     latency=time.monotonic() - self._began,
                 )
             )
+
+    def _delta(self, text: str) -> None:
+        self._in_vain = False
+        if self._agent.listener is not None:
+            self._agent.listener.delta(text)
+
+    def _retrying(self, reason: str, seconds: float) -> None:
+        self._in_vain = True
+        if self._agent.listener is not None:
+            self._agent.listener.retrying(reason, seconds)
+
+    def _cut_short(self, cause: str, reason: str) -> None:
+        """Tell what was received: it is paid for, and so may be a cancelled call of which nothing was seen yet."""
+        chat = self._agent.chat
+        partial = chat.partial() if isinstance(chat, Accountable) else Response(chat.received)
+        anything = partial.text or partial.tool_calls or partial.reasoning
+        if anything or (cause == "cancelled" and not self._in_vain):
+            self.failed(cause, f"{reason} (tokens and cost may be estimates)", partial)
