@@ -36,9 +36,7 @@ def check(name: str, actual: str) -> None:
     if actual != expected:
         wrong = file.with_name(f"{file.stem}.actual{file.suffix}")
         wrong.write_text(actual, encoding="utf-8")
-        assert actual == expected, (
-            f"not as in {file}: see {wrong.name}, or write it with UPDATE_SNAPSHOTS=1"
-        )
+        assert actual == expected, f"not as in {file}: see {wrong.name}, or write it with UPDATE_SNAPSHOTS=1"
 
 
 def normal_svg(svg: str) -> str:

@@ -97,7 +97,7 @@ async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -
     async with opened(tmp_path, ["echo one", "echo two"], mode="auto") as on:
         await on.until(lambda: on.runner.phase == "ended", "the end")
         await on.shows("ENDED")
-        assert "it is saved" in on.screen.status_bar.text
+        assert "over and saved" in on.screen.status_bar.text
         await on.press("h")
         await on.until(lambda: on.screen.shown == 1, "the step before")
         await on.until(lambda: "echo one" in on.screen.shell_then.screen_text(), "the shell as of then")

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text
+from textual import constants
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -20,9 +22,11 @@ from workbench.tui.screens.help import HelpScreen
 from workbench.tui.screens.palette import ActionProvider
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
+from workbench.tui.text import printable
 from workbench.tui.theme import DARK, LIGHT, THEMES
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_ESCAPE_SECONDS = 0.03
 _COPY_LIMIT = 74_000
 """Characters that terminals take by OSC 52."""
 
@@ -44,20 +48,26 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     def __init__(self, source: SessionSource, *, theme: str | None = None) -> None:
         no_color = os.environ.get("NO_COLOR")
-        super().__init__()
+        # Without colour means without greys as well: the terminal's own colours, and those filtered out.
+        super().__init__(ansi_color=True if no_color is not None else None)
         if no_color is not None:
             # Textual takes it out of the environment; programs started from here should have it too.
             os.environ["NO_COLOR"] = no_color
+        if "ESCDELAY" not in os.environ:
+            # Escape and a sign soon after it (`:` in vim) are taken for one key with alt, and Textual then drops the
+            # alt: wait for the rest of a sequence for less than a person takes between two keys.
+            vars(constants)["ESCAPE_DELAY"] = _ESCAPE_SECONDS
         self.source = source
         self.animation_level = "none"
         for own in THEMES:
             self.register_theme(own)
-        self.theme = theme or os.environ.get("TEXTUAL_THEME") or ("ansi-dark" if no_color else DARK.name)
+        self.theme = theme or os.environ.get("TEXTUAL_THEME") or (DARK.name if no_color is None else "ansi-dark")
         self.workbench = WorkbenchScreen(source)
         """The screen under any dialog."""
         self.ended: SessionEnded | None = None
         self._session: asyncio.Task[SessionEnded | None] | None = None
         self._leaving = False
+        self._broke_off = ""
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -88,14 +98,15 @@ class WorkbenchApp(App[SessionEnded | None]):
             return
         error = task.exception()
         if error is not None:
-            self.workbench.say(f"the session broke off: {error}", 3600)
+            self._broke_off = f"the session broke off: {error}"
+            self.workbench.say(self._broke_off, 3600)
         else:
             self.ended = task.result()
         if self._leaving:
-            self.exit(self.ended)
+            self._exit_now()
         elif self.ended is not None and error is None:
             reason = f": {self.ended.reason}" if self.ended.reason else ""
-            self.workbench.say(f"the session ended ({self.ended.exit_status}{reason}); it is saved. q quits", 3600)
+            self.workbench.say(f"over and saved; q quits ({self.ended.exit_status}{reason})", 3600)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 
@@ -107,7 +118,7 @@ class WorkbenchApp(App[SessionEnded | None]):
     def action_ask_quit(self) -> None:
         """Leave; asks first while the session runs."""
         if not self.session_runs:
-            self.exit(self.ended)
+            self._exit_now()
         elif self._leaving:
             assert self._session is not None
             self._session.cancel()
@@ -130,10 +141,16 @@ class WorkbenchApp(App[SessionEnded | None]):
         """Stop the session, wait until it is saved, and end the app."""
         self._leaving = True
         if not self.session_runs:
-            self.exit(self.ended)
+            self._exit_now()
             return
         self._stop_session(reason)
         self.workbench.say("saving the session (ctrl+q again does not wait)", 3600)
+
+    def _exit_now(self) -> None:
+        if self._broke_off:
+            self.exit(self.ended, return_code=1, message=Text(printable(self._broke_off)))
+        else:
+            self.exit(self.ended)
 
     def _stop_session(self, reason: str) -> None:
         if self.source.control is not None:

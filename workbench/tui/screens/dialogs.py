@@ -68,6 +68,10 @@ class Ask(ModalScreen[str | None]):
             yield Input(self._value, placeholder=self._placeholder, compact=True)
             yield _foot(("enter", "ok"), ("esc", "leave"))
 
+    def on_mount(self) -> None:
+        # At once: keys typed before a deferred focus would be lost.
+        self.set_focus(self.query_one(Input))
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         self.dismiss(event.value)
@@ -101,6 +105,9 @@ class EditAction(ModalScreen[str | None]):
             box.border_title = Content(self._title_text)
             yield ActionArea(self._action, language="bash", tab_behavior="indent", show_line_numbers=True, compact=True)
             yield _foot(("ctrl+s", "accept (nothing runs yet)"), ("esc", "leave it as it was"))
+
+    def on_mount(self) -> None:
+        self.set_focus(self.query_one(ActionArea))
 
     def action_accept(self) -> None:
         self.dismiss(self.query_one(ActionArea).text)

@@ -97,7 +97,7 @@ def _scores(state: SessionState, standing: Standing) -> list[Part]:
 
 
 def _caveat(entry: ScoreRecorded) -> str:
-    return "" if entry.isolation == "sandbox" else f" ({entry.isolation})"
+    return "".join(f" ({caveat})" for caveat in entry.caveats)
 
 
 def _time(state: SessionState, working: float) -> str:

@@ -82,7 +82,7 @@ class WorkbenchScreen(Screen[None]):
         self._dirty_from: int | None = None
         self._frame: Timer | None = None
         self._load: Timer | None = None
-        self._moved_at = 0.0
+        self._drawn_at = self._moved_at = 0.0
         self._seen: tuple[object, ...] = ()
         self._phase_since = time.monotonic()
         self._shell_step = -1
@@ -180,11 +180,13 @@ class WorkbenchScreen(Screen[None]):
         first = step if isinstance(step, int) else self.state.last_step
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
         if self._frame is None:
-            self._frame = self.set_timer(FRAME_SECONDS, self._draw_changes)
+            since = time.monotonic() - self._drawn_at
+            self._frame = self.set_timer(max(0.001, FRAME_SECONDS - since), self._draw_changes)
 
     def _draw_changes(self) -> None:
         """Draw what changed since the last frame."""
         self._frame = None
+        self._drawn_at = time.monotonic()
         first, self._dirty_from = self._dirty_from, None
         if first is None:
             return
