@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,12 +185,23 @@ class Running:
         )
 
 
-@pytest.fixture
-async def running(tmp_path: Path, quick: str) -> AsyncIterator[Running]:
+def _signals_as_usual() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _as_under_nohup() -> None:
+    _signals_as_usual()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+@contextlib.asynccontextmanager
+async def waiting_session(tmp_path: Path, quick: str, before: Callable[[], None]) -> AsyncIterator[Running]:
+    """A session that waits in its second command; `before` runs in its process at first."""
     wait = f"while ! [ -e {tmp_path}/go ]; do touch {tmp_path}/waiting; sleep 0.05; done"
     model = action_list(tmp_path / "a.json", [GOOD, wait, "echo on", "submit"])
     process = await start(
-        "run", quick, "--model", model, "--unsafe-local", "--json", sessions=tmp_path / "s", stdout=subprocess.PIPE
+        "run", quick, "--model", model, "--unsafe-local", "--json", sessions=tmp_path / "s", preexec_fn=before
     )
     try:
         await wait_for((tmp_path / "waiting").exists, "the second command runs")
@@ -199,6 +211,20 @@ async def running(tmp_path: Path, quick: str) -> AsyncIterator[Running]:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@pytest.fixture
+async def running(tmp_path: Path, quick: str) -> AsyncIterator[Running]:
+    async with waiting_session(tmp_path, quick, _signals_as_usual) as session:
+        yield session
+
+
+async def test_under_nohup_a_lost_terminal_is_no_matter(tmp_path: Path, quick: str) -> None:
+    async with waiting_session(tmp_path, quick, _as_under_nohup) as session:
+        session.process.send_signal(signal.SIGHUP)
+        (tmp_path / "go").touch()
+        outcome = await finish(session.process)
+    assert (outcome.code, outcome.events[-1]["exit_status"]) == (0, "submitted")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])

@@ -41,7 +41,8 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
                 runner.stop("interrupted", name)
 
         for each in _SIGNALS:
-            loop.add_signal_handler(each, stop, each)
+            if signal.getsignal(each) is not signal.SIG_IGN:  # nohup, or a shell's background job: left as it is
+                loop.add_signal_handler(each, stop, each)
         show = _JsonLines(runner) if as_json else _PlainSteps(runner)
         for event in read_log(runner.live.folder)[0]:
             if event.seq >= runner.live.first_seq:  # what was logged while the session was put together
@@ -133,7 +134,7 @@ class _PlainSteps(_Listener):
             what = (
                 number(event.score) + error if event.verdict == "ok" else f"{event.verdict}: {harmless(event.message)}"
             )
-            note = "" if event.isolation == "sandbox" else f" ({event.isolation})"
+            note = "".join(f" ({caveat})" for caveat in event.caveats)
             click.echo(f"  {event.kind}: {what}{note}")
         elif isinstance(event, ev.ModelFailed):
             click.echo(f"model failed ({event.cause}): {harmless(event.message)}", err=True)

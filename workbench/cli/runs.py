@@ -27,6 +27,16 @@ sessions_option = click.option(
 )
 
 
+data_options = (
+    click.option(
+        "--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data."
+    ),
+    click.option(
+        "--protocol", type=click.Choice(["mlgym"]), help="mlgym: `validate` scores the test data, by MLGym's metric."
+    ),
+)
+
+
 class _Amount(click.FloatRange):
     """A finite number over 0."""
 
@@ -52,6 +62,7 @@ def _shared_options(function: _Function) -> _Function:
         click.option("--max-time", type=_Amount(), metavar="S", help="Limit on seconds."),
         click.option("--max-cost", type=_Amount(), metavar="USD", help="Limit on cost."),
         click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
+        *data_options,
         click.option(
             "--window", type=click.IntRange(min=5, max=10_000), default=100, show_default=True, metavar="LINES",
             help="Lines of the agent's file window.",
@@ -169,6 +180,7 @@ def resume(
     started = before.started
     if started is None:
         raise Failure(f"the beginning of {folder.name} is lost", "it can only be replayed")
+    _exit_on_signals()
     plain = headless or as_json or not _is_terminal()
     limits = msgspec.structs.replace(
         before.limits,
@@ -221,6 +233,7 @@ def _start(
     from workbench.runner.launch import Launch, launch
     from workbench.session.events import Limits
 
+    _exit_on_signals()
     by_hand = model == "human"
     steps = options["max_steps"]
     launched = launch(
@@ -235,6 +248,8 @@ def _start(
             seed=options["seed"],
             image=options["image"],
             window=options["window"],
+            dataset=options["dataset"] or "",
+            protocol=options["protocol"] or "",
             mode="human" if by_hand else "step" if step_mode else "auto",
             interactive=not plain,
             # A scripted agent answers at once: without a pause nobody could watch it.
@@ -243,6 +258,15 @@ def _start(
         _root(options["sessions_folder"]),
     )
     return _drive(launched, plain, as_json)
+
+
+def _exit_on_signals() -> None:
+    """While a session is put together, SIGTERM and SIGHUP undo what was begun; later its driver sees to them."""
+    import signal
+
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(each) is signal.SIG_DFL:
+            signal.signal(each, lambda number, _frame: sys.exit(128 + number))
 
 
 def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
