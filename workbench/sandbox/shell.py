@@ -583,11 +583,13 @@ class Shell:
         await self._settle()
 
     async def _clear_line(self, pty: Pty, person: TakeOver) -> None:
-        person.prompted.clear()
-        pty.write(b"\x03")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await person.prompted.wait()
+        for keys in (b"\x03", typed_lines.release_key(person.nonce)):
+            person.prompted.clear()
+            pty.write(keys)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    await person.prompted.wait()
+            person.hidden = True
 
     async def _settle(self) -> None:
         """Take the hooks away and see that the shell takes commands."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from workbench.sandbox.base import Pty, Sandbox, SandboxError, SignalName
 from workbench.sandbox.output import OutputRecord
@@ -33,7 +33,7 @@ set -- ${line##*) }
 case $1 in T|t) kill -CONT $0;; esac
 echo "$1 $3 $6 $(cat /proc/$0/wchan 2>/dev/null)"
 """
-_WAITS_FOR_TERMINAL = ("", "0", "wait_woken", "n_tty_read", "tty_read")
+_WAITS_FOR_TERMINAL = ("wait_woken", "n_tty_read", "tty_read", "do_select", "poll_schedule_timeout", "do_sys_poll")
 
 
 _UNBLOCK = """
@@ -116,8 +116,8 @@ async def look_at_shell(sandbox: Sandbox, pid: int | None) -> bool | None:
     if result.exit_code != 0 or len(fields) < 3:
         return None
     state, group, foreground = fields[:3]
-    waits_for = fields[3] if len(fields) > 3 else ""
-    return state == "S" and group == foreground and waits_for in _WAITS_FOR_TERMINAL
+    waits_for = fields[3] if len(fields) > 3 else "0"
+    return state == "S" and group == foreground and (waits_for == "0" or waits_for.startswith(_WAITS_FOR_TERMINAL))
 
 
 async def unblock_terminal(sandbox: Sandbox, pid: int | None) -> None:
@@ -160,10 +160,9 @@ class Supervisor:
     async def _wait(self, seconds: float) -> None:
         """Until the step is over, something changed, or the time has passed."""
         changed = asyncio.ensure_future(self._step.changed.wait())
+        either: set[asyncio.Future[Any]] = {changed, self._step.done}
         try:
-            await asyncio.wait(
-                {changed, self._step.done}, timeout=max(seconds, 0.001), return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait(either, timeout=max(seconds, 0.001), return_when=asyncio.FIRST_COMPLETED)
         finally:
             changed.cancel()
 
@@ -204,6 +203,7 @@ class Supervisor:
                 return step.done.done()
         until = self._loop.time() + self._interval
         pause = min(0.25, self._interval / 4)
+        again = True
         while not step.done.done() and (left := until - self._loop.time()) > 0:
             step.changed.clear()
             if not step.prompt_seen:
@@ -213,6 +213,12 @@ class Supervisor:
             if step.prompt_seen or await self._shell.stands_at_prompt():
                 step.prompt_seen = False
                 await self._recover()
+            elif again and terminal is not None:
+                # The first INT may have come between two programs; and where TERM or KILL ended one, bash goes on
+                # with the next unless it is interrupted too.
+                again = False
+                with contextlib.suppress(SandboxError):
+                    await terminal.signal("INT")
             pause *= 2
         return step.done.done()
 

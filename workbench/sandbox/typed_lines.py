@@ -177,6 +177,10 @@ __mlgym_after() {
 [[ ${PROMPT_COMMAND[0]-} == __mlgym_after ]] ||
   PROMPT_COMMAND=(__mlgym_after ${PROMPT_COMMAND[0]+"${PROMPT_COMMAND[@]}"})
 HISTCONTROL= HISTIGNORE=
+for __mlgym_map in emacs-standard vi-insert vi-command; do
+  \builtin bind -m $__mlgym_map -x '"\e[7~NONCE": \builtin set +o emacs +o vi +o history +H'
+done 2>/dev/null
+\builtin unset __mlgym_map
 \builtin shopt -s cmdhist lithist
 \builtin set -o history
 """
@@ -192,6 +196,14 @@ def install_hooks(nonce: str, prompt_nonce: str, history: Sequence[str]) -> byte
     for command in history:
         script += b"\n\\builtin history -s -- " + "".join(quote(command.encode("utf-8", "surrogateescape"))).encode()
     return f"\\builtin eval -- {_joined(quote(script))};\\builtin set -o emacs\n".encode()
+
+
+def release_key(nonce: str) -> bytes:
+    """The keys that `install_hooks` bound to switching line editing off, whatever else has been bound since.
+
+    Interrupts on both sides clear the line: bash edits the one that it has begun to the end.
+    """
+    return f"\x1b[7~{nonce}\x03".encode()
 
 
 def remove_hooks(nonce: str) -> bytes:

@@ -1,0 +1,355 @@
+"""The shared shell: what an agent's commands return, limits, deaths, and a person at the keys."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from tests.sandbox.conftest import PATIENCE
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
+from workbench.sandbox.guest_sandbox import GuestSandbox
+from workbench.sandbox.render import FULL_SCREEN_NOTE
+from workbench.sandbox.shell import CommandResult, Shell, ShellBusy
+from workbench.sandbox.syntax import ends_in_continuation, plainly_safe
+
+
+class Watched:
+    """A shell and what its panes were given."""
+
+    def __init__(self, sandbox: GuestSandbox) -> None:
+        self.shell = Shell(sandbox, time_limit=20.0, ladder_interval=0.3)
+        self.shown = bytearray()
+        self.restarts: list[tuple[str, str]] = []
+        self.started: list[str] = []
+        self.finished: list[tuple[str, CommandResult]] = []
+        self.shell.on_display = self.shown.extend
+        self.shell.on_restart = lambda reason, cwd: self.restarts.append((reason, cwd))
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        """Wait for a condition."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not done():  # noqa: ASYNC110 - conditions of several sources
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            raise AssertionError(f"waited in vain: {self.finished[-2:]} {bytes(self.shown[-600:])!r}") from None
+
+    async def take_over(self, columns: int = 90, rows: int = 30) -> None:
+        """A person comes."""
+        await self.shell.take_over(
+            columns,
+            rows,
+            on_command_started=self.started.append,
+            on_command_finished=lambda text, result: self.finished.append((text, result)),
+        )
+
+    async def enter(self, keys: str) -> CommandResult:
+        """Type, and wait for the next command to finish."""
+        before = len(self.finished)
+        self.shell.send_keys(keys.encode())
+        await self.until(lambda: len(self.finished) > before)
+        return self.finished[-1][1]
+
+
+@pytest.fixture
+async def watched(sandbox: GuestSandbox) -> AsyncIterator[Watched]:
+    """A started shell in each backend."""
+    watched = Watched(sandbox)
+    await watched.shell.start()
+    yield watched
+    await watched.shell.close()
+
+
+async def test_results_of_commands(watched: Watched, sandbox: GuestSandbox) -> None:
+    run = watched.shell.run
+    home = sandbox.workspace
+    outcomes = {
+        "echo hi": (0, "hi\n", home),
+        "false": (1, "", home),
+        "echo $?": (0, "1\n", home),
+        "(exit 7)": (7, "", home),
+        "echo status $?": (0, "status 7\n", home),
+        "mkdir -p 'a b' && cd 'a b'": (0, "", f"{home}/a b"),
+        "cd ..": (0, "", home),
+        "printf abc": (0, "abc", home),
+        "cat": (0, "", home),
+        "read line; echo \"[$line]\"": (0, "[]\n", home),
+        "cat <<'END'\n$a `b`\nEND": (0, "$a `b`\n", home),
+        "for i in 1 2\ndo\n  echo $i\ndone": (0, "1\n2\n", home),
+        "f() {\n  echo in f\n}\nf": (0, "in f\n", home),
+        "echo 'it''s' \"é ! \\\\ $((1+1))\" # done": (0, "its é ! \\ 2\n", home),
+        "printf '\\n\\nx\\n'": (0, "\n\nx\n", home),
+        "": (0, "", home),
+        "# nothing": (0, "", home),
+        "[ -t 1 ] && echo terminal": (0, "terminal\n", home),
+        "stty size </dev/tty": (0, f"{AGENT_ROWS} {AGENT_COLUMNS}\n", home),
+        "nosuchcommand": (127, "bash: nosuchcommand: command not found\n", home),
+        "ls *.txt | grep -c hello; echo \"done\" > out; cat < out": (0, "1\ndone\n", home),
+    }  # fmt: skip
+    for action, expected in outcomes.items():
+        result = await run(action)
+        assert (result.exit_code, result.observation, result.cwd) == expected, action
+        assert result.raw is None and 0 <= result.duration < 10 and not result.shell_restarted
+    assert watched.restarts == []
+    shown = watched.shown.decode()
+    assert "~/workspace$ echo hi\r\nhi\r\n" in shown
+    assert "__mlgym" not in shown and "builtin" not in shown
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "echo 'a",
+        'echo "',
+        "if true",
+        "cat <<X\na",
+        "echo a\\",
+        "echo $(",
+        "{ echo",
+        "a )",
+        "echo a |",
+        "echo touched\nfi",
+    ],
+)
+async def test_refused_before_anything_runs(watched: Watched, action: str) -> None:
+    await watched.shell.run("kept=1")
+    result = await watched.shell.run(action)
+    assert (result.exit_code, result.refused) == (2, True)
+    assert result.observation.startswith("bash: ") and "touched\n" not in result.observation.partition("`")[0]
+    assert (await watched.shell.run("echo $kept")).observation == "1\n"
+
+
+def test_plainly_safe_is_only_what_parses_for_certain() -> None:
+    for safe in ("ls -la", "cd /x && python t.py --lr=1 > log 2>&1", "a | b; c", "echo 'a b' \"c\" $HOME &", "x=1 y"):
+        assert plainly_safe(safe)
+    for unsure in (
+        "echo 'a",
+        "if",
+        "a; ; b",
+        "a |",
+        "echo $(b)",
+        "cat <<E",
+        "a[1",
+        "f()",
+        "echo a\nfi",
+        "! a",
+        "a > > b",
+    ):
+        assert not plainly_safe(unsure)
+    assert ends_in_continuation("a\\") and ends_in_continuation("a\\\\\\\n")
+    assert not ends_in_continuation("a\\\\") and not ends_in_continuation("a # b\\")
+
+
+async def test_much_output(watched: Watched) -> None:
+    result = await watched.shell.run("head -c 1000000 /dev/zero | tr '\\0' x | fold -w 99; echo; echo end")
+    assert result.truncated and result.output_bytes > 1_000_000
+    assert (
+        len(result.observation) < 30_200 and result.observation.endswith("\nend\n") and "left out" in result.observation
+    )
+    flood = await watched.shell.run("yes 0123456789012345678901234567890123456789 | head -c 20000000")
+    assert flood.exit_code == 0 and flood.output_bytes > 20_000_000 and len(flood.observation) < 30_200
+
+
+async def test_output_that_is_not_text(watched: Watched) -> None:
+    result = await watched.shell.run("printf 'a\\0b\\377\\n'")
+    assert (result.observation, result.raw) == ("ab\ufffd\n", b"a\0b\xff\r\n")
+
+
+async def test_large_action(watched: Watched) -> None:
+    body = "".join(f"line {number} 'it' \"x\" \\ ! $ é\n" for number in range(3000))
+    result = await watched.shell.run(f"cat > big <<'END'\n{body}END\nwc -c < big")
+    assert result.observation.strip() == str(len(body.encode()))
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [
+        ("echo before; sleep 60; echo after", "INT"),
+        ("echo before; while :; do :; done", "INT"),
+        ("echo before; (trap '' INT; sleep 60)", "TERM"),
+        ("echo before; (trap '' INT TERM; while :; do sleep 60; done)", "KILL"),
+    ],
+)
+async def test_time_limit(watched: Watched, action: str, name: str) -> None:
+    await watched.shell.run("kept=1; PS1='changed> '")
+    result = await watched.shell.run(action, time_limit=0.2)
+    assert result.timed_out and not result.interrupted and result.signal == name
+    assert result.exit_code not in (0, None) and result.observation.startswith("before\n")
+    assert "after" not in result.observation.partition("\n")[2]
+    assert (await watched.shell.run("echo $kept")).observation == "1\n"
+
+
+async def test_interrupt_and_more_time(watched: Watched) -> None:
+    running = asyncio.ensure_future(watched.shell.run("echo before; sleep 60; echo after"))
+    await watched.until(lambda: watched.shown.endswith(b"\r\nbefore\r\n"))
+    assert watched.shell.running
+    await watched.shell.interrupt()
+    result = await running
+    assert result.interrupted and not result.timed_out and result.exit_code == 130
+    assert result.observation.strip() == "before"
+    await watched.shell.interrupt()  # nothing runs: nothing happens
+    running = asyncio.ensure_future(watched.shell.run("sleep 0.5; echo late", time_limit=0.3))
+    await watched.until(lambda: watched.shell.running)
+    watched.shell.extend_time_limit(20)
+    result = await running
+    assert result.observation == "late\n", result
+
+
+@pytest.mark.parametrize(
+    ("action", "code"), [("exit 3", 3), ("exec false", 1), ("set -e; false", 1), ("kill -9 $$", 137)]
+)
+async def test_death(watched: Watched, action: str, code: int) -> None:
+    await watched.shell.run("cd /usr")
+    result = await watched.shell.run("echo last words; " + action)
+    assert (result.exit_code, result.shell_restarted, result.cwd) == (code, True, "/usr")
+    assert result.observation.startswith("last words\n")
+    assert result.signal == ("KILL" if code == 137 else "")
+    assert [cwd for _, cwd in watched.restarts] == ["/usr"] and watched.shell.alive
+    assert (await watched.shell.run("pwd")).observation == "/usr\n"
+
+
+async def test_death_in_between(watched: Watched) -> None:
+    await watched.shell.run("cd /usr; (sleep 0.1; kill -9 $$) &")
+    await watched.until(lambda: not watched.shell.alive)
+    result = await watched.shell.run("pwd")
+    assert (result.observation, result.shell_restarted) == ("/usr\n", True)
+    assert len(watched.restarts) == 1
+
+
+async def test_background_jobs_go_on(watched: Watched) -> None:
+    await watched.shell.run("(while [ ! -e go ]; do sleep 0.02; done; echo late; touch gone) & sleep 100 &")
+    await watched.shell.run("touch go; while [ ! -e gone ]; do sleep 0.02; done")
+    result = await watched.shell.run("echo mine; jobs -r")
+    assert "mine\n" in result.observation and "sleep 100" in result.observation
+
+
+async def test_one_at_a_time(watched: Watched) -> None:
+    running = asyncio.ensure_future(watched.shell.run("sleep 0.2"))
+    await watched.until(lambda: watched.shell.running)
+    with pytest.raises(ShellBusy):
+        await watched.shell.run("echo")
+    with pytest.raises(ShellBusy):
+        await watched.take_over()
+    assert (await running).exit_code == 0
+
+
+async def test_cancelled_run_does_not_go_on(watched: Watched) -> None:
+    running = asyncio.ensure_future(watched.shell.run("sleep 60; touch went_on"))
+    await watched.until(lambda: watched.shell.running)
+    running.cancel()
+    await asyncio.wait({running})
+    await watched.until(lambda: not watched.shell.running)
+    assert (await watched.shell.run("ls went_on")).exit_code == 2
+
+
+async def test_trace_shows_the_action_only(watched: Watched) -> None:
+    await watched.shell.run("set -x")
+    result = await watched.shell.run("echo traced")
+    assert result.observation.endswith("+ echo traced\ntraced\n") and "__mlgym" not in result.observation
+    result = await watched.shell.run("set +x; trap 'echo ERR' ERR; false")
+    assert result.observation.endswith("ERR\n") and result.observation.count("\nERR\n") == 1
+
+
+# -- a person ----------------------------------------------------------------------------------------------------------
+
+
+async def test_person_and_agent_share_the_shell(watched: Watched) -> None:
+    await watched.shell.run("x=agent; f() { echo function; }; cd /usr")
+    await watched.take_over()
+    result = await watched.enter("echo $x; f; stty size; y=person\r")
+    assert result.observation == "agent\nfunction\n30 90\n" and (result.exit_code, result.cwd) == (0, "/usr")
+    assert (await watched.enter("\r\r  \rcd /tmp; false\r")).exit_code == 1
+    result = await watched.enter("for i in 1 2\rdo echo $i\rdone\r")
+    assert result.observation == "1\n2\n"
+    assert (await watched.enter("echo 'a;b\\c'; cat <<E\rhello\rE\r")).observation == "a;b\\c\nhello\n"
+    assert (await watched.enter(" echo again\r")).observation == "again\n"
+    assert (await watched.enter("\x1b[A\r")).observation == "again\n"
+    texts = ["echo $x; f; stty size; y=person", "cd /tmp; false", "for i in 1 2\ndo echo $i\ndone"]
+    texts += ["echo 'a;b\\c'; cat <<E\nhello\nE", " echo again", " echo again"]
+    assert watched.started == [text for text, _ in watched.finished] == texts
+    watched.shell.send_keys(b"half a li")
+    await watched.shell.hand_back()
+    result = await watched.shell.run(
+        "echo $y $PWD; stty size </dev/tty; echo $PROMPT_COMMAND$PS0; declare -F __mlgym_after"
+    )
+    assert result.observation == f"person /tmp\n{AGENT_ROWS} {AGENT_COLUMNS}\n\n"
+    assert len(watched.finished) == len(texts)
+    shown = watched.shown.decode()
+    assert "__mlgym" not in shown.replace("declare -F __mlgym_after", "") and "eval" not in shown
+
+
+async def test_person_in_full_screen_programs(watched: Watched) -> None:
+    await watched.take_over()
+    watched.shell.send_keys(b"less /etc/passwd\r")
+    await watched.until(lambda: watched.started[-1:] == ["less /etc/passwd"] and b"\x1b[?1049h" in watched.shown)
+    with pytest.raises(ShellBusy, match="less /etc/passwd"):
+        await watched.shell.hand_back()
+    result = await watched.enter("q")
+    assert (result.exit_code, result.observation) == (0, FULL_SCREEN_NOTE + "\n")
+    watched.shell.send_keys(b"sleep 50\r")
+    await watched.until(lambda: watched.started[-1] == "sleep 50")
+    await asyncio.sleep(0.05)  # bash may be about to start it, and an interrupt is for what runs
+    assert (await watched.enter("\x03")).exit_code == 130
+    watched.shell.send_keys(b"python3 -q\r")
+    await watched.until(lambda: watched.shown.endswith(b">>> "))
+    await watched.shell.hand_back(force=True)
+    assert watched.finished[-1][0] == "python3 -q"
+    assert (await watched.shell.run("echo ok; [ -t 1 ] && echo terminal")).observation == "ok\nterminal\n"
+
+
+async def test_persons_exit_restarts_the_shell(watched: Watched) -> None:
+    await watched.shell.run("cd /usr")
+    await watched.take_over()
+    result = await watched.enter("exit 5\r")
+    assert result.exit_code == 5
+    await watched.until(lambda: len(watched.restarts) == 1)
+    assert (await watched.enter("pwd\r")).observation == "/usr\n"
+    watched.shell.send_keys(b"\x04")
+    await watched.until(lambda: len(watched.restarts) == 2)
+    assert (await watched.enter("pwd\r")).observation == "/usr\n"
+    await watched.shell.hand_back()
+    assert (await watched.shell.run("echo ok")).observation == "ok\n"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "PROMPT_COMMAND=; PS0=",
+        "unset PS0 PS1 PROMPT_COMMAND",
+        "__mlgym_after() { :; }; __mlgym_before() { :; }",
+        "printf() { :; }; builtin() { :; }",
+        "trap 'echo debug' DEBUG; set -x",
+        "exec 2>/dev/null",
+        "stty raw -echo",
+        'set -o vi; bind \'"e": "x"\'',
+    ],
+)
+async def test_person_breaks_the_hooks(watched: Watched, sandbox: GuestSandbox, broken: str) -> None:
+    await watched.take_over()
+    watched.shell.send_keys(f"kept=1; {broken}\rtouch sign\r".encode())
+    await watched.until(lambda: (sandbox.workspace_folder / "sign").exists())
+    await watched.shell.hand_back()
+    assert "1" in (await watched.shell.run("echo $kept")).observation.splitlines()
+    await watched.take_over()
+    await watched.shell.hand_back()
+    assert (await watched.shell.run("true")).exit_code == 0
+
+
+async def test_keys_are_nothing_without_take_over(watched: Watched) -> None:
+    watched.shell.send_keys(b"touch typed\r")
+    watched.shell.resize(10, 10)
+    assert (await watched.shell.run("ls typed; stty size </dev/tty")).observation.endswith(
+        f"{AGENT_ROWS} {AGENT_COLUMNS}\n"
+    )
+    assert (await watched.shell.run("ls typed")).exit_code == 2
+
+
+async def test_close_while_running(watched: Watched) -> None:
+    running = asyncio.ensure_future(watched.shell.run("sleep 60"))
+    await watched.until(lambda: watched.shell.running)
+    await watched.shell.close()
+    await watched.shell.close()
+    running.cancel()
+    await asyncio.wait({running})
