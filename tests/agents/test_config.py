@@ -12,7 +12,7 @@ from workbench.agents.catalogue import AgentSetup, find_agent, list_agents, make
 from workbench.agents.config import AgentConfig, AgentError, TokenBudget, read_agent
 from workbench.agents.language_agent import LanguageAgent
 from workbench.agents.messages import ChatModel
-from workbench.agents.prompts import PromptError, check, fill, fill_observation
+from workbench.agents.prompts import VARIABLES, PromptError, check, fill, fill_observation
 from workbench.sandbox.commands import COMMAND_NAMES
 from workbench.session.events import Limits
 
@@ -242,3 +242,34 @@ def test_the_model_is_that_of_the_user_or_of_the_file(file: Path) -> None:
     assert make_agent(str(file), setup("anthropic:other")).model == "anthropic:other"
     with pytest.raises(AgentError, match="names no model; name one with --model"):
         make_agent("default", setup())
+
+
+# -- the documentation -------------------------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs" / "agents.md"
+
+
+def example(language: str) -> str:
+    """The first block of a language in docs/agents.md."""
+    return DOCS.read_text().split(f"```{language}\n", 1)[1].split("```", 1)[0]
+
+
+async def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(example("yaml"))
+    default = find_agent("default")
+    assert isinstance(default, AgentConfig)
+    own = {"name", "description", "model", "tools", "prompts"}
+    assert read_agent(file).model_dump(exclude=own) == default.model_dump(exclude=own), "left out or not is the same"
+    (tmp_path / "documented.py").write_text(example("python"))
+    agent = make_agent(f"{tmp_path}/documented.py:MyAgent", setup())
+    from workbench.session.state import SessionState
+
+    assert (agent.author, (await agent.propose(SessionState())).action) == ("model:gpt-4o", "ls")
+
+
+def test_every_name_of_a_prompt_is_documented() -> None:
+    rows = {line.split("|")[1]: line for line in DOCS.read_text().split("\n") if line.startswith("| `")}
+    for prompt in ("system", "task", "next_step", "format_error"):
+        row = next(line for names, line in rows.items() if f"`{prompt}`" in names)
+        assert all(f"`{name}`" in row for name in VARIABLES[prompt]), prompt

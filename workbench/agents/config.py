@@ -100,7 +100,8 @@ class SamplingSpec(_Part):
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = 4096
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = 8192
+    """Reasoning counts, where a model does some."""
 
     def as_sampling(self) -> Sampling:
         """In the form that models take."""
