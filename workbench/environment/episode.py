@@ -204,6 +204,7 @@ class Episode:
             artifact = self.task.artifact.path
             data, evaluation = await self._artifact()
             digest = None
+            split = self.task.split_for(kind)
             if data is not None:
                 digest = await asyncio.to_thread(self.artifacts.put, data)
                 evaluation = await evaluate(
@@ -213,6 +214,7 @@ class Episode:
                     secret=self._secret,
                     room=self._room(),
                     progress=self._progress,
+                    split=split,
                     session=self._session,
                 )
             assert evaluation is not None
@@ -220,6 +222,7 @@ class Episode:
                 ev.ScoreRecorded(
                     step=step,
                     kind=kind,
+                    split=split,
                     verdict=evaluation.verdict,
                     metrics=evaluation.metrics,
                     score=evaluation.score,
@@ -229,6 +232,7 @@ class Episode:
                     message=evaluation.message,
                     visible_to_agent=visible_to_agent,
                     isolation=self._isolation(evaluation),
+                    dataset=evaluation.dataset,
                     duration=round(evaluation.duration, 6),
                 )
             )
@@ -277,8 +281,9 @@ class Episode:
             lines.append(f"baseline: {_number(metric.baseline)}")
         if best is not None and best.score is not None:
             lines.append(f"best so far: {_number(best.score)}")
-        if entry.isolation != "sandbox":
-            lines.append(f"({entry.isolation})")
+        if len(self.task.spec.evaluate.splits) > 1:
+            lines.append(f"scored on the {entry.split} data")
+        lines += [f"({caveat})" for caveat in entry.caveats]
         lines.append("Submitted." if entry.kind == "submit" else "Validated; nothing is submitted yet.")
         return {"ok": True, "text": "\n".join(lines), "exit_code": 0}
 

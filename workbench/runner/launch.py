@@ -8,7 +8,7 @@ import platform
 import secrets
 import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
@@ -18,8 +18,8 @@ from workbench.agents.agent import Agent
 from workbench.environment.episode import Episode
 from workbench.runner.live import LiveSession
 from workbench.runner.runner import Runner
-from workbench.runner.workspace import fill_with, make_workspace
-from workbench.sandbox.base import Sandbox, SandboxError, SandboxSpec
+from workbench.runner.workspace import fill_with, make_workspace, offer_data
+from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxError, SandboxSpec
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
@@ -28,6 +28,7 @@ from workbench.session.snapshot import restore
 from workbench.session.state import fold
 from workbench.session.store import new_session_folder
 from workbench.tasks.catalogue import Task, find_task
+from workbench.tasks.datasets import Prepared, mounts, prepare_task
 
 SandboxName = Literal["local", "docker"]
 
@@ -59,6 +60,10 @@ class Launch:
     mode: Mode = "auto"
     interactive: bool = False
     delay: float = 0.0
+    dataset: str = ""
+    """`tiny`: the small generated stand-in of the task's data."""
+    protocol: str = ""
+    """`mlgym`: `validate` sees the test data, and MLGym's primary metric counts."""
 
 
 def launch(options: Launch, root: Path) -> Runner:
@@ -66,8 +71,9 @@ def launch(options: Launch, root: Path) -> Runner:
 
     Raises LaunchError, UnknownTask, TaskError, LogError, SandboxError or OSError, with nothing left behind.
     """
-    task = find_task(options.task)
+    task = find_task(options.task).under(options.protocol, options.dataset)
     agent = make_agent(options.model, task)
+    prepared = prepare_task(task)
     seed = secrets.randbits(48) if options.seed is None else options.seed
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
     try:
@@ -92,11 +98,13 @@ def launch(options: Launch, root: Path) -> Runner:
             limits=options.limits,
             seed=seed,
             metric=task.primary_metric,
+            dataset=options.dataset,
+            protocol=options.protocol,
             window=options.window,
             user=user_name(),
             versions=versions(),
         )
-        return _assemble(live, task, agent, options, seed, started, [])
+        return _assemble(live, task, agent, options, seed, started, [], prepared)
     except BaseException:
         if live is not None:
             live.close()
@@ -120,7 +128,8 @@ def relaunch(folder: Path, options: Launch) -> Runner:
             f"look at it with `mlgym-tui replay {folder.name}`",
         )
     started = state.started
-    task = find_task(started.task_folder or started.task)
+    task = find_task(started.task_folder or started.task).under(started.protocol, started.dataset)
+    prepared = prepare_task(task)
     model = started.model or options.model
     agent = make_agent(model, task)
     live = LiveSession(folder, state=state)
@@ -128,7 +137,7 @@ def relaunch(folder: Path, options: Launch) -> Runner:
         seed = started.seed if started.seed is not None else secrets.randbits(48)
         resumed = ev.SessionResumed(user=user_name(), versions=versions(), limits=options.limits)
         notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
-        return _assemble(live, task, agent, options, seed, resumed, notes)
+        return _assemble(live, task, agent, options, seed, resumed, notes, prepared)
     except BaseException:
         live.close()
         raise
@@ -145,7 +154,10 @@ def make_agent(model: str, task: Task) -> Agent | None:
         solution = task.demo()
         if solution is None:
             raise LaunchError(f"task {task.id} has no demo", "choose another model: human or replay:PATH")
-        return ScriptedDemo(task.artifact.path, solution)
+        if task.artifact.kind == "code":
+            return ScriptedDemo(task.artifact.path, solution)
+        program = PurePosixPath(task.spec.demo or "").name
+        return ScriptedDemo(program, solution, command=f"python3 {program}")
     if provider == "replay" and name:
         from workbench.agents.models.replay import ReplayAgent
         from workbench.formats.actions import read_actions
@@ -176,6 +188,7 @@ def _assemble(
     seed: int,
     first: ev.SessionStarted | ev.SessionResumed,
     notes: list[str],
+    prepared: dict[str, Prepared],
 ) -> Runner:
     run_folder = OwnedFolder("run")
     try:
@@ -186,7 +199,9 @@ def _assemble(
             missing = restore(live.state.files_at(), live.objects, workspace)
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
-        sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes)
+        data = mounts(task, prepared)
+        sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes, data)
+        offer_data(workspace, data, mounted=sandbox.protected)
         cwd = live.state.current.cwd or None
         if isinstance(first, ev.SessionStarted):
             description = task.description(sandbox.workspace)
@@ -226,11 +241,14 @@ def _assemble(
     return runner
 
 
-def _make_sandbox(options: Launch, agent: Agent | None, session: str, workspace: Path, notes: list[str]) -> Sandbox:
+def _make_sandbox(
+    options: Launch, agent: Agent | None, session: str, workspace: Path, notes: list[str], data: dict[Path, str]
+) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     spec = SandboxSpec(
         session=session,
         env={"WINDOW": str(options.window)},
+        mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
     )
     if options.sandbox == "docker":
         from workbench.sandbox.docker import DockerSandbox

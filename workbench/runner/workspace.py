@@ -15,6 +15,24 @@ def make_workspace(folder: OwnedFolder) -> Path:
     return workspace
 
 
+def offer_data(workspace: Path, data: Mapping[Path, str], *, mounted: bool) -> None:
+    """Places for the folders of `data` (host → path in the workspace): to mount at, or links where nothing is mounted.
+
+    Raises OSError.
+    """
+    for folder, inside in data.items():
+        place = workspace / inside
+        if place.is_symlink():  # restored from a session of the other kind, or of another machine
+            place.unlink()
+        if mounted:
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if place.is_dir():
+                place.rmdir()
+            place.symlink_to(folder)
+
+
 def fill_with(workspace: Path, files: Mapping[str, bytes]) -> None:
     """Write the files that a task starts with: path, with '/' between parts → content. Raises OSError."""
     for path, data in files.items():

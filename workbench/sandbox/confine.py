@@ -195,9 +195,10 @@ def bwrap_command(
         command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
     for hidden in hidden_in(mounted):
         command += [*_size(4096, known), "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
-    for option, binds in (("--ro-bind", confinement.readonly), ("--bind", confinement.writable)):
-        for source, target in binds.items():
-            command += [option, stage.reachable(source), target]
+    binds = [("--ro-bind", *bind) for bind in confinement.readonly.items()]
+    binds += [("--bind", *bind) for bind in confinement.writable.items()]
+    for option, source, target in sorted(binds, key=lambda bind: bind[2].count("/")):  # what is inside comes later
+        command += [option, stage.reachable(source), target]
     env = {**base_environment(), **confinement.env}
     if python_prefix is not None:
         env["PATH"] = f"{os.path.dirname(binary)}:{env['PATH']}"

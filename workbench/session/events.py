@@ -117,6 +117,10 @@ class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
     limits: Limits = Limits()
     seed: int | None = None
     metric: Metric | None = None
+    dataset: str = ""
+    """Variant of the task's data: empty for the real thing, `tiny` for the generated stand-in."""
+    protocol: str = ""
+    """How scores come about: empty for our own rules, `mlgym` for MLGym's (`validate` sees the test data)."""
     workspace: str = "/home/agent/workspace"
     """Path of the workspace inside the sandbox."""
     window: int = 100
@@ -282,7 +286,15 @@ class ScoreRecorded(Event, tag="score.recorded", kw_only=True, frozen=True):
     visible_to_agent: bool = True
     isolation: str = "sandbox"
     """`sandbox`, or `reduced isolation` where none was to be had."""
+    dataset: str = ""
+    """What must be said of the data ("stand-in"); empty for the real thing, or none."""
     duration: float = 0.0
+
+    @property
+    def caveats(self) -> list[str]:
+        """What must be said with the score, wherever it is shown; nothing for most."""
+        isolation = "" if self.isolation == "sandbox" else self.isolation
+        return [said for said in (isolation, self.dataset and f"data: {self.dataset}") if said]
 
 
 class ControlChanged(Event, tag="control.changed", kw_only=True, frozen=True):
