@@ -583,13 +583,11 @@ class Shell:
         await self._settle()
 
     async def _clear_line(self, pty: Pty, person: TakeOver) -> None:
-        for keys in (b"\x03", typed_lines.release_key(person.nonce)):
-            person.prompted.clear()
-            pty.write(keys)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.5):
-                    await person.prompted.wait()
-            person.hidden = True
+        person.prompted.clear()
+        pty.write(b"\x03")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await person.prompted.wait()
 
     async def _settle(self) -> None:
         """Take the hooks away and see that the shell takes commands."""
@@ -599,13 +597,18 @@ class Shell:
         pty.resize(AGENT_COLUMNS, AGENT_ROWS)
         pty.reset_modes()
         pty.echo(False)
-        nonce = self._nonces.new()
-        answered = self._expect({nonce: 0})
-        pty.write(typed_lines.remove_hooks(nonce))
-        await asyncio.wait({answered}, timeout=1.0)
-        self._probes = {}
-        if answered.done() or self._pty is None:
-            return
+        for pasted in (False, True):
+            nonce = self._nonces.new()
+            answered = self._expect({nonce: 0})
+            line = typed_lines.remove_hooks(nonce)
+            # A paste reaches line editing as it is, whatever the person has bound the single keys to.
+            pty.write(typed_lines.as_paste(line) if pasted else line)
+            await asyncio.wait({answered}, timeout=1.0)
+            self._probes = {}
+            if answered.done() or self._pty is None:
+                return
+            pty.write(b"\x03")
+            await asyncio.sleep(0.3)  # the interrupt drops what is typed before it was handled
         for name in LADDER:
             if await self.probe(1.0) or self._pty is None:
                 return

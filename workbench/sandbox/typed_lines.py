@@ -177,10 +177,6 @@ __mlgym_after() {
 [[ ${PROMPT_COMMAND[0]-} == __mlgym_after ]] ||
   PROMPT_COMMAND=(__mlgym_after ${PROMPT_COMMAND[0]+"${PROMPT_COMMAND[@]}"})
 HISTCONTROL= HISTIGNORE=
-for __mlgym_map in emacs-standard vi-insert vi-command; do
-  \builtin bind -m $__mlgym_map -x '"\e[7~NONCE": \builtin set +o emacs +o vi +o history +H'
-done 2>/dev/null
-\builtin unset __mlgym_map
 \builtin shopt -s cmdhist lithist
 \builtin set -o history
 """
@@ -198,12 +194,9 @@ def install_hooks(nonce: str, prompt_nonce: str, history: Sequence[str]) -> byte
     return f"\\builtin eval -- {_joined(quote(script))};\\builtin set -o emacs\n".encode()
 
 
-def release_key(nonce: str) -> bytes:
-    """The keys that `install_hooks` bound to switching line editing off, whatever else has been bound since.
-
-    Interrupts on both sides clear the line: bash edits the one that it has begun to the end.
-    """
-    return f"\x1b[7~{nonce}\x03".encode()
+def as_paste(line: bytes) -> bytes:
+    """A line in the brackets of a paste, entered with either of the two keys that do that."""
+    return b"\x1b[200~" + line.rstrip(b"\n") + b"\x1b[201~\r\n"
 
 
 def remove_hooks(nonce: str) -> bytes:
