@@ -11,7 +11,6 @@ from workbench.agents.messages import Message, StopReason, Tool, ToolCall
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
 from workbench.agents.models.base import (
-    CONNECT_SECONDS,
     ProviderModel,
     Request,
     answered_calls,
@@ -19,7 +18,7 @@ from workbench.agents.models.base import (
     until_silent,
 )
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import watch
+from workbench.agents.models.wire import watched_client
 from workbench.session.events import Usage
 
 _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
@@ -59,18 +58,12 @@ class AnthropicModel(ProviderModel):
     def _make_client(self) -> Any:
         import anthropic
 
-        async def on_response(response: Any) -> None:
-            watch(response)
-
-        timeout = anthropic.Timeout(self._silence, connect=CONNECT_SECONDS)
-        http_client = anthropic.DefaultAsyncHttpxClient(
-            timeout=timeout, follow_redirects=False, event_hooks={"response": [on_response]}
-        )
+        http_client = watched_client(anthropic.DefaultAsyncHttpxClient, self._silence)
         return anthropic.AsyncAnthropic(
             api_key=self._key.reveal() if self._key else "none",
             base_url=self._base_url,
             max_retries=0,
-            timeout=timeout,
+            timeout=http_client.timeout,
             http_client=http_client,
             default_headers={"Accept-Encoding": "identity"},
         )

@@ -26,13 +26,11 @@ from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.nearest import nearest_models
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import wire_error
+from workbench.agents.models.wire import CONNECT_SECONDS, wire_error
 from workbench.session.events import Usage
 
 DEFAULT_MAX_OUTPUT = 8192
 """Tokens an answer may have where the call does not say and the provider, or a bound on the cost, needs a number."""
-
-CONNECT_SECONDS = 20.0
 
 
 @dataclass(frozen=True)

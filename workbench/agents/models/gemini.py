@@ -19,7 +19,6 @@ from workbench.agents.messages import Message, StopReason, Tool
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
 from workbench.agents.models.base import (
-    CONNECT_SECONDS,
     ProviderModel,
     Request,
     answered_calls,
@@ -27,7 +26,7 @@ from workbench.agents.models.base import (
     until_silent,
 )
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import SSE, WireError, watch, watch_requests
+from workbench.agents.models.wire import SSE, WireError, watch_requests, watched_client
 from workbench.session.events import Usage
 
 _STOPS: dict[str, StopReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
@@ -36,8 +35,8 @@ _RETRY_DELAY = re.compile(r"retryDelay['\"]:\s*['\"]([0-9.]+)s")
 _NO_SIGNATURE = b"skip_thought_signature_validator"
 """What Google says to send for a call whose signature is not known, as after a resume."""
 _MOST_REMEMBERED = 200
-_LONGEST_CHUNK = 1 << 20
-"""Bytes of a piece of the stream; the old SDK takes seconds for a megabyte."""
+_LONGEST_CHUNK = 1 << 18
+"""Bytes of a piece of the stream. The old SDK's time grows with the square of it: seconds for this much."""
 
 
 def has_new_sdk() -> bool:
@@ -88,17 +87,9 @@ class GeminiModel(ProviderModel):
     def _make_new_client(self) -> Any:
         genai: Any = importlib.import_module("google.genai")
 
-        async def on_response(response: Any) -> None:
-            # Errors come as JSON, answers as events.
-            watch(response, (*SSE, b"{", b"["))
-
         httpx: Any = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
-        self._http_client = httpx.AsyncClient(
-            timeout=httpx.Timeout(self._silence, connect=CONNECT_SECONDS),
-            follow_redirects=False,
-            event_hooks={"response": [on_response]},
-            headers={"Accept-Encoding": "identity"},
-        )
+        # Errors come as JSON, answers as events.
+        self._http_client = watched_client(httpx.AsyncClient, self._silence, (*SSE, b"{", b"["))
         options: dict[str, Any] = {
             "httpx_async_client": self._http_client,
             "headers": {"Accept-Encoding": "identity"},

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 from workbench.agents.messages import Message, StopReason
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
-from workbench.agents.models.base import CONNECT_SECONDS, ProviderModel, Request, answered_calls, merged, until_silent
+from workbench.agents.models.base import ProviderModel, Request, answered_calls, merged, until_silent
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import watch
+from workbench.agents.models.wire import watched_client
 from workbench.session.events import Usage
 
 _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
@@ -44,18 +44,12 @@ class OpenAIModel(ProviderModel):
     def _make_client(self) -> Any:
         import openai
 
-        async def on_response(response: Any) -> None:
-            watch(response)
-
-        timeout = openai.Timeout(self._silence, connect=CONNECT_SECONDS)
-        http_client = openai.DefaultAsyncHttpxClient(
-            timeout=timeout, follow_redirects=False, event_hooks={"response": [on_response]}
-        )
+        http_client = watched_client(openai.DefaultAsyncHttpxClient, self._silence)
         return openai.AsyncOpenAI(
             api_key=self._key.reveal() if self._key else "none",
             base_url=self._base_url,
             max_retries=0,
-            timeout=timeout,
+            timeout=http_client.timeout,
             http_client=http_client,
             default_headers={"Accept-Encoding": "identity"},
         )

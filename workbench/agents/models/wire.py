@@ -6,7 +6,10 @@ So the bytes are looked at on their way to the SDK, and reading ends at the firs
 
 from __future__ import annotations
 
+import codecs
+import functools
 import importlib
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
@@ -19,6 +22,9 @@ LONGEST_ERROR = 1 << 20
 LARGEST_STREAM = 512 << 20
 """Bytes of a whole stream: 128,000 tokens sent one by one are about 50 MB."""
 _HEAD = 300
+
+CONNECT_SECONDS = 20.0
+"""Seconds until a connection has to be there."""
 
 
 class WireError(Exception):
@@ -35,6 +41,7 @@ class Gauge:
 
     def __init__(self, status: int, starts: tuple[bytes, ...] = (), longest_line: int = LONGEST_LINE) -> None:
         self._longest_line = longest_line
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._failed = status >= 400
         self._starts = () if self._failed else starts
         self._head = b""
@@ -42,21 +49,25 @@ class Gauge:
         self._line = 0
         self.total = 0
 
-    def see(self, data: bytes) -> None:
-        """The next bytes. Raises WireError when they cannot be right."""
+    def see(self, data: bytes) -> str:
+        """The next bytes; as text, but for an answer of failure. Raises WireError when they cannot be right."""
         self.total += len(data)
         if len(self._head) < _HEAD:
             self._head += data[: _HEAD - len(self._head)]
         if self._failed:
             if self.total > LONGEST_ERROR:
                 raise WireError("html" if self._is_html() else "too_long", self._head)
-            return
+            return ""
         if not self._begun:
             self._look_at_beginning()
         last = data.rfind(b"\n")
         self._line = self._line + len(data) if last < 0 else len(data) - last - 1
         if self._line > self._longest_line or self.total > LARGEST_STREAM:
             raise WireError("too_long", self._head)
+        try:
+            return self._decoder.decode(data)
+        except UnicodeDecodeError:
+            raise WireError("encoding") from None
 
     def _is_html(self) -> bool:
         return self._head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
@@ -106,21 +117,41 @@ def watch(response: Any, starts: tuple[bytes, ...] = SSE) -> None:
     response.stream = Watched()
 
 
+@functools.cache
+def _tls(library: str) -> ssl.SSLContext:
+    """The library's own TLS settings, made once: it takes a tenth of a second."""
+    context: ssl.SSLContext = importlib.import_module(library).create_ssl_context()
+    return context
+
+
+def watched_client(kind: Any, silence: float, starts: tuple[bytes, ...] = SSE) -> Any:
+    """A client of httpx (or httpx2), of class `kind`, whose answers are watched; it follows no redirects."""
+
+    async def on_response(response: Any) -> None:
+        watch(response, starts)
+
+    library = next(cls for cls in kind.__mro__ if cls.__name__ == "AsyncClient").__module__.partition(".")[0]
+    return kind(
+        timeout=importlib.import_module(library).Timeout(silence, connect=CONNECT_SECONDS),
+        follow_redirects=False,
+        event_hooks={"response": [on_response]},
+        headers={"Accept-Encoding": "identity"},
+        verify=_tls(library),
+    )
+
+
 def watch_requests(response: Any, starts: tuple[bytes, ...], longest_line: int) -> None:
     """Puts a gauge on a streamed response of requests before its body is read, and decodes it as UTF-8."""
-    import codecs
-
     check_headers(response.status_code, response.headers)
     gauge = Gauge(response.status_code, starts, longest_line)
     read = response.iter_content
 
     def pieces(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[bytes | str]:
-        decoder = codecs.getincrementaldecoder("utf-8")()
         for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size):
-            gauge.see(data)
+            text = gauge.see(data)
             if not decode_unicode:
                 yield data
-            elif text := decoder.decode(data):
+            elif text:
                 yield text
 
     response.iter_content = pieces

@@ -1,0 +1,141 @@
+"""Gemini, through whichever of Google's two SDKs is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.agents.models.dialects import GeminiDialect
+from tests.agents.models.server import Reply, Server, failure
+from workbench.agents.agent import ModelError
+from workbench.agents.messages import Message, Sampling, Tool, ToolCall
+from workbench.agents.models.gemini import has_new_sdk
+
+GEMINI = GeminiDialect(events=has_new_sdk())
+ASK = [Message("system", "Be terse."), Message("user", "Hello?")]
+RUN = Tool(
+    "run",
+    "Runs a command.",
+    {
+        "type": "object",
+        "properties": {
+            "command": {"type": "string", "description": "what to run"},
+            "seconds": {"type": ["integer", "null"]},
+            "how": {"type": "string", "enum": ["quiet", "loud"]},
+            "files": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["command"],
+        "additionalProperties": False,
+    },
+)
+STOP = Tool("stop", "Ends it.", {"type": "object", "properties": {}})
+
+
+async def test_the_prompt_is_sent_in_its_roles(server: Server) -> None:
+    server.answers(GEMINI.answer("ok"))
+    call = ToolCall("t1", "run", {"command": "ls"})
+    messages = [
+        *ASK,
+        Message("user", "again"),
+        Message("assistant", "I look.", tool_calls=(call,)),
+        Message("tool", "a.py", tool_call_id="t1"),
+    ]
+    await GEMINI.make(server).respond(messages, tools=[RUN, STOP], sampling=Sampling(0.5, 0.9, 77))
+    body = server.calls[0].body
+    assert "gemini-2.5-pro:streamGenerateContent" in server.calls[0].path
+    assert body["systemInstruction"]["parts"][0]["text"] == "Be terse."
+    assert [turn["role"] for turn in body["contents"]] == ["user", "model", "user"]
+    assert [part["text"] for part in body["contents"][0]["parts"]] == ["Hello?", "again"]
+    assert body["contents"][1]["parts"][1]["functionCall"] == {"name": "run", "args": {"command": "ls"}}
+    answer = body["contents"][2]["parts"][0]["functionResponse"]
+    assert answer["name"] == "run" and answer["response"] == {"result": "a.py"}
+    settings = body["generationConfig"]
+    assert settings["temperature"] == 0.5 and settings["maxOutputTokens"] == 77
+    assert settings["topP"] == pytest.approx(0.9)
+    declared = body["tools"][0]["functionDeclarations"]
+    assert [tool["name"] for tool in declared] == ["run", "stop"]
+
+
+async def test_tool_calls(server: Server) -> None:
+    arguments: dict[str, Any] = {"command": "ls", "seconds": 3, "files": ["a", "b"], "deep": {"x": 0.5, "y": True}}
+    chunks = [
+        GEMINI.chunk({"text": "I look."}),
+        GEMINI.chunk({"functionCall": {"name": "run", "args": arguments}, "thoughtSignature": "c2ln"}),
+        GEMINI.chunk({"functionCall": {"name": "stop", "args": {}}}, finish="STOP", usageMetadata=GEMINI.usage),
+    ]
+    server.answers(Reply(GEMINI.stream(chunks)), GEMINI.answer("done"))
+    model = GEMINI.make(server)
+    response = await model.respond(ASK, tools=[RUN, STOP])
+    assert response.stop_reason == "tool_calls" and response.text == "I look."
+    first, second = response.tool_calls
+    assert (first.name, first.arguments, second.name, second.arguments) == ("run", arguments, "stop", {})
+    assert first.id and second.id and first.id != second.id
+    answered = [
+        *ASK,
+        Message("assistant", response.text, tool_calls=response.tool_calls),
+        Message("tool", "a.py", tool_call_id=first.id),
+        Message("tool", "bye", tool_call_id=second.id),
+    ]
+    await model.respond(answered, tools=[RUN, STOP])
+    parts = server.calls[1].body["contents"][1]["parts"]
+    assert [part["functionCall"]["name"] for part in parts[1:]] == ["run", "stop"]
+    if has_new_sdk():
+        assert parts[1]["thoughtSignature"] == "c2ln"
+    names = [part["functionResponse"]["name"] for part in server.calls[1].body["contents"][2]["parts"]]
+    assert names == ["run", "stop"]
+
+
+def details(quota: str, delay: str) -> list[dict[str, Any]]:
+    return [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": quota}]},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay},
+    ]
+
+
+async def test_the_limit_of_a_minute_is_waited_for(server: Server) -> None:
+    body = GEMINI.error(429, "You exceeded your current quota, please check your plan.", "RESOURCE_EXHAUSTED")
+    body["error"]["details"] = details("GenerateRequestsPerMinutePerProject", "0.03s")
+    server.answers(failure(429, body), GEMINI.answer("ok"))
+    waits: list[float] = []
+    await GEMINI.make(server).respond(ASK, on_retry=lambda _, seconds: waits.append(seconds))
+    assert waits == [0.03]
+
+
+async def test_the_limit_of_a_day_is_not(server: Server) -> None:
+    body = GEMINI.error(429, "You exceeded your current quota, please check your plan.", "RESOURCE_EXHAUSTED")
+    body["error"]["details"] = details("GenerateRequestsPerDayPerProject", "0.03s")
+    server.answers(failure(429, body))
+    with pytest.raises(ModelError) as caught:
+        await GEMINI.make(server).respond(ASK)
+    assert caught.value.cause == "quota" and len(server.calls) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "cause"),
+    [
+        (400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT", "auth"),
+        (403, "Permission denied", "PERMISSION_DENIED", "auth"),
+        (404, "models/gemini-9 is not found for API version v1beta", "NOT_FOUND", "error"),
+        (400, "The input token count (2000000) exceeds the maximum number of tokens allowed (1048576).",
+         "INVALID_ARGUMENT", "context_length"),
+        (503, "The model is overloaded.", "UNAVAILABLE", "network"),
+    ],
+)  # fmt: skip
+async def test_failures_in_its_words(server: Server, status: int, message: str, code: str, cause: str) -> None:
+    server.answers(GEMINI.fails(status, message, code))
+    with pytest.raises(ModelError) as caught:
+        await GEMINI.make(server).respond(ASK)
+    assert caught.value.cause == cause
+
+
+async def test_a_prompt_that_is_stopped(server: Server) -> None:
+    server.answers(Reply(GEMINI.stream([{"promptFeedback": {"blockReason": "SAFETY"}}])))
+    with pytest.raises(ModelError) as caught:
+        await GEMINI.make(server).respond(ASK)
+    assert caught.value.cause == "content_filter"
+
+
+async def test_an_answer_that_was_cut_says_so(server: Server) -> None:
+    server.answers(Reply(GEMINI.stream([GEMINI.chunk({"text": "and"}), GEMINI.chunk(finish="MAX_TOKENS")])))
+    assert (await GEMINI.make(server).respond(ASK)).stop_reason == "length"
