@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import os
 import shutil
+import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ REQUIRE_ALL = "MLGYM_REQUIRE_ALL"
 
 settings.register_profile("workbench", deadline=None)
 settings.register_profile("reproducible", deadline=None, derandomize=True)
+
+LAST_RESORT = 150
+"""Seconds. pytest-timeout ends a test after 60, but a clean-up that waits for ever outlives that: then the run ends."""
 
 _SECRET_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_ACCESS_TOKEN", "_SECRET_KEY")
 _private_folder = pytest.StashKey[Path]()
@@ -92,3 +98,24 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get(REQUIRE_ALL):
             pytest.fail(f"{REQUIRE_ALL} is set, but: {reason}", pytrace=False)
         pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """No test, nor its clean-up, hangs the run."""
+    timer = threading.Timer(LAST_RESORT, _give_up, [item])
+    timer.daemon = True
+    timer.start()
+    try:
+        return (yield)
+    finally:
+        timer.cancel()
+
+
+def _give_up(item: pytest.Item) -> None:
+    capture = item.config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture(in_=True)
+    print(f"\n{item.nodeid} hangs and cannot be stopped; the run ends here. Where it is:", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback(all_threads=True)
+    os._exit(70)
