@@ -11,12 +11,15 @@ Lines of the channel, each ended by a newline:
     judge   <id> new                   first round of a game: the history is empty
     judge   <id> <row> <column>        the moves of the round before; next, please
     player  <id> <move>                a move: integers joined by commas
-    player  <id> ? <text>              something was returned that is no move
+    judge   <id> call <arguments>      outside of games: a JSON list; {"pairs": [[k, v], …]} stands for a dict
+    player  <id> <value>               what was returned, as JSON
+    player  <id> ? <text>              something was returned that is no move, or no plain value
     player  [<id>] ! <verdict> <text>  the submission failed
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -32,6 +35,8 @@ if TYPE_CHECKING:  # not there at run time on the oldest versions
 
 MAX_TEXT = 600
 """Characters of a message about a fault."""
+MAX_VALUE = 4000
+"""Characters of a returned value."""
 MAX_FILES = 64
 MAX_FILE_BYTES = 8 << 20
 
@@ -233,18 +238,48 @@ def serve(
                 return
             buffer += data
         line, _, buffer = buffer.partition(b"\n")
-        ident, *moves = line.split(b" ")
-        if len(moves) == 2:
-            history.append((decode(moves[0]), decode(moves[1])))
-        else:
-            history = []
+        ident, _, question = line.partition(b" ")
+        kind, _, rest = question.partition(b" ")
         try:
-            # A list of its own for each call: changing it changes nothing.
-            answer = encode(function([(copy(row), copy(column)) for row, column in history]))
+            if kind == b"call":
+                answer = encode_value(function(*json.loads(rest, object_hook=pairs)))
+            else:
+                history = [*history, (decode(kind), decode(rest))] if rest else []
+                # A list of its own for each call: changing it changes nothing.
+                answer = encode(function([(copy(row), copy(column)) for row, column in history]))
         except BaseException as error:
             send(ident + b" " + fault(error, path, name))
             return
         send(ident + b" " + answer + b"\n")
+
+
+def pairs(value: dict[str, Any]) -> dict[Any, Any]:
+    """The dict that `{"pairs": …}` stands for."""
+    return dict(value["pairs"])
+
+
+def encode_value(value: Any) -> bytes:
+    """A returned value as JSON, or `? …` for one that is too large, or not made of plain values."""
+    try:
+        text = json.dumps(plain(value, 4), allow_nan=False)
+    except (TypeError, ValueError):
+        text = ""
+    if not text or len(text) > MAX_VALUE:
+        return b"? " + text_bytes(f"{repr(value)[:100]} ({type(value).__name__})")
+    return text.encode("ascii")
+
+
+def plain(value: Any, depth: int) -> Any:
+    """None, bools, numbers (numpy's too), text, and lists of them. Raises TypeError for everything else."""
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, (list, tuple)) and depth and len(value) <= MAX_VALUE:
+        return [plain(item, depth - 1) for item in value]
+    if hasattr(value, "dtype") and getattr(value, "shape", None) == ():
+        return plain(value.item(), 0)
+    if isinstance(value, int):
+        return max(-(10**18), min(10**18, int(value)))
+    raise TypeError
 
 
 def decode(text: bytes) -> Move:

@@ -5,6 +5,7 @@ An evaluator (`tasks/<id>/evaluate/`) is a function that takes a `Job` and retur
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import socket
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 MAX_LINE = 4096
 """Bytes of one answer."""
@@ -30,6 +31,10 @@ class Failure(Exception):
         super().__init__(message)
         self.verdict: BadVerdict = verdict
         self.message = message
+
+
+class NoPlainValue(ValueError):
+    """What a function returned cannot be sent, or is not JSON. `str()` describes it."""
 
 
 class ProcessEnded(Failure):
@@ -151,6 +156,20 @@ class Submission:
         if time.monotonic() > self._deadline:
             raise self._too_long()
         return answer
+
+    def call(self, *arguments: Any) -> Any:
+        """Call the submission's function (with plain values, lists, dicts of plain values); what it returned.
+
+        Raises NoPlainValue for a value that is not of plain ones, and Failure.
+        """
+        encoded = [{"pairs": [*item.items()]} if isinstance(item, dict) else item for item in arguments]
+        answer = self.ask("call " + json.dumps(encoded, separators=(",", ":")))
+        if answer.startswith("? "):
+            raise NoPlainValue(answer[2:])
+        try:
+            return json.loads(answer)
+        except (ValueError, RecursionError):
+            raise NoPlainValue(answer[:100]) from None
 
     def _allow(self, seconds: float) -> None:
         """How long the other end may be silent. The kernel keeps the time, which spares a system call a question."""
