@@ -10,25 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, SandboxError
-from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
+from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.sandbox.bash import Bash, killer
+from workbench.sandbox.markers import Mark
 from workbench.sandbox.output import SLOW_TO_RENDER, OutputRecord
-from workbench.sandbox.person import PersonCommand, TakeOver
-from workbench.sandbox.supervisor import LADDER, RunningStep, Supervisor, look_at_shell, unblock_terminal
+from workbench.sandbox.person import PersonAtShell, PersonCommand, Surroundings, settle_after_person
+from workbench.sandbox.supervisor import RunningStep, Supervisor
 from workbench.sandbox.syntax import REFUSED_STATUS, SyntaxChecker
 
 _GRACE = 0.7
 """Seconds after which a command gets a supervisor. Nearly all are over by then."""
-_START_LIMIT = 20.0
-"""Seconds a fresh bash may take to its first prompt."""
 _LONGEST_PROMPT = 16 << 10
 """Bytes after the beginning of a prompt that are taken for the prompt while a lost end mark is asked for."""
 _HISTORY = 50
@@ -72,52 +70,41 @@ class Shell:
         ladder_interval: float = 2.0,
     ) -> None:
         """`time_limit`: seconds per command; `ladder_interval`: seconds between INT, TERM and KILL."""
-        self.cwd = ""
         self.on_display: Callable[[bytes], None] | None = None
         """Bytes for terminal panes and the recording: what a person would have seen."""
         self.on_restart: Callable[[str, str], None] | None = None
         """Told the reason and the directory when a dead shell was replaced."""
-        self.last_status = 0
         self._sandbox = sandbox
         self._time_limit = time_limit
         self._max_observation = max_observation
         self._ladder_interval = ladder_interval
         self._checker = SyntaxChecker(sandbox)
-        self._pty: Pty | None = None
-        self._pid: int | None = None
-        self._nonces = NonceSource()
-        self._scanner = MarkScanner(self._nonces.prefix)
-        self._prompt_nonce = ""
+        self._bash = Bash(sandbox)
+        self._bash.on_text, self._bash.on_mark, self._bash.on_exit = self._take, self._marked, self._exited
         self._prompt_shown = False
-        self._hidden = False
-        self._variant = typed_lines.VARIANTS[0]
-        self._probes: dict[str, int] = {}
-        self._answered: asyncio.Future[int] | None = None
         self._step: RunningStep | None = None
-        self._person: TakeOver | None = None
-        self._on_person_finished: Callable[[str, CommandResult], None] | None = None
+        self._person: PersonAtShell | None = None
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._exit_status = 0
-        self._end_reason = ""
         self._opening = asyncio.Lock()
+        self._closed = False
 
     # -- life ------------------------------------------------------------------------------------------------------
 
     @property
+    def cwd(self) -> str:
+        """The shell's directory, as of the last command."""
+        return self._bash.cwd
+
+    @property
     def alive(self) -> bool:
         """Whether a bash is there."""
-        return self._pty is not None
+        return self._bash.terminal is not None
 
     @property
     def running(self) -> bool:
         """Whether an action of the agent, or a command of the person, is running."""
         return self._step is not None or (self._person is not None and self._person.command is not None)
-
-    @property
-    def terminal(self) -> Pty | None:
-        """The pseudo-terminal; None when the shell is dead."""
-        return self._pty
 
     async def start(self, cwd: str | None = None, *, restore: bool = False) -> None:
         """Start the shell in `cwd`, the workspace if None or gone. Does nothing when it lives.
@@ -126,78 +113,43 @@ class Shell:
         """
         if not restore:
             self._history.clear()
+        self._closed = False
         async with self._opening:
-            if self._pty is None:
-                await self._open(cwd or self._sandbox.workspace)
+            if not self.alive:
+                await self._bash.open(cwd or self._sandbox.workspace)
 
     async def close(self) -> None:
         """Kill the shell and everything in its session. A running command ends as if the shell had died."""
-        pty = self._pty
-        if pty is not None:
-            self._person = None
-            await pty.close()
-            self._exited(pty, 137)
+        self._closed = True
+        self._person = None
+        await self._bash.hang_up("it was closed")
         for task in list(self._tasks):
             task.cancel()
-
-    async def _open(self, cwd: str) -> None:
-        pty = await self._sandbox.open_shell(cwd, AGENT_COLUMNS, AGENT_ROWS)
-        self._pty, self._pid = pty, None
-        self._nonces = NonceSource()
-        self._scanner = MarkScanner(self._nonces.prefix)
-        self._variant = typed_lines.VARIANTS[0]
-        self._prompt_nonce, nonce = self._nonces.new(), self._nonces.new()
-        self._prompt_shown, self._hidden = False, True
-        answered = self._expect({nonce: 0})
-        pty.echo(False)
-        pty.on_exit = lambda status: self._exited(pty, status)
-        pty.on_output = lambda data: self._printed(pty, data)
-        pty.write(typed_lines.start_line(nonce, self._prompt_nonce))
-        await asyncio.wait({answered}, timeout=_START_LIMIT)
-        self._probes.clear()
-        if not answered.done() or answered.cancelled():
-            await pty.close()
-            self._exited(pty, 137)
-            raise SandboxError("the shell did not come to its prompt", "see `mlgym-tui doctor`")
-        self.last_status = 0
 
     async def _restart(self) -> None:
         """Replace a dead shell, in the directory where it was."""
         async with self._opening:
-            if self._pty is not None:
+            if self.alive:
                 return
-            reason = self._end_reason
+            if self._closed:
+                raise SandboxError("the shell was closed", "start the session again")
+            reason = self._bash.end_reason
             self._display(f"\r\n[{reason}; a new one is started]\r\n".encode())
-            await self._open(self.cwd)
+            self._prompt_shown = False
+            await self._bash.open(self.cwd)
         if self.on_restart is not None:
             self.on_restart(reason, self.cwd)
 
-    def _exited(self, pty: Pty, status: int) -> None:
-        if pty is not self._pty:
-            return
-        self._take(self._scanner.flush())
-        self._pty = None
-        self._exit_status = status
-        self._end_reason = self._end_reason if self._end_reason and status == 137 else _ending(status)
-        if self._answered is not None and not self._answered.done():
-            self._answered.cancel()
+    def _exited(self, status: int) -> None:
         step, person = self._step, self._person
         if step is not None:
             step.dead = True
             self.finish(step, status)
         if person is not None:
-            person.finish(status)
-            self._spawn(self._restart_for_person(person))
+            person.shell_died(status)
+            self._spawn(person.come_back(list(self._history)))
 
-    async def hang_up(self, reason: str) -> None:
-        """Kill a shell that cannot be used any more."""
-        pty = self._pty
-        if pty is not None:
-            self._end_reason = f"the shell was killed: {reason}"
-            await pty.close()
-            self._exited(pty, 137)
-
-    def _spawn(self, work: asyncio._CoroutineLike[None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -221,7 +173,7 @@ class Shell:
         self._history.append(action)
         restarted = False
         for _ in range(2):
-            if self._pty is None:
+            if not self.alive:
                 await self._restart()
                 restarted = True
             step = await self._execute(action, self._time_limit if time_limit is None else time_limit)
@@ -230,15 +182,14 @@ class Shell:
         if step.dead:
             with contextlib.suppress(SandboxError):  # the next command tries again, and tells
                 await self._restart()
-            restarted = True
+            restarted = self.alive
         return await self._result(step, restarted)
 
     async def _execute(self, action: str, time_limit: float) -> RunningStep:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        step = RunningStep(action, self._nonces.new(), now + time_limit, now, loop.create_future(), last_output=now)
+        step = RunningStep(action, self._bash.new_nonce(), now + time_limit, now, loop.create_future(), last_output=now)
         self._step = step
-        self._end_reason = ""
         self._show_action(action)
         self.retype(step)
         timer = loop.call_later(min(_GRACE, time_limit), self._supervise, step)
@@ -257,18 +208,17 @@ class Shell:
     def _supervise(self, step: RunningStep) -> None:
         if self._step is step and not step.supervised:
             step.supervised = True
-            self._spawn(Supervisor(self, step, self._ladder_interval).watch())
+            self._spawn(Supervisor(self._bash, self, step, self._ladder_interval).watch())
 
     def retype(self, step: RunningStep) -> None:
         """Type the step's line (again)."""
-        if self._pty is not None:
-            self._scanner.trace = step.nonce
-            self._pty.reset_modes()
-            self._pty.echo(False)
-            usual = self._variant is typed_lines.VARIANTS[0] and step.typed < 2
-            variant = None if usual else self._variant
-            step.typed += 1
-            self._pty.write(typed_lines.action_line(step.action, step.nonce, variant, last_status=self.last_status))
+        bash = self._bash
+        usual = bash.variant is typed_lines.VARIANTS[0] and step.typed < 2
+        step.typed += 1
+        line = typed_lines.action_line(
+            step.action, step.nonce, None if usual else bash.variant, last_status=bash.last_status
+        )
+        bash.type_line(line, trace=step.nonce)
 
     def finish(self, step: RunningStep, status: int | None) -> None:
         """The step is over."""
@@ -276,7 +226,7 @@ class Shell:
             return
         step.status = status
         step.ended = asyncio.get_running_loop().time()
-        self.last_status = status or 0
+        self._bash.last_status = status or 0
         self._step = None
         self._prompt_shown = False
         step.done.set_result(None)
@@ -285,7 +235,7 @@ class Shell:
         observation, truncated = await self._observe(step.record)
         ended_by = step.signal
         if step.dead and not ended_by:
-            ended_by = _killer(step.status or 0)
+            ended_by = killer(step.status or 0)
         return CommandResult(
             exit_code=step.status,
             observation=observation,
@@ -314,7 +264,7 @@ class Shell:
             self._supervise(step)
             await asyncio.wait({step.done})
         elif person is not None and person.command is not None:
-            await self._stop_person(person)
+            await person.stop()
 
     def extend_time_limit(self, seconds: float) -> None:
         """Give the running command more time (an evaluation that it waits for does not count)."""
@@ -323,14 +273,6 @@ class Shell:
             self._step.changed.set()
 
     # -- what the shell prints -------------------------------------------------------------------------------------
-
-    def _printed(self, pty: Pty, data: bytes) -> None:
-        if pty is self._pty:
-            for part in self._scanner.feed(data):
-                if isinstance(part, bytes):
-                    self._take(part)
-                else:
-                    self._marked(part)
 
     def _take(self, data: bytes) -> None:
         step, person = self._step, self._person
@@ -348,44 +290,37 @@ class Shell:
             step.record.add(data)
         elif person is not None:
             person.printed(data)
-            if person.hidden:
-                return
-        elif self._hidden:
+            return
+        elif self._bash.hidden:
             return
         self._display(data)
 
     def _marked(self, mark: Mark) -> None:
         step, person = self._step, self._person
-        if mark.nonce in self._probes:
-            self._on_answer(mark)
-        elif step is not None and mark.nonce == step.nonce:
+        if step is not None and mark.nonce == step.nonce:
             if mark.kind == "C" and not step.started:
                 step.started = True
                 step.last_output = now = asyncio.get_running_loop().time()
                 step.deadline += now - step.began
                 step.changed.set()
-            elif mark.kind == "D" and not step.started and self._variant.from_nothing:
+            elif mark.kind == "D" and not step.started and self._bash.variant.from_nothing:
                 # `eval` did not run: no descriptor is left for its standard input (`ulimit -n`).
-                self._variant = typed_lines.VARIANTS[4]
-                step.nonce = self._nonces.new()
+                self._bash.variant = typed_lines.VARIANTS[4]
+                step.nonce = self._bash.new_nonce()
                 self.retype(step)
             elif mark.kind == "D":
                 step.started = True
-                self._moved(mark.cwd)
+                self._bash.moved(mark.cwd)
                 self.finish(step, mark.status)
-        elif person is not None and mark.nonce in (person.nonce, self._prompt_nonce):
-            self._moved(mark.cwd)
+        elif person is not None:
             person.marked(mark)
-            if mark.nonce == self._prompt_nonce and mark.kind == "A" and person.ready.done() and person.hidden:
-                person.hidden = False
-                self._display(b"\r\x1b[K")
-        elif mark.nonce == self._prompt_nonce and step is not None:
+        elif mark.nonce == self._bash.prompt_nonce and step is not None:
             self._prompted_in_step(step, mark.kind)
-        elif mark.nonce == self._prompt_nonce and mark.kind == "B":
-            if self._hidden and not self._probes:
-                self._hidden = False
+        elif mark.nonce == self._bash.prompt_nonce and mark.kind == "B":
+            if self._bash.hidden and not self._bash.asking:
+                self._bash.hidden = False
                 self._display(_prompt(self.cwd, self._sandbox.workspace).encode("utf-8", "replace"))
-            self._prompt_shown = not self._hidden
+            self._prompt_shown = not self._bash.hidden
 
     def _prompted_in_step(self, step: RunningStep, kind: str) -> None:
         """The shell shows a prompt though the end mark has not come: an interrupt took our line away, most likely."""
@@ -403,10 +338,6 @@ class Shell:
             self._display(bytes(step.aside))
             step.aside = None
 
-    def _moved(self, cwd: str | None) -> None:
-        if cwd is not None and cwd.startswith("/"):
-            self.cwd = cwd
-
     def _display(self, data: bytes) -> None:
         if self.on_display is not None and data:
             self.on_display(data)
@@ -418,73 +349,6 @@ class Shell:
         self._prompt_shown = False
         shown = _visible(action.rstrip("\n")).replace("\n", "\r\n> ")
         self._display(f"{prompt}{shown}\r\n".encode("utf-8", "replace"))
-
-    # -- asking the shell ------------------------------------------------------------------------------------------
-
-    def _expect(self, nonces: dict[str, int]) -> asyncio.Future[int]:
-        self._probes = nonces
-        self._answered = asyncio.get_running_loop().create_future()
-        return self._answered
-
-    def _on_answer(self, mark: Mark) -> None:
-        variant = self._probes[mark.nonce]
-        if self._answered is not None and not self._answered.done() and mark.kind == "D":
-            self._moved(mark.cwd)
-            self._pid = mark.pid if self._pid is None else self._pid
-            self.last_status = mark.status or 0
-            self._answered.set_result(variant)
-
-    async def probe(self, patience: float, step: RunningStep | None = None, *, free_prompt: bool = False) -> bool:
-        """Whether the shell answers at its prompt within `patience` seconds; then it is ready to be typed into.
-
-        `last_status` and `cwd` are as it says. Where the usual way to ask has been broken, the shell is mended as far
-        as that goes; with `free_prompt`, its prompts and hooks are taken away first. Ends early when `step` starts
-        after all.
-        """
-        before = typed_lines.free_prompt(self._prompt_nonce) if free_prompt else b""
-        answered = await self._ask(typed_lines.VARIANTS[:1], min(patience, 0.4), step, before)
-        if answered is None and (step is None or not step.started):
-            answered = await self._ask(typed_lines.VARIANTS, patience, step, typed_lines.repair_lines())
-        if answered is None:
-            return False
-        self._variant = typed_lines.VARIANTS[answered]
-        return True
-
-    async def _ask(
-        self, variants: Sequence[typed_lines.Variant], patience: float, step: RunningStep | None, before: bytes = b""
-    ) -> int | None:
-        pty = self._pty
-        if pty is None:
-            return None
-        nonces = {self._nonces.new(): number for number in range(len(variants))}
-        answered = self._expect(nonces)
-        self._hidden = True
-        pty.reset_modes()
-        pty.echo(False)
-        pty.write(before + b"".join(map(typed_lines.probe_line, nonces, variants)))
-        loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        while not answered.done() and (left := until - loop.time()) > 0:
-            if step is not None and (step.started or step.done.done()):
-                break
-            changed = None if step is None else asyncio.ensure_future(step.changed.wait())
-            waited_for: set[asyncio.Future[int] | asyncio.Future[Literal[True]]] = {answered}
-            if step is not None and changed is not None:
-                step.changed.clear()
-                waited_for.add(changed)
-            await asyncio.wait(waited_for, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if changed is not None:
-                changed.cancel()
-        self._probes = {}
-        return answered.result() if answered.done() and not answered.cancelled() else None
-
-    async def stands_at_prompt(self) -> bool | None:
-        """Whether bash itself waits for input, as far as the kernel tells; wakes it when it was stopped."""
-        return await look_at_shell(self._sandbox, self._pid)
-
-    async def unblock(self) -> None:
-        """Undo what a program may have done to the terminal that only a process inside can undo."""
-        await unblock_terminal(self._sandbox, self._pid)
 
     # -- the person ------------------------------------------------------------------------------------------------
 
@@ -503,155 +367,61 @@ class Shell:
         if self._step is not None:
             raise ShellBusy("a command is still running; interrupt it first")
         if self._person is not None:
-            self.resize(columns, rows)
+            self._person.resize(columns, rows)
             return
-        if self._pty is None:
+        if not self.alive:
             await self._restart()
-        self._on_person_finished = on_command_finished
-        person = TakeOver(
-            nonce=self._nonces.new(),
-            prompt_nonce=self._prompt_nonce,
-            on_started=on_command_started,
-            on_finished=self._person_finished,
-            ready=asyncio.get_running_loop().create_future(),
-        )
-        self._person = person
-        self._size = (columns, rows)
-        await self._install(person)
 
-    async def _install(self, person: TakeOver) -> None:
-        pty = self._pty
-        if pty is None:
-            return
-        pty.reset_modes()  # with echo: line editing echoes by itself, and only if the terminal was found to
-        pty.write(typed_lines.install_hooks(person.nonce, self._prompt_nonce, list(self._history)))
-        pty.resize(*self._size)
-        await asyncio.wait({person.ready}, timeout=3.0)
-        if person.ready.done():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await person.prompted.wait()
-        # A shell in which the hooks do not hold is still the person's, only its lines are no steps.
-        person.hidden = False
+        def finished(command: PersonCommand, status: int | None) -> None:
+            on_command_finished(command.text, self._person_result(command, status))
 
-    def _person_finished(self, command: PersonCommand, status: int | None) -> None:
-        if self._on_person_finished is None:
-            return
+        around = Surroundings(self._display, self._restart, self._ladder_interval)
+        self._person = PersonAtShell(self._bash, around, (columns, rows), on_command_started, finished)
+        await self._person.come(list(self._history))
+
+    def _person_result(self, command: PersonCommand, status: int | None) -> CommandResult:
         observation, truncated = command.record.observation(self._max_observation)
-        result = CommandResult(
+        return CommandResult(
             exit_code=status,
             observation=observation,
             truncated=truncated,
             cwd=self.cwd,
             duration=time.monotonic() - command.began,
             raw=command.record.raw,
-            shell_restarted=self._pty is None,
+            shell_restarted=not self.alive,
             output_bytes=command.record.total,
         )
-        self._on_person_finished(command.text, result)
 
     def send_keys(self, data: bytes) -> None:
         """Keys of the person. Ignored when no person has the shell."""
-        if self._person is not None and self._pty is not None:
-            self._pty.write(data)
+        if self._person is not None:
+            self._person.keys(data)
 
     def resize(self, columns: int, rows: int) -> None:
         """New size of the person's terminal. Ignored when no person has the shell."""
-        if self._person is not None and self._pty is not None:
-            self._size = (columns, rows)
-            self._pty.resize(columns, rows)
+        if self._person is not None:
+            self._person.resize(columns, rows)
 
     async def hand_back(self, *, force: bool = False) -> None:
         """Give the shell back to the agent, in its usual size. A half-typed line is cleared.
 
         Raises ShellBusy when a program still runs in the foreground; with `force` it is ended (INT, TERM, KILL).
         """
-        person = self._person
+        person, bash = self._person, self._bash
         if person is None:
             return
-        if self._pty is not None and person.command is not None and not await self.stands_at_prompt():
+        if person.command is not None and self.alive and not await bash.stands_at_prompt():
             if not force:
                 raise ShellBusy(f"`{_short(person.command.text)}` still runs in the shell; end it, or have it ended")
-            await self._stop_person(person)
-        if self._pty is not None:
-            await self._clear_line(self._pty, person)
-        person.finish(None)
-        self._person, self._hidden = None, True
+            await person.stop()
+        await person.clear_line()
+        self._person, bash.hidden = None, True
         self._display(b"\x1b[?2004l\r\x1b[K")  # the prompt of line editing goes, the agent's takes its place
-        if self._pty is None:
+        if not self.alive:
             await self._restart()
-        await self._settle()
-
-    async def _clear_line(self, pty: Pty, person: TakeOver) -> None:
-        person.prompted.clear()
-        pty.write(b"\x03")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await person.prompted.wait()
-
-    async def _settle(self) -> None:
-        """Take the hooks away and see that the shell takes commands."""
-        pty = self._pty
-        if pty is None:
-            return
-        pty.resize(AGENT_COLUMNS, AGENT_ROWS)
-        pty.reset_modes()
-        pty.echo(False)
-        for pasted in (False, True):
-            nonce = self._nonces.new()
-            answered = self._expect({nonce: 0})
-            line = typed_lines.remove_hooks(nonce)
-            # A paste reaches line editing as it is, whatever the person has bound the single keys to.
-            pty.write(typed_lines.as_paste(line) if pasted else line)
-            await asyncio.wait({answered}, timeout=1.0)
-            self._probes = {}
-            if answered.done() or self._pty is None:
-                return
-            pty.write(b"\x03")
-            await asyncio.sleep(0.3)  # the interrupt drops what is typed before it was handled
-        for name in LADDER:
-            if await self.probe(1.0) or self._pty is None:
-                return
-            with contextlib.suppress(SandboxError):
-                await pty.signal(name)
-        if not await self.probe(1.0):
-            await self.hang_up("it no longer took commands")
+        await settle_after_person(bash)
+        if not self.alive:
             await self._restart()
-
-    async def _stop_person(self, person: TakeOver) -> None:
-        for name in LADDER:
-            pty = self._pty
-            if pty is None or person.command is None:
-                return
-            with contextlib.suppress(SandboxError):
-                await pty.signal(name)
-            until = time.monotonic() + self._ladder_interval
-            while person.command is not None and self._pty is pty and time.monotonic() < until:
-                person.prompted.clear()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.25):
-                        await person.prompted.wait()
-
-    async def _restart_for_person(self, person: TakeOver) -> None:
-        await self._restart()
-        if self._person is person:
-            person.nonce, person.prompt_nonce = self._nonces.new(), self._prompt_nonce
-            person.ready = asyncio.get_running_loop().create_future()
-            person.hidden = True
-            await self._install(person)
-
-
-def _ending(status: int) -> str:
-    name = _killer(status)
-    return f"the shell was ended by SIG{name}" if name else f"the shell ended with status {status}"
-
-
-def _killer(status: int) -> str:
-    """The signal that a status above 128 stands for; empty for INT, which bash also reports of what it ran last."""
-    with contextlib.suppress(ValueError):
-        if status > 128 and status != 128 + signal.SIGINT:
-            return signal.Signals(status - 128).name.removeprefix("SIG")
-    return ""
 
 
 def _prompt(cwd: str, workspace: str) -> str:

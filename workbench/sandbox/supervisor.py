@@ -81,27 +81,28 @@ class RunningStep:
 
 
 class Answering(Protocol):
-    """What the supervisor needs of a shell."""
+    """What the supervisor needs of a bash."""
 
-    @property
-    def terminal(self) -> Pty | None: ...
+    terminal: Pty | None
+    last_status: int
 
     async def probe(self, patience: float, step: RunningStep | None = None, *, free_prompt: bool = False) -> bool: ...
 
     async def unblock(self) -> None: ...
+
+    async def hang_up(self, reason: str) -> None: ...
+
+    async def stands_at_prompt(self) -> bool | None: ...
+
+
+class Stepping(Protocol):
+    """What the supervisor needs of the shell that runs the step."""
 
     def finish(self, step: RunningStep, status: int | None) -> None: ...
 
     def retype(self, step: RunningStep) -> None: ...
 
     def put_back(self, step: RunningStep) -> None: ...
-
-    async def hang_up(self, reason: str) -> None: ...
-
-    async def stands_at_prompt(self) -> bool | None: ...
-
-    @property
-    def last_status(self) -> int: ...
 
 
 async def look_at_shell(sandbox: Sandbox, pid: int | None) -> bool | None:
@@ -130,7 +131,8 @@ async def unblock_terminal(sandbox: Sandbox, pid: int | None) -> None:
 class Supervisor:
     """Watches one step until it is over."""
 
-    def __init__(self, shell: Answering, step: RunningStep, ladder_interval: float) -> None:
+    def __init__(self, bash: Answering, shell: Stepping, step: RunningStep, ladder_interval: float) -> None:
+        self._bash = bash
         self._shell = shell
         self._step = step
         self._interval = ladder_interval
@@ -167,18 +169,18 @@ class Supervisor:
             changed.cancel()
 
     async def _look(self) -> None:
-        if self._fruitless < _FRUITLESS_PROBES and await self._shell.stands_at_prompt() and not self._step.done.done():
+        if self._fruitless < _FRUITLESS_PROBES and await self._bash.stands_at_prompt() and not self._step.done.done():
             await self._recover()
 
     async def _recover(self) -> None:
         """The shell seems to be at its prompt, the end mark lost: ask it how the command ended."""
         step = self._step
-        if await self._shell.probe(_ANSWER) and not step.done.done():
-            self._shell.finish(step, self._shell.last_status)
+        if await self._bash.probe(_ANSWER) and not step.done.done():
+            self._shell.finish(step, self._bash.last_status)
         elif not step.done.done():
             self._shell.put_back(step)
             self._fruitless += 1
-            await self._shell.unblock()
+            await self._bash.unblock()
 
     async def _stop(self) -> None:
         """INT, then TERM, then KILL; then the terminal is hung up."""
@@ -191,11 +193,11 @@ class Supervisor:
             step.signal = name
             if await self._signal_and_wait(name):
                 return
-        await self._shell.hang_up("it did not answer, and no signal ended what ran in it")
+        await self._bash.hang_up("it did not answer, and no signal ended what ran in it")
         await asyncio.wait({step.done}, timeout=5.0)
 
     async def _signal_and_wait(self, name: SignalName) -> bool:
-        step, terminal = self._step, self._shell.terminal
+        step, terminal = self._step, self._bash.terminal
         if terminal is not None:
             try:
                 await terminal.signal(name)
@@ -210,7 +212,7 @@ class Supervisor:
                 await self._wait(min(left, pause))
             if step.done.done():
                 break
-            if step.prompt_seen or await self._shell.stands_at_prompt():
+            if step.prompt_seen or await self._bash.stands_at_prompt():
                 step.prompt_seen = False
                 await self._recover()
             elif again and terminal is not None:
@@ -224,38 +226,38 @@ class Supervisor:
 
     async def _bring_to_start(self) -> None:
         """The start mark did not come: find out whether the line was read, mend the shell, type it again."""
-        step, shell = self._step, self._shell
-        answered = await shell.probe(_ANSWER, step)
+        step, bash = self._step, self._bash
+        answered = await bash.probe(_ANSWER, step)
         for name in _PROMPT_LADDER:
             if self._over_or_started():
                 return
             if not answered:
-                await shell.stands_at_prompt()  # wakes a stopped shell
-                await shell.unblock()
+                await bash.stands_at_prompt()  # wakes a stopped shell
+                await bash.unblock()
                 answered = await self._free_prompt(name)
             if self._over_or_started():
                 return
             if answered:
                 # The shell reads in order: it answered what was typed after the line, so the line did not run.
-                shell.retype(step)
+                self._shell.retype(step)
                 await self._wait(_ANSWER)
-                answered = await shell.probe(_ANSWER, step) if not self._over_or_started() else True
+                answered = await bash.probe(_ANSWER, step) if not self._over_or_started() else True
         if self._over_or_started():
             return
-        await shell.hang_up("it no longer took commands")
+        await bash.hang_up("it no longer took commands")
         await asyncio.wait({step.done}, timeout=5.0)
 
     async def _free_prompt(self, name: SignalName | None) -> bool:
         """Take hooks away that hold up the prompt; what runs in them gets the signal, after the lines were typed."""
-        step, shell = self._step, self._shell
+        step, bash = self._step, self._bash
         if name is None:
-            return await shell.probe(_ANSWER, step, free_prompt=True)
-        if await shell.probe(0.2, step, free_prompt=True) or self._over_or_started():
+            return await bash.probe(_ANSWER, step, free_prompt=True)
+        if await bash.probe(0.2, step, free_prompt=True) or self._over_or_started():
             return True
-        if shell.terminal is not None:
+        if bash.terminal is not None:
             with contextlib.suppress(SandboxError):
-                await shell.terminal.signal(name)
-        return await shell.probe(_ANSWER, step)
+                await bash.terminal.signal(name)
+        return await bash.probe(_ANSWER, step)
 
     def _over_or_started(self) -> bool:
         return self._step.started or self._step.done.done()
