@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from workbench.cli.errors import FriendlyGroup
 from workbench.cli.output import harmless, print_json, print_table
+from workbench.cli.progress import data_options, progress_line, run_stoppable
+
+if TYPE_CHECKING:
+    from workbench.tasks.catalogue import Task
+    from workbench.tasks.needs import Needs
 
 
 @click.group(
@@ -20,6 +26,9 @@ from workbench.cli.output import harmless, print_json, print_table
 Examples:
   mlgym-tui tasks
   mlgym-tui tasks --json
+  mlgym-tui tasks show regressionKaggleHousePrice
+  mlgym-tui tasks new myTask
+  mlgym-tui tasks check ./myTask
   MLGYM_TASKS=~/my-tasks mlgym-tui tasks
 """,
 )
@@ -30,41 +39,150 @@ def tasks(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     from workbench.tasks.catalogue import list_tasks
+    from workbench.tasks.errors import TaskError
+    from workbench.tasks.needs import examine
 
-    found = list_tasks()
+    problems: list[TaskError] = []
+    found = [(task, examine(task)) for task in list_tasks(problems=problems)]
     if as_json:
-        print_json(
+        print_json([_as_dict(task, needs) for task, needs in found])
+    else:
+        print_table(
+            ["task", "domain", "metric", "baseline", "submission", "needs", "runs here", "name"],
             [
-                {
-                    "id": task.id,
-                    "name": task.name,
-                    "domain": task.spec.domain,
-                    "metric": task.primary_metric.name,
-                    "direction": task.primary_metric.direction,
-                    "baseline": task.primary_metric.baseline,
-                    "artifact": task.artifact.path,
-                    "folder": str(task.folder),
-                }
-                for task in found
-            ]
+                [
+                    task.id,
+                    task.spec.domain,
+                    f"{task.primary_metric.name} {_ARROWS[task.primary_metric.direction]}",
+                    _number(task.primary_metric.baseline),
+                    task.artifact.path,
+                    ", ".join(needs.words) or "–",
+                    needs.verdict,
+                    task.name,
+                ]
+                for task, needs in found
+            ],
+            right=(3,),
         )
+        for task, needs in found:
+            for obstacle in needs.obstacles:
+                click.echo(f"{task.id}: {harmless(obstacle)}", err=True)
+    for problem in problems:
+        click.echo(f"left out: {harmless(str(problem))}", err=True)
+
+
+_ARROWS = {"maximize": "▲ higher is better", "minimize": "▼ lower is better"}
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if abs(value) < 1000 else f"{value:.2f}"
+
+
+def _as_dict(task: Task, needs: Needs) -> dict[str, Any]:
+    return {
+        "id": task.id,
+        "name": task.name,
+        "domain": task.spec.domain,
+        "metric": task.primary_metric.name,
+        "direction": task.primary_metric.direction,
+        "baseline": task.primary_metric.baseline,
+        "artifact": task.artifact.path,
+        "folder": str(task.folder),
+        "needs": list(needs.words),
+        "runs_here": needs.verdict,
+        "obstacles": list(needs.obstacles),
+    }
+
+
+@tasks.command()
+@click.argument("task")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(task: str, as_json: bool) -> None:
+    """What TASK is: what the agent is told, its metrics, limits and data, and whether it can run here."""
+    from workbench.tasks.catalogue import find_task
+    from workbench.tasks.needs import examine
+
+    found = find_task(task)
+    needs = examine(found)
+    if as_json:
+        print_json({**_as_dict(found, needs), "description": found.description(), **found.spec.model_dump(mode="json")})
         return
-    arrows = {"maximize": "▲ higher is better", "minimize": "▼ lower is better"}
-    print_table(
-        ["task", "domain", "metric", "baseline", "submission", "name"],
-        [
-            [
-                task.id,
-                task.spec.domain,
-                f"{task.primary_metric.name} {arrows[task.primary_metric.direction]}",
-                "–" if task.primary_metric.baseline is None else f"{task.primary_metric.baseline:.4f}",
-                task.artifact.path,
-                task.name,
-            ]
-            for task in found
-        ],
-        right=(3,),
+    spec = found.spec
+    click.echo(f"{found.id}: {found.name} ({spec.domain}, {spec.level})\n{found.folder}\n")
+    click.echo(found.description().rstrip() + "\n")
+    for metric in spec.metrics:
+        marks = (["counts"] if metric.primary else []) + [
+            f"counts under --protocol {name}" for name in metric.primary_in
+        ]
+        stand_in = spec.baseline.stand_in.get(metric.key)
+        click.echo(
+            f"metric {metric.key} {_ARROWS[metric.direction]}, baseline {_number(spec.baseline.scores.get(metric.key))}"
+            + (f" ({_number(stand_in)} on the stand-in)" if stand_in is not None else "")
+            + (f"; {', '.join(marks)}" if marks else "")
+        )
+    limits = spec.limits
+    click.echo(f"submission: {spec.artifact.kind} {spec.artifact.path}, at most {spec.artifact.max_bytes:,} bytes")
+    click.echo(
+        f"limits: {limits.command_seconds:g} s a command, {limits.training_seconds:g} s a training command, "
+        f"{limits.evaluation_seconds:g} s an evaluation"
     )
+    click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")
+    click.echo(f"needs: {', '.join(needs.words) or 'nothing'}")
+    if spec.requirements:
+        click.echo(f"Python packages of use to the agent: {', '.join(spec.requirements)}")
+    click.echo(f"runs here: {needs.verdict}")
+    for obstacle in needs.obstacles:
+        click.echo(f"  {harmless(obstacle)}")
+
+
+@tasks.command()
+@click.argument("ident", metavar="ID")
+@click.option(
+    "--in", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where (else here)."
+)
+def new(ident: str, folder: Path) -> None:
+    """Make the folder of a new task, ID: complete, runnable, and yours to change."""
+    from workbench.tasks.scaffold import scaffold
+
+    made = scaffold(folder / ident, ident)
+    click.echo(f"made {made}: a task that runs as it is; change its task.yaml, starter/, evaluate/ and demo/")
+    click.echo(f"check it: mlgym-tui tasks check {made}\nrun it:   mlgym-tui run {made}")
+
+
+@tasks.command()
+@click.argument("task")
+@click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
+@click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def check(task: str, sandbox: str, dataset: str | None, as_json: bool) -> None:
+    """Whether TASK (an id, or a folder) holds: schema, files, data, metrics, baseline, bad and hostile submissions.
+
+    Exits with 0 when nothing failed.
+    """
+    from workbench.runner.task_check import Finding
+    from workbench.runner.task_check import check as findings_of
+    from workbench.tasks.catalogue import find_task
+
+    found = find_task(task)
+    if dataset and found.spec.datasets:
+        found = found.under(variant=dataset)
+    shown: list[Finding] = []
+
+    async def run() -> None:
+        with progress_line() as progress:
+            async for finding in findings_of(found, sandbox=sandbox, progress=progress):
+                shown.append(finding)
+                if not as_json:
+                    progress.clear()
+                    click.echo(f"{finding.outcome:<8} {finding.name}: {harmless(finding.detail)}")
+
+    run_stoppable(run())
+    failed = [finding for finding in shown if finding.outcome == "failed"]
+    if as_json:
+        print_json([asdict(finding) for finding in shown])
+    else:
+        click.echo(f"{found.id}: " + (f"{len(failed)} of {len(shown)} checks failed" if failed else "all holds"))
+    sys.exit(1 if failed else 0)
 
 
 @click.command(
@@ -86,31 +204,31 @@ Examples:
     help="Where the submission runs: a sandbox of its own, or a process under limits (reduced isolation).",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def evaluate(task: str, artefact: Path, seed: int | None, room: str, as_json: bool) -> None:
+@click.option("--split", help="Of the data: test (else), or validation where the task has one.")
+@data_options
+def evaluate(
+    task: str,
+    artefact: Path,
+    seed: int | None,
+    room: str,
+    as_json: bool,
+    split: str | None,
+    dataset: str | None,
+    protocol: str | None,
+) -> None:
     """Score ARTEFACT, a submission for TASK, in the clean room. Exits with 0 when the verdict is ok."""
-    import asyncio
     import secrets
 
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.evaluation import evaluate as score
 
-    found = find_task(task)
-    shown = sys.stderr.isatty()
+    found = find_task(task).under(protocol or "", dataset or "")
+    split = split or found.split_for("submit")
     # A seed that a submission could guess would tell it the opponent's dice.
     seed = secrets.randbits(48) if seed is None else seed
 
-    def progress(fraction: float, text: str) -> None:
-        if shown:
-            click.echo(f"\r\x1b[K{text} {fraction:.0%}", nl=False, err=True)
-
-    try:
-        result = asyncio.run(score(found, artefact, seed=seed, room=room, progress=progress))  # type: ignore[arg-type]
-    except KeyboardInterrupt:
-        click.echo("\nstopped", err=True)
-        sys.exit(130)
-    finally:
-        if shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
+    with progress_line() as progress:
+        result = run_stoppable(score(found, artefact, seed=seed, room=room, progress=progress, split=split))  # type: ignore[arg-type]
     if as_json:
         print_json(
             {
@@ -121,6 +239,8 @@ def evaluate(task: str, artefact: Path, seed: int | None, room: str, as_json: bo
                 "standard_error": result.standard_error,
                 "message": result.message,
                 "isolation": result.isolation,
+                "split": result.split,
+                "dataset": result.dataset,
                 "seed": seed,
                 "artifact": result.artifact_hash,
                 "duration": result.duration,
@@ -139,4 +259,6 @@ def _print_result(result: Any, task: Any, seed: int) -> None:
         baseline = task.primary_metric.baseline
         against = f"  (baseline {baseline:.4f})" if primary and baseline is not None else ""
         click.echo(f"  {name}: {value:.4f}{error}{against}")
-    click.echo(f"  isolation: {result.isolation}, seed {seed}, {result.duration:.1f} s")
+    data = f", data: {result.dataset}" if result.dataset else ""
+    split = f", {result.split} data" if len(task.spec.evaluate.splits) > 1 else ""
+    click.echo(f"  isolation: {result.isolation}{split}{data}, seed {seed}, {result.duration:.1f} s")

@@ -137,7 +137,7 @@ def missing(dataset: Dataset, variant: Variant) -> str | None:
         lacking = [name for name in source.files if not (folder / name).is_file()]
         if lacking:
             stand_in = "; or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
-            return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {source.how.strip()}{stand_in}"
+            return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {source.how.strip().rstrip(".")}{stand_in}"
     if source.kind == "huggingface":
         from importlib.util import find_spec
 

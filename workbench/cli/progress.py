@@ -1,0 +1,63 @@
+"""What long commands of the command line share: a line of progress, ctrl+c, and the options that choose the data."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import click
+
+from workbench.cli.output import harmless
+
+_Result = TypeVar("_Result")
+_Function = Callable[..., Any]
+
+
+def data_options(function: _Function) -> _Function:
+    """`--dataset` and `--protocol`."""
+    tiny = click.option(
+        "--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data."
+    )
+    mlgym = click.option(
+        "--protocol", type=click.Choice(["mlgym"]), help="mlgym: `validate` scores the test data, by MLGym's metric."
+    )
+    return tiny(mlgym(function))
+
+
+class ProgressLine:
+    """One line of standard error that is written over and over; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, fraction: float, text: str) -> None:
+        if self._shown:
+            share = f" {fraction:.0%}" if fraction > 0 else ""
+            click.echo(f"\r\x1b[K{harmless(text)}{share}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take it off the screen."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@contextmanager
+def progress_line() -> Iterator[ProgressLine]:
+    """A line of progress, gone at the end."""
+    line = ProgressLine()
+    try:
+        yield line
+    finally:
+        line.clear()
+
+
+def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run it; ctrl+c ends it, and the command with exit code 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        click.echo("\nstopped", err=True)
+        sys.exit(130)
