@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Failure
+from workbench.cli.progress import data_options, progress_line
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -24,16 +25,6 @@ sessions_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
     help="Folder of sessions (else $MLGYM_SESSIONS, else sessions/ of the checkout, else the XDG state folder).",
-)
-
-
-data_options = (
-    click.option(
-        "--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data."
-    ),
-    click.option(
-        "--protocol", type=click.Choice(["mlgym"]), help="mlgym: `validate` scores the test data, by MLGym's metric."
-    ),
 )
 
 
@@ -51,7 +42,7 @@ class _Amount(click.FloatRange):
 
 
 def _shared_options(function: _Function) -> _Function:
-    options = [
+    options: list[_Function] = [
         click.option(
             "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True,
             help="Where commands run.",
@@ -62,7 +53,7 @@ def _shared_options(function: _Function) -> _Function:
         click.option("--max-time", type=_Amount(), metavar="S", help="Limit on seconds."),
         click.option("--max-cost", type=_Amount(), metavar="USD", help="Limit on cost."),
         click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
-        *data_options,
+        data_options,
         click.option(
             "--window", type=click.IntRange(min=5, max=10_000), default=100, show_default=True, metavar="LINES",
             help="Lines of the agent's file window.",
@@ -232,7 +223,11 @@ def _start(
 ) -> int:
     from workbench.runner.launch import Launch, launch
     from workbench.session.events import Limits
+    from workbench.tasks.catalogue import find_task
+    from workbench.tasks.datasets import prepare_task
 
+    with progress_line() as progress:  # here, where it can be shown and stopped; `launch` finds it done
+        prepare_task(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
     _exit_on_signals()
     by_hand = model == "human"
     steps = options["max_steps"]
