@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from workbench.agents.agent import ModelError
-from workbench.agents.messages import ChatModel
+from workbench.agents.messages import ChatModel, Message, Sampling
 from workbench.agents.models.catalogue import make_model
 from workbench.agents.models.nearest import nearest_models
 
@@ -69,3 +69,17 @@ def test_naming_a_model_loads_no_sdk() -> None:
     loaded = set(done.stdout.partition("loaded:")[2].split())
     heavy = {"openai", "anthropic", "google.generativeai", "google.ai", "google.genai", "httpx", "httpx2", "requests"}
     assert loaded.isdisjoint({*heavy, "yaml", "textual"})
+
+
+def test_the_worst_case_of_a_call() -> None:
+    model = make_model("anthropic:claude-sonnet-4-6", env=ENV)
+    messages = [Message("user", "x" * 700)]
+    tokens = model.estimate(messages)
+    # all of it written to the cache at 3.75, 1,000 out at 15; without a limit of its own the call is sent 8,192
+    assert model.worst_case(messages, sampling=Sampling(max_output_tokens=1_000)) == pytest.approx(
+        (tokens * 3.75 + 1_000 * 15) / 1e6
+    )
+    assert model.worst_case(messages, sampling=Sampling(max_output_tokens=None)) == pytest.approx(
+        (tokens * 3.75 + 8_192 * 15) / 1e6
+    )
+    assert make_model("openai:my-own", env=ENV).worst_case(messages) is None

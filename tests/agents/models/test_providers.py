@@ -58,7 +58,7 @@ async def test_pieces_are_told_as_they_arrive(server: Server, dialect: Dialect) 
 
 async def test_cancelling_keeps_what_was_received(server: Server, dialect: Dialect) -> None:
     pieces = dialect.pieces("some of ", "the answer", stop=False)
-    server.answers(Reply([*pieces, b"never"], hold_before=len(pieces)))
+    server.answers(Reply(pieces, trickle=True))
     model = dialect.make(server)
     call = asyncio.create_task(model.respond(ASK))
     await until(lambda: model.received == "some of the answer")
@@ -70,7 +70,7 @@ async def test_cancelling_keeps_what_was_received(server: Server, dialect: Diale
     assert partial.stop_reason == "cancelled"
     assert partial.usage.input_tokens > 0 and partial.usage.output_tokens > 0
     assert partial.usage.cost is not None and partial.usage.cost > 0
-    server.go_on.set()
+    await asyncio.wait_for(server.lost.wait(), 5)
     server.answers(dialect.answer("again"))
     assert (await model.respond(ASK)).text == "again", "the same model answers the next call"
     await model.close()
@@ -235,9 +235,10 @@ async def test_fifty_megabytes_are_not_read(server: Server, dialect: Dialect, st
 
 async def test_an_endless_answer_is_cut(server: Server, dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.agents.models.answer.LONGEST_ANSWER", 20_000)
-    server.answers(dialect.answer(*(["word " * 100] * 200)))
+    server.answers(Reply(dialect.pieces(*(["word " * 100] * 200), stop=False), trickle=True))
     error = await failure_of(dialect.make(server))
     assert error.cause == "error" and "more than an answer can be" in str(error)
+    await asyncio.wait_for(server.lost.wait(), 5)
 
 
 async def test_another_encoding_is_no_answer(server: Server, dialect: Dialect) -> None:

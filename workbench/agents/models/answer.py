@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,11 @@ from workbench.session.events import Usage
 
 LONGEST_ANSWER = 16 << 20
 """Characters of text, reasoning and tool calls together."""
+
+
+def part(value: Any, name: str) -> Any:
+    """An attribute of what an SDK made of a piece of JSON, or an entry where it left that a dictionary; else None."""
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
 class ListenerFailed(Exception):

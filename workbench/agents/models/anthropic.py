@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, StopReason, Tool, ToolCall
 from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer
+from workbench.agents.models.answer import Answer, part
 from workbench.agents.models.base import (
     ProviderModel,
     Request,
@@ -42,6 +42,7 @@ class AnthropicModel(ProviderModel):
     """A Claude model behind Messages."""
 
     provider: ClassVar[str] = "anthropic"
+    longest_output: ClassVar[int] = 8192  # the API wants a number, and some models take no higher one
     _sdk_client: Any = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -73,7 +74,7 @@ class AnthropicModel(ProviderModel):
             self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
         stream = await self._sdk_client.messages.create(**self._arguments(request))
         thinking = _Thinking()
-        async for event in until_silent(aiter(stream), self._silence):
+        async for event in until_silent(stream, self._silence):
             _take(event, answer, thinking)
         self._remember(answer.calls(), thinking.blocks)
 
@@ -82,7 +83,7 @@ class AnthropicModel(ProviderModel):
         arguments: dict[str, Any] = {
             "model": self._model,
             "messages": self._messages(rest),
-            "max_tokens": request.max_output,
+            "max_tokens": request.sampling.max_output_tokens or self.longest_output,
             "stream": True,
         }
         if system:
@@ -229,10 +230,10 @@ def _usage(usage: Any, before: Usage | None) -> Usage | None:
     """Usage so far: what the beginning says of the input, what the end says of the output, and corrections."""
     if usage is None:
         return before
-    read = getattr(usage, "cache_read_input_tokens", None)
-    written = getattr(usage, "cache_creation_input_tokens", None)
-    plain = getattr(usage, "input_tokens", None)
-    details = getattr(usage, "output_tokens_details", None)
+    read = part(usage, "cache_read_input_tokens")
+    written = part(usage, "cache_creation_input_tokens")
+    plain = part(usage, "input_tokens")
+    details = part(usage, "output_tokens_details")
     if before is not None:
         read = before.cached_tokens if read is None else read
         written = before.cache_write_tokens if written is None else written
@@ -240,8 +241,8 @@ def _usage(usage: Any, before: Usage | None) -> Usage | None:
             plain = before.input_tokens - before.cached_tokens - before.cache_write_tokens
     return Usage(
         input_tokens=(plain or 0) + (read or 0) + (written or 0),
-        output_tokens=getattr(usage, "output_tokens", None) or 0,
+        output_tokens=part(usage, "output_tokens") or 0,
         cached_tokens=read or 0,
         cache_write_tokens=written or 0,
-        reasoning_tokens=getattr(details, "thinking_tokens", None) or 0,
+        reasoning_tokens=part(details, "thinking_tokens") or 0,
     )

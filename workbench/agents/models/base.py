@@ -26,11 +26,11 @@ from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.nearest import nearest_models
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import CONNECT_SECONDS, wire_error
+from workbench.agents.models.wire import CONNECT_SECONDS, closing_connections, wire_error
 from workbench.session.events import Usage
 
-DEFAULT_MAX_OUTPUT = 8192
-"""Tokens an answer may have where the call does not say and the provider, or a bound on the cost, needs a number."""
+LONGEST_OUTPUT = 128_000
+"""Tokens of the longest answer that any model gives, for calls that set no limit."""
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,13 @@ class Request:
     tools: Sequence[Tool]
     sampling: Sampling
 
-    @property
-    def max_output(self) -> int:
-        """The longest answer it allows, in tokens."""
-        return self.sampling.max_output_tokens or DEFAULT_MAX_OUTPUT
-
 
 class ProviderModel(ABC):
     """A chat model behind a provider's SDK; implements `ChatModel`. An adapter gives `_stream` and `_status_fault`."""
 
     provider: ClassVar[str]
+    longest_output: ClassVar[int] = LONGEST_OUTPUT
+    """Tokens of an answer to a call that sets no limit, at most."""
 
     def __init__(
         self,
@@ -159,10 +156,10 @@ class ProviderModel(ABC):
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
     ) -> float | None:
         """The most that one such call can cost, in dollars; None when the price is unknown."""
-        request = Request(messages, tools, sampling or Sampling())
         if not self._price_name:
             return None
-        return prices.worst_case(self.estimate(messages, tools), request.max_output, self._price_name)
+        longest = (sampling or Sampling()).max_output_tokens or self.longest_output
+        return prices.worst_case(self.estimate(messages, tools), longest, self._price_name)
 
     def cost(self, usage: Usage) -> float | None:
         """What that usage costs, in dollars; None when the price is unknown."""
@@ -180,7 +177,8 @@ class ProviderModel(ABC):
         listener_error: BaseException | None = None
         fault: Fault | None = None
         try:
-            await self._stream(request, answer)
+            async with closing_connections():
+                await self._stream(request, answer)
         except ListenerFailed as error:
             listener_error = error.__cause__
         except Exception as error:
@@ -282,18 +280,22 @@ def _without_userinfo(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-async def until_silent(stream: AsyncIterator[Any], seconds: float) -> AsyncIterator[Any]:
-    """What comes from `stream`. Raises TimeoutError when nothing comes for that long, whatever keeps it open."""
+async def until_silent(stream: Any, seconds: float) -> AsyncIterator[Any]:
+    """What comes from an SDK's stream, which is closed in the end.
+
+    Raises TimeoutError when nothing comes for that long, whatever keeps the connection open.
+    """
+    pieces: AsyncIterator[Any] = aiter(stream)
     try:
         while True:
             async with asyncio.timeout(seconds):
                 try:
-                    piece = await anext(stream)
+                    piece = await anext(pieces)
                 except StopAsyncIteration:
                     return
             yield piece
     finally:
-        close = getattr(stream, "aclose", None) or getattr(stream, "close", None)
+        close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
         if close is not None:
             with contextlib.suppress(Exception):
                 await close()

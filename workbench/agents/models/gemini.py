@@ -79,7 +79,7 @@ class GeminiModel(ProviderModel):
             stream = await self._sdk_client.aio.models.generate_content_stream(**self._new_arguments(request))
         else:
             stream = self._old_stream(self._old_arguments(request))
-        async for chunk in until_silent(aiter(stream), self._silence):
+        async for chunk in until_silent(stream, self._silence):
             self._take(chunk, answer)
 
     # google-genai

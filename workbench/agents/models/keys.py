@@ -31,7 +31,7 @@ _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P
 _QUOTED = re.compile(r"""(?P<mark>["'])(?P<inside>(?:\\.|(?!(?P=mark)).)*)(?P=mark)\s*(?:#.*)?$""")
 _ESCAPE = re.compile(r"\\(.)")
 _PLAIN_COMMENT = re.compile(r"(^|\s)#.*$")
-_LOOKS_LIKE_KEY = re.compile(r"\b(?:sk|pk|gsk|xai|hf|AIza)[-_A-Za-z0-9*]{8,}")
+_LOOKS_LIKE_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai)-|hf_|AIza)[-_A-Za-z0-9*]{6,}")
 _SECRET_NAME = re.compile(r"(API_?KEY|_KEY$|TOKEN$|SECRET|PASSW|CREDENTIAL)", re.IGNORECASE)
 
 

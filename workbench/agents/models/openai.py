@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, StopReason
 from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer
+from workbench.agents.models.answer import Answer, part
 from workbench.agents.models.base import ProviderModel, Request, answered_calls, merged, until_silent
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.wire import watched_client
@@ -58,7 +58,7 @@ class OpenAIModel(ProviderModel):
         if self._sdk_client is None:
             self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
         stream = await self._sdk_client.chat.completions.create(**self._arguments(request))
-        async for chunk in until_silent(aiter(stream), self._silence):
+        async for chunk in until_silent(stream, self._silence):
             _take(chunk, answer)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
@@ -166,12 +166,12 @@ def _take(chunk: Any, answer: Answer) -> None:
 
 
 def _usage(usage: Any) -> Usage:
-    sent = getattr(usage, "prompt_tokens_details", None)
-    made = getattr(usage, "completion_tokens_details", None)
+    sent = part(usage, "prompt_tokens_details")
+    made = part(usage, "completion_tokens_details")
     return Usage(
-        input_tokens=getattr(usage, "prompt_tokens", None) or 0,
-        output_tokens=getattr(usage, "completion_tokens", None) or 0,
-        cached_tokens=getattr(sent, "cached_tokens", None) or 0,
-        cache_write_tokens=getattr(sent, "cache_write_tokens", None) or 0,
-        reasoning_tokens=getattr(made, "reasoning_tokens", None) or 0,
+        input_tokens=part(usage, "prompt_tokens") or 0,
+        output_tokens=part(usage, "completion_tokens") or 0,
+        cached_tokens=part(sent, "cached_tokens") or 0,
+        cache_write_tokens=part(sent, "cache_write_tokens") or 0,
+        reasoning_tokens=part(made, "reasoning_tokens") or 0,
     )

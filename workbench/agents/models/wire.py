@@ -7,10 +7,12 @@ So the bytes are looked at on their way to the SDK, and reading ends at the firs
 from __future__ import annotations
 
 import codecs
+import contextlib
 import functools
 import importlib
 import ssl
 from collections.abc import AsyncIterator, Iterator
+from contextvars import ContextVar
 from typing import Any, Literal
 
 Problem = Literal["html", "not_protocol", "too_long", "encoding", "redirect", "compressed"]
@@ -25,6 +27,23 @@ _HEAD = 300
 
 CONNECT_SECONDS = 20.0
 """Seconds until a connection has to be there."""
+
+
+_opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
+
+
+@contextlib.asynccontextmanager
+async def closing_connections() -> AsyncIterator[None]:
+    """Closes the responses that a call inside opens: a stream that is left early is not closed by every SDK."""
+    responses: list[Any] = []
+    token = _opened.set(responses)
+    try:
+        yield
+    finally:
+        _opened.reset(token)
+        for response in responses:
+            with contextlib.suppress(Exception):
+                await response.aclose()
 
 
 class WireError(Exception):
@@ -100,6 +119,8 @@ def check_headers(status: int, headers: Any) -> None:
 
 def watch(response: Any, starts: tuple[bytes, ...] = SSE) -> None:
     """Puts a gauge on a response of httpx (or httpx2) before its body is read."""
+    if (opened := _opened.get()) is not None:
+        opened.append(response)
     check_headers(response.status_code, response.headers)
     httpx: Any = importlib.import_module(type(response).__module__.partition(".")[0])
     gauge = Gauge(response.status_code, starts)
