@@ -101,6 +101,15 @@ class Shell:
         """Whether a bash is there."""
         return self._bash.terminal is not None
 
+    def hold_output(self, hold: bool) -> None:
+        """Hold the shell's output back (what writes waits), or let it come again: a pane has more than it can draw."""
+        terminal = self._bash.terminal
+        if terminal is not None:
+            if hold:
+                terminal.pause_reading()
+            else:
+                terminal.resume_reading()
+
     @property
     def running(self) -> bool:
         """Whether an action of the agent, or a command of the person, is running."""
