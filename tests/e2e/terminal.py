@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -56,10 +57,11 @@ class Tmux:
         """A format of tmux, such as `#{alternate_on}`."""
         return self._tmux("display-message", "-p", "-t", "t", what).strip()
 
-    def wait_for(self, text: str, *, seconds: float = LONGEST) -> str:
-        """The screen, once `text` is on it."""
+    def wait_for(self, text: str | re.Pattern[str], *, seconds: float = LONGEST) -> str:
+        """The screen, once `text` (a str, or a pattern for `re`) is on it."""
+        pattern = re.compile(re.escape(text)) if isinstance(text, str) else text
         end = time.monotonic() + seconds
-        while text not in (screen := self.screen()):
+        while not pattern.search(screen := self.screen()):
             assert time.monotonic() < end, f"not on the screen after {seconds:g} s: {text!r}\n{screen}"
             time.sleep(0.05)
         return screen

@@ -64,7 +64,7 @@ async def opened(
     task = make_quick_task(root / "quick-task")
     options.setdefault("mode", "step")
     before = launching.make_agent
-    launching.make_agent = lambda model, task: ListAgent(agent) if isinstance(agent, list) else agent
+    launching.make_agent = lambda *_: ListAgent(agent) if isinstance(agent, list) else agent
     try:
         runner = launch(
             Launch(task=str(task.folder), model="test:list", unsafe_local=True, interactive=True, **options),

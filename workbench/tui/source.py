@@ -141,12 +141,7 @@ class LiveSource(_Saved):
         return self.runner.live.on_display(display)
 
     def hold_output(self, hold: bool) -> None:
-        terminal = self.runner.episode.shell.terminal
-        if terminal is not None:
-            if hold:
-                terminal.pause_reading()
-            else:
-                terminal.resume_reading()
+        self.runner.episode.shell.hold_output(hold)
 
     def shell_text(self, step: int) -> bytes:
         self.runner.live.cast.flush()

@@ -107,7 +107,9 @@ class EditAction(ModalScreen[str | None]):
             yield _foot(("ctrl+s", "accept (nothing runs yet)"), ("esc", "leave it as it was"))
 
     def on_mount(self) -> None:
-        self.set_focus(self.query_one(ActionArea))
+        area = self.query_one(ActionArea)
+        self.set_focus(area)
+        area.move_cursor(area.document.end)
 
     def action_accept(self) -> None:
         self.dismiss(self.query_one(ActionArea).text)

@@ -195,11 +195,13 @@ class Steering:
             screen.shell.interactive = False
             screen.zoom(None)
             screen.show_step()
+            screen.show_status()
 
     def _enter(self) -> None:
         if self.screen.situation.taken_over:
             self.screen.shell.interactive = True
             self.screen.show_step()
+            self.screen.show_status()
             self.screen.shell.focus()
         else:
             self.phase_changed()

@@ -171,7 +171,7 @@ class WorkbenchScreen(Screen[None]):
     def say(self, text: str, seconds: float = MESSAGE_SECONDS) -> None:
         """Show a message in the status line for a while."""
         self._message, self._message_until = text, time.monotonic() + seconds
-        self._show_status()
+        self.show_status()
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -206,9 +206,10 @@ class WorkbenchScreen(Screen[None]):
                 self._phase_since = time.monotonic()
             self._seen = seen
             self.steering.phase_changed()
-        self._show_status()
+        self.show_status()
 
-    def _show_status(self) -> None:
+    def show_status(self) -> None:
+        """Draw the status line, the hint under the action and the key bar; each only when it changed."""
         if not self.is_attached or not self.is_mounted:
             return
         control = self.source.control
@@ -257,7 +258,7 @@ class WorkbenchScreen(Screen[None]):
             self.show_step()
         else:
             self._load = self.set_timer(QUIET_SECONDS, self.show_step)
-        self._show_status()
+        self.show_status()
 
     def show_step(self) -> None:
         """Draw the panes for the step under the cursor. Each draws only what is new to it."""

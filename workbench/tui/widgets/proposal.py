@@ -51,12 +51,13 @@ class ProposalView(Vertical):
         self._key: tuple[object, ...] = ()
         self._step: Step | None = None
         self._hint: tuple[Hint, int] = (NO_HINT, 0)
+        self._hint_line = Static("", id="hint", markup=False, classes="-empty")
         self.view = PanelView(id="proposal-text")
         self.view.wrap = True
 
     def compose(self) -> ComposeResult:
         yield self.view
-        yield Static("", id="hint", markup=False, classes="-empty")
+        yield self._hint_line
 
     def show_step(self, step: Step) -> None:
         """Show a step; nothing is drawn when it is as before."""
@@ -70,7 +71,7 @@ class ProposalView(Vertical):
         """Show what the keys will do, in a line or two; an empty hint takes no room."""
         if (hint, self.size.width) != self._hint:
             self._hint = (hint, self.size.width)
-            line = self.query_one("#hint", Static)
+            line = self._hint_line
             line.update(_hint_content(hint, self.size.width))
             line.set_class(not hint.head, "-empty")
 
