@@ -26,6 +26,8 @@ class Dialect:
     path = ""
     """What the base URL ends in."""
     variable = ""
+    keep_alive = b": still here\n\n"
+    """What may come between events, and means nothing."""
 
     def make(self, server: Server | str, model: str = "", **options: Any) -> ProviderModel:
         """The adapter, talking to that server as if it were the provider's own."""
@@ -135,6 +137,7 @@ class GeminiDialect(Dialect):
     """As `google-generativeai` reads it: an array of JSON objects. `google-genai` reads events."""
 
     name, model, kind, variable = "gemini", "gemini-2.5-pro", GeminiModel, "GEMINI_API_KEY"
+    keep_alive = b"\n"
     usage: ClassVar[dict[str, Any]] = {
         "promptTokenCount": 1000,
         "cachedContentTokenCount": 400,

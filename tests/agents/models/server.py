@@ -31,8 +31,8 @@ class Reply:
     """The connection is lost after the last piece."""
     hold_before: int | None = None
     """Wait for `Server.go_on` before the piece of this number."""
-    trickle: bool = False
-    """After the pieces, comments come for ever."""
+    trickle: bytes = b""
+    """Comes for ever after the pieces."""
 
 
 class Server:
@@ -84,7 +84,7 @@ class Server:
                 await self._hold(writer)
             await self._chunk(piece, writer)
         while reply.trickle:
-            await self._chunk(b": still here\n\n", writer)
+            await self._chunk(reply.trickle, writer)
             await asyncio.sleep(0.01)
         if not reply.cut:
             writer.write(b"0\r\n\r\n")

@@ -58,7 +58,7 @@ async def test_pieces_are_told_as_they_arrive(server: Server, dialect: Dialect) 
 
 async def test_cancelling_keeps_what_was_received(server: Server, dialect: Dialect) -> None:
     pieces = dialect.pieces("some of ", "the answer", stop=False)
-    server.answers(Reply(pieces, trickle=True))
+    server.answers(Reply(pieces, trickle=dialect.keep_alive))
     model = dialect.make(server)
     call = asyncio.create_task(model.respond(ASK))
     await until(lambda: model.received == "some of the answer")
@@ -198,7 +198,7 @@ async def test_a_silent_server_is_left(server: Server, dialect: Dialect) -> None
 
 
 async def test_comments_do_not_keep_a_call_alive(server: Server, dialect: Dialect) -> None:
-    server.answers(Reply([b": hello\n\n" if dialect.name != "gemini" else b"["], trickle=True))
+    server.answers(Reply([dialect.keep_alive if dialect.name != "gemini" else b"["], trickle=dialect.keep_alive))
     error = await failure_of(dialect.make(server, silence=0.2))
     assert error.cause in ("network", "error")
 
@@ -235,7 +235,7 @@ async def test_fifty_megabytes_are_not_read(server: Server, dialect: Dialect, st
 
 async def test_an_endless_answer_is_cut(server: Server, dialect: Dialect, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.agents.models.answer.LONGEST_ANSWER", 20_000)
-    server.answers(Reply(dialect.pieces(*(["word " * 100] * 200), stop=False), trickle=True))
+    server.answers(Reply(dialect.pieces(*(["word " * 100] * 200), stop=False), trickle=dialect.keep_alive))
     error = await failure_of(dialect.make(server))
     assert error.cause == "error" and "more than an answer can be" in str(error)
     await asyncio.wait_for(server.lost.wait(), 5)
