@@ -136,8 +136,9 @@ def missing(dataset: Dataset, variant: Variant) -> str | None:
         folder = data_folder_of_user() / source.folder
         lacking = [name for name in source.files if not (folder / name).is_file()]
         if lacking:
+            how = source.how.strip().rstrip(".")
             stand_in = "; or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
-            return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {source.how.strip().rstrip(".")}{stand_in}"
+            return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {how}{stand_in}"
     if source.kind == "huggingface":
         from importlib.util import find_spec
 
