@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,7 +172,6 @@ def resume(
     started = before.started
     if started is None:
         raise Failure(f"the beginning of {folder.name} is lost", "it can only be replayed")
-    _exit_on_signals()
     plain = headless or as_json or not _is_terminal()
     limits = msgspec.structs.replace(
         before.limits,
@@ -190,7 +190,9 @@ def resume(
         interactive=not plain,
         delay=0.0 if plain else 1.0,
     )
-    sys.exit(_drive(relaunch(folder, options), plain, as_json))
+    with _undone_by_signals():
+        runner = relaunch(folder, options)
+    sys.exit(_drive(runner, plain, as_json))
 
 
 @click.command(
@@ -228,40 +230,46 @@ def _start(
 
     with progress_line() as progress:  # here, where it can be shown and stopped; `launch` finds it done
         prepare_task(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
-    _exit_on_signals()
     by_hand = model == "human"
     steps = options["max_steps"]
-    launched = launch(
-        Launch(
-            task=task,
-            model=model,
-            sandbox=options["sandbox"],
-            unsafe_local=options["unsafe_local"],
-            limits=Limits(
-                steps=steps if steps or by_hand else 50, seconds=options["max_time"], cost=options["max_cost"]
+    with _undone_by_signals():
+        launched = launch(
+            Launch(
+                task=task,
+                model=model,
+                sandbox=options["sandbox"],
+                unsafe_local=options["unsafe_local"],
+                limits=Limits(
+                    steps=steps if steps or by_hand else 50, seconds=options["max_time"], cost=options["max_cost"]
+                ),
+                seed=options["seed"],
+                image=options["image"],
+                window=options["window"],
+                dataset=options["dataset"] or "",
+                protocol=options["protocol"] or "",
+                mode="human" if by_hand else "step" if step_mode else "auto",
+                interactive=not plain,
+                # A scripted agent answers at once: without a pause nobody could watch it.
+                delay=delay if delay is not None else 0.0 if plain else 1.5,
             ),
-            seed=options["seed"],
-            image=options["image"],
-            window=options["window"],
-            dataset=options["dataset"] or "",
-            protocol=options["protocol"] or "",
-            mode="human" if by_hand else "step" if step_mode else "auto",
-            interactive=not plain,
-            # A scripted agent answers at once: without a pause nobody could watch it.
-            delay=delay if delay is not None else 0.0 if plain else 1.5,
-        ),
-        _root(options["sessions_folder"]),
-    )
+            _root(options["sessions_folder"]),
+        )
     return _drive(launched, plain, as_json)
 
 
-def _exit_on_signals() -> None:
+@contextlib.contextmanager
+def _undone_by_signals() -> Iterator[None]:
     """While a session is put together, SIGTERM and SIGHUP undo what was begun; later its driver sees to them."""
     import signal
 
-    for each in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(each) is signal.SIG_DFL:
-            signal.signal(each, lambda number, _frame: sys.exit(128 + number))
+    ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    for each in ending:
+        signal.signal(each, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        for each in ending:
+            signal.signal(each, signal.SIG_DFL)
 
 
 def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
