@@ -107,7 +107,7 @@ def test_the_version() -> None:
         (["run", "nothing-like-it", "--headless"], 1, "there are"),
         (["run", "/nowhere/task", "--headless"], 1, "no task in /nowhere/task"),
         (["evaluate", "bloto", "x.py"], 1, "did you mean 'blotto'?"),
-        (["run", "blotto", "--model", "gpt", "--headless"], 1, "unknown model 'gpt'"),
+        (["run", "blotto", "--model", "gpt", "--headless"], 1, "'gpt' is not provider:name"),
         (["run", "blotto", "--model", "replay:", "--headless"], 1, "unknown model"),
         (["run", "blotto", "--model", "replay:/nowhere.yaml", "--headless"], 1, "/nowhere.yaml"),
         (["run", "blotto", "--max-steps", "0", "--headless"], 2, "--max-steps"),

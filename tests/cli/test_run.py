@@ -107,7 +107,7 @@ async def test_the_step_limit(tmp_path: Path, quick: str) -> None:
         "run", quick, "--model", model, "--unsafe-local", "--json", "--max-steps", "2", sessions=tmp_path / "s"
     )
     ended = outcome.events[-1]
-    assert (outcome.code, ended["exit_status"], ended["steps"]) == (1, "max_steps", 2)
+    assert (outcome.code, ended["exit_status"], ended["steps"]) == (1, "autosubmission (max_steps)", 2)
     scored = [event for event in outcome.events if event["event"] == "score.recorded"]
     assert [(score["kind"], score["step"]) for score in scored] == [("autosubmit", 2)]
 

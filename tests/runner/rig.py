@@ -145,7 +145,7 @@ async def driven(
     options.setdefault("unsafe_local", True)
     arguments = Launch(task=task, model="test:list", **options)
     before = launching.make_agent
-    launching.make_agent = lambda model, task: agent
+    launching.make_agent = lambda model, task, *rest: agent
     try:
         runner = relaunch(resume, arguments) if resume else launch(arguments, root / "sessions")
     finally:

@@ -21,7 +21,7 @@ async def test_the_step_limit_ends_with_a_score_of_what_is_there(tmp_path: Path)
     agent = ListAgent([GOOD, "echo 2"], then="echo more")
     async with driven(tmp_path, agent, limits=Limits(steps=2)) as session:
         ended = await session.ended()
-    assert (ended.exit_status, ended.steps, agent.asked) == ("max_steps", 2, 2)
+    assert (ended.exit_status, ended.steps, agent.asked) == ("autosubmission (max_steps)", 2, 2)
     [score] = session.events(ev.ScoreRecorded)
     assert (score.kind, score.step, score.verdict) == ("autosubmit", 2, "ok")
     assert ended.scores.last == score.score and score.score is not None and score.score > 1.3
@@ -46,21 +46,21 @@ async def test_what_a_person_types_does_not_count_against_the_agent(tmp_path: Pa
             await session.over(number)
         await session.runner.hand_back()
         ended = await session.ended()
-    assert (ended.exit_status, ended.steps) == ("max_steps", 5)
+    assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 5)
 
 
 async def test_where_a_person_is_the_agent_their_steps_count(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="paused", limits=Limits(steps=1)) as session:
         await session.phase("waiting")
         session.runner.act("true")
-        assert (await session.ended()).exit_status == "max_steps"
+        assert (await session.ended()).exit_status == "autosubmission (max_steps)"
 
 
 async def test_the_last_step_paid_for_is_executed(tmp_path: Path) -> None:
     agent = ListAgent([], then="echo paid", cost=0.4)
     async with driven(tmp_path, agent, limits=Limits(cost=1.0)) as session:
         ended = await session.ended()
-    assert ended.exit_status == "max_cost"
+    assert ended.exit_status == "autosubmission (exit_cost)"
     assert agent.asked == 3 == ended.steps
     assert session.state.current.observation == "paid\n"
     assert session.state.cost == pytest.approx(1.2)
@@ -78,7 +78,7 @@ async def test_an_unknown_price_is_no_cost(tmp_path: Path) -> None:
 async def test_the_time_limit_cuts_a_command_short_and_keeps_what_it_printed(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo before; sleep 60"]), limits=Limits(seconds=1.2)) as session:
         ended = await session.ended()
-    assert ended.exit_status == "max_time"
+    assert ended.exit_status == "autosubmission (max_time)"
     step = session.state.steps[1]
     assert step.timed_out and step.observation.startswith("before\n")
     assert session.events(ev.ScoreRecorded)[0].kind == "autosubmit"
@@ -107,7 +107,7 @@ async def test_a_failing_model_ends_a_headless_session_and_says_why(tmp_path: Pa
     agent = ListAgent(["echo 1", ModelError("auth", "the key is not valid")])
     async with driven(tmp_path, agent) as session:
         ended = await session.ended()
-    assert (ended.exit_status, ended.reason) == ("model_failed", "auth: the key is not valid")
+    assert (ended.exit_status, ended.reason) == ("autosubmission (exit_api)", "auth: the key is not valid")
     [failed] = session.events(ev.ModelFailed)
     assert (failed.cause, failed.message) == ("auth", "the key is not valid")
     async with driven(tmp_path, ListAgent(["echo 2"]), resume=session.folder) as again:
@@ -140,7 +140,7 @@ async def test_a_sandbox_that_dies_ends_the_session_resumable(tmp_path: Path) ->
         await session.until(lambda: session.state.last_step == 2 and _file(session, "here").exists(), "it runs")
         os.kill(_guest(session), signal.SIGKILL)
         ended = await session.ended(30)
-    assert ended.exit_status == "sandbox_failed"
+    assert ended.exit_status == "error"
     async with driven(tmp_path, ListAgent(["echo again"]), resume=session.folder) as again:
         assert (await again.ended()).exit_status == "actions_exhausted"
     assert again.state.current.observation == "again\n"
@@ -154,7 +154,7 @@ async def test_a_sandbox_that_does_not_start_is_said(tmp_path: Path, monkeypatch
 
         monkeypatch.setattr(session.runner.episode.sandbox, "start", refuse)
         ended = await session.ended()
-    assert ended.exit_status == "sandbox_failed"
+    assert ended.exit_status == "error"
     assert ended.reason == "no room on this machine (make some)"
     assert ended.steps == 0
 

@@ -67,7 +67,7 @@ async def test_new_limits_hold(tmp_path: Path) -> None:
     folder = await stopped_session(tmp_path, ["true", "true"])
     async with driven(tmp_path, ListAgent([], then="true"), resume=folder, limits=Limits(steps=3)) as again:
         ended = await again.ended()
-    assert (ended.exit_status, ended.steps) == ("max_steps", 3)
+    assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 3)
 
 
 async def test_a_submitted_session_is_over(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from workbench.session.events import Usage
+from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
 
 
@@ -64,6 +64,25 @@ class Observable(Protocol):
     """An agent that can be listened to."""
 
     listener: Listener | None
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """An agent that holds connections."""
+
+    async def close(self) -> None:
+        """Let go of them."""
+
+
+@runtime_checkable
+class Configured(Protocol):
+    """An agent whose configuration says what it may spend and how much of a file it sees."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def window(self) -> int: ...
 
 
 class ModelError(Exception):

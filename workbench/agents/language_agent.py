@@ -16,6 +16,7 @@ from workbench.agents.models import prices
 from workbench.agents.models.tokens import estimate_prompt
 from workbench.agents.parsing import FormatError, make_parser
 from workbench.agents.tools import make_tools
+from workbench.session.events import Limits
 from workbench.session.state import SessionState
 
 
@@ -60,6 +61,16 @@ class LanguageAgent:
         self._parser = make_parser(config.parser, config.tools)
         self._conversation = Conversation(config, self._parser)
         self.tools = make_tools(config.tools) if config.parser == "tool_calls" else ()
+
+    @property
+    def limits(self) -> Limits:
+        """What the configuration lets it spend."""
+        return self.config.limits.as_limits()
+
+    @property
+    def window(self) -> int:
+        """Lines of its file window."""
+        return self.config.window
 
     def use(self, chat: ChatModel) -> ChatModel:
         """Ask another model from here on; returns the one asked so far, to be closed."""

@@ -13,6 +13,8 @@ import click
 
 _KNOWN = {
     ("workbench.runner.launch", "LaunchError"),
+    ("workbench.agents.agent", "ModelError"),
+    ("workbench.agents.config", "AgentError"),
     ("workbench.sandbox.base", "SandboxError"),
     ("workbench.session.log", "LogError"),
     ("workbench.session.store", "SessionNotFound"),

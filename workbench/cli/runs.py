@@ -53,11 +53,12 @@ def _shared_options(function: _Function) -> _Function:
         click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Limit on steps."),
         click.option("--max-time", type=_Amount(), metavar="S", help="Limit on seconds."),
         click.option("--max-cost", type=_Amount(), metavar="USD", help="Limit on cost."),
+        click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Limit on tokens without a price."),
         click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
         data_options,
         click.option(
-            "--window", type=click.IntRange(min=5, max=10_000), default=100, show_default=True, metavar="LINES",
-            help="Lines of the agent's file window.",
+            "--window", type=click.IntRange(min=5, max=10_000), metavar="LINES",
+            help="Lines of the agent's file window (else as its configuration says, or 100).",
         ),
         sessions_option,
     ]  # fmt: skip
@@ -81,10 +82,19 @@ Examples:
   mlgym-tui run battleOfSexes --step               stop at each proposal
   mlgym-tui run blotto --sandbox docker --max-steps 20
   mlgym-tui run blotto --model replay:actions.yaml --headless --json
+  mlgym-tui run blotto --model anthropic:claude-sonnet-4-5
+  mlgym-tui run blotto --model openai:llama3 --base-url http://localhost:11434/v1 --agent minimal
 """
 )
 @click.argument("task")
-@click.option("--model", "-m", default="scripted:demo", show_default=True, help="scripted:demo, human or replay:PATH.")
+@click.option(
+    "--model",
+    "-m",
+    default="",
+    help="scripted:demo (the default), human, replay:PATH, openai:NAME, anthropic:NAME or gemini:NAME.",
+)
+@click.option("--agent", "-a", default="", metavar="AGENT", help="An agent's name, YAML file, or module:Class.")
+@click.option("--base-url", default="", metavar="URL", help="Another server that speaks the model's protocol.")
 @click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
 @click.option(
     "--delay", type=_Amount(min_open=False), metavar="SECONDS", help="How long each proposal is shown before it runs."
@@ -230,8 +240,8 @@ def _start(
 
     with progress_line() as progress:  # here, where it can be shown and stopped; `launch` finds it done
         prepare_task(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
+
     by_hand = model == "human"
-    steps = options["max_steps"]
     with _undone_by_signals():
         launched = launch(
             Launch(
@@ -239,8 +249,13 @@ def _start(
                 model=model,
                 sandbox=options["sandbox"],
                 unsafe_local=options["unsafe_local"],
+                agent=options.get("agent", ""),
+                base_url=options.get("base_url", ""),
                 limits=Limits(
-                    steps=steps if steps or by_hand else 50, seconds=options["max_time"], cost=options["max_cost"]
+                    steps=options["max_steps"],
+                    seconds=options["max_time"],
+                    cost=options["max_cost"],
+                    tokens=options["max_tokens"],
                 ),
                 seed=options["seed"],
                 image=options["image"],

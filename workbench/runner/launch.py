@@ -7,14 +7,14 @@ import hashlib
 import platform
 import secrets
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import msgspec
 
 from workbench import __version__
-from workbench.agents.agent import Agent
+from workbench.agents.agent import Agent, Configured
 from workbench.environment.episode import Episode
 from workbench.runner.live import LiveSession
 from workbench.runner.runner import Runner
@@ -32,8 +32,13 @@ from workbench.tasks.datasets import Prepared, mounts, prepare_task
 
 SandboxName = Literal["local", "docker"]
 
-MODELS = ("scripted:demo", "human", "replay:PATH")
+MODELS = ("scripted:demo", "human", "replay:PATH", "openai:NAME", "anthropic:NAME", "gemini:NAME")
 """What `--model` takes."""
+
+STEPS = 50
+"""Limit on steps where neither the user nor the agent sets one."""
+WINDOW = 100
+"""Lines of the file window where neither the user nor the agent says."""
 
 
 class LaunchError(Exception):
@@ -49,13 +54,18 @@ class Launch:
     """What a session is started with."""
 
     task: str
-    model: str = "scripted:demo"
+    model: str = ""
+    """Empty: the agent's own, or `scripted:demo` where no agent is named."""
+    agent: str = ""
+    """A name, the path of a YAML file, or `module:Class`; empty: `default` for the models of providers."""
+    base_url: str = ""
     sandbox: SandboxName = "local"
     unsafe_local: bool = False
-    limits: Limits = field(default_factory=lambda: Limits(steps=50))
+    limits: Limits = field(default_factory=Limits)
+    """Those that the user set; the agent's configuration and STEPS fill in the rest."""
     seed: int | None = None
     image: str | None = None
-    window: int = 100
+    window: int | None = None
     command_seconds: float | None = None
     mode: Mode = "auto"
     interactive: bool = False
@@ -72,7 +82,8 @@ def launch(options: Launch, root: Path) -> Runner:
     Raises LaunchError, UnknownTask, TaskError, LogError, SandboxError or OSError, with nothing left behind.
     """
     task = find_task(options.task).under(options.protocol, options.dataset)
-    agent = make_agent(options.model, task)
+    agent = make_agent(options.model, task, options.agent, options.base_url)
+    options = _with_defaults(options, agent)
     prepared = prepare_task(task)
     seed = secrets.randbits(48) if options.seed is None else options.seed
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
@@ -93,14 +104,16 @@ def launch(options: Launch, root: Path) -> Runner:
             task_folder="" if task.id == options.task and not Path(task.id).exists() else str(task.folder),
             task_name=task.name,
             agent=agent.name if agent else "human",
+            agent_reference=options.agent,
             model=options.model,
+            base_url=options.base_url,
             sandbox=options.sandbox,
             limits=options.limits,
             seed=seed,
             metric=task.primary_metric,
             dataset=options.dataset,
             protocol=options.protocol,
-            window=options.window,
+            window=options.window or WINDOW,
             user=user_name(),
             versions=versions(),
         )
@@ -130,8 +143,7 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     started = state.started
     task = find_task(started.task_folder or started.task).under(started.protocol, started.dataset)
     prepared = prepare_task(task)
-    model = started.model or options.model
-    agent = make_agent(model, task)
+    agent = make_agent(started.model, task, started.agent_reference, started.base_url)
     live = LiveSession(folder, state=state)
     try:
         seed = started.seed if started.seed is not None else secrets.randbits(48)
@@ -143,28 +155,65 @@ def relaunch(folder: Path, options: Launch) -> Runner:
         raise
 
 
-def make_agent(model: str, task: Task) -> Agent | None:
-    """The agent for `--model`; None for `human`. Raises LaunchError for one that does not exist."""
+def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") -> Agent | None:
+    """The agent for `--model` and `--agent`; None for `human`. Raises LaunchError for one that cannot be had."""
     provider, _, name = model.partition(":")
-    if model == "human":
+    if not reference and model == "human":
         return None
-    if model == "scripted:demo":
-        from workbench.agents.models.scripted import ScriptedDemo
-
-        solution = task.demo()
-        if solution is None:
-            raise LaunchError(f"task {task.id} has no demo", "choose another model: human or replay:PATH")
-        if task.artifact.kind == "code":
-            return ScriptedDemo(task.artifact.path, solution)
-        program = PurePosixPath(task.spec.demo or "").name
-        return ScriptedDemo(program, solution, command=f"python3 {program}")
-    if provider == "replay" and name:
+    if not reference and model in ("", "scripted:demo"):
+        return _scripted_demo(task)
+    if not reference and provider == "replay" and name:
         from workbench.agents.models.replay import ReplayAgent
         from workbench.formats.actions import read_actions
 
         path = Path(name).expanduser()
         return ReplayAgent([(item.thought, item.action) for item in read_actions(path)], name)
-    raise LaunchError(f"unknown model {model!r}", f"known are: {', '.join(MODELS)}")
+    if provider in ("human", "scripted", "replay"):
+        raise LaunchError(
+            f"{model!r} goes with no agent" if reference else f"unknown model {model!r}",
+            f"known are: {', '.join(MODELS)}",
+        )
+    return _language_agent(model, task, reference or "default", base_url)
+
+
+def _scripted_demo(task: Task) -> Agent:
+    from workbench.agents.models.scripted import ScriptedDemo
+
+    solution = task.demo()
+    if solution is None:
+        raise LaunchError(f"task {task.id} has no demo", "choose another model: human or replay:PATH")
+    if task.artifact.kind == "code":
+        return ScriptedDemo(task.artifact.path, solution)
+    program = PurePosixPath(task.spec.demo or "").name
+    return ScriptedDemo(program, solution, command=f"python3 {program}")
+
+
+def _language_agent(model: str, task: Task, reference: str, base_url: str) -> Agent:
+    from workbench.agents.agent import ModelError
+    from workbench.agents.catalogue import AgentSetup
+    from workbench.agents.catalogue import make_agent as make_configured
+    from workbench.agents.config import AgentError
+    from workbench.agents.models.catalogue import make_model
+
+    setup = AgentSetup(task.id, task.description(), model, lambda name: make_model(name, base_url=base_url or None))
+    try:
+        return make_configured(reference, setup)
+    except ModelError as error:
+        raise LaunchError(str(error), f"models are: {', '.join(MODELS)}" if error.cause == "error" else "") from error
+    except AgentError as error:
+        raise LaunchError(str(error), "`mlgym-tui agents` lists those that ship") from error
+
+
+def _with_defaults(options: Launch, agent: Agent | None) -> Launch:
+    """What the user left open, as the agent's configuration says, else as ours does."""
+    limits, window = options.limits, options.window
+    if isinstance(agent, Configured):
+        given = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
+        limits, window = msgspec.structs.replace(agent.limits, **given), window or agent.window
+    elif agent is not None and limits.steps is None:
+        limits = msgspec.structs.replace(limits, steps=STEPS)
+    named = options.agent or ("default" if isinstance(agent, Configured) else "")
+    return replace(options, model="human" if agent is None else agent.model, limits=limits, window=window, agent=named)
 
 
 def user_name() -> str:
@@ -247,7 +296,7 @@ def _make_sandbox(
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     spec = SandboxSpec(
         session=session,
-        env={"WINDOW": str(options.window)},
+        env={"WINDOW": str(options.window or WINDOW)},
         mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
     )
     if options.sandbox == "docker":

@@ -1,12 +1,16 @@
-"""Limits on what a session may spend, checked before the next model call is paid for."""
+"""Limits on what a session may spend, checked before the next model call is paid for, and how a session then ends."""
 
 from __future__ import annotations
 
+from workbench.session.events import ScoreRecorded
 from workbench.session.state import SessionState
+
+FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
+"""What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
 
 
 def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tuple[str, str] | None:
-    """Exit status and reason when a limit is reached, else None.
+    """MLGym's name for the limit that is reached, and the reason in words; None when none is.
 
     Steps that a person typed in a take-over do not count against an agent's limit; where a person is the agent
     (`human`) they do.
@@ -19,5 +23,14 @@ def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tup
     if limits.seconds is not None and working_seconds >= limits.seconds:
         return "max_time", f"the limit of {limits.seconds:g} s is reached"
     if limits.cost is not None and state.cost >= limits.cost:
-        return "max_cost", f"the limit of ${limits.cost:g} is reached"
+        return "exit_cost", f"the limit of ${limits.cost:g} is reached"
+    if limits.tokens is not None and state.unpriced_tokens >= limits.tokens:
+        return "exit_cost", f"the limit of {limits.tokens:,} tokens (the price is unknown) is reached"
     return None
+
+
+def autosubmission(cause: str, score: ScoreRecorded) -> str:
+    """The exit status of a session that was ended by `cause` and scored as it was, as MLGym names it."""
+    if score.verdict == "ok":
+        return f"autosubmission ({cause})"
+    return f"submission_not_found ({cause})" if score.verdict == "missing" else f"evaluation_format_error ({cause})"

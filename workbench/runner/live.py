@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from workbench.agents.models.keys import redactor as secrets_redactor
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.session.cast import CastWriter
 from workbench.session.clock import Clock
@@ -31,7 +32,8 @@ class LiveSession:
         self.first_seq = self.state.last_seq + 1
         """Number of the first event that this process writes."""
         self.clock = Clock(elapsed=self.state.elapsed, working=self.state.working)
-        self.log = EventLog(folder, self.clock, next_seq=self.state.last_seq + 1)
+        redactor = secrets_redactor()
+        self.log = EventLog(folder, self.clock, next_seq=self.state.last_seq + 1, redactor=redactor)
         self.log.subscribe(self.state.apply)
         self.objects = ObjectStore(folder / "objects")
         self.cast = CastWriter(
@@ -40,6 +42,7 @@ class LiveSession:
             columns=AGENT_COLUMNS,
             rows=AGENT_ROWS,
             timestamp=int(time.time()),
+            redactor=redactor,
         )
         self._displays: list[Callable[[bytes], None]] = []
         self._flush_timer: asyncio.TimerHandle | None = None

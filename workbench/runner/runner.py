@@ -12,9 +12,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
+from workbench.agents.agent import ActionsExhausted, Agent, Attempt, Closable, ModelError, Observable, Proposal
 from workbench.environment.episode import Episode
-from workbench.runner.limits import exceeded
+from workbench.runner.limits import FAILURES, autosubmission, exceeded
 from workbench.runner.live import LiveSession
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.shell import CommandResult
@@ -47,6 +47,9 @@ class Control:
         self.problem = ""
         """What went wrong last, for the status line; empty when all is well."""
         self.take_over_size = (80, 24)
+        self.draft = ""
+        """What the model has said so far of the answer that is on its way."""
+        self.on_draft: Callable[[], None] | None = None
         self._decision: Decision | None = None
         self._hand_action: str | None = None
         self._stopping: tuple[str, str] | None = None
@@ -96,13 +99,18 @@ class Control:
         if self.phase == "review":
             self._decide(Decision("run", self.user))
 
-    def edit(self, action: str) -> bool:
-        """Replace the proposed action; the original stays in the log. False when none is under review."""
+    def edit(self, action: str, *, told: bool | None = None) -> bool:
+        """Replace the proposed action; the original stays in the log. False when none is under review.
+
+        `told`: whether the model is told that it was; None leaves it to the agent's configuration.
+        """
         step = self.state.current
         if self.phase != "review" or step.status != "proposed":
             return False
         if action != step.action:
-            self.live.emit(ev.ActionEdited(step=step.number, author=self.user, before=step.action, after=action))
+            self.live.emit(
+                ev.ActionEdited(step=step.number, author=self.user, before=step.action, after=action, told=told)
+            )
             self._wake.set()
         return True
 
@@ -224,6 +232,8 @@ class Runner(Control):
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
         self._failure: Exception | None = None
         """Why the session can no longer be written, found where it could not be raised."""
+        if isinstance(agent, Observable):
+            agent.listener = self
         self.set_mode(mode, author="", reason="start")
 
     async def run(self) -> ev.SessionEnded:
@@ -237,7 +247,7 @@ class Runner(Control):
                 status, reason = await self._drive()
             except SandboxError as error:
                 hint = f" ({error.hint})" if error.hint else ""
-                status, reason = "sandbox_failed", f"{error}{hint}"
+                status, reason = "error", f"{error}{hint}"
             except asyncio.CancelledError:
                 status, reason = "interrupted", "cancelled"
             self.phase = "ending"
@@ -265,6 +275,9 @@ class Runner(Control):
                 await asyncio.wait(background)
             with contextlib.suppress(SandboxError, asyncio.CancelledError):
                 await self.episode.stop()
+            if isinstance(self.agent, Closable):
+                with contextlib.suppress(Exception):
+                    await self.agent.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self.live.sync()
         finally:
@@ -323,7 +336,7 @@ class Runner(Control):
             return None
         over = exceeded(self.state, self.live.clock.working, human=self.agent is None)
         if over is not None:
-            return await self._autosubmit() or over
+            return await self._autosubmit(*over)
         if self._hold:
             await self._wait_in("waiting")
             return None
@@ -335,12 +348,18 @@ class Runner(Control):
         except ActionsExhausted as error:
             return "actions_exhausted", str(error)
         except ModelError as error:
-            return self._model_failed(error)
+            return await self._model_failed(error)
         if proposal is None:
             return None
         step = self.state.last_step + 1
         self.live.emit(
-            ev.ActionProposed(step=step, author=self.agent.author, thought=proposal.thought, action=proposal.action)
+            ev.ActionProposed(
+                step=step,
+                author=self.agent.author,
+                thought=proposal.thought,
+                action=proposal.action,
+                remark=proposal.remark,
+            )
         )
         decision = await self._review()
         if decision.kind == "reject":
@@ -350,29 +369,29 @@ class Runner(Control):
         await self.live.sync()
         return None
 
-    async def _autosubmit(self) -> tuple[str, str] | None:
-        """Score what is there at a limit. Returns how the session ended when it was stopped meanwhile."""
+    async def _autosubmit(self, cause: str, reason: str) -> tuple[str, str]:
+        """Score what is there and end the session for `cause`; a stop meanwhile comes first."""
         self.phase = "scoring"
         scoring = asyncio.ensure_future(self.episode.score("autosubmit", self.state.last_step))
         try:
             while not scoring.done() and self._stopping is None:
                 await self._wait({scoring})
-            if self._stopping is None:
-                scoring.result()
+            return self._stopping or (autosubmission(cause, scoring.result()), reason)
         except SandboxError as error:
-            self.live.emit(ev.NoteAdded(text=f"the last score could not be had: {error}"))
+            return "error", f"{reason}, and the last score could not be had: {error}"
         finally:
             if scoring.cancel():
                 await asyncio.wait({scoring})
-        return self._stopping
 
-    def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
+    async def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
+        """A person decides what to do about it; where there is none, the session ends."""
         self.live.emit(ev.ModelFailed(cause=error.cause, message=str(error)))
+        reason = f"{error.cause}: {error}"
         if not self.interactive:
-            return "model_failed", f"{error.cause}: {error}"
-        self.problem = f"{error.cause}: {error}"
+            return await self._autosubmit(FAILURES.get(error.cause, "exit_api"), reason)
+        self.problem = reason
         self._hold = True
-        self.set_mode("paused", author="", reason=self.problem)
+        self.set_mode("paused", author="", reason=reason)
         return None
 
     # -- propose, review ---------------------------------------------------------------------------------------------
@@ -380,6 +399,7 @@ class Runner(Control):
     async def _propose(self, agent: Agent) -> Proposal | None:
         """Ask the agent. None when a take-over or a stop came in between."""
         self.phase = "proposing"
+        self._show_draft("")
         began = self.live.clock.elapsed
         self._proposing = asyncio.ensure_future(agent.propose(self.state))
         try:
@@ -388,23 +408,56 @@ class Runner(Control):
             if (this := asyncio.current_task()) is not None and this.cancelling():
                 raise
             return None  # a take-over or a stop cancelled the call
+        except (ModelError, ActionsExhausted):
+            raise
+        except Exception as error:  # agents may come from anywhere
+            raise ModelError("error", f"the agent broke off: {type(error).__name__}: {error}") from error
         finally:
             self._proposing = None
         self.problem = ""
-        if proposal.prompt:
-            hashes = [self.live.objects.put(message.encode()) for message in proposal.prompt]
-            self.live.emit(ev.PromptSent(messages=hashes, model=agent.model))
-        if proposal.response or proposal.usage is not None:
-            self.live.emit(
-                ev.ModelResponded(
-                    text=proposal.response,
-                    model=agent.model,
-                    usage=proposal.usage,
-                    latency=round(self.live.clock.elapsed - began, 6),
-                    attempt=proposal.attempt,
-                )
-            )
+        measured = self.live.clock.elapsed - began
+        self._log_answer(
+            proposal.prompt,
+            proposal.response,
+            proposal.usage,
+            measured if proposal.latency is None else proposal.latency,
+            proposal.attempt,
+        )
         return proposal
+
+    def _log_answer(
+        self, prompt: tuple[str, ...], response: str, usage: ev.Usage | None, latency: float, attempt: int
+    ) -> None:
+        """What was sent and what came back, if anything was."""
+        model = self.agent.model if self.agent is not None else ""
+        if prompt:
+            self.live.emit(ev.PromptSent(messages=[self.live.objects.put(m.encode()) for m in prompt], model=model))
+        if response or usage is not None:
+            self.live.emit(
+                ev.ModelResponded(text=response, model=model, usage=usage, latency=round(latency, 6), attempt=attempt)
+            )
+
+    # -- what the agent tells while it proposes (workbench.agents.agent.Listener) -----------------------------------
+
+    def delta(self, text: str) -> None:
+        """A piece of the answer."""
+        self._show_draft(self.draft + text)
+
+    def retrying(self, reason: str, seconds: float) -> None:
+        """The call is tried again."""
+        self.problem = f"{reason}; trying again in {seconds:.0f} s"
+
+    def attempted(self, attempt: Attempt) -> None:
+        """An answer that became no proposal was paid for all the same."""
+        self._show_draft("")
+        self._log_answer(attempt.prompt, attempt.response, attempt.usage, attempt.latency, attempt.number)
+        if attempt.cause == "bad_format":
+            self.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
+
+    def _show_draft(self, text: str) -> None:
+        self.draft = text
+        if self.on_draft is not None:
+            self.on_draft()
 
     async def _review(self) -> Decision:
         """Run at once in auto mode (after `delay`), else wait for somebody's decision, with the clock paused."""

@@ -112,7 +112,11 @@ class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
     description: str = ""
     """The task as the agent reads it."""
     agent: str = ""
+    agent_reference: str = ""
+    """How the agent is found again: a name, the path of its file, or `module:Class`; empty where there is none."""
     model: str = ""
+    base_url: str = ""
+    """The server of the model, where it is not the provider's own."""
     sandbox: str = ""
     limits: Limits = Limits()
     seed: int | None = None
@@ -343,8 +347,8 @@ class SessionEnded(Event, tag="session.ended", kw_only=True, frozen=True):
     """The session is over (it may be resumed unless it was submitted)."""
 
     exit_status: str
-    """submitted | max_steps | max_time | max_cost | actions_exhausted | model_failed | sandbox_failed | stopped |
-    interrupted"""
+    """submitted | autosubmission (C) | submission_not_found (C) | evaluation_format_error (C), with C max_steps,
+    max_time, exit_cost, exit_format, exit_context or exit_api | actions_exhausted | stopped | interrupted | error"""
     reason: str = ""
     session: str = ""
     """Absolute path of the session folder."""

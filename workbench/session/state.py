@@ -92,6 +92,8 @@ class SessionState:
     cost: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
+    unpriced_tokens: int = 0
+    """Tokens of calls whose price is unknown."""
     failures: list[ev.ModelFailed] = field(default_factory=list)
     notes: list[ev.NoteAdded] = field(default_factory=list)
     elapsed: float = 0.0
@@ -241,6 +243,8 @@ def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
         state.cost += event.usage.cost or 0.0
         state.input_tokens += event.usage.input_tokens
         state.output_tokens += event.usage.output_tokens
+        if event.usage.cost is None:
+            state.unpriced_tokens += event.usage.input_tokens + event.usage.output_tokens
 
 
 def _model_failed(state: SessionState, event: ev.ModelFailed) -> None:

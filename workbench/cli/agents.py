@@ -1,0 +1,63 @@
+"""agents: who can be let loose on a task."""
+
+from __future__ import annotations
+
+import click
+
+from workbench.cli.output import print_json, print_table
+
+
+@click.group(
+    invoke_without_command=True,
+    epilog="""
+\b
+Examples:
+  mlgym-tui agents
+  mlgym-tui agents show default
+  mlgym-tui agents show ./my-agent.yaml --json
+""",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def agents(context: click.Context, as_json: bool) -> None:
+    """List the agents that ship; `--agent` also takes the path of a YAML file, or module:Class."""
+    if context.invoked_subcommand is not None:
+        return
+    from workbench.agents.catalogue import list_agents
+
+    found = list_agents()
+    if as_json:
+        print_json([agent.model_dump(mode="json") for agent in found])
+        return
+    print_table(
+        ["agent", "parser", "window", "what it is"],
+        [[agent.name, agent.parser, str(agent.window), agent.description] for agent in found],
+        right=(2,),
+    )
+
+
+@agents.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui agents show default
+  mlgym-tui agents show ./my-agent.yaml --json
+"""
+)
+@click.argument("agent")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def show(agent: str, as_json: bool) -> None:
+    """The configuration of AGENT: a name, or the path of a YAML file."""
+    from workbench.agents.catalogue import find_agent
+    from workbench.agents.config import AgentConfig
+
+    found = find_agent(agent)
+    if not isinstance(found, AgentConfig):
+        click.echo(f"{agent} is a class: {found}")
+        return
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    import yaml
+
+    click.echo(yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
