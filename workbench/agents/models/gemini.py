@@ -26,7 +26,8 @@ from workbench.agents.models.base import (
     until_silent,
 )
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import SSE, WireError, watch_requests, watched_client
+from workbench.agents.models.threaded import from_thread
+from workbench.agents.models.wire import SSE, watch_requests, watched_client
 from workbench.session.events import Usage
 
 _STOPS: dict[str, StopReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
@@ -342,65 +343,3 @@ def _until_cut(chunks: Iterator[Any]) -> Iterator[Any]:
     except ValueError as error:
         if not str(error).startswith("Unfinished stream"):
             raise
-
-
-class _Stopped(Exception):
-    """Nobody waits for the answer any more."""
-
-
-async def from_thread(call: Callable[[Callable[[Any], None]], Iterator[Any]]) -> AsyncIterator[Any]:
-    """What the iterator made by `call` gives, which runs in a thread of its own, one item at a time as asked for.
-
-    `call` gets a function to hand the response of requests to: when the waiting ends early its socket is shut down, so
-    that the thread ends too.
-    """
-    loop = asyncio.get_running_loop()
-    asked = threading.Semaphore(0)
-    stopped = threading.Event()
-    responses: list[Any] = []
-    arrived: asyncio.Queue[tuple[Any, BaseException | None, bool]] = asyncio.Queue()
-
-    def guard(response: Any) -> None:
-        responses.append(response)
-        if stopped.is_set():
-            raise _Stopped
-
-    def tell(item: Any, error: BaseException | None, last: bool) -> None:
-        if not stopped.is_set():
-            loop.call_soon_threadsafe(arrived.put_nowait, (item, error, last))
-
-    def run() -> None:
-        try:
-            asked.acquire()
-            for item in call(guard):
-                tell(item, None, False)
-                asked.acquire()
-                if stopped.is_set():
-                    return
-            tell(None, None, True)
-        except BaseException as error:
-            tell(None, error, True)
-        finally:
-            for response in responses:
-                response.close()
-
-    threading.Thread(target=run, name="gemini", daemon=True).start()
-    try:
-        while True:
-            asked.release()
-            item, error, last = await arrived.get()
-            if error is not None:
-                raise error if isinstance(error, Exception) else WireError("not_protocol")
-            if last:
-                return
-            yield item
-    finally:
-        stopped.set()
-        asked.release()
-        for response in responses:
-            shut_down = getattr(response.raw, "shutdown", None)
-            if shut_down is not None:
-                try:
-                    shut_down()
-                except Exception:
-                    continue  # it was closed already
