@@ -51,11 +51,12 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Out
         )
     found = {}
     for task, (root, process) in started.items():
-        out, err = process.communicate(timeout=50)
+        out, err = process.communicate(timeout=120)
         found[task] = root, Outcome(process.returncode, out.decode(), err.decode())
     return found
 
 
+@pytest.mark.timeout(180)  # on a busy machine
 @pytest.mark.parametrize(("task", "least"), list(LEAST.items()))
 def test_the_demo_solves_the_task(demos: dict[str, tuple[Path, Outcome]], task: str, least: float) -> None:
     root, outcome = demos[task]
@@ -307,6 +308,7 @@ def _small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
 
+@pytest.mark.timeout(180)  # on a busy machine
 async def test_killed_at_ten_moments_it_reopens_and_goes_on(tmp_path: Path, quick: str) -> None:
     """kill -9 loses at most the event that was being written, and no file of a step that was over."""
     commands = [f"echo {number} > file{number}" for number in range(40)]
