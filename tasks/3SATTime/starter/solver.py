@@ -90,9 +90,9 @@ class Solver:
         except (TypeError, ValueError):
             raise WrongAnswer(answer) from None
         open_variables = {abs(literal) for clause in unsatisfied for literal in clause} - self.assignments.keys()
-        if variable not in open_variables or value not in (True, False):
+        if not isinstance(variable, (int, float)) or variable not in open_variables or value not in (True, False):
             raise WrongAnswer(answer)
-        return variable, bool(value)
+        return int(variable), bool(value)
 
 
 def main(most):

@@ -1,0 +1,106 @@
+"""`tasks check`, `tasks new` and `baseline`: a good task passes, and each kind of broken one is found out, with why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tasks.quick_task import make_quick_task
+from workbench.runner.baseline import BaselineError, run_baseline
+from workbench.runner.task_check import Finding, check
+from workbench.tasks.catalogue import Task, find_task, load_task
+from workbench.tasks.errors import TaskError
+from workbench.tasks.scaffold import scaffold
+
+
+async def findings(task: Task) -> dict[str, Finding]:
+    return {finding.name: finding async for finding in check(task)}
+
+
+def changed(task: Task, file: str, old: str, new: str) -> Task:
+    """The task with one of its files changed."""
+    path = task.folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    return load_task(task.folder)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Task:
+    return load_task(scaffold(tmp_path / "mine", "mine"))
+
+
+async def test_a_new_task_holds(made: Task) -> None:
+    found = await findings(made)
+    assert {finding.outcome for finding in found.values()} == {"ok"}, found
+    assert found["baseline"].detail == "Accuracy 0 (published 0)" and found["demo"].detail == "Accuracy 1"
+    assert "hostile artefact: forged result" in found and "missing artefact" in found
+
+
+@pytest.mark.parametrize("ident", ["", "a b", "../x", "-x", "x" * 65])
+def test_ids_that_are_none(tmp_path: Path, ident: str) -> None:
+    with pytest.raises(TaskError, match="is no id"):
+        scaffold(tmp_path / "made", ident)
+
+
+def test_what_is_there_is_not_overwritten(made: Task) -> None:
+    with pytest.raises(TaskError, match="there already"):
+        scaffold(made.folder, "mine")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "check_name", "words"),
+    [
+        ("task.yaml", "{Accuracy: 0.0}", "{Accuracy: 0.5}", "baseline", "Accuracy 0 (published 0.5)"),
+        ("evaluate/adding.py", '"Accuracy":', '"accuracy":', "baseline", "no number for Accuracy"),
+        ("evaluate/adding.py", "QUESTIONS = 200", "QUESTIONS = 0", "baseline", "ZeroDivisionError"),
+        ("starter/total.py", "return 0", "return 1 / 0", "baseline", "crashed: total.py, line 2"),
+        ("demo/total.py", "sum(numbers)", "summe(numbers)", "demo", "crashed: total.py, line 3"),
+        ("evaluate/adding.py", "job.submission.call(numbers) == sum(numbers)", "1", "wrong artefact: an exception",
+         "the verdict is ok, score 1.0"),
+    ],
+)  # fmt: skip
+async def test_a_broken_task_is_found_out(
+    made: Task, file: str, old: str, new: str, check_name: str, words: str
+) -> None:
+    finding = (await findings(changed(made, file, old, new)))[check_name]
+    assert finding.outcome == "failed" and words in finding.detail, finding
+
+
+async def test_on_a_stand_in_the_data_and_the_program_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLGYM_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+    task = find_task("regressionKaggleHousePrice")
+    found = [finding async for finding in check(task)]
+    assert (found[1].name, found[1].outcome) == ("data", "skipped") and "Get train.csv" in found[1].detail
+    assert "(stand-in)" in found[2].detail and found[2].outcome == "ok"
+
+
+@pytest.mark.bwrap
+async def test_all_checks_of_a_table_task() -> None:
+    found = await findings(find_task("regressionKaggleHousePrice").under(variant="tiny"))
+    assert {finding.outcome for finding in found.values()} == {"ok"}, found
+
+
+@pytest.mark.bwrap
+async def test_a_program_that_fails_or_writes_nothing(tmp_path: Path) -> None:
+    task = make_quick_task(tmp_path / "quick")
+    with pytest.raises(BaselineError, match="has no baseline"):
+        await run_baseline(task)
+    (task.folder / "make.py").write_text("import sys\nsys.exit('no luck')\n")
+    yaml = task.folder / "task.yaml"
+    yaml.write_text(yaml.read_text() + "baseline: {script: make.py}\n")
+    with pytest.raises(BaselineError, match=r"make.py of task quick ended with exit code 1: no luck"):
+        await run_baseline(load_task(task.folder))
+    (task.folder / "make.py").write_text("import os\nos.remove('strategy.py')\n")
+    with pytest.raises(BaselineError, match=r"left no strategy\.py"):
+        await run_baseline(load_task(task.folder))
+
+
+async def test_a_stochastic_baseline_agrees_within_noise() -> None:
+    run = await run_baseline(find_task("battleOfSexes"), seed=3)
+    (metric,) = run.comparisons
+    assert run.agrees and metric.published == 1.0227 and 0.005 < metric.tolerance < 0.02
