@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -59,6 +60,16 @@ def saved(sessions: Path) -> SessionState:
     events, problems = read_log(folder)
     assert problems == []
     return fold(events)
+
+
+def workbenches(folder: Path) -> list[int]:
+    """Processes with something below `folder` in their command line."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(folder).encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+    return found
 
 
 def quit_workbench(terminal: Tmux) -> None:
@@ -195,8 +206,8 @@ def test_a_lost_terminal_saves_the_session(start: Start, sessions: Path) -> None
     terminal.wait_for(re.compile(r"workspace[$#] sleep 600"))
     terminal.close()
     end = time.monotonic() + 20
-    while saved(sessions).ended is None:
-        assert time.monotonic() < end, "the session was not ended when the terminal went away"
+    while saved(sessions).ended is None or workbenches(sessions.parent):
+        assert time.monotonic() < end, "the session was not ended, or its process not, when the terminal went away"
         time.sleep(0.1)
     assert saved(sessions).ended.exit_status == "interrupted"  # type: ignore[union-attr]
 

@@ -67,6 +67,7 @@ class WorkbenchApp(App[SessionEnded | None]):
         self.ended: SessionEnded | None = None
         self._session: asyncio.Task[SessionEnded | None] | None = None
         self._leaving = False
+        self._terminal_lost = False
         self._broke_off = ""
 
     # -- life --------------------------------------------------------------------------------------------------------
@@ -147,6 +148,9 @@ class WorkbenchApp(App[SessionEnded | None]):
         self.workbench.say("saving the session (ctrl+q again does not wait)", 3600)
 
     def _exit_now(self) -> None:
+        if self._terminal_lost:
+            # Nothing can be written to the terminal any more, not even to restore it: Textual would wait for ever.
+            os._exit(128 + signal.SIGHUP)
         if self._broke_off:
             self.exit(self.ended, return_code=1, message=Text(printable(self._broke_off)))
         else:
@@ -157,6 +161,10 @@ class WorkbenchApp(App[SessionEnded | None]):
             self.source.control.stop("interrupted", reason)
 
     def _on_signal(self, number: int) -> None:
+        if number == signal.SIGHUP and not self._terminal_lost:
+            # Nobody sees what is drawn from here on, and drawing into a terminal that has gone would block the loop.
+            self._terminal_lost = True
+            self.batch_update().__enter__()
         self.leave(f"received {signal.Signals(number).name}")
 
     async def action_quit(self) -> None:
