@@ -153,7 +153,7 @@ async def test_numpy_like_values_are_taken(task: Task) -> None:
     source = (
         "class Number:\n    dtype = 'int64'; shape = ()\n    def __init__(self, n): self.n = n\n"
         "    def item(self): return self.n\n"
-        + STARTER.decode().replace("return random.choice(unassigned), True", "return Number(random.choice(unassigned)), 1")
+        + STARTER.decode().replace("random.choice(unassigned), True", "Number(random.choice(unassigned)), 1")
     )  # fmt: skip
     assert (await score(task, source)).score == task.primary_metric.baseline
 
