@@ -181,6 +181,16 @@ async def test_time_limit(watched: Watched, action: str, name: str) -> None:
     assert (await watched.shell.run("echo $kept")).observation == "1\n"
 
 
+async def test_an_interrupt_before_the_command_is_typed_counts(watched: Watched) -> None:
+    running = asyncio.ensure_future(watched.shell.run("sleep 60 # $(true): checked by a process of its own"))
+    await asyncio.sleep(0)
+    assert watched.shell.running
+    await watched.shell.interrupt()
+    result = await running
+    assert result.interrupted and result.exit_code == 130 and result.duration == 0
+    assert (await watched.shell.run("echo on")).observation == "on\n"
+
+
 async def test_interrupt_and_more_time(watched: Watched) -> None:
     running = asyncio.ensure_future(watched.shell.run("echo before; sleep 60; echo after"))
     await watched.until(lambda: watched.shown.endswith(b"\r\nbefore\r\n"))

@@ -97,8 +97,8 @@ class Pty(Protocol):
 
     def resize(self, columns: int, rows: int) -> None: ...
 
-    def reset_modes(self) -> None:
-        """Set the terminal's line settings (termios) to sane, from the master side."""
+    def reset_modes(self, *, echo: bool = True) -> None:
+        """Set the terminal's line settings (termios) to sane, with or without ECHO, from the master side."""
 
     def echo(self, on: bool) -> None:
         """Switch the line discipline's ECHO, from the master side."""

@@ -116,8 +116,7 @@ class Bash:
         pty = self.terminal
         if pty is not None:
             self._scanner.trace = trace or self._scanner.trace
-            pty.reset_modes()
-            pty.echo(False)
+            pty.reset_modes(echo=False)
             pty.write(line)
 
     # -- asking ----------------------------------------------------------------------------------------------------

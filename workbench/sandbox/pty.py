@@ -133,10 +133,10 @@ class DirectPty(ShellPty):
         if self._master >= 0:
             set_size(self._master, columns, rows)
 
-    def reset_modes(self) -> None:
+    def reset_modes(self, *, echo: bool = True) -> None:
         """Sane settings."""
         if self._master >= 0:
-            reset_terminal(self._master)
+            reset_terminal(self._master, echo)
 
     def echo(self, on: bool) -> None:
         """Echo of typed characters."""
@@ -246,10 +246,10 @@ class RelayedPty(ShellPty):
         if self._status is None:
             self._channel.post("resize", shell=self.number, columns=columns, rows=rows)
 
-    def reset_modes(self) -> None:
+    def reset_modes(self, *, echo: bool = True) -> None:
         """Sane settings (in order with what is typed before and after)."""
         if self._status is None:
-            self._channel.post("reset_modes", shell=self.number)
+            self._channel.post("reset_modes", shell=self.number, echo=echo)
 
     def echo(self, on: bool) -> None:
         """Echo of typed characters."""

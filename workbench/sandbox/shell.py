@@ -88,6 +88,9 @@ class Shell:
         self._tasks: set[asyncio.Task[None]] = set()
         self._opening = asyncio.Lock()
         self._closed = False
+        self._preparing = False
+        """An action is being checked, run or read: another has to wait."""
+        self._interrupted_early = False
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -113,7 +116,7 @@ class Shell:
     @property
     def running(self) -> bool:
         """Whether an action of the agent, or a command of the person, is running."""
-        return self._step is not None or (self._person is not None and self._person.command is not None)
+        return self._step is not None or self._preparing or (self._person is not None and self._person.command is not None)
 
     async def start(self, cwd: str | None = None, *, restore: bool = False) -> None:
         """Start the shell in `cwd`, the workspace if None or gone. Does nothing when it lives.
@@ -172,8 +175,15 @@ class Shell:
         """
         if self._person is not None:
             raise ShellBusy("a person has the shell; hand it back first")
-        if self._step is not None:
+        if self._step is not None or self._preparing:
             raise ShellBusy("a command is still running; interrupt it first")
+        self._preparing, self._interrupted_early = True, False
+        try:
+            return await self._run(action, self._time_limit if time_limit is None else time_limit)
+        finally:
+            self._preparing = False
+
+    async def _run(self, action: str, time_limit: float) -> CommandResult:
         problem = await self._checker.problem(action)
         if problem is not None:
             self._show_action(action)
@@ -185,7 +195,12 @@ class Shell:
             if not self.alive:
                 await self._restart()
                 restarted = True
-            step = await self._execute(action, self._time_limit if time_limit is None else time_limit)
+            if self._interrupted_early:
+                self._show_action(action)
+                return CommandResult(
+                    130, "", False, self.cwd, 0.0, None, interrupted=True, signal="INT", shell_restarted=restarted
+                )
+            step = await self._execute(action, time_limit)
             if not step.dead or step.started:
                 break
         if step.dead:
@@ -272,6 +287,8 @@ class Shell:
             step.changed.set()
             self._supervise(step)
             await asyncio.wait({step.done})
+        elif self._preparing:
+            self._interrupted_early = True  # before it was even typed
         elif person is not None and person.command is not None:
             await person.stop()
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
@@ -161,7 +162,7 @@ class WorkbenchApp(App[SessionEnded | None]):
             self.source.control.stop("interrupted", reason)
 
     def _on_signal(self, number: int) -> None:
-        if number == signal.SIGHUP and not self._terminal_lost:
+        if number == signal.SIGHUP and not self._terminal_lost and not _terminal_answers():
             # Nobody sees what is drawn from here on, and drawing into a terminal that has gone would block the loop.
             self._terminal_lost = True
             self.batch_update().__enter__()
@@ -219,3 +220,11 @@ class WorkbenchApp(App[SessionEnded | None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         # The palette offers the registry, and nothing that the registry does not know.
         return ()
+
+
+def _terminal_answers() -> bool:
+    """Whether the terminal that is drawn on is still there."""
+    try:
+        return sys.__stderr__ is not None and os.isatty(sys.__stderr__.fileno())
+    except (OSError, ValueError):
+        return False

@@ -81,9 +81,12 @@ def sane_modes(attributes: list[Any]) -> list[Any]:
     ]  # fmt: skip
 
 
-def reset_terminal(master: int) -> None:
+def reset_terminal(master: int, echo: bool = True) -> None:
     """Settings of the terminal back to sane, from its master side."""
-    termios.tcsetattr(master, termios.TCSANOW, sane_modes(termios.tcgetattr(master)))
+    attributes = sane_modes(termios.tcgetattr(master))
+    if not echo:
+        attributes[3] &= ~termios.ECHO
+    termios.tcsetattr(master, termios.TCSANOW, attributes)
 
 
 def set_echo(master: int, on: bool) -> None:
@@ -791,7 +794,7 @@ class Guest:
         set_size(self.shells[message["shell"]].master, int(message["columns"]), int(message["rows"]))
 
     def do_reset_modes(self, request: int, message: dict[str, Any]) -> None:
-        reset_terminal(self.shells[message["shell"]].master)
+        reset_terminal(self.shells[message["shell"]].master, bool(message.get("echo", True)))
 
     def do_echo(self, request: int, message: dict[str, Any]) -> None:
         set_echo(self.shells[message["shell"]].master, bool(message["on"]))
