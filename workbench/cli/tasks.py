@@ -129,7 +129,7 @@ def show(task: str, as_json: bool) -> None:
     click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")
     click.echo(f"needs: {', '.join(needs.words) or 'nothing'}")
     if spec.requirements:
-        click.echo(f"Python packages of use to the agent: {', '.join(spec.requirements)}")
+        click.echo(f"Python packages for the agent: {', '.join(spec.requirements)} (`tasks prepare` installs them)")
     click.echo(f"runs here: {needs.verdict}")
     for obstacle in needs.obstacles:
         click.echo(f"  {harmless(obstacle)}")
@@ -147,6 +147,32 @@ def new(ident: str, folder: Path) -> None:
     made = scaffold(folder / ident, ident)
     click.echo(f"made {made}: a task that runs as it is; change its task.yaml, starter/, evaluate/ and demo/")
     click.echo(f"check it: mlgym-tui tasks check {made}\nrun it:   mlgym-tui run {made}")
+
+
+@tasks.command()
+@click.argument("task")
+@click.option(
+    "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="For which."
+)
+@click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes.")
+@click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data.")
+def prepare(task: str, sandbox: str, image: str | None, dataset: str | None) -> None:
+    """Have all that TASK needs ready: its data, and the Python packages for its agent. Done once; can be stopped."""
+    from workbench.sandbox.image import DEFAULT_IMAGE
+    from workbench.tasks.catalogue import find_task
+    from workbench.tasks.datasets import prepare_task
+    from workbench.tasks.packages import install, python_of
+
+    found = find_task(task).under(variant=dataset or "")
+    with progress_line() as progress:
+        for ident, prepared in prepare_task(found, progress).items():
+            progress.clear()
+            click.echo(f"data {ident}{f' ({prepared.label})' if prepared.label else ''}: {prepared.folder}")
+        if found.spec.requirements:
+            python = python_of(sandbox, image or DEFAULT_IMAGE)
+            folder = install(found.spec.requirements, python, progress)
+            progress.clear()
+            click.echo(f"packages {', '.join(found.spec.requirements)} for Python {python.version}: {folder}")
 
 
 @tasks.command()

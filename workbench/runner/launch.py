@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import os
 import platform
 import secrets
 import shutil
@@ -29,6 +30,9 @@ from workbench.session.state import fold
 from workbench.session.store import new_session_folder
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import Prepared, mounts, prepare_task
+from workbench.tasks.packages import INSIDE as PACKAGES
+from workbench.tasks.packages import installed_for
+from workbench.tasks.packages import variables as package_variables
 
 SandboxName = Literal["local", "docker"]
 
@@ -249,7 +253,8 @@ def _assemble(
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
         data = mounts(task, prepared)
-        sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes, data)
+        packages = _find_packages(task, options, notes)
+        sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes, data, packages)
         offer_data(workspace, data, mounted=sandbox.protected)
         cwd = live.state.current.cwd or None
         if isinstance(first, ev.SessionStarted):
@@ -290,8 +295,30 @@ def _assemble(
     return runner
 
 
+def _find_packages(task: Task, options: Launch, notes: list[str]) -> Path | None:
+    """The task's Python packages, where they were installed for this sandbox; else a note says how they would be."""
+    from workbench.sandbox.image import DEFAULT_IMAGE
+
+    if not task.spec.requirements:
+        return None
+    found = installed_for(task.spec.requirements, options.sandbox, options.image or DEFAULT_IMAGE)
+    if found is None:
+        where = " --sandbox docker" if options.sandbox == "docker" else ""
+        notes.append(
+            f"not installed for the agent: {', '.join(task.spec.requirements)}; "
+            f"`mlgym-tui tasks prepare {task.id}{where}` installs them once"
+        )
+    return found
+
+
 def _make_sandbox(
-    options: Launch, agent: Agent | None, session: str, workspace: Path, notes: list[str], data: dict[Path, str]
+    options: Launch,
+    agent: Agent | None,
+    session: str,
+    workspace: Path,
+    notes: list[str],
+    data: dict[Path, str],
+    packages: Path | None,
 ) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     spec = SandboxSpec(
@@ -299,6 +326,13 @@ def _make_sandbox(
         env={"WINDOW": str(options.window or WINDOW)},
         mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
     )
+    plain = spec
+    if packages is not None:
+        spec = replace(
+            spec, mounts={**spec.mounts, packages: PACKAGES}, env={**spec.env, **package_variables(PACKAGES)}
+        )
+        beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
+        plain = replace(plain, env={**plain.env, **beside})
     if options.sandbox == "docker":
         from workbench.sandbox.docker import DockerSandbox
         from workbench.sandbox.image import DEFAULT_IMAGE
@@ -308,7 +342,7 @@ def _make_sandbox(
 
     if options.unsafe_local:
         notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
-        return LocalSandbox(spec, workspace, unsafe=True)
+        return LocalSandbox(plain, workspace, unsafe=True)
     problem = probe_bubblewrap()
     if problem is None:
         return LocalSandbox(spec, workspace)
@@ -318,4 +352,4 @@ def _make_sandbox(
             "or use --sandbox docker; --unsafe-local runs them unprotected",
         )
     notes.append(f"unprotected: {problem}")
-    return LocalSandbox(spec, workspace, unsafe=True)
+    return LocalSandbox(plain, workspace, unsafe=True)
