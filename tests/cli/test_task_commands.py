@@ -1,0 +1,94 @@
+"""tasks show, new, check, prepare, and baseline, as their users see them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from workbench.cli import main
+
+
+@pytest.fixture(autouse=True)
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLGYM_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments))
+
+
+def as_json(*arguments: str) -> Any:
+    return json.loads(invoke(*arguments, "--json").stdout)
+
+
+def test_the_list_says_what_is_needed_and_what_is_in_the_way() -> None:
+    listed = {row["id"]: row for row in as_json("tasks")}
+    house = listed["regressionKaggleHousePrice"]
+    assert house["needs"] == ["data house-prices (0.5 MB)"] and house["runs_here"] == "stand-in only"
+    assert "kaggle.com" in house["obstacles"][0] and listed["3SATTime"]["runs_here"] == "yes"
+    table = invoke("tasks")
+    assert "stand-in only" in table.stdout and "kaggle.com" in table.stderr
+
+
+def test_show() -> None:
+    shown = invoke("tasks", "show", "3SATTime").output
+    for words in (
+        "def heuristic_fn(clauses",
+        "Decisions ▼ lower is better, baseline 86097.00 (2122.00 on the stand-in); counts",
+        "counts under --protocol mlgym",
+        "validate → validation data, submit → test data",
+        "runs here: yes",
+    ):
+        assert words in shown
+    assert as_json("tasks", "show", "3SATTime")["limits"]["evaluation_seconds"] == 300
+    assert "did you mean '3SATTime'" in invoke("tasks", "show", "3SATime").output
+
+
+def test_new_and_check(tmp_path: Path) -> None:
+    made = invoke("tasks", "new", "mine", "--in", str(tmp_path))
+    assert made.exit_code == 0 and f"mlgym-tui tasks check {tmp_path / 'mine'}" in made.output
+    checked = invoke("tasks", "check", str(tmp_path / "mine"))
+    assert checked.exit_code == 0 and "mine: all holds" in checked.output
+    (tmp_path / "mine" / "demo" / "total.py").write_text("total = 1\n")
+    checked = invoke("tasks", "check", str(tmp_path / "mine"))
+    assert checked.exit_code == 1 and "failed   demo: invalid: total in total.py is a int" in checked.output
+    assert "1 of 11 checks failed" in checked.output
+    (tmp_path / "mine" / "task.yaml").write_text("id: mine\nname: x\nmetrics: []\n")
+    checked = invoke("tasks", "check", str(tmp_path / "mine"))
+    assert checked.exit_code == 1 and "task.yaml, line 3: metrics: " in checked.output
+    assert invoke("tasks", "new", "mine", "--in", str(tmp_path)).exit_code == 1
+
+
+def test_prepare() -> None:
+    done = invoke("tasks", "prepare", "3SATTime", "--dataset", "tiny")
+    assert done.exit_code == 0 and "data three-sat (stand-in): " in done.output
+    refused = invoke("tasks", "prepare", "regressionKaggleHousePrice")
+    assert refused.exit_code == 1 and "train.csv not in" in refused.output
+
+
+def test_baseline() -> None:
+    done = as_json("baseline", "3SATTime", "--dataset", "tiny")
+    assert done["agrees"] and done["dataset"] == "stand-in" and done["split"] == "test"
+    assert {item["metric"]: item["got"] for item in done["metrics"]}["Decisions"] == 2122
+    table = invoke("baseline", "3SATTime", "--dataset", "tiny")
+    assert table.exit_code == 0 and "agrees" in table.output and "test data, stand-in, sandbox" in table.output
+
+
+@pytest.mark.bwrap
+def test_baseline_falls_back_to_the_stand_in() -> None:
+    done = invoke("baseline", "regressionKaggleHousePrice")
+    assert done.exit_code == 0 and "on the stand-in: dataset house-prices: train.csv not in" in done.stderr
+    assert "0.2872183" in done.stdout
+
+
+def test_evaluate_says_the_split_and_the_data(tmp_path: Path) -> None:
+    (tmp_path / "heuristic.py").write_text("def heuristic_fn(*arguments):\n    return None\n")
+    found = invoke("evaluate", "3SATTime", str(tmp_path / "heuristic.py"), "--dataset", "tiny", "--split", "validation")
+    assert found.exit_code == 0 and "validation data, data: stand-in" in found.output
+    unknown = invoke("evaluate", "3SATTime", str(tmp_path / "heuristic.py"), "--dataset", "tiny", "--split", "train")
+    assert unknown.exit_code == 1 and "it has validation, test" in unknown.output
