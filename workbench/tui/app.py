@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.text import Text
-from textual import constants
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -23,11 +22,11 @@ from workbench.tui.screens.help import HelpScreen
 from workbench.tui.screens.palette import ActionProvider
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
+from workbench.tui.terminal.alt_keys import keep_alt
 from workbench.tui.text import printable
 from workbench.tui.theme import DARK, LIGHT, THEMES
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-_ESCAPE_SECONDS = 0.03
 _COPY_LIMIT = 74_000
 """Characters that terminals take by OSC 52."""
 
@@ -54,10 +53,7 @@ class WorkbenchApp(App[SessionEnded | None]):
         if no_color is not None:
             # Textual takes it out of the environment; programs started from here should have it too.
             os.environ["NO_COLOR"] = no_color
-        if "ESCDELAY" not in os.environ:
-            # Escape and a sign soon after it (`:` in vim) are taken for one key with alt, and Textual then drops the
-            # alt: wait for the rest of a sequence for less than a person takes between two keys.
-            vars(constants)["ESCAPE_DELAY"] = _ESCAPE_SECONDS
+        keep_alt()
         self.source = source
         self.animation_level = "none"
         for own in THEMES:

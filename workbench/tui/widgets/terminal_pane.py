@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
+from workbench.tui.terminal.alt_keys import raw_alt
 from workbench.tui.terminal.engine import BUTTON_LEFT, BUTTON_MIDDLE, BUTTON_RIGHT, WHEEL_DOWN, WHEEL_UP, MouseKind
 from workbench.tui.widgets.terminal_view import (
     AGENT_COLUMNS,
@@ -144,6 +145,9 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
         event.prevent_default()
         if event.key in (RELEASE_KEY, "ctrl+]"):
             self.post_message(self.Release(self))
+            return
+        if raw := raw_alt(event):
+            self._send(raw.encode("utf-8", "replace"))
             return
         self._ready_pump()
         if self._engine is not None:
