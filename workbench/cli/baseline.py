@@ -8,7 +8,7 @@ from dataclasses import asdict
 import click
 
 from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.progress import data_options, progress_line, run_stoppable
+from workbench.cli.progress import data_options, prepare_first, progress_line, run_stoppable
 
 
 @click.command(
@@ -41,6 +41,7 @@ def baseline(task: str, sandbox: str, seed: int, dataset: str | None, protocol: 
             click.echo(f"on the stand-in: {harmless(obstacle)}", err=True)
         found = found.under(protocol or "", "tiny")
     with progress_line() as progress:
+        prepare_first(found, progress)
         run = run_stoppable(run_baseline(found, sandbox=sandbox, seed=seed, progress=progress))
     result = run.evaluation
     if as_json:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from workbench.cli.output import harmless
+
+if TYPE_CHECKING:
+    from workbench.tasks.catalogue import Task
 
 _Result = TypeVar("_Result")
 _Function = Callable[..., Any]
@@ -52,6 +55,15 @@ def progress_line() -> Iterator[ProgressLine]:
         yield line
     finally:
         line.clear()
+
+
+def prepare_first(task: Task, progress: ProgressLine) -> None:
+    """Prepare the task's data now, where ctrl+c stops it; what is in the way is said by whoever needs them."""
+    from workbench.tasks.datasets import prepare_task
+    from workbench.tasks.errors import TaskError
+
+    with suppress(TaskError, OSError):
+        prepare_task(task, progress)
 
 
 def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:

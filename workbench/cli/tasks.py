@@ -11,7 +11,7 @@ import click
 
 from workbench.cli.errors import FriendlyGroup
 from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.progress import data_options, progress_line, run_stoppable
+from workbench.cli.progress import data_options, prepare_first, progress_line, run_stoppable
 
 if TYPE_CHECKING:
     from workbench.tasks.catalogue import Task
@@ -202,6 +202,8 @@ def check(task: str, sandbox: str, dataset: str | None, as_json: bool) -> None:
                     progress.clear()
                     click.echo(f"{finding.outcome:<8} {finding.name}: {harmless(finding.detail)}")
 
+    with progress_line() as progress:
+        prepare_first(found, progress)
     run_stoppable(run())
     failed = [finding for finding in shown if finding.outcome == "failed"]
     if as_json:
@@ -254,6 +256,7 @@ def evaluate(
     seed = secrets.randbits(48) if seed is None else seed
 
     with progress_line() as progress:
+        prepare_first(found, progress)
         result = run_stoppable(score(found, artefact, seed=seed, room=room, progress=progress, split=split))  # type: ignore[arg-type]
     if as_json:
         print_json(
