@@ -51,6 +51,21 @@ def test_what_was_printed_by_a_time(tmp_path: Path) -> None:
     assert read.size_at(4.0) == (90, 30)
 
 
+def test_sizes_stand_between_what_was_printed_before_and_after(tmp_path: Path) -> None:
+    cast = writer(tmp_path)
+    cast.feed(b"wide ")
+    cast.resize(90, 30)
+    cast.resize(80, 24)
+    cast.feed(b"narrow ")
+    cast.resize(120, 40)
+    cast.feed(b"wide again")
+    cast.close()
+    read = Cast(tmp_path / CAST_FILE)
+    assert read.pieces_until(99.0) == [(120, 40), "wide ", (80, 24), "narrow ", (120, 40), "wide again"]
+    assert read.pieces_until(99.0, limit=3) == [(120, 40), "wide again"]
+    assert read.pieces_until(99.0, limit=12) == [(80, 24), "narrow ", (120, 40), "wide again"]
+
+
 def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
     cast = writer(tmp_path)
     cast.feed(b"kept")

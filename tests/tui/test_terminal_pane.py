@@ -288,6 +288,22 @@ async def test_replay_shows_the_terminal_as_it_was() -> None:
         await wait_for(pilot, lambda: rows(pane)[0] == "live and kicking", "no output twice")
 
 
+async def test_replay_takes_the_sizes_that_the_terminal_had() -> None:
+    app = Terminal()
+    before, inside, after = b"$ a\r\n", b"\x1b[30;1Hbottom\x1b[1;1H" + b"x" * 90, b"\r\n$ b"
+    sizes = [(0, 120, 40), (len(before), 80, 30), (len(before + inside), 120, 40)]
+    async with app.run_test(size=(130, 45)) as pilot:
+        pane = app.pane
+        pane.show_bytes(before + inside, sizes[:2])
+        await wait_for(pilot, lambda: rows(pane)[:2] == ["x" * 80, "x" * 10], "a line broken at 80 columns")
+        engine = pane._engine
+        assert engine is not None and engine.rows == 30 and rows(pane)[29] == "bottom"
+        pane.show_bytes(before + inside + after, sizes)
+        await wait_for(pilot, lambda: "$ b" in rows(pane), "the prompt after it")
+        assert pane._engine is engine, "a step forward is fed on top"
+        assert (engine.columns, engine.rows) == (120, 40)
+
+
 async def test_replay_of_a_long_stream_takes_its_end() -> None:
     app = Terminal()
     async with app.run_test(size=(130, 45)) as pilot:

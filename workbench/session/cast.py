@@ -140,7 +140,8 @@ class Cast:
         self.damaged = 0
         self._times: list[float] = []
         self._texts: list[str] = []
-        self._sizes: list[tuple[float, int, int]] = []
+        self._sizes: list[tuple[float, int, int, int]] = []
+        """When, columns, rows, and after how many texts."""
         with path.open("rb") as stream:
             for number, line in enumerate(stream):
                 try:
@@ -154,23 +155,37 @@ class Cast:
                         self._texts.append(str(text))
                     elif kind == "r":
                         columns, _, rows = str(text).partition("x")
-                        self._sizes.append((at, int(columns), int(rows)))
+                        self._sizes.append((at, int(columns), int(rows), len(self._texts)))
                 except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
                     self.damaged += 1
 
     def output_until(self, at: float, limit: int = 256 * 1024) -> str:
         """The last `limit` characters, or a little more, printed up to `at` seconds."""
+        return "".join(piece for piece in self.pieces_until(at, limit) if isinstance(piece, str))
+
+    def pieces_until(self, at: float, limit: int = 256 * 1024) -> list[str | tuple[int, int]]:
+        """The same in pieces, with the terminal's sizes (columns, rows) where it took them; first is a size."""
         end = bisect.bisect_right(self._times, at)
         begin, size = end, 0
         while begin > 0 and size < limit:
             begin -= 1
             size += len(self._texts[begin])
-        return "".join(self._texts[begin:end])
+        pieces: list[str | tuple[int, int]] = [(self.columns, self.rows)]
+        for when, columns, rows, position in self._sizes:
+            if when > at or position > end:
+                break
+            if position > begin:
+                pieces += self._texts[begin:position]
+                begin = position
+                pieces.append((columns, rows))
+            elif isinstance(pieces[-1], tuple):
+                pieces[-1] = (columns, rows)
+        return pieces + self._texts[begin:end]
 
     def size_at(self, at: float) -> tuple[int, int]:
         """Columns and rows of the terminal at that time."""
         size = (self.columns, self.rows)
-        for when, columns, rows in self._sizes:
+        for when, columns, rows, _ in self._sizes:
             if when > at:
                 break
             size = (columns, rows)

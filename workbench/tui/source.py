@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from workbench.session.cast import CAST_FILE, Cast
 from workbench.session.events import Event, SessionEnded
@@ -20,6 +20,13 @@ Unsubscribe = Callable[[], None]
 
 _WRITTEN_LINES = 200
 """Lines of a shell that is written out from observations, where no recording of it exists."""
+
+
+class ShellRecord(NamedTuple):
+    """What a terminal was sent, and its sizes: from which byte on, columns, rows."""
+
+    data: bytes
+    sizes: tuple[tuple[int, int, int], ...] = ()
 
 
 class SessionSource(Protocol):
@@ -44,7 +51,7 @@ class SessionSource(Protocol):
     def file_bytes(self, path: str, step: int) -> bytes | None:
         """A file of the workspace (a path inside the sandbox) as of a step; None when it is not in the recording."""
 
-    def shell_text(self, step: int) -> bytes:
+    def shell_text(self, step: int) -> ShellRecord:
         """What the shell's terminal had been sent by the end of a step (at least its last 256 KB)."""
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Unsubscribe:
@@ -81,12 +88,18 @@ class _Saved:
         except (OSError, ValueError):
             return None
 
-    def shell_text(self, step: int) -> bytes:
+    def shell_text(self, step: int) -> ShellRecord:
         until = _shell_time(self.state, step)
         cast = self._recorded(until) if until is not None else None
         if cast is None or until is None:
-            return _written_shell(self.state, step)
-        return cast.output_until(until).encode("utf-8", "replace")
+            return ShellRecord(_written_shell(self.state, step))
+        shell, sizes = bytearray(), []
+        for piece in cast.pieces_until(until):
+            if isinstance(piece, str):
+                shell += piece.encode("utf-8", "replace")
+            else:
+                sizes.append((len(shell), *piece))
+        return ShellRecord(bytes(shell), tuple(sizes))
 
     def _recorded(self, until: float) -> Cast | None:
         """The cast, read again when it has grown and the moment asked for is later than what was read."""
@@ -143,7 +156,7 @@ class LiveSource(_Saved):
     def hold_output(self, hold: bool) -> None:
         self.runner.episode.shell.hold_output(hold)
 
-    def shell_text(self, step: int) -> bytes:
+    def shell_text(self, step: int) -> ShellRecord:
         self.runner.live.cast.flush()
         return super().shell_text(step)
 

@@ -276,7 +276,7 @@ class WorkbenchScreen(Screen[None]):
         self.shell_then.set_class(not live, "-shown")
         if not live and self._shell_step != self.shown:
             self._shell_step = self.shown
-            self.shell_then.show_bytes(self.source.shell_text(self.shown))
+            self.shell_then.show_bytes(*self.source.shell_text(self.shown))
 
     def _show_titles(self, step: Step) -> None:
         started = self.state.started

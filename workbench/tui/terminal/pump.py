@@ -67,7 +67,8 @@ class Pump:
         self.slices = 0
         """Times that the pump woke up."""
         self._clock = clock
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes | tuple[int, int]] = deque()
+        """Output, and sizes that the terminal takes in between."""
         self._queue_bytes = 0
         self._text = ""
         self._at = 0
@@ -106,6 +107,15 @@ class Pump:
             self._held = True
             if self.on_high is not None:
                 self.on_high()
+        self._soon()
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the terminal another size when what was fed before is interpreted (a recording)."""
+        if not self._closed:
+            self._queue.append((columns, rows))
+            self._soon()
+
+    def _soon(self) -> None:
         if self._timer is None:
             wait = self._last + PAUSE_SECONDS - self._clock()
             loop = asyncio.get_running_loop()
@@ -163,9 +173,16 @@ class Pump:
 
     def _take(self) -> None:
         """Decode the next batch."""
-        parts, size = [], 0
+        parts: list[bytes] = []
+        size = 0
         while self._queue and size < BATCH_BYTES:
             part = self._queue.popleft()
+            if isinstance(part, tuple):
+                if parts:
+                    self._queue.appendleft(part)
+                    break
+                self.engine.resize(*part)
+                continue
             if len(part) > BATCH_BYTES:
                 self._queue.appendleft(part[BATCH_BYTES:])
                 part = part[:BATCH_BYTES]
@@ -202,7 +219,11 @@ class Pump:
 
     def _drop_oldest(self) -> None:
         while self.queued > HIGH_WATER and len(self._queue) > 1:
-            dropped = len(self._queue.popleft())
+            oldest = self._queue.popleft()
+            if isinstance(oldest, tuple):
+                self.engine.resize(*oldest)
+                continue
+            dropped = len(oldest)
             self._queue_bytes -= dropped
             self.skipped += dropped
             self._cut = True

@@ -52,6 +52,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
         self._engine_factory = engine_factory
         self._follow = True
         self._shown: bytes | None = b""
+        self._shown_sizes: tuple[tuple[int, int, int], ...] = ()
         self._frame: Timer | None = None
         self._ring_strips: LRUCache[int, Strip] = LRUCache(512)
         self._screen_strips: dict[int, Strip] = {}
@@ -95,24 +96,35 @@ class TerminalView(ScrollView, inherit_bindings=False):
         self._shown = None
         self._ready_pump().feed(data)
 
-    def show_bytes(self, data: bytes) -> None:
+    def show_bytes(self, data: bytes, sizes: Sequence[tuple[int, int, int]] = ()) -> None:
         """Show the terminal as it is after `data` (a recorded stream up to some moment), instead of what it showed.
 
         Only the last 256 KB are interpreted; stepping forward interprets only what is new. Drawn once, when done.
+        `sizes`: the terminal's columns and rows, each from some byte of the data on.
         """
-        shown = self._shown
-        if shown is not None and data.startswith(shown) and len(data) - len(shown) <= REPLAY_BYTES:
-            new = data[len(shown) :]
+        shown, known = self._shown, len(self._shown_sizes)
+        if (
+            shown is not None
+            and data.startswith(shown)
+            and len(data) - len(shown) <= REPLAY_BYTES
+            and self._shown_sizes == tuple(sizes[:known])
+            and all(position >= len(shown) for position, _, _ in sizes[known:])
+        ):
+            begin, new_sizes = len(shown), sizes[known:]
         else:
             self.reset()
-            new = data
+            begin, new_sizes = 0, sizes
             if len(data) > REPLAY_BYTES:
-                new = data[-REPLAY_BYTES:]
-                new = new[new.find(b"\n") + 1 :]
-        if new:
+                begin = data.find(b"\n", len(data) - REPLAY_BYTES) + 1
+        if data[begin:] or new_sizes:
             self._quiet = True
-            self.feed(new)
-        self._shown = data
+            for position, columns, rows in new_sizes:
+                if position > begin:
+                    self.feed(data[begin:position])
+                    begin = position
+                self._ready_pump().resize(columns, rows)
+            self.feed(data[begin:])
+        self._shown, self._shown_sizes = data, tuple(sizes)
         self._wake_painter()
 
     def show_text(self, lines: Sequence[str]) -> None:
@@ -126,7 +138,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
         """Forget everything, and show an empty terminal."""
         if self._pump is not None:
             self._pump.close()
-        self._shown = b""
+        self._shown, self._shown_sizes = b"", ()
         self._follow = True
         self._start()
         self._wake_painter()
