@@ -124,7 +124,8 @@ class Episode:
                 refused=True,
             )
         limit = self.task.limits.training_seconds if is_training_command(action) else self._command_seconds
-        result = await self.shell.run(command, time_limit=limit if at_most is None else min(limit, max(at_most, 1.0)))
+        limit = limit if at_most is None else min(limit, max(at_most, 1.0))
+        result = await self.shell.run(command, time_limit=limit, shown=action)
         if result.interrupted or result.timed_out:
             for evaluation in tuple(self._evaluations):
                 evaluation.cancel()

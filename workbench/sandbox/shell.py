@@ -116,7 +116,8 @@ class Shell:
     @property
     def running(self) -> bool:
         """Whether an action of the agent, or a command of the person, is running."""
-        return self._step is not None or self._preparing or (self._person is not None and self._person.command is not None)
+        persons = self._person.command if self._person is not None else None
+        return self._step is not None or self._preparing or persons is not None
 
     async def start(self, cwd: str | None = None, *, restore: bool = False) -> None:
         """Start the shell in `cwd`, the workspace if None or gone. Does nothing when it lives.
@@ -168,9 +169,10 @@ class Shell:
 
     # -- the agent -------------------------------------------------------------------------------------------------
 
-    async def run(self, action: str, *, time_limit: float | None = None) -> CommandResult:
+    async def run(self, action: str, *, time_limit: float | None = None, shown: str | None = None) -> CommandResult:
         """Run an action and wait until it is over. Never raises for what the action does.
 
+        `shown`: what stands at the prompt instead of the action, where that is a rewriting of it.
         Raises ShellBusy while another action runs or a person drives, SandboxError when no shell can be had.
         """
         if self._person is not None:
@@ -179,14 +181,16 @@ class Shell:
             raise ShellBusy("a command is still running; interrupt it first")
         self._preparing, self._interrupted_early = True, False
         try:
-            return await self._run(action, self._time_limit if time_limit is None else time_limit)
+            return await self._run(
+                action, self._time_limit if time_limit is None else time_limit, action if shown is None else shown
+            )
         finally:
             self._preparing = False
 
-    async def _run(self, action: str, time_limit: float) -> CommandResult:
+    async def _run(self, action: str, time_limit: float, shown: str) -> CommandResult:
         problem = await self._checker.problem(action)
         if problem is not None:
-            self._show_action(action)
+            self._show_action(shown)
             self._display(problem.replace("\n", "\r\n").encode("utf-8", "replace"))
             return CommandResult(REFUSED_STATUS, problem, False, self.cwd, 0.0, None, refused=True)
         self._history.append(action)
@@ -196,11 +200,11 @@ class Shell:
                 await self._restart()
                 restarted = True
             if self._interrupted_early:
-                self._show_action(action)
+                self._show_action(shown)
                 return CommandResult(
                     130, "", False, self.cwd, 0.0, None, interrupted=True, signal="INT", shell_restarted=restarted
                 )
-            step = await self._execute(action, time_limit)
+            step = await self._execute(action, time_limit, shown)
             if not step.dead or step.started:
                 break
         if step.dead:
@@ -209,12 +213,12 @@ class Shell:
             restarted = self.alive
         return await self._result(step, restarted)
 
-    async def _execute(self, action: str, time_limit: float) -> RunningStep:
+    async def _execute(self, action: str, time_limit: float, shown: str) -> RunningStep:
         loop = asyncio.get_running_loop()
         now = loop.time()
         step = RunningStep(action, self._bash.new_nonce(), now + time_limit, now, loop.create_future(), last_output=now)
         self._step = step
-        self._show_action(action)
+        self._show_action(shown)
         self.retype(step)
         timer = loop.call_later(min(_GRACE, time_limit), self._supervise, step)
         try:
