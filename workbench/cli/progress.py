@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -68,6 +67,8 @@ def prepare_first(task: Task, progress: ProgressLine) -> None:
 
 def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:
     """Run it; ctrl+c ends it, and the command with exit code 130."""
+    import asyncio
+
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:

@@ -94,7 +94,14 @@ def _as_dict(task: Task, needs: Needs) -> dict[str, Any]:
     }
 
 
-@tasks.command()
+@tasks.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui tasks show blotto
+  mlgym-tui tasks show ./my-task --json
+"""
+)
 @click.argument("task")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(task: str, as_json: bool) -> None:
@@ -135,28 +142,47 @@ def show(task: str, as_json: bool) -> None:
         click.echo(f"  {harmless(obstacle)}")
 
 
-@tasks.command()
+@tasks.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui tasks new myTask
+  mlgym-tui tasks new myTask --in ~/my-tasks
+"""
+)
 @click.argument("ident", metavar="ID")
 @click.option(
     "--in", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where (else here)."
 )
-def new(ident: str, folder: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def new(ident: str, folder: Path, as_json: bool) -> None:
     """Make the folder of a new task, ID: complete, runnable, and yours to change."""
     from workbench.tasks.scaffold import scaffold
 
     made = scaffold(folder / ident, ident)
+    if as_json:
+        print_json({"id": ident, "folder": str(made)})
+        return
     click.echo(f"made {made}: a task that runs as it is; change its task.yaml, starter/, evaluate/ and demo/")
     click.echo(f"check it: mlgym-tui tasks check {made}\nrun it:   mlgym-tui run {made}")
 
 
-@tasks.command()
+@tasks.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui tasks prepare 3SATTime
+  mlgym-tui tasks prepare regressionKaggleHousePrice --sandbox docker
+"""
+)
 @click.argument("task")
 @click.option(
     "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="For which."
 )
 @click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data.")
-def prepare(task: str, sandbox: str, image: str | None, dataset: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def prepare(task: str, sandbox: str, image: str | None, dataset: str | None, as_json: bool) -> None:
     """Have all that TASK needs ready: its data, and the Python packages for its agent. Done once; can be stopped."""
     from workbench.sandbox.image import DEFAULT_IMAGE
     from workbench.tasks.catalogue import find_task
@@ -164,18 +190,34 @@ def prepare(task: str, sandbox: str, image: str | None, dataset: str | None) -> 
     from workbench.tasks.packages import install, python_of
 
     found = find_task(task).under(variant=dataset or "")
+    done: dict[str, Any] = {"data": {}, "packages": None}
+
+    def say(text: str) -> None:
+        if not as_json:
+            progress.clear()
+            click.echo(text)
+
     with progress_line() as progress:
         for ident, prepared in prepare_task(found, progress).items():
-            progress.clear()
-            click.echo(f"data {ident}{f' ({prepared.label})' if prepared.label else ''}: {prepared.folder}")
+            done["data"][ident] = {"folder": str(prepared.folder), "label": prepared.label}
+            say(f"data {ident}{f' ({prepared.label})' if prepared.label else ''}: {prepared.folder}")
         if found.spec.requirements:
             python = python_of(sandbox, image or DEFAULT_IMAGE)
             folder = install(found.spec.requirements, python, progress)
-            progress.clear()
-            click.echo(f"packages {', '.join(found.spec.requirements)} for Python {python.version}: {folder}")
+            done["packages"] = {**asdict(python), "requirements": found.spec.requirements, "folder": str(folder)}
+            say(f"packages {', '.join(found.spec.requirements)} for Python {python.version}: {folder}")
+    if as_json:
+        print_json(done)
 
 
-@tasks.command()
+@tasks.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui tasks check blotto
+  mlgym-tui tasks check ./my-task --sandbox docker
+"""
+)
 @click.argument("task")
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
