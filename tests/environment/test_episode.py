@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
-from workbench.environment.episode import is_training_command
+from workbench.environment.episode import MOST_EVALUATIONS, is_training_command
 from workbench.runner.runner import Runner
 from workbench.session import events as ev
 from workbench.session.objects import content_hash
@@ -158,6 +158,56 @@ def _report(runner: Runner, request: dict[str, object], event: ev.Event) -> None
     """As if a program in the sandbox had said it while the command ran."""
     if isinstance(event, ev.ActionStarted):
         runner.episode._window = request
+
+
+async def test_window_numbers_of_any_size_and_paths_of_any_kind(tmp_path: Path) -> None:
+    """Through the socket, as a program in the sandbox would."""
+    program = (
+        "import os, socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(os.environ['MLGYM_SOCKET']); "
+        "s.sendall((sys.argv[1] + chr(10)).encode()); print(s.recv(4096).decode())"
+    )
+    ask = f'python3 -c "{program}" '
+    huge = '\'{"request": "window", "path": "a", "first_line": 1' + "0" * 500 + "}'"
+    deep = "'" + '{"request": "window", "path": ' + "[" * 300 + "]" * 300 + "}'"
+    session = await run(tmp_path, ask + huge, ask + deep, "echo alive")
+    first, second = session.events(ev.WindowChanged)
+    assert (first.path, first.first_line, second.path) == ("a", 0, "")
+    assert session.state.steps[3].observation == "alive\n"
+
+
+async def test_a_flood_of_evaluations_is_refused(tmp_path: Path) -> None:
+    flood = "rm strategy.py; for i in {1..30}; do validate; done 2>&1 | sort | uniq -c | sort -n"
+    session = await run(tmp_path, flood, "validate")
+    assert [score.step for score in scores(session)] == [1] * MOST_EVALUATIONS + [2]
+    said = session.state.steps[1].observation
+    assert f"{30 - MOST_EVALUATIONS} there were {MOST_EVALUATIONS} evaluations in this step already" in said
+
+
+async def test_quick_evaluations_give_a_command_no_time(tmp_path: Path) -> None:
+    loop = "rm strategy.py; for i in 1 2 3; do validate; done; sleep 60"
+    async with driven(tmp_path, ListAgent([loop]), command_seconds=2.0) as session:
+        await session.ended(20)
+    assert session.state.steps[1].timed_out
+    assert session.state.steps[1].duration < 15
+
+
+async def test_nothing_is_scored_after_a_submission(tmp_path: Path) -> None:
+    worse = "echo 'def row_strategy(history): return 1' > strategy.py"
+    session = await run(tmp_path, f"{GOOD}; submit; {worse}; validate; submit", "echo never")
+    [only] = scores(session)
+    assert only.kind == "submit"
+    ended = session.state.ended
+    assert ended is not None and (ended.exit_status, ended.steps, ended.scores.last) == ("submitted", 1, only.score)
+    assert session.state.steps[1].observation.count("there is a submission already") == 2
+
+
+async def test_a_submission_behind_the_last_action_counts(tmp_path: Path) -> None:
+    """The evaluation is not over when the shell has died and no action is left."""
+    slow = "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.004)\\n    return 0\\n' > strategy.py"
+    session = await run(tmp_path, f"{slow}; submit & until [ -s strategy.py ]; do sleep 0.1; done; sleep 0.5; exit 3")
+    assert session.state.steps[1].exit_code == 3
+    assert session.state.ended is not None and session.state.ended.exit_status == "submitted"
+    assert [score.kind for score in scores(session)] == ["submit"]
 
 
 async def test_what_the_agent_reads_after_a_score(tmp_path: Path) -> None:

@@ -202,9 +202,24 @@ async def test_interrupt_and_more_time(watched: Watched) -> None:
     await watched.shell.interrupt()  # nothing runs: nothing happens
     running = asyncio.ensure_future(watched.shell.run("sleep 0.5; echo late", time_limit=0.3))
     await watched.until(lambda: watched.shell.running)
-    watched.shell.extend_time_limit(20)
+    releases = [watched.shell.hold_time_limit() for _ in range(2)]
     result = await running
     assert result.observation == "late\n", result
+    releases.pop()()
+    releases.pop()()  # the command is over: nothing happens
+
+
+async def test_a_held_time_limit_goes_on_afterwards(watched: Watched) -> None:
+    """Holds at the same time count once, and what they took is all that the command gains."""
+    running = asyncio.ensure_future(watched.shell.run("sleep 60", time_limit=0.5))
+    await watched.until(lambda: watched.shell.running)
+    releases = [watched.shell.hold_time_limit() for _ in range(3)]
+    await asyncio.wait({running}, timeout=0.8)
+    assert not running.done()
+    for release in releases:
+        release()
+    result = await asyncio.wait_for(running, 10)
+    assert result.timed_out and 1.2 <= result.duration < 5
 
 
 @pytest.mark.parametrize(
@@ -288,6 +303,25 @@ async def test_person_and_agent_share_the_shell(watched: Watched) -> None:
     assert len(watched.finished) == len(texts)
     shown = watched.shown.decode()
     assert "__mlgym" not in shown.replace("declare -F __mlgym_after", "") and "eval" not in shown
+
+
+async def test_nothing_of_the_hand_back_is_shown_but_the_prompt(watched: Watched) -> None:
+    await watched.take_over()
+    await watched.enter("echo mine\r")
+    await watched.until(lambda: watched.shown.endswith(b"$ "))
+    before = len(watched.shown)
+    await watched.shell.hand_back()
+    await watched.until(lambda: b"$ " in watched.shown[before:])
+    shown = watched.shown[before:].decode()
+    assert "^C" not in shown and "\n" not in shown, "all on the line of the prompt"
+    assert (await watched.shell.run("echo agent")).observation == "agent\n"
+    assert watched.shown.decode().endswith("~/workspace$ echo agent\r\nagent\r\n")
+    assert watched.shown[before:].count(b"$ ") == 1
+
+
+async def test_an_action_may_be_shown_as_it_was_written(watched: Watched) -> None:
+    await watched.shell.run("cat <<'E'\ntext\nE", shown="edit as it was")
+    assert "$ edit as it was\r\ntext\r\n" in watched.shown.decode()
 
 
 async def test_person_in_full_screen_programs(watched: Watched) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +23,21 @@ from workbench.tasks.evaluation import Evaluation, evaluate
 Emit = Callable[[Event], Event]
 ScoreKind = Literal["validate", "submit", "autosubmit"]
 
+MOST_EVALUATIONS = 20
+"""How many an agent may ask for in one step: a loop in the background must fill neither the ledger nor the time."""
 _TRAINING = re.compile(r"(?:^|[\n;&|(])\s*(?:\w+=\S*\s+)*(?:python[\d.]*|torchrun|accelerate|deepspeed)(?=\s|$)")
 
 
 def is_training_command(action: str) -> bool:
     """Whether the action runs Python or a training launcher as a command (not merely in its text)."""
     return _TRAINING.search(action) is not None
+
+
+_SUBMITTED = {"ok": False, "text": "there is a submission already; the session is over", "exit_code": 1}
+
+
+class AlreadySubmitted(Exception):
+    """Something was submitted: nothing more is evaluated in this session."""
 
 
 class Episode:
@@ -70,7 +78,10 @@ class Episode:
         self._snapshotter = Snapshotter(sandbox.workspace_folder, self.objects)
         self._snapshotter.assume(state.files_at())
         self._evaluating = asyncio.Lock()
-        self._evaluations: set[asyncio.Task[Any]] = set()
+        self._evaluations: dict[asyncio.Task[ev.ScoreRecorded], Literal["validate", "submit"]] = {}
+        """Those that the agent asked for and that are not over."""
+        self._asked_for = 0
+        """How many evaluations, in this step."""
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -105,6 +116,7 @@ class Episode:
         """Requests and windows from now on belong to this step."""
         self._step = step
         self._window = None
+        self._asked_for = 0
 
     async def run(self, action: str, *, at_most: float | None = None) -> CommandResult:
         """Run an action of an agent in the shell, for the task's limit or `at_most` seconds if that is less.
@@ -182,26 +194,57 @@ class Episode:
             self._window = request
             return {"ok": True}
         if kind in ("validate", "submit"):
-            task = asyncio.ensure_future(self.score(kind, self._step))
-            self._evaluations.add(task)
-            task.add_done_callback(self._evaluations.discard)
-            self.shell.extend_time_limit(self.task.limits.evaluation_seconds + 10)
-            try:
-                entry = await task
-            except asyncio.CancelledError:
-                if not task.cancelled():
-                    task.cancel()
-                    raise
-                return {"ok": False, "text": "the evaluation was stopped", "exit_code": 130}
-            except SandboxError as error:
-                self._emit(ev.NoteAdded(text=f"the evaluation failed, through no fault of the submission: {error}"))
-                return {"ok": False, "text": f"the evaluation itself failed: {error}", "exit_code": 1}
-            return self._reply(entry)
+            return self._refusal() or await self._evaluation(kind)
         return {"ok": False, "text": f"unknown request {str(kind)[:40]!r}", "exit_code": 2}
 
+    def _refusal(self) -> dict[str, Any] | None:
+        """Why the agent can have no evaluation now; else None."""
+        if self.submitted:
+            return dict(_SUBMITTED)
+        if self._asked_for >= MOST_EVALUATIONS:
+            text = f"there were {MOST_EVALUATIONS} evaluations in this step already; go on in the next one"
+            return {"ok": False, "text": text, "exit_code": 1}
+        return None
+
+    async def _evaluation(self, kind: Literal["validate", "submit"]) -> dict[str, Any]:
+        """Evaluate for the agent. The command that waits for it loses no time."""
+        self._asked_for += 1
+        release = self.shell.hold_time_limit()
+        task = asyncio.ensure_future(self.score(kind, self._step))
+        self._evaluations[task] = kind
+        try:
+            entry = await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                task.cancel()
+                raise
+            return {"ok": False, "text": "the evaluation was stopped", "exit_code": 130}
+        except AlreadySubmitted:
+            return dict(_SUBMITTED)
+        except SandboxError as error:
+            self._emit(ev.NoteAdded(text=f"the evaluation failed, through no fault of the submission: {error}"))
+            return {"ok": False, "text": f"the evaluation itself failed: {error}", "exit_code": 1}
+        finally:
+            self._evaluations.pop(task, None)
+            release()
+        return self._reply(entry)
+
+    async def settle(self) -> None:
+        """No more commands will come: what was submitted in the background is scored, other evaluations are ended."""
+        for task, kind in tuple(self._evaluations.items()):
+            if kind != "submit":
+                task.cancel()
+        if self._evaluations:
+            await asyncio.wait(tuple(self._evaluations))
+
     async def score(self, kind: ScoreKind, step: int, *, visible_to_agent: bool = True) -> ev.ScoreRecorded:
-        """Evaluate the artifact as it is now and enter the result in the ledger. One evaluation at a time."""
+        """Evaluate the artifact as it is now and enter the result in the ledger. One evaluation at a time.
+
+        Raises AlreadySubmitted: a submission is the last entry, whatever still runs in the background.
+        """
         async with self._evaluating:
+            if self.submitted:
+                raise AlreadySubmitted
             artifact = self.task.artifact.path
             data, evaluation = await self._artifact()
             digest = None
@@ -301,12 +344,13 @@ def _window_event(step: int, request: dict[str, Any]) -> ev.WindowChanged:
     """A report of the agent commands, taken with caution: it comes from inside the sandbox."""
 
     def count(name: str) -> int:
-        value = request.get(name)
-        return int(value) if isinstance(value, int | float) and math.isfinite(value) and 0 <= value < 1 << 40 else 0
+        value = request.get(name)  # compared, not converted: an integer may have any number of digits
+        return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 40 else 0
 
+    path = request.get("path")
     return ev.WindowChanged(
         step=step,
-        path=str(request.get("path") or "")[:4096],
+        path=path[:4096] if isinstance(path, str) else "",
         first_line=count("first_line"),
         last_line=count("last_line"),
         total_lines=count("total_lines"),

@@ -346,7 +346,7 @@ class Runner(Control):
         try:
             proposal = await self._propose(self.agent)
         except ActionsExhausted as error:
-            return "actions_exhausted", str(error)
+            return await self._settled() or ("actions_exhausted", str(error))
         except ModelError as error:
             return await self._model_failed(error)
         if proposal is None:
@@ -371,7 +371,8 @@ class Runner(Control):
 
     async def _autosubmit(self, cause: str, reason: str) -> tuple[str, str]:
         """Score what is there and end the session for `cause`; a stop meanwhile comes first."""
-        self.phase = "scoring"
+        if (other := await self._settled()) is not None:
+            return other
         scoring = asyncio.ensure_future(self.episode.score("autosubmit", self.state.last_step))
         try:
             while not scoring.done() and self._stopping is None:
@@ -382,6 +383,18 @@ class Runner(Control):
         finally:
             if scoring.cancel():
                 await asyncio.wait({scoring})
+
+    async def _settled(self) -> tuple[str, str] | None:
+        """No step follows: wait for a submission in the background. How the session ended by it, or by a stop."""
+        self.phase = "scoring"
+        settling = asyncio.ensure_future(self.episode.settle())
+        try:
+            while not settling.done() and self._stopping is None:
+                await self._wait({settling})
+        finally:
+            if settling.cancel():
+                await asyncio.wait({settling})
+        return self._stopping or (("submitted", "") if self.episode.submitted else None)
 
     async def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
         """A person decides what to do about it; where there is none, the session ends."""

@@ -29,6 +29,8 @@ _GRACE = 0.7
 """Seconds after which a command gets a supervisor. Nearly all are over by then."""
 _LONGEST_PROMPT = 16 << 10
 """Bytes after the beginning of a prompt that are taken for the prompt while a lost end mark is asked for."""
+_HELD = 1e9
+"""Seconds: as good as no limit."""
 _HISTORY = 50
 """Actions of the agent that a person finds in the shell's history."""
 
@@ -296,11 +298,28 @@ class Shell:
         elif person is not None and person.command is not None:
             await person.stop()
 
-    def extend_time_limit(self, seconds: float) -> None:
-        """Give the running command more time (an evaluation that it waits for does not count)."""
-        if self._step is not None:
-            self._step.deadline += seconds
-            self._step.changed.set()
+    def hold_time_limit(self) -> Callable[[], None]:
+        """Stop the clock of the running command, if one runs, until the returned function is called (once).
+
+        For an evaluation that it waits for. Several holds at a time count once.
+        """
+        step = self._step
+        if step is None:
+            return lambda: None
+        loop = asyncio.get_running_loop()
+        if not step.holds:
+            step.held_since = loop.time()
+            step.deadline += _HELD
+        step.holds += 1
+        step.changed.set()
+
+        def release() -> None:
+            step.holds -= 1
+            if not step.holds:
+                step.deadline += loop.time() - step.held_since - _HELD
+                step.changed.set()
+
+        return release
 
     # -- what the shell prints -------------------------------------------------------------------------------------
 
@@ -349,7 +368,8 @@ class Shell:
         elif mark.nonce == self._bash.prompt_nonce and mark.kind == "B":
             if self._bash.hidden and not self._bash.asking:
                 self._bash.hidden = False
-                self._display(_prompt(self.cwd, self._sandbox.workspace).encode("utf-8", "replace"))
+                if not self._prompt_shown:
+                    self._show_prompt()
             self._prompt_shown = not self._bash.hidden
 
     def _prompted_in_step(self, step: RunningStep, kind: str) -> None:
@@ -371,6 +391,10 @@ class Shell:
     def _display(self, data: bytes) -> None:
         if self.on_display is not None and data:
             self.on_display(data)
+
+    def _show_prompt(self) -> None:
+        self._display(_prompt(self.cwd, self._sandbox.workspace).encode("utf-8", "replace"))
+        self._prompt_shown = True
 
     def _show_action(self, action: str) -> None:
         if self.on_display is None:
@@ -442,7 +466,10 @@ class Shell:
             return
         if person.command is not None and self.alive and not await bash.stands_at_prompt():
             if not force:
-                raise ShellBusy(f"`{_short(person.command.text)}` still runs in the shell; end it, or have it ended")
+                raise ShellBusy(
+                    f"`{_short(person.command.text)}` still runs in the shell. Go back and end it, "
+                    "or have it interrupted: what it has not saved is lost."
+                )
             await person.stop()
         await person.clear_line()
         self._person, bash.hidden = None, True
@@ -452,6 +479,8 @@ class Shell:
         await settle_after_person(bash)
         if not self.alive:
             await self._restart()
+        if not self._prompt_shown:
+            self._show_prompt()
 
 
 def _prompt(cwd: str, workspace: str) -> str:

@@ -71,6 +71,9 @@ class RunningStep:
     """What came since the prompt seemed to begin."""
     last_output: float = 0.0
     ended: float = 0.0
+    holds: int = 0
+    """How many evaluations hold its deadline back."""
+    held_since: float = 0.0
     status: int | None = None
     dead: bool = False
     """The shell died of it."""
