@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.sandbox.temporary import OwnedFolder
 from workbench.session.events import FileChange
 from workbench.session.objects import ObjectStore
 from workbench.session.snapshot import Snapshotter, restore
@@ -150,3 +151,46 @@ def test_restore_stays_inside(tmp_path: Path, objects: ObjectStore) -> None:
     assert restore(files, objects, folder) == ["link/evil", "../evil", "lost"]
     assert list(outside.iterdir()) == []
     assert not (tmp_path / "evil").exists()
+
+
+def test_trees_too_deep_or_too_wide_are_cut(workspace: Path, objects: ObjectStore) -> None:
+    (workspace / "kept").write_text("here")
+    here = os.open(workspace, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=here)
+        below = os.open("d", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    descriptors = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+    found = Snapshotter(workspace, objects).scan()
+    assert kinds(found.changes) == {"kept": "added"} and found.skipped == ["d/" * 99 + "d"]
+    if descriptors:
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+    folder = OwnedFolder("run")
+    workspace.rename(folder.path / "workspace")
+    folder.remove()
+    assert not folder.path.exists()
+
+
+def test_empty_folders_count_too(workspace: Path, objects: ObjectStore) -> None:
+    for number in range(200):
+        (workspace / f"{number:03}").mkdir()
+        (workspace / f"{number:03}" / "below").mkdir()
+    snapshotter = Snapshotter(workspace, objects, most_entries=100)
+    assert snapshotter.scan().skipped
+    assert snapshotter._seen <= 102
+
+
+def test_a_store_that_cannot_be_written_is_no_deleted_file(workspace: Path, tmp_path: Path) -> None:
+    """A full disk must be told, not be logged as a change of the workspace."""
+    snapshotter = Snapshotter(workspace, ObjectStore(tmp_path / "objects"))
+    (workspace / "a").write_text("one")
+    snapshotter.scan()
+    (tmp_path / "objects").rename(tmp_path / "away")
+    (tmp_path / "objects").write_text("in the way")
+    (workspace / "a").write_text("two")
+    with pytest.raises(OSError):
+        snapshotter.scan()
+    (tmp_path / "objects").unlink()
+    assert kinds(snapshotter.scan().changes) == {"a": "modified"}

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import stat
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -69,7 +70,11 @@ def _delete(folder: Path) -> None:
             else:
                 target.unlink()
 
-    shutil.rmtree(folder, onerror=mend)
+    with contextlib.suppress(RecursionError):
+        shutil.rmtree(folder, onerror=mend)
+    if folder.exists():  # deeper than Python, its open files or a path can go
+        with contextlib.suppress(OSError):
+            subprocess.run(["rm", "-rf", "--", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def image_build_base() -> str:

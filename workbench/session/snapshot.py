@@ -24,6 +24,11 @@ from workbench.session.objects import ObjectStore
 _RACY_NS = 20_000_000
 """A file changed less than this before a scan may change again within the same clock tick."""
 
+_DEEPEST = 100
+"""Levels of folders that are looked into; each holds a descriptor open while what is below it is walked."""
+_MOST_SKIPPED = 1000
+"""Names of what was left out that are kept."""
+
 _NOFOLLOW = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -48,16 +53,26 @@ class _Entry:
         return f"{c.mode:o} {c.object or c.target or c.size} {c.path}\n"
 
 
+class _StoreFailure(Exception):
+    """The store cannot be written: not to be taken for a file that cannot be read."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Snapshotter:
     """Scans one workspace again and again. Not thread-safe: one scan at a time."""
 
     def __init__(
-        self, root: Path, objects: ObjectStore, *, largest_file: int = 64 << 20, most_files: int = 50_000
+        self, root: Path, objects: ObjectStore, *, largest_file: int = 64 << 20, most_entries: int = 50_000
     ) -> None:
+        """`most_entries`: files, folders and whatever else lies there; those beyond are left out."""
         self._root = root
         self._objects = objects
         self._largest = largest_file
-        self._most = most_files
+        self._most = most_entries
+        self._seen = 0
         self._entries: dict[str, _Entry] = {}
         self._skipped: list[str] = []
         self._tree = ""
@@ -69,14 +84,18 @@ class Snapshotter:
     def scan(self) -> Snapshot:
         """Store what changed since the scan before. Raises OSError when the store cannot be written."""
         self._skipped = []
+        self._seen = 0
         found: dict[str, _Entry] = {}
         self._started_ns = time.time_ns()
         try:
             root = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            self._skipped.append(".")
+            self._skip(".")
         else:
-            self._walk(root, "", found)
+            try:
+                self._walk(root, "", 1, found)
+            except _StoreFailure as failure:
+                raise failure.error from None
         changes = [
             entry.change
             for path, entry in found.items()
@@ -93,14 +112,15 @@ class Snapshotter:
         self._entries = found
         return Snapshot(self._tree, sorted(changes, key=lambda change: change.path), sorted(self._skipped))
 
-    def _walk(self, folder: int, prefix: str, found: dict[str, _Entry]) -> None:
+    def _walk(self, folder: int, prefix: str, level: int, found: dict[str, _Entry]) -> None:
         subfolders: list[str] = []
         try:
             with os.scandir(folder) as listing:
                 for item in listing:
                     path = prefix + item.name
-                    if len(found) >= self._most:
-                        self._skipped.append(path)
+                    self._seen += 1
+                    if self._seen > self._most:
+                        self._skip(path)
                         return
                     try:
                         status = item.stat(follow_symlinks=False)
@@ -109,23 +129,30 @@ class Snapshotter:
                         elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
                             found[path] = self._entry(folder, item.name, path, status)
                     except OSError:
-                        self._skipped.append(path)
+                        self._skip(path)
             for name in subfolders:
+                if self._seen > self._most or level >= _DEEPEST:
+                    self._skip(prefix + name)
+                    continue
                 try:
                     child = os.open(name, _NOFOLLOW | os.O_DIRECTORY, dir_fd=folder)
                 except OSError:
-                    self._skipped.append(prefix + name)
+                    self._skip(prefix + name)
                     continue
-                self._walk(child, f"{prefix}{name}/", found)
+                self._walk(child, f"{prefix}{name}/", level + 1, found)
         finally:
             os.close(folder)
+
+    def _skip(self, path: str) -> None:
+        if len(self._skipped) < _MOST_SKIPPED:
+            self._skipped.append(path)
 
     def _entry(self, folder: int, name: str, path: str, status: os.stat_result) -> _Entry:
         stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_mode)
         before = self._entries.get(path)
         if before is not None and before.stamp == stamp and not before.racy:
             if before.change.object is None and before.change.target is None:
-                self._skipped.append(path)
+                self._skip(path)
             return before
         kind = "modified" if before is not None else "added"
         mode = stat.S_IMODE(status.st_mode)
@@ -139,17 +166,23 @@ class Snapshotter:
             )
         data = self._read(folder, name) if status.st_size <= self._largest else None
         if data is None:
-            self._skipped.append(path)
+            self._skip(path)
             change = FileChange(path=path, kind=kind, size=status.st_size, mode=mode)  # type: ignore[arg-type]
         else:
             change = FileChange(
                 path=path,
                 kind=kind,  # type: ignore[arg-type]
-                object=self._objects.put(data),
+                object=self._store(data),
                 size=len(data),
                 mode=mode,
             )
         return _Entry(stamp, racy, change)
+
+    def _store(self, data: bytes) -> str:
+        try:
+            return self._objects.put(data)
+        except OSError as error:
+            raise _StoreFailure(error) from error
 
     def _read(self, folder: int, name: str) -> bytes | None:
         try:
