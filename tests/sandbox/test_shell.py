@@ -308,15 +308,15 @@ async def test_person_and_agent_share_the_shell(watched: Watched) -> None:
 async def test_nothing_of_the_hand_back_is_shown_but_the_prompt(watched: Watched) -> None:
     await watched.take_over()
     await watched.enter("echo mine\r")
-    await watched.until(lambda: watched.shown.endswith(b"$ "))
+    await watched.until(lambda: watched.shown.endswith((b"$ ", b"# ")))
     before = len(watched.shown)
     await watched.shell.hand_back()
     await watched.until(lambda: b"$ " in watched.shown[before:])
     shown = watched.shown[before:].decode()
     assert "^C" not in shown and "\n" not in shown, "all on the line of the prompt"
     assert (await watched.shell.run("echo agent")).observation == "agent\n"
-    assert watched.shown.decode().endswith("~/workspace$ echo agent\r\nagent\r\n")
-    assert watched.shown[before:].count(b"$ ") == 1
+    after = watched.shown[before:].decode().split("$ ")
+    assert after[1].startswith("echo agent\r\nagent\r\n"), "at the one prompt"
 
 
 async def test_an_action_may_be_shown_as_it_was_written(watched: Watched) -> None:

@@ -66,6 +66,7 @@ class TakeOver:
         elif mark.kind == "D":
             if not self.ready.done():
                 self.ready.set_result(None)
+                self.prompted.clear()  # an earlier prompt may have come late; that of line editing is still to come
             self.finish(mark.status)
 
     def finish(self, status: int | None) -> None:
@@ -98,6 +99,7 @@ class PersonAtShell:
         self._bash = bash
         self._around = around
         self._size = size
+        self._leaving = False
         self._lines = TakeOver(
             bash.new_nonce(), bash.prompt_nonce, on_started, on_finished, asyncio.get_running_loop().create_future()
         )
@@ -132,7 +134,7 @@ class PersonAtShell:
     def printed(self, data: bytes) -> None:
         """Output that is not a mark."""
         self._lines.printed(data)
-        if not self._lines.hidden:
+        if not self._lines.hidden and not self._leaving:
             self._around.display(data)
 
     def marked(self, mark: Mark) -> None:
@@ -176,7 +178,8 @@ class PersonAtShell:
                 await self._prompt_comes(0.25)
 
     async def clear_line(self) -> None:
-        """Drop a half-typed line."""
+        """Drop a half-typed line. That, and the prompt that follows, are not shown."""
+        self._leaving = True
         if self._bash.terminal is not None:
             self._lines.prompted.clear()
             self._bash.terminal.write(b"\x03")
