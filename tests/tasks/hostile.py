@@ -99,7 +99,7 @@ CASES = [
     ),
     Hostile(
         "patches what the player needs",
-        body("return 0", before="import builtins\nbuiltins.len = None\nbuiltins.isinstance = lambda *_: True\n"),
+        body("return 0", before="import builtins\nbuiltins.len = None\nbuiltins.isinstance = None\n"),
         "crashed",
     ),
     Hostile(
