@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
 from textual.app import App, SystemCommand
@@ -17,18 +17,25 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from workbench.session.events import SessionEnded
-from workbench.tui.screens.dialogs import Confirm
-from workbench.tui.screens.help import HelpScreen
-from workbench.tui.screens.palette import ActionProvider
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
 from workbench.tui.terminal.alt_keys import keep_alt
 from workbench.tui.text import printable
 from workbench.tui.theme import DARK, LIGHT, THEMES
 
+if TYPE_CHECKING:
+    from textual.command import Provider
+
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _COPY_LIMIT = 74_000
 """Characters that terminals take by OSC 52."""
+
+
+def _palette() -> type[Provider]:
+    """The palette, imported when it is first asked for: it takes a tenth of the start."""
+    from workbench.tui.screens.palette import ActionProvider
+
+    return ActionProvider
 
 
 class WorkbenchApp(App[SessionEnded | None]):
@@ -39,7 +46,7 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     TITLE = "mlgym-tui"
     CSS_PATH: ClassVar[str | Path] = "app.tcss"
-    COMMANDS: ClassVar = {ActionProvider}
+    COMMANDS: ClassVar = {_palette}
     ENABLE_COMMAND_PALETTE = True
     PAUSE_GC_ON_SCROLL = True
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -115,6 +122,8 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     def action_ask_quit(self) -> None:
         """Leave; asks first while the session runs."""
+        from workbench.tui.screens.dialogs import Confirm
+
         if not self.session_runs:
             self._exit_now()
         elif self._leaving:
@@ -186,6 +195,8 @@ class WorkbenchApp(App[SessionEnded | None]):
         self.action_ask_quit()
 
     def _do_help(self) -> None:
+        from workbench.tui.screens.help import HelpScreen
+
         self.push_screen(HelpScreen())
 
     def _do_palette(self) -> None:

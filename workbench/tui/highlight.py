@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from workbench.tui.text import printable, split_lines
@@ -29,6 +30,13 @@ class StyledSpan(NamedTuple):
 
 SpansByLine = list[list[StyledSpan]]
 
+_LANGUAGES = {
+    ".py": "python", ".sh": "bash", ".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml",
+    ".md": "markdown", ".c": "c", ".h": "c", ".cpp": "cpp", ".js": "javascript", ".ini": "ini", ".cfg": "ini",
+}  # fmt: skip
+"""Of the files that agents open most: to look for a lexer by its file name, all of several hundred are gone through."""
+_loaded = False
+
 _cache: OrderedDict[bytes, SpansByLine] = OrderedDict()
 
 
@@ -43,6 +51,11 @@ def remembered(text: str, language: str = "", path: str = "") -> SpansByLine | N
         _cache.move_to_end(key)
         return _cache[key]
     return None
+
+
+def quick() -> bool:
+    """Whether the lexers are loaded: the first text takes 100 ms more, and is for a worker however short it is."""
+    return _loaded
 
 
 def highlight_lines(text: str, language: str = "", path: str = "") -> SpansByLine:
@@ -64,9 +77,12 @@ def _lex(lines: list[str], language: str, path: str) -> SpansByLine:
     from pygments.util import ClassNotFound
     from textual.highlight import HighlightTheme
 
+    global _loaded
+    _loaded = True
     spans: SpansByLine = [[] for _ in lines]
     try:
         options: dict[str, Any] = {"stripnl": False, "ensurenl": False, "tabsize": 0}
+        language = language or _LANGUAGES.get(PurePosixPath(path).suffix, "")
         lexer = get_lexer_by_name(language, **options) if language else get_lexer_for_filename(path, **options)
     except ClassNotFound:
         return spans

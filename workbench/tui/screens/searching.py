@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workbench.session.state import Step
-from workbench.tui.screens.dialogs import Ask
 
 if TYPE_CHECKING:
     from workbench.tui.screens.workbench import WorkbenchScreen
@@ -31,6 +30,8 @@ class Searching:
         self.query = ""
 
     def open(self) -> None:
+        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+
         self.screen.app.push_screen(
             Ask("Search", "in actions, thoughts and observations", value=self.query, bottom=True), self._search
         )

@@ -100,6 +100,14 @@ def _caveat(entry: ScoreRecorded) -> str:
     return "".join(f" ({caveat})" for caveat in entry.caveats)
 
 
+def scored(entry: ScoreRecorded) -> str:
+    """What a scoring that a person asked for has found."""
+    if entry.score is None:
+        return f"{entry.verdict}: {entry.message}" if entry.message else entry.verdict
+    error = f" ± {words.number(entry.standard_error)}" if entry.standard_error is not None else ""
+    return f"scored {words.number(entry.score)}{error}{_caveat(entry)} (the agent is not told)"
+
+
 def _time(state: SessionState, working: float) -> str:
     limit = state.limits.seconds
     return f"{words.clock(working)}/{words.clock(limit)}" if limit is not None else words.clock(working)

@@ -9,8 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.tui.screens.dialogs import Ask, Confirm, EditAction
-
 if TYPE_CHECKING:
     from workbench.runner.runner import Control
     from workbench.tui.screens.workbench import WorkbenchScreen
@@ -68,6 +66,8 @@ class Steering:
 
     def edit(self) -> None:
         """Edit the proposal, or write an action of one's own. The old one must not run meanwhile."""
+        from workbench.tui.screens.dialogs import EditAction  # when first needed: it slows the start
+
         control = self.control
         self.screen.go_to(None)
         if control.phase == "waiting":
@@ -124,6 +124,8 @@ class Steering:
         return text.removesuffix("\n") if not action.endswith("\n") else text
 
     def reject(self) -> None:
+        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+
         number = self.control.state.last_step
         if self.control.mode == "auto":
             self.control.pause("rejecting")
@@ -140,6 +142,8 @@ class Steering:
             self.screen.say("too late: the action is not under review any more")
 
     def message(self) -> None:
+        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+
         self.screen.app.push_screen(Ask("Tell the agent", "it reads this before its next proposal"), self._messaged)
 
     def _messaged(self, text: str | None) -> None:
@@ -165,6 +169,7 @@ class Steering:
 
     async def _hand_back(self, *, force: bool) -> None:
         from workbench.sandbox.shell import ShellBusy
+        from workbench.tui.screens.dialogs import Confirm
 
         try:
             await self.control.hand_back(force=force)

@@ -80,12 +80,14 @@ class WorkbenchScreen(Screen[None]):
         self._message = "; ".join(source.problems[:2])
         self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
         self._dirty_from: int | None = None
+        self._draft_new = False
         self._frame: Timer | None = None
         self._load: Timer | None = None
         self._drawn_at = self._moved_at = 0.0
         self._seen: tuple[object, ...] = ()
         self._phase_since = time.monotonic()
         self._shell_step = -1
+        self._drafting = False
         self._ends: list[Callable[[], None]] = []
 
     # -- building ----------------------------------------------------------------------------------------------------
@@ -117,6 +119,8 @@ class WorkbenchScreen(Screen[None]):
     def on_mount(self) -> None:
         self._ends.append(self.source.subscribe(self._event))
         self._ends.append(self.source.on_display(self.shell.feed))
+        if self.source.control is not None:
+            self.source.control.on_draft = self._draft_changed
         self.shell.on_high = lambda: self.source.hold_output(True)
         self.shell.on_low = lambda: self.source.hold_output(False)
         self.set_interval(TICK_SECONDS, self._tick, name="clock")
@@ -127,6 +131,8 @@ class WorkbenchScreen(Screen[None]):
     def on_unmount(self) -> None:
         for end in self._ends:
             end()
+        if self.source.control is not None:
+            self.source.control.on_draft = None
         self.source.hold_output(False)
 
     # -- what is going on --------------------------------------------------------------------------------------------
@@ -179,6 +185,15 @@ class WorkbenchScreen(Screen[None]):
         step = getattr(event, "step", None)
         first = step if isinstance(step, int) else self.state.last_step
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
+        self._draw_soon()
+        if isinstance(event, ev.ScoreRecorded) and not event.visible_to_agent:
+            self.say(scored(event))
+
+    def _draft_changed(self) -> None:
+        self._draft_new = True
+        self._draw_soon()
+
+    def _draw_soon(self) -> None:
         if self._frame is None:
             since = time.monotonic() - self._drawn_at
             self._frame = self.set_timer(max(0.001, FRAME_SECONDS - since), self._draw_changes)
@@ -188,6 +203,9 @@ class WorkbenchScreen(Screen[None]):
         self._frame = None
         self._drawn_at = time.monotonic()
         first, self._dirty_from = self._dirty_from, None
+        if self._draft_new and first is None:
+            self._show_proposal(self.step)
+        self._draft_new = False
         if first is None:
             return
         self.trail.update(first)
@@ -264,11 +282,23 @@ class WorkbenchScreen(Screen[None]):
         """Draw the panes for the step under the cursor. Each draws only what is new to it."""
         number, step = self.shown, self.step
         self.steps.cursor = self.time_bar.cursor = number
-        self.proposal.show_step(step)
+        self._show_proposal(step)
         self.observation.show_step(self.observed)
         self.file.show_step(number)
         self._show_shell()
         self._show_titles(step)
+
+    def _show_proposal(self, step: Step) -> None:
+        """The action; while the next one is on its way, what the model has said of it so far."""
+        control = self.source.control
+        draft = control.draft if control is not None and control.phase == "proposing" and self.cursor is None else ""
+        if draft:
+            self.proposal.show_draft(draft)
+        else:
+            self.proposal.show_step(step)
+        if bool(draft) != self._drafting:
+            self._drafting = bool(draft)
+            self._title_proposal(step)
 
     def _show_shell(self) -> None:
         live = self.source.control is not None and self.cursor is None
@@ -282,15 +312,21 @@ class WorkbenchScreen(Screen[None]):
         started = self.state.started
         agent = (started.model or started.agent) if started else ""
         self._pane("steps-pane").set_title("Steps", agent)
-        author = words.author_sign(step.author)
-        who = f"{author.glyph} {words.author_name(step.author)}" if step.author else ""
-        title = "Task" if step.number == 0 else f"Action {step.number} · {who}"
-        self._pane("proposal-pane").set_title(title, "edited" if step.edited else "")
+        self._title_proposal(step)
         self._pane("file-pane").set_title(self._tabbed("file-pane", self.file.title), self.file.subtitle)
         seen = self.observed
         name = self._tabbed("observation-pane", self.observation.title(seen, named=seen is not step))
         self._pane("observation-pane").set_title(name, self.observation.subtitle(seen))
         self._title_shell()
+
+    def _title_proposal(self, step: Step) -> None:
+        if self._drafting:
+            self._pane("proposal-pane").set_title(f"Action {step.number + 1} · being written", "")
+            return
+        author = words.author_sign(step.author)
+        who = f"{author.glyph} {words.author_name(step.author)}" if step.author else ""
+        title = "Task" if step.number == 0 else f"Action {step.number} · {who}"
+        self._pane("proposal-pane").set_title(title, "edited" if step.edited else "")
 
     def _title_shell(self) -> None:
         pane = self._pane("shell-pane")
@@ -298,7 +334,7 @@ class WorkbenchScreen(Screen[None]):
             pane.set_title(TAKEN_OVER)
         else:
             then = self.cursor is not None or self.source.control is None
-            title = f"Shell · as of step {self.shown}" if then else "Shell · live"
+            title = f"Shell · as of step {self.shown}" if then else "Shell" if self.situation.ended else "Shell · live"
             skipped = self.shell.border_subtitle if not then else ""
             pane.set_title(self._tabbed("shell-pane", title), skipped or "")
 
@@ -346,7 +382,7 @@ class WorkbenchScreen(Screen[None]):
             "file-pane": self.file,
             "observation-pane": self.observation,
         }.get(name, self.shell if self.shell.has_class("-shown") else self.shell_then)
-        target.focus()
+        self.set_focus(target)  # at once: the next key may be about this pane
 
     @property
     def focused_pane(self) -> Pane | None:

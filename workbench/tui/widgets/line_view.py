@@ -17,7 +17,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.selection import Selection
 
-from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, remembered
+from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, quick, remembered
 from workbench.tui.text import display_line, split_lines
 from workbench.tui.widgets.line_display import ADDED, CHANGED, CURRENT, REMOVED, LineDisplay, LineMark
 from workbench.tui.widgets.line_layout import LONG_LINE, Line, raw_text
@@ -265,7 +265,7 @@ class LineView(LineDisplay, can_focus=True):
             return
         self._spans_from = offset
         spans = remembered(source, language, path)
-        if spans is None and len(source) <= AT_ONCE:
+        if spans is None and len(source) <= AT_ONCE and quick():
             spans = highlight_lines(source, language, path)
         if spans is not None:
             self._spans = spans

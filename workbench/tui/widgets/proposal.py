@@ -22,6 +22,9 @@ _MUTED = "$foreground 55%"
 _HIGHLIGHTED = 20_000
 """Longer actions are shown without syntax colours."""
 
+_DRAFT_SHOWN = 8_000
+"""Characters of the end of a draft that are drawn."""
+
 Line = str | Content
 
 
@@ -65,7 +68,18 @@ class ProposalView(Vertical):
         if key != self._key:
             self._key, self._step = key, step
             lines, marks = self._task_text() if step.number == 0 else self._action(step)
+            self.view.follow = False
             self.view.show_lines(lines, marks=marks)
+            if marks:
+                self.view.go_to(max(marks), align="nearest")
+
+    def show_draft(self, text: str) -> None:
+        """Show what the model has said so far; the end of it stays in view. Another step replaces it."""
+        key = ("draft", text, self._width)
+        if key != self._key:
+            self._key, self._step = key, None
+            self.view.follow = True
+            self.view.show_lines(self._prose(text[-_DRAFT_SHOWN:], _THOUGHT))
 
     def show_hint(self, hint: Hint) -> None:
         """Show what the keys will do, in a line or two; an empty hint takes no room."""

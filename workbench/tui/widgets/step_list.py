@@ -153,7 +153,7 @@ class StepList(ScrollView, can_focus=True):
         tail = [Segment(shown, self._colour(result.colour, base))]
         if width >= _TIME_FROM:
             took = words.seconds(step.duration) if step.status == "ran" else ""
-            tail.append(Segment(f"{took:>5} ", self._colour("secondary", base)))
+            tail.append(Segment(f" {took:>5} ", self._colour("secondary", base)))
         standing = self._trail.at(step.number)
         if standing.own is None:
             failed = any(entry.score is None for entry in step.scores)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
@@ -25,6 +28,7 @@ AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the terminal while nobody has taken over: what an agent sees does not depend on somebody's window."""
 
 FRAME_SECONDS = 1 / 30
+_EMULATOR = "workbench.tui.terminal.bittty_engine"
 REPLAY_BYTES = 256 << 10
 """How much of the end of a recorded stream `show_bytes` draws."""
 
@@ -54,6 +58,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
         self._shown: bytes | None = b""
         self._shown_sizes: tuple[tuple[int, int, int], ...] = ()
         self._frame: Timer | None = None
+        self._after_import: list[Callable[[], None]] = []
         self._ring_strips: LRUCache[int, Strip] = LRUCache(512)
         self._screen_strips: dict[int, Strip] = {}
         self._start()
@@ -75,7 +80,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
         self._screen_strips.clear()
 
     def _ready_pump(self) -> Pump:
-        """The pump, made with its emulator when first needed (importing the emulator takes 90 ms)."""
+        """The pump, made with its emulator when first needed."""
         if self._pump is None:
             factory = self._engine_factory
             if factory is None:
@@ -91,8 +96,25 @@ class TerminalView(ScrollView, inherit_bindings=False):
 
     # ---------------------------------------------------------------- output
 
+    def _emulator_there(self, then: Callable[[], None]) -> bool:
+        """Whether the emulator is imported. If not, that is done in a thread (it takes 90 ms), and `then` after it."""
+        if self._engine_factory is not None or _EMULATOR in sys.modules or not self.is_running:
+            return True
+        self._after_import.append(then)
+        if len(self._after_import) == 1:
+            self.run_worker(self._import_emulator(), group="emulator")
+        return False
+
+    async def _import_emulator(self) -> None:
+        await asyncio.to_thread(importlib.import_module, _EMULATOR)
+        waiting, self._after_import = self._after_import, []
+        for then in waiting:
+            then()
+
     def feed(self, data: bytes) -> None:
         """Show output of the shell. Returns at once; it is drawn at most 30 times a second."""
+        if not self._emulator_there(lambda: self.feed(data)):
+            return
         self._shown = None
         self._ready_pump().feed(data)
 
@@ -102,6 +124,8 @@ class TerminalView(ScrollView, inherit_bindings=False):
         Only the last 256 KB are interpreted; stepping forward interprets only what is new. Drawn once, when done.
         `sizes`: the terminal's columns and rows, each from some byte of the data on.
         """
+        if not self._emulator_there(lambda: self.show_bytes(data, sizes)):
+            return
         shown, known = self._shown, len(self._shown_sizes)
         if (
             shown is not None
@@ -140,6 +164,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
             self._pump.close()
         self._shown, self._shown_sizes = b"", ()
         self._follow = True
+        self._after_import.clear()
         self._start()
         self._wake_painter()
 
@@ -151,7 +176,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
     @property
     def idle(self) -> bool:
         """True when all output was interpreted."""
-        return self._pump is None or self._pump.idle
+        return not self._after_import and (self._pump is None or self._pump.idle)
 
     def screen_text(self) -> str:
         """What is on the terminal's screen, as text."""
