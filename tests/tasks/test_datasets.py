@@ -97,6 +97,53 @@ def test_hugging_face_without_its_library_fails_at_once(tmp_path: Path, monkeypa
     assert examine(task.under(variant="tiny")).verdict == "yes"
 
 
+HUB = "{kind: huggingface, repo: some/thing, revision: abc, config: en, splits: {train: train, held: validation}}"
+HUB_MAKER = """
+def prepare(making):
+    for split, folder in (("train", making.public), ("held", making.secret)):
+        (folder / f"{split}.txt").write_text(" ".join(str(row["x"]) for row in making.rows[split]))
+
+def stand_in(making):
+    return {"train": [{"x": 1}], "held": [{"x": 2}]}
+"""
+
+
+def hub_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: str) -> Task:
+    """A task on a dataset of Hugging Face, with `library` in the place of the real one."""
+    task = make_data_task(tmp_path / "task", source=HUB)
+    (task.folder / "datasets" / "numbers.py").write_text(HUB_MAKER)
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "datasets.py").write_text(library)
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "lib"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return task
+
+
+def test_hugging_face_rows_by_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = "def load_dataset(*name, **how):\n    return [{'x': [*name, how['split'], how['revision']]}]\n"
+    task = hub_task(tmp_path, monkeypatch, library)
+    assert examine(task).words == ("data numbers", "network")
+    found = prepare(numbers_of(task))
+    assert (found.public() / "train.txt").read_text() == "['some/thing', 'en', 'train', 'abc']"
+    assert (found.secret / "held.txt").read_text() == "['some/thing', 'en', 'validation', 'abc']"
+    assert examine(task).words == ("data numbers",)  # fetched: the network is needed no more
+    assert (prepare(numbers_of(task), "tiny").secret / "held.txt").read_text() == "2"
+
+
+def test_hugging_face_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = (
+        "import os\ndef load_dataset(*name, **how):\n"
+        "    raise ConnectionError('no route to the hub, offline=' + os.environ['HF_HUB_OFFLINE'])\n"
+    )
+    task = hub_task(tmp_path, monkeypatch, library)
+    with pytest.raises(
+        DatasetError, match=r"some/thing cannot be fetched.*no route to the hub, offline=1.*--dataset tiny"
+    ):
+        prepare(numbers_of(task))
+
+
 def test_a_fault_of_the_source_leaves_nothing(task: Task, tmp_path: Path) -> None:
     bring(tmp_path / "brought", "1 bad 2")
     with pytest.raises(DatasetError, match="write a good one"):

@@ -71,6 +71,8 @@ def prepare(order: Order, write: Any) -> None:
 
 def fetch(hub: dict[str, Any], progress: Any) -> Rows:
     """The splits of a dataset of the Hub, from its own cache where they are there already."""
+    if not hub_answers():
+        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"  # its cache, or an error at once
     try:
         import datasets  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
@@ -89,6 +91,21 @@ def fetch(hub: dict[str, Any], progress: Any) -> Rows:
                 "look at the network (HTTPS_PROXY, HF_ENDPOINT), or use the small stand-in: --dataset tiny"
             ) from error
     return rows
+
+
+def hub_answers(time_limit: float = 5.0) -> bool:
+    """Whether the Hub can be reached: its library would try for minutes. `time_limit` in seconds."""
+    import urllib.error
+    import urllib.request
+
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=time_limit).close()
+    except urllib.error.HTTPError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def main() -> None:
