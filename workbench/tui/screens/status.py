@@ -100,6 +100,16 @@ def _caveat(entry: ScoreRecorded) -> str:
     return "".join(f" ({caveat})" for caveat in entry.caveats)
 
 
+def proposal_title(step: Step, *, drafting: bool) -> tuple[str, str]:
+    """Title and subtitle of the pane with the action."""
+    if drafting:
+        return f"Action {step.number + 1} · being written", ""
+    if step.number == 0:
+        return "Task", ""
+    author = words.author_sign(step.author)
+    return f"Action {step.number} · {author.glyph} {words.author_name(step.author)}", "edited" if step.edited else ""
+
+
 def scored(entry: ScoreRecorded) -> str:
     """What a scoring that a person asked for has found."""
     if entry.score is None:

@@ -22,11 +22,10 @@ from textual.widgets import Static
 
 from workbench.session import events as ev
 from workbench.session.state import Step
-from workbench.tui import words
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
 from workbench.tui.scores import ScoreTrail
 from workbench.tui.screens.searching import Searching
-from workbench.tui.screens.status import TAKEN_OVER, hint, status_parts
+from workbench.tui.screens.status import TAKEN_OVER, hint, proposal_title, scored, status_parts
 from workbench.tui.screens.steering import Steering
 from workbench.tui.source import SessionSource
 from workbench.tui.text import one_line
@@ -320,13 +319,7 @@ class WorkbenchScreen(Screen[None]):
         self._title_shell()
 
     def _title_proposal(self, step: Step) -> None:
-        if self._drafting:
-            self._pane("proposal-pane").set_title(f"Action {step.number + 1} · being written", "")
-            return
-        author = words.author_sign(step.author)
-        who = f"{author.glyph} {words.author_name(step.author)}" if step.author else ""
-        title = "Task" if step.number == 0 else f"Action {step.number} · {who}"
-        self._pane("proposal-pane").set_title(title, "edited" if step.edited else "")
+        self._pane("proposal-pane").set_title(*proposal_title(step, drafting=self._drafting))
 
     def _title_shell(self) -> None:
         pane = self._pane("shell-pane")
