@@ -35,7 +35,7 @@ _LANGUAGES = {
     ".md": "markdown", ".c": "c", ".h": "c", ".cpp": "cpp", ".js": "javascript", ".ini": "ini", ".cfg": "ini",
 }  # fmt: skip
 """Of the files that agents open most: to look for a lexer by its file name, all of several hundred are gone through."""
-_loaded = False
+_loaded: set[str] = set()
 
 _cache: OrderedDict[bytes, SpansByLine] = OrderedDict()
 
@@ -53,9 +53,9 @@ def remembered(text: str, language: str = "", path: str = "") -> SpansByLine | N
     return None
 
 
-def quick() -> bool:
-    """Whether the lexers are loaded: the first text takes 100 ms more, and is for a worker however short it is."""
-    return _loaded
+def quick(language: str, path: str) -> bool:
+    """Whether the lexer is loaded: its first text takes 100 ms more, and is for a worker however short it is."""
+    return (language or PurePosixPath(path).suffix) in _loaded
 
 
 def highlight_lines(text: str, language: str = "", path: str = "") -> SpansByLine:
@@ -77,8 +77,7 @@ def _lex(lines: list[str], language: str, path: str) -> SpansByLine:
     from pygments.util import ClassNotFound
     from textual.highlight import HighlightTheme
 
-    global _loaded
-    _loaded = True
+    _loaded.add(language or PurePosixPath(path).suffix)
     spans: SpansByLine = [[] for _ in lines]
     try:
         options: dict[str, Any] = {"stripnl": False, "ensurenl": False, "tabsize": 0}

@@ -265,7 +265,7 @@ class LineView(LineDisplay, can_focus=True):
             return
         self._spans_from = offset
         spans = remembered(source, language, path)
-        if spans is None and len(source) <= AT_ONCE and quick():
+        if spans is None and len(source) <= AT_ONCE and quick(language, path):
             spans = highlight_lines(source, language, path)
         if spans is not None:
             self._spans = spans
