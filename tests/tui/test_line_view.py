@@ -299,6 +299,7 @@ async def test_colours_of_a_window_come_from_the_whole_file() -> None:
                 segment.style.color for segment in app.view.render_line(0) if segment.text.strip() and segment.style
             ]
 
+        highlight_lines("x = 1", path="a.py")  # the first text of a language is coloured by a worker
         app.view.show("not_code = 1", path="a.py")
         alone = colours()
         app.view.show("not_code = 1", path="a.py", source=PYTHON, first=2, numbers=True)
