@@ -147,6 +147,7 @@ def _print_end(ended: ev.SessionEnded) -> None:
     )
     click.echo(
         f"{scores.metric}: last {number(scores.last)}, best {number(scores.best)}, baseline {number(scores.baseline)}"
+        + "".join(f" ({caveat})" for caveat in scores.caveats)
     )
     click.echo(f"saved in {ended.session}")
     click.echo(f"replay it with: mlgym-tui replay {os.path.basename(ended.session)}")

@@ -310,6 +310,7 @@ def _say_where(ended: SessionEnded) -> None:
     click.echo(f"{ended.exit_status}{f': {harmless(ended.reason)}' if ended.reason else ''} after {ended.steps} steps")
     click.echo(
         f"{scores.metric}: last {number(scores.last)}, best {number(scores.best)}, baseline {number(scores.baseline)}"
+        + "".join(f" ({caveat})" for caveat in scores.caveats)
     )
     click.echo(f"saved in {ended.session}")
     if ended.exit_status != "submitted":

@@ -260,11 +260,8 @@ def _print_session(state: SessionState, path: Path) -> None:
             harmless(f"{started.task}, {started.model or started.agent}, {started.sandbox or 'no'} sandbox{seed}")
         )
     best, last, baseline = number(scores.best), number(scores.last), number(scores.baseline)
-    click.echo(f"{scores.metric or 'score'}: best {best}, last {last}, baseline {baseline}")
+    click.echo(f"{scores.metric or 'score'}: best {best}, last {last}, baseline {baseline}" + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats))
     reason = f" ({harmless(ended.reason)})" if ended and ended.reason else ""
-    labels = sorted({entry.dataset for entry in state.scores_until() if entry.dataset})
-    if labels:
-        click.echo(f"scored on data that are not the real ones: {harmless(', '.join(labels))}")
     click.echo(f"status: {ended.exit_status if ended else 'not ended'}{reason}")
     click.echo()
     print_table(

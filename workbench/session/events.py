@@ -84,6 +84,8 @@ class FinalScores(msgspec.Struct, frozen=True, kw_only=True):
     baseline: float | None = None
     best: float | None = None
     last: float | None = None
+    caveats: list[str] = []
+    """What must be said with best and last, wherever they are shown; nothing for most."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):

@@ -178,6 +178,7 @@ class SessionState:
             baseline=metric.baseline if metric else None,
             best=best.score if best else None,
             last=last.score if last else None,
+            caveats=list(dict.fromkeys(said for entry in (best, last) if entry for said in entry.caveats)),
         )
 
     def file_at(self, path: str, step: int | None = None) -> FileChange | None:
