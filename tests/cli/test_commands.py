@@ -375,3 +375,38 @@ async def test_a_models_commands_are_refused_unprotected(tmp_path: Path) -> None
     own = await mlgym("run", "battleOfSexes", "--json", "--max-steps", "1", sessions=tmp_path / "s", env=env)
     assert any(event["event"] == "note.added" and "unprotected" in event["text"] for event in own.events)
     assert any(event["event"] == "action.finished" and event["exit_code"] == 0 for event in own.events)
+
+
+def test_a_hostile_log_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    """Whatever a log says, in whatever field, and what is said of it where it is wrong."""
+    bad = "\x1b]52;c;QQ==\x07\x9b2J\u202e"
+    started = {"event": "session.started", "format": 1, "task": bad, "model": bad, "agent": bad, "sandbox": bad}
+    lines: list[dict[str, object]] = [
+        {**started, "metric": {"name": bad}},
+        {"event": bad},
+        {"event": "action.proposed", "step": 1, "author": bad, "thought": bad, "action": bad},
+        {"event": "action.finished", "step": 1, "exit_code": 0, "observation": bad, "cwd": bad},
+        {"event": "note.added", "text": bad},
+        {"event": "session.ended", "exit_status": bad, "reason": bad, "session": bad, "steps": 1, "scores": {}},
+        {"event": "note.added", "text": 3, bad: bad},
+    ]
+    folder = tmp_path / "sessions" / f"hostile{bad}"
+    folder.mkdir(parents=True)
+    with (folder / EVENTS_FILE).open("w") as file:
+        for number, line in enumerate(lines):
+            file.write(json.dumps({**line, "seq": number, "time": "", "elapsed": 0.0}) + "\n")
+    root = ("--sessions", str(tmp_path / "sessions"))
+    commands = [
+        ("sessions", *root), ("sessions", *root, "--json"), ("sessions", "show", "hostile", *root),
+        ("sessions", "show", "hostile", *root, "--json"), ("sessions", "artifact", "hostile", *root),
+        ("sessions", "show", f"none{bad}", *root), ("sessions", "show", str(tmp_path / "sessions"), *root),
+        ("sessions", "show", str(folder / bad), *root), ("replay", str(folder), *root),
+        ("resume", str(folder), *root), ("run", bad, "--headless"), ("run", "blotto", "--model", bad, "--headless"),
+        ("run", "blotto", "--model", f"replay:{folder}", "--headless"), ("evaluate", "blotto", bad),
+    ]  # fmt: skip
+    for command in commands:
+        result = invoke(*command)
+        found = set(result.output) & (set("\x1b\x07") | {letter for letter in bad if not letter.isascii()})
+        assert not found, (command, result.output)
+    shown = json.loads(invoke(*commands[3]).stdout)
+    assert shown["steps"][0]["observation"] == bad

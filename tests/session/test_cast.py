@@ -105,3 +105,15 @@ def test_keys_never_reach_it(tmp_path: Path) -> None:
     cast.feed(b"export KEY=sk-ant-123456\r\n")
     cast.close()
     assert "sk-ant" not in (tmp_path / CAST_FILE).read_text()
+
+
+def test_a_key_that_comes_in_pieces_is_not_recorded(tmp_path: Path) -> None:
+    """As when somebody types it: each letter is shown, and written, by itself."""
+    redactor = Redactor({"OPENAI_API_KEY": "sk-verysecret"})
+    cast = CastWriter(tmp_path, Time(), columns=80, rows=24, timestamp=0, redactor=redactor)
+    for letter in "ask sk-very, key=sk-verysecret!":
+        cast.feed(letter.encode())
+        cast.flush()
+    cast.feed(b" sk-v")
+    cast.close()
+    assert Cast(tmp_path / CAST_FILE).output_until(99.0) == "ask sk-very, key=[redacted]! sk-v"

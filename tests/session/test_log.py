@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from workbench.session import events as ev
 from workbench.session.clock import Clock
 from workbench.session.log import EVENTS_FILE, EventLog, LogError, is_locked, read_log, repair_log
+from workbench.session.objects import ObjectStore, content_hash
 from workbench.session.redact import REPLACEMENT, Redactor
 
 
@@ -175,6 +176,22 @@ def test_keys_never_reach_the_file(tmp_path: Path) -> None:
     assert "sk-verysecret" not in text
     assert REPLACEMENT in text
     assert "/home/someone" in text
+
+
+def test_secrets_that_json_spells_otherwise_are_not_written(tmp_path: Path) -> None:
+    secret = 'pa"ss\\wörd\t1'
+    log = EventLog(tmp_path, Clock(), redactor=Redactor({"DB_PASSWORD": secret}))
+    log.append(ev.NoteAdded(text=f"it is {secret}."))
+    log.close()
+    line = (tmp_path / EVENTS_FILE).read_text()
+    assert json.loads(line)["text"] == f"it is {REPLACEMENT}."
+
+
+def test_objects_hold_no_secrets(tmp_path: Path) -> None:
+    store = ObjectStore(tmp_path, Redactor({"OPENAI_API_KEY": "sk-verysecret"}))
+    digest = store.put(b"key = sk-verysecret\n\xff")
+    assert store.get(digest) == b"key = " + REPLACEMENT.encode() + b"\n\xff"
+    assert store.put(b"plain") == content_hash(b"plain")
 
 
 _TEXT = st.text(max_size=200)

@@ -69,9 +69,11 @@ def _report(error: Exception) -> int:
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint = "run the command again as `mlgym-tui --debug …` and report it with the log that it names"
-    click.echo(f"mlgym-tui: {message}", err=True)
+    from workbench.cli.output import harmless
+
+    click.echo(f"mlgym-tui: {harmless(message)}", err=True)
     if hint:
-        click.echo(f"  → {hint}", err=True)
+        click.echo(f"  → {harmless(hint)}", err=True)
     return code
 
 
@@ -103,12 +105,12 @@ def start_debug_log(context: click.Context) -> None:
     from datetime import UTC, datetime
 
     from workbench import __version__
-    from workbench.session.redact import Redactor
+    from workbench.agents.models.keys import redactor as secrets_redactor
 
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mlgym-tui"
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = state / f"debug-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
-    redactor = Redactor()
+    redactor = secrets_redactor()
 
     class Redacting(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench.cli.errors import silence_output
-from workbench.cli.output import harmless, number
+from workbench.cli.output import harmless, harmless_json, number
 from workbench.session import events as ev
 from workbench.session.log import read_log
-from workbench.session.redact import Redactor
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -54,7 +53,8 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
     if not as_json:
         _print_end(ended)
     elif ended.exit_status != "submitted":
-        click.echo(f"mlgym-tui: {ended.exit_status}{f': {ended.reason}' if ended.reason else ''}", err=True)
+        why = f": {harmless(ended.reason)}" if ended.reason else ""
+        click.echo(f"mlgym-tui: {ended.exit_status}{why}", err=True)
     if ended.exit_status == "submitted":
         return 0
     return _SIGNALS.get(signal.Signals(received[0]), 1) if received else 1
@@ -91,10 +91,10 @@ class _JsonLines(_Listener):
 
     def __init__(self, runner: Runner) -> None:
         super().__init__(runner)
-        self._redactor = Redactor()
+        self._redactor = runner.live.redactor
 
     def show(self, event: ev.Event) -> None:
-        sys.stdout.buffer.write(self._redactor.data(ev.encode(event)) + b"\n")
+        sys.stdout.buffer.write(harmless_json(self._redactor.data(ev.encode(event))) + b"\n")
 
 
 class _PlainSteps(_Listener):
@@ -108,7 +108,8 @@ class _PlainSteps(_Listener):
             first, *rest = harmless(event.action).split("\n")
             more = f"  (+{len(rest)} lines)" if rest else ""
             click.echo(
-                f"\nstep {event.step}  {event.author}" + (f"  — {harmless(step.thought)}" if step.thought else "")
+                f"\nstep {event.step}  {harmless(event.author)}"
+                + (f"  — {harmless(step.thought)}" if step.thought else "")
             )
             click.echo(f"  $ {first}{more}")
         elif isinstance(event, ev.ActionFinished):

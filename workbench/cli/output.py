@@ -19,7 +19,18 @@ def harmless(text: str) -> str:
 
 def print_json(value: Any) -> None:
     """`value` as JSON on stdout."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    click.echo(harmless_json(text).decode())
+
+
+_LET_STAND = re.compile(
+    rb"\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]"
+)  # DEL, C1, and what sets the direction of writing
+
+
+def harmless_json(text: bytes) -> bytes:
+    """The same JSON, with the characters as escapes that JSON lets stand but a terminal may act upon."""
+    return _LET_STAND.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:

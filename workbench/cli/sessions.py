@@ -105,7 +105,7 @@ def show(outer_folder: Path | None, session: str, as_json: bool, sessions_folder
     recording = open_recording(find_session(_root(sessions_folder or outer_folder), session))
     state = fold(recording.events)
     for problem in recording.problems:
-        click.echo(f"mlgym-tui: {recording.path.name}: {problem}", err=True)
+        click.echo(f"mlgym-tui: {harmless(f'{recording.path.name}: {problem}')}", err=True)
     if as_json:
         print_json(_as_dict(state, recording.path, recording.problems))
         return
@@ -192,7 +192,7 @@ def artifact(
         sys.stdout.buffer.write(data)
         return
     output.write_bytes(data)
-    click.echo(f"{entry.artifact_name} of step {entry.step} ({number(entry.score)}) → {output}", err=True)
+    click.echo(f"{harmless(entry.artifact_name)} of step {entry.step} ({number(entry.score)}) → {output}", err=True)
 
 
 def _entry(state: SessionState, which: str, step: int | None) -> ScoreRecorded | None:
@@ -260,9 +260,9 @@ def _print_session(state: SessionState, path: Path) -> None:
             harmless(f"{started.task}, {started.model or started.agent}, {started.sandbox or 'no'} sandbox{seed}")
         )
     best, last, baseline = number(scores.best), number(scores.last), number(scores.baseline)
-    click.echo(f"{scores.metric or 'score'}: best {best}, last {last}, baseline {baseline}" + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats))
+    click.echo(f"{harmless(scores.metric) or 'score'}: best {best}, last {last}, baseline {baseline}" + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats))
     reason = f" ({harmless(ended.reason)})" if ended and ended.reason else ""
-    click.echo(f"status: {ended.exit_status if ended else 'not ended'}{reason}")
+    click.echo(f"status: {harmless(ended.exit_status) if ended else 'not ended'}{reason}")
     click.echo()
     print_table(
         ["step", "author", "action", "exit", "time", "score"],

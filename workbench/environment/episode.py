@@ -15,6 +15,7 @@ from workbench.sandbox.shell import CommandResult, Shell
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.objects import ObjectStore
+from workbench.session.redact import Redactor
 from workbench.session.snapshot import Snapshotter
 from workbench.session.state import SessionState
 from workbench.tasks.catalogue import Task
@@ -58,12 +59,13 @@ class Episode:
         seed: int,
         secret: bytes,
         command_seconds: float | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self.task = task
         self.sandbox = sandbox
         self.submitted = False
-        self.objects = ObjectStore(folder / "objects")
-        self.artifacts = ObjectStore(folder / "artifacts")
+        self.objects = ObjectStore(folder / "objects", redactor)
+        self.artifacts = ObjectStore(folder / "artifacts", redactor)
         self._command_seconds = command_seconds or task.limits.command_seconds
         self.shell = Shell(sandbox, time_limit=self._command_seconds)
         self.on_progress: Callable[[str], None] | None = None

@@ -277,6 +277,7 @@ def _assemble(
             seed=seed,
             secret=hashlib.sha256(f"mlgym-tui session {seed}".encode()).digest(),
             command_seconds=options.command_seconds,
+            redactor=live.redactor,
         )
         runner = Runner(
             live,

@@ -32,10 +32,10 @@ class LiveSession:
         self.first_seq = self.state.last_seq + 1
         """Number of the first event that this process writes."""
         self.clock = Clock(elapsed=self.state.elapsed, working=self.state.working)
-        redactor = secrets_redactor()
+        self.redactor = redactor = secrets_redactor()
         self.log = EventLog(folder, self.clock, next_seq=self.state.last_seq + 1, redactor=redactor)
         self.log.subscribe(self.state.apply)
-        self.objects = ObjectStore(folder / "objects")
+        self.objects = ObjectStore(folder / "objects", redactor)
         self.cast = CastWriter(
             folder,
             lambda: self.clock.elapsed,

@@ -94,9 +94,12 @@ class CastWriter:
         """Write what was gathered."""
         if self._pending:
             text = self._redactor.text("".join(self._pending))
-            self._pending.clear()
-            self._pending_size = 0
-            self._line([round(self._pending_time, 6), "o", text])
+            # A secret may come in pieces, as one types it.
+            held = 0 if end_of_command else self._redactor.unfinished(text)
+            self._pending = [text[-held:]] if held else []
+            self._pending_size = held
+            if len(text) > held:
+                self._line([round(self._pending_time, 6), "o", text[: len(text) - held]])
         if end_of_command:
             if self._dropped:
                 self._line([round(self._now(), 6), "o", f"\r\n[{self._dropped} bytes not recorded]\r\n"])

@@ -7,6 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from workbench.session.redact import Redactor
+
 
 def content_hash(data: bytes) -> str:
     """sha256, in hexadecimal."""
@@ -16,8 +18,10 @@ def content_hash(data: bytes) -> str:
 class ObjectStore:
     """Files named by the hash of their content, in one folder, made when first needed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, redactor: Redactor | None = None) -> None:
+        """`redactor`: what it knows as secret is left out of what is stored."""
         self.folder = folder
+        self._redactor = redactor
 
     def path(self, digest: str) -> Path:
         """Where the content is, or would be."""
@@ -26,7 +30,9 @@ class ObjectStore:
         return self.folder / digest[:2] / digest[2:]
 
     def put(self, data: bytes) -> str:
-        """Store `data` and return its hash. Raises OSError (disk full, read-only folder)."""
+        """Store `data` and return the hash of what was stored. Raises OSError (disk full, read-only folder)."""
+        if self._redactor is not None:
+            data = self._redactor.data(data)
         digest = content_hash(data)
         path = self.path(digest)
         if not path.exists():

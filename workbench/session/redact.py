@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -25,7 +26,8 @@ class Redactor:
         env = os.environ if env is None else env
         values = {env[name] for name in secret_variables(env)}
         self._text = sorted(values, key=len, reverse=True)
-        self._bytes = [value.encode("utf-8", "surrogateescape") for value in self._text]
+        written = {spelling for value in self._text for spelling in _spellings(value)}
+        self._bytes = sorted(written, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         """`text` without secrets."""
@@ -34,9 +36,26 @@ class Redactor:
                 text = text.replace(value, REPLACEMENT)
         return text
 
+    def unfinished(self, text: str) -> int:
+        """How many characters at the end of `text` may be the beginning of a secret whose rest is still to come."""
+        longest = 0
+        for value in self._text:
+            for size in range(min(len(value) - 1, len(text)), longest, -1):
+                if text.endswith(value[:size]):
+                    longest = size
+                    break
+        return longest
+
     def data(self, data: bytes) -> bytes:
         """`data` without secrets."""
         for value in self._bytes:
             if value in data:
                 data = data.replace(value, REPLACEMENT.encode())
         return data
+
+
+def _spellings(value: str) -> set[bytes]:
+    """A value as bytes: plain, and as it stands in a JSON string."""
+    plain = value.encode("utf-8", "surrogateescape")
+    readable = plain.decode("utf-8", "replace")
+    return {plain, *(json.dumps(readable, ensure_ascii=plainly)[1:-1].encode() for plainly in (True, False))}
