@@ -260,7 +260,10 @@ def _print_session(state: SessionState, path: Path) -> None:
             harmless(f"{started.task}, {started.model or started.agent}, {started.sandbox or 'no'} sandbox{seed}")
         )
     best, last, baseline = number(scores.best), number(scores.last), number(scores.baseline)
-    click.echo(f"{harmless(scores.metric) or 'score'}: best {best}, last {last}, baseline {baseline}" + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats))
+    click.echo(
+        f"{harmless(scores.metric) or 'score'}: best {best}, last {last}, baseline {baseline}"
+        + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats)
+    )
     reason = f" ({harmless(ended.reason)})" if ended and ended.reason else ""
     click.echo(f"status: {harmless(ended.exit_status) if ended else 'not ended'}{reason}")
     click.echo()
