@@ -14,13 +14,14 @@ from textual.pilot import Pilot
 from tests.runner.rig import ListAgent
 from tests.tasks.quick_task import make_quick_task
 from tests.tui.support import screen_text, wait_for
-from workbench.agents.agent import Agent, ModelError
+from workbench.agents.agent import Agent, Listener, ModelError, Proposal
 from workbench.runner import launch as launching
 from workbench.runner.launch import Launch, launch
 from workbench.runner.runner import Runner
 from workbench.session import events as ev
 from workbench.session.events import SessionEnded
 from workbench.session.log import read_log
+from workbench.session.state import SessionState
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.dialogs import ActionArea, Confirm, EditAction
 from workbench.tui.source import LiveSource
@@ -368,3 +369,49 @@ async def test_no_color_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await on.review(1)
         assert os.environ["NO_COLOR"] == "1"
         assert on.app.no_color
+
+
+class TalkingAgent(ListAgent):
+    """Says its answer piece by piece before it proposes."""
+
+    def __init__(self, actions: list[str]) -> None:
+        super().__init__(actions)
+        self.listener: Listener | None = None
+        self.gate.clear()
+
+    async def propose(self, state: SessionState) -> Proposal:
+        assert self.listener is not None
+        self.listener.delta("I think that the strategy ")
+        self.listener.delta("is too random.")
+        self.listener.retrying("rate limit", 7)
+        return await super().propose(state)
+
+
+async def test_an_answer_is_shown_while_it_comes(tmp_path: Path) -> None:
+    agent = TalkingAgent(["echo proposed"])
+    async with opened(tmp_path, agent) as on:
+        await on.shows("the strategy is too random.")
+        await on.shows("Action 1 · being written")
+        await on.shows("rate limit; trying again in 7 s")
+        agent.gate.set()
+        await on.review(1)
+        await on.shows("$ echo proposed")
+        assert "too random" not in on.text and "being written" not in on.text and "rate limit" not in on.text
+
+
+async def test_a_score_of_ones_own_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["true"]) as on:
+        await on.review(1)
+        await on.press("v")
+        await on.until(lambda: on.state.current.scores, "a score")
+        entry = on.state.current.scores[0]
+        assert not entry.visible_to_agent
+        await on.shows("(the agent is not told)" if entry.score is not None else entry.verdict)
+
+
+async def test_a_pane_is_zoomed_right_after_going_there(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["true"]) as on:
+        await on.review(1)
+        on.screen.action_do("pane.shell")
+        on.screen.action_do("pane.zoom")
+        assert on.screen.query_one("#shell-pane").has_class("-zoomed")

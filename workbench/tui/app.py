@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from textual.command import Provider
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_SETTLED_SECONDS = 1.0
+"""After the first paint, when what is loaded behind it is there as well."""
 _COPY_LIMIT = 74_000
 """Characters that terminals take by OSC 52."""
 
@@ -78,6 +81,8 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     async def on_mount(self) -> None:
         await self.push_screen(self.workbench)
+        if not self.is_headless:
+            self.set_timer(_SETTLED_SECONDS, _settle_memory)
         if self.source.control is None:
             return
         self._session = asyncio.create_task(self.source.run(), name="session")
@@ -227,6 +232,12 @@ class WorkbenchApp(App[SessionEnded | None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         # The palette offers the registry, and nothing that the registry does not know.
         return ()
+
+
+def _settle_memory() -> None:
+    """What was made for the start stays to the end: searching it for garbage again and again would stall the screen."""
+    gc.collect()
+    gc.freeze()
 
 
 def _terminal_answers() -> bool:
