@@ -415,3 +415,25 @@ async def test_a_pane_is_zoomed_right_after_going_there(tmp_path: Path) -> None:
         on.screen.action_do("pane.shell")
         on.screen.action_do("pane.zoom")
         assert on.screen.query_one("#shell-pane").has_class("-zoomed")
+
+
+async def test_nothing_runs_that_is_not_in_view(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["echo first", "echo second"]) as on:
+        await on.review(1)
+        await on.press("enter")
+        await on.review(2)
+        await on.press("h")
+        await on.until(lambda: on.screen.shown == 1, "the step before")
+        await on.press("enter")
+        await on.until(lambda: on.screen.cursor is None, "the proposal in view")
+        await on.shows("enter runs it")
+        assert on.runner.phase == "review" and on.state.steps[2].status == "proposed"
+        await on.press("enter")
+        await on.until(lambda: on.state.steps[2].over, "the second to run")
+
+
+async def test_help_is_always_in_the_key_bar(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["true"], size=(80, 24)) as on:
+        await on.review(1)
+        await on.shows("t take over")
+        assert "? help" in on.text.splitlines()[-1]

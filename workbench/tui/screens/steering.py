@@ -32,6 +32,11 @@ class Steering:
     # -- go on, stop -------------------------------------------------------------------------------------------------
 
     def run(self) -> None:
+        if self.screen.cursor is not None:
+            # Nothing runs that is not in view.
+            self.screen.go_to(None)
+            self.screen.say("this is what is proposed: enter runs it")
+            return
         self.control.run_proposal()
         self.screen.go_to(None)
 
