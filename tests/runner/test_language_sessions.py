@@ -1,0 +1,384 @@
+"""Whole sessions of language models, through the real SDKs: what they cost, how they end, and what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents.models.dialects import SECRET, Dialect
+from tests.agents.models.server import Reply, Server, serving
+from tests.runner.chat import ANTHROPIC, BILL, OPENAI, asked, called, make_agent, said, talking
+from tests.runner.rig import GOOD, driven
+from tests.tasks.quick_task import make_quick_task
+from workbench.agents.config import TokenBudget
+from workbench.agents.models.tokens import estimate_tokens
+from workbench.runner.launch import Launch, launch
+from workbench.session import events as ev
+from workbench.session.events import Limits
+
+ACTIONS = ["cat strategy.py", GOOD, "validate", "submit"]
+
+both = pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=lambda dialect: dialect.name)
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, no proxy and no `.env` of the machine."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "MLGYM_MODEL_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with serving() as local:
+        yield local
+
+
+@both
+async def test_a_whole_session_and_its_bill(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(*(said(dialect, action) for action in ACTIONS))
+    async with talking(tmp_path, dialect, server) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps) == ("submitted", 4)
+    assert ended.scores.last is not None and ended.scores.last > 1.3
+    assert [step.action for step in session.state.steps[1:]] == ACTIONS
+    assert {step.author for step in session.state.steps[1:]} == {f"model:{dialect.model}"}
+    bill = BILL[dialect.name]
+    assert [answer.usage and answer.usage.cost for answer in session.events(ev.ModelResponded)] == [
+        pytest.approx(bill)
+    ] * 4
+    assert session.state.cost == pytest.approx(4 * bill)
+    assert (session.state.input_tokens, session.state.output_tokens) == (4000, 200)
+    assert "return 1" in asked(server, 1) and f"{ended.scores.last:.3f}"[:4] in asked(server, 3)
+
+
+@both
+async def test_what_was_sent_is_in_the_log(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(*(said(dialect, action) for action in ACTIONS))
+    async with talking(tmp_path, dialect, server) as session:
+        await session.ended()
+    objects = session.runner.live.objects
+    prompts = session.events(ev.PromptSent)
+    assert len(prompts) == len(server.calls) == 4
+    for call, prompt in zip(server.calls, prompts, strict=True):
+        kept = [json.loads(objects.get(address)) for address in prompt.messages]
+        assert [message["role"] for message in kept[:2]] == ["system", "user"]
+        body = json.dumps(call.body)
+        assert all(json.dumps(message["content"].strip())[1:-1] in body for message in kept)
+
+
+@both
+async def test_a_whole_session_of_tool_calls(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    text = "def row_strategy(history):\n    return 0\n"
+    server.answers(
+        called(dialect, "open", path="strategy.py"),
+        called(dialect, "edit", first_line=1, last_line=2, text=text),
+        called(dialect, "bash", command="cat strategy.py; echo $((6*7))"),
+        called(dialect, "validate"),
+        called(dialect, "submit"),
+    )
+    async with talking(tmp_path, dialect, server, "tool-calls") as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps) == ("submitted", 5)
+    assert session.state.steps[3].observation.replace("\r", "") == f"{text}42\n"
+    assert [step.thought for step in session.state.steps[1:]] == ["A thought."] * 5
+    assert session.state.cost == pytest.approx(5 * BILL[dialect.name])
+    assert "<<'END_OF_TEXT'" in session.state.steps[2].action
+
+
+@both
+async def test_a_malformed_answer_goes_back_and_is_paid_for(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(dialect.answer("I would rather talk."), said(dialect, "echo hi"), said(dialect, "submit"))
+    async with talking(tmp_path, dialect, server) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps) == ("submitted", 2)
+    [failed] = session.events(ev.ModelFailed)
+    assert (failed.cause, failed.attempt) == ("bad_format", 1)
+    assert failed.message and json.dumps(failed.message)[1:-1] in asked(server, 1)
+    assert [answer.attempt for answer in session.events(ev.ModelResponded)] == [1, 2, 1]
+    assert session.state.cost == pytest.approx(3 * BILL[dialect.name])
+    assert "rather talk" in asked(server, 1) and "rather talk" not in asked(server, 2)
+
+
+@both
+@pytest.mark.parametrize("name", ["default", "tool-calls"])
+async def test_too_many_malformed_answers_end_it(tmp_path: Path, server: Server, dialect: Dialect, name: str) -> None:
+    server.answers(dialect.answer("I would rather talk."))
+    async with talking(tmp_path, dialect, server, name) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps, len(server.calls)) == ("autosubmission (exit_format)", 0, 3)
+    assert [event.attempt for event in session.events(ev.ModelResponded)] == [1, 2, 3]
+    assert session.state.cost == pytest.approx(3 * BILL[dialect.name])
+    assert ended.scores.last is not None, "what was there is scored"
+
+
+@both
+async def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(
+        dialect.fails(429, "slow down", Retry_After="0.3"), dialect.fails(503, "busy"), said(dialect, "submit")
+    )
+    async with talking(tmp_path, dialect, server) as session:
+        await session.until(lambda: "trying again" in session.runner.problem, "the status line says so")
+        ended = await session.ended()
+    assert (ended.exit_status, len(server.calls), session.runner.problem) == ("submitted", 3, "")
+    assert session.state.cost == pytest.approx(BILL[dialect.name]), "failures cost nothing"
+
+
+@both
+async def test_waiting_for_a_busy_server_can_be_stopped(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(dialect.fails(429, "slow down", Retry_After="4"))
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        await session.until(lambda: "trying again" in session.runner.problem, "the status line says so")
+        session.runner.stop()
+        ended = await session.ended(2)
+    assert ended.exit_status == "stopped" and session.state.cost == 0
+    assert session.events(ev.ModelResponded) == []
+
+
+FAILURES = [
+    pytest.param(401, "Incorrect API key provided", "auth", "exit_api", id="auth"),
+    pytest.param(402, "payment required", "quota", "exit_api", id="quota"),
+    pytest.param(400, "maximum context length is 8192 tokens", "context_length", "exit_context", id="context"),
+    pytest.param(400, "stopped by our content_filter", "content_filter", "exit_api", id="filter"),
+    pytest.param(500, "out of order", "network", "exit_api", id="server"),
+]
+
+
+@both
+@pytest.mark.parametrize(("status", "message", "cause", "exit_status"), FAILURES)
+async def test_failures_end_a_session_that_nobody_watches(
+    tmp_path: Path, server: Server, dialect: Dialect, status: int, message: str, cause: str, exit_status: str
+) -> None:
+    server.answers(said(dialect, GOOD), dialect.fails(status, message))
+    async with talking(tmp_path, dialect, server) as session:
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps) == (f"autosubmission ({exit_status})", 1)
+    assert ended.reason.startswith(f"{cause}: ") and ended.scores.last is not None and ended.scores.last > 1.3
+    [failed] = session.events(ev.ModelFailed)
+    assert failed.cause == cause
+
+
+@both
+@pytest.mark.parametrize(("status", "message", "cause", "exit_status"), FAILURES)
+@pytest.mark.parametrize("go_on", ["continue", "step"])
+async def test_failures_pause_a_session_that_somebody_watches(
+    tmp_path: Path,
+    server: Server,
+    dialect: Dialect,
+    status: int,
+    message: str,
+    cause: str,
+    exit_status: str,
+    go_on: str,
+) -> None:
+    server.answers(dialect.fails(status, message))
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        await session.phase("waiting")
+        assert session.runner.mode == "paused" and session.runner.problem.startswith(f"{cause}: ")
+        server.answers(said(dialect, "submit"))
+        if go_on == "continue":
+            session.runner.continue_()
+        else:
+            session.runner.step()
+            await session.review(1)
+            session.runner.run_proposal()
+        ended = await session.ended()
+    assert (ended.exit_status, session.runner.problem) == ("submitted", "")
+
+
+BROKEN = [
+    pytest.param(Reply([b"<!doctype html><html><body>It works!</body></html>"], 200, "text/html"), id="page"),
+    pytest.param(Reply([]), id="nothing"),
+    pytest.param(Reply([b"data: \xff\xfe\n\n"]), id="garbage"),
+    pytest.param(Reply([b"x" * 65536] * 800), id="50 MB"),
+]
+
+
+@both
+@pytest.mark.parametrize("reply", BROKEN)
+async def test_a_server_that_answers_anything_pauses(
+    tmp_path: Path, server: Server, dialect: Dialect, reply: Reply
+) -> None:
+    server.answers(reply)
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        await session.phase("waiting")
+        [failed] = session.events(ev.ModelFailed)
+        assert failed.cause in ("network", "error") and "Traceback" not in failed.message
+        server.answers(said(dialect, "submit"))
+        session.runner.continue_()
+        assert (await session.ended()).exit_status == "submitted"
+
+
+@both
+async def test_half_a_stream_is_kept_and_asked_again(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(Reply(dialect.pieces("half of it", stop=False, usage=False), cut=True))
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        await session.phase("waiting")
+        [half] = session.events(ev.ModelResponded)
+        assert half.text == "half of it" and half.usage is not None and half.usage.cost
+        [failed] = session.events(ev.ModelFailed)
+        assert failed.cause == "network" and "10 characters" in failed.message
+        server.answers(said(dialect, "submit"))
+        session.runner.continue_()
+        assert (await session.ended()).exit_status == "submitted"
+    assert session.state.cost == pytest.approx(half.usage.cost + BILL[dialect.name])
+
+
+@both
+async def test_the_worst_case_of_a_call_keeps_the_cost_limit(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(said(dialect, "true"))
+    agent = make_agent(dialect, server)
+    async with driven(tmp_path, agent, limits=Limits(cost=0.15, steps=1000)) as session:
+        ended = await session.ended()
+    assert ended.exit_status == "autosubmission (exit_cost)"
+    assert "the next call may cost up to $" in ended.reason and "of $0.15 are left" in ended.reason
+    spent, bill = session.state.cost, BILL[dialect.name]
+    assert spent == pytest.approx(len(server.calls) * bill) and 0 < spent <= 0.15
+    worst = agent.chat.worst_case(agent.messages(session.state), (), agent.sampling)  # type: ignore[attr-defined]
+    assert spent + worst > 0.15 >= spent - bill + worst - 0.001, "it went on as long as it could"
+    server.answers(said(dialect, "submit"))
+    again = make_agent(dialect, server)
+    async with driven(tmp_path, again, resume=session.folder, limits=Limits(cost=1.0)) as resumed:
+        assert (await resumed.ended()).exit_status == "submitted"
+    assert resumed.state.cost == pytest.approx(spent + bill)
+
+
+async def test_without_a_price_tokens_are_limited(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "true"))
+    agent = make_agent(OPENAI, server, "default", "some-model")
+    async with driven(tmp_path, agent, limits=Limits(tokens=20_000, cost=0.0001)) as session:
+        ended = await session.ended()
+    assert ended.exit_status == "autosubmission (exit_cost)"
+    assert "the price of openai:some-model is not known" in ended.reason and "20,000 tokens" in ended.reason
+    assert session.state.unpriced_tokens == 1050 * len(server.calls) and session.state.cost == 0
+    assert 0 < session.state.unpriced_tokens <= 20_000
+
+
+@both
+async def test_a_take_over_in_the_middle_of_an_answer_keeps_it(
+    tmp_path: Path, server: Server, dialect: Dialect
+) -> None:
+    pieces = dialect.pieces("I was about to ", "say something")
+    server.answers(Reply(pieces, hold_before=next(i for i, piece in enumerate(pieces) if b"say something" in piece)))
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        await session.until(lambda: session.runner.draft == "I was about to ", "the draft is shown")
+        session.runner.take_over(80, 24)
+        await session.phase("human")
+        [kept] = session.events(ev.ModelResponded)
+        assert kept.text == "I was about to " and kept.usage is not None and kept.usage.cost
+        assert session.runner.draft == ""
+        session.enter("echo by hand\n")
+        await session.over(1)
+        server.answers(said(dialect, "submit"))
+        await session.runner.hand_back()
+        assert (await session.ended()).exit_status == "submitted"
+    assert "echo by hand" in asked(server) and "took over" in asked(server)
+    assert session.state.cost == pytest.approx(kept.usage.cost + BILL[dialect.name])
+    server.go_on.set()
+
+
+@both
+async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(*(said(dialect, action) for action in ["marker=kept; echo $marker", GOOD, "echo under review"]))
+    async with talking(tmp_path, dialect, server) as session:
+        await session.over(2)
+        session.runner.stop("interrupted", "SIGTERM")
+        await session.ended()
+    before = session.state.cost
+    server.answers(said(dialect, "cat strategy.py"), said(dialect, "submit"))
+    calls = len(server.calls)
+    async with talking(tmp_path, dialect, server, resume=session.folder) as again:
+        assert (await again.ended()).exit_status == "submitted"
+    sent = asked(server, calls)
+    assert "echo $marker" in sent and "row_strategy" in sent
+    assert "return 0" in again.state.steps[-2].observation
+    assert again.state.cost == pytest.approx(before + 2 * BILL[dialect.name])
+
+
+@both
+async def test_no_key_gets_into_a_session(
+    tmp_path: Path, server: Server, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(dialect.variable, SECRET)
+    monkeypatch.setenv(f"{dialect.name.upper()}_BASE_URL", server.url + dialect.path)
+    pieces = [
+        "Your key is ",
+        SECRET[:7],
+        SECRET[7:],
+        f"!\n```bash\necho {SECRET[:12]}",
+        f"{SECRET[12:]} > leak; env\n```",
+    ]
+    server.answers(
+        dialect.answer(*pieces),
+        said(dialect, f"cat leak; echo {SECRET}; echo {SECRET} >&2; printf '%s' {SECRET} | base64"),
+        dialect.fails(401, f"Incorrect API key provided: {SECRET}. You sent {SECRET}"),
+    )
+    task = make_quick_task(tmp_path / "quick-task")
+    options = Launch(str(task.folder), model=f"{dialect.name}:{dialect.model}", unsafe_local=True)
+    runner = launch(options, tmp_path / "sessions")
+    ended = await runner.run()
+    assert ended.exit_status == "autosubmission (exit_api)" and SECRET not in ended.reason
+    assert runner.state.last_step == 2 and len(server.calls) == 3
+    keys = [call.headers.get("authorization", "") + call.headers.get("x-api-key", "") for call in server.calls]
+    assert all(SECRET in key for key in keys), "it was in use"
+    assert SECRET not in runner.state.steps[1].observation
+    files = [file for file in runner.live.folder.rglob("*") if file.is_file()]
+    assert len(files) > 8
+    for file in files:
+        assert SECRET.encode() not in file.read_bytes(), file
+    assert runner.state.cost == pytest.approx(2 * BILL[dialect.name])
+
+
+async def test_a_server_of_ones_own_has_no_price_and_gets_no_key(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    server.answers(said(OPENAI, "submit"))
+    task = make_quick_task(tmp_path / "quick-task")
+    options = Launch(str(task.folder), model="openai:gpt-4o", base_url=f"{server.url}/v1", unsafe_local=True)
+    runner = launch(options, tmp_path / "sessions")
+    assert (await runner.run()).exit_status == "submitted"
+    assert runner.state.unpriced_tokens == 1050 and runner.state.cost == 0
+    assert SECRET not in str(server.calls[0].headers)
+    assert runner.state.started is not None and runner.state.started.agent == "default"
+    assert runner.state.limits == Limits(steps=50, cost=4.0, tokens=2_000_000)
+
+
+@pytest.mark.bwrap
+@both
+async def test_the_same_agent_in_two_sandboxes(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    runs = []
+    for unsafe in (True, False):
+        server.answers(*(said(dialect, action) for action in ["echo $((1+1))", *ACTIONS]))
+        async with talking(tmp_path, dialect, server, unsafe_local=unsafe) as session:
+            assert (await session.ended()).exit_status == "submitted"
+        runs.append(session.state)
+    unsafe_run, local = runs
+    assert local.sandbox != unsafe_run.sandbox
+    for one, other in zip(unsafe_run.steps[1:4], local.steps[1:4], strict=True):
+        assert (one.action, one.exit_code, one.observation) == (other.action, other.exit_code, other.observation)
+    assert [step.action for step in local.steps] == [step.action for step in unsafe_run.steps]
+    assert local.cost == pytest.approx(unsafe_run.cost)
+
+
+async def test_two_hundred_steps_in_a_small_context(tmp_path: Path, server: Server) -> None:
+    budget = 6000
+    steps = [said(OPENAI, f"echo number {number}; seq {number * 7 % 400}") for number in range(199)]
+    server.answers(*steps, said(OPENAI, "submit"))
+    agent = make_agent(OPENAI, server, history=[TokenBudget(processor="token_budget", tokens=budget)])
+    async with driven(tmp_path, agent, limits=Limits(steps=300)) as session:
+        ended = await session.ended(50)
+    assert (ended.exit_status, ended.steps) == ("submitted", 200)
+    for number, call in enumerate(server.calls):
+        messages = call.body["messages"]
+        roles = [message["role"] for message in messages]
+        assert roles[0] == "system" and set(roles[1::2]) == {"user"} and set(roles[2::2]) <= {"assistant"}
+        assert sum(estimate_tokens(message["content"]) for message in messages) <= budget
+        if number:
+            assert f"echo number {number - 1};" in messages[-2]["content"], "the newest turn is always there"
+    assert session.state.cost == pytest.approx(200 * BILL["openai"])
