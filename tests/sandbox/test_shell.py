@@ -19,6 +19,7 @@ class Watched:
     """A shell and what its panes were given."""
 
     def __init__(self, sandbox: GuestSandbox) -> None:
+        self.sandbox = sandbox
         self.shell = Shell(sandbox, time_limit=20.0, ladder_interval=0.3)
         self.shown = bytearray()
         self.restarts: list[tuple[str, str]] = []
@@ -322,6 +323,29 @@ async def test_nothing_of_the_hand_back_is_shown_but_the_prompt(watched: Watched
 async def test_an_action_may_be_shown_as_it_was_written(watched: Watched) -> None:
     await watched.shell.run("cat <<'E'\ntext\nE", shown="edit as it was")
     assert "$ edit as it was\r\ntext\r\n" in watched.shown.decode()
+
+
+async def test_what_something_else_types_is_not_the_persons(watched: Watched) -> None:
+    """A job of the agent that types a line while a person has the shell. Where something confines, it cannot at all."""
+    job = (
+        "import fcntl, os, sys, termios, time\n"
+        "while not os.path.exists('now'): time.sleep(0.01)\n"
+        "terminal = os.open('/dev/tty', os.O_RDWR)\n"
+        "try:\n"
+        "    for letter in b'echo forged\\n': fcntl.ioctl(terminal, termios.TIOCSTI, bytes([letter]))\n"
+        "    outcome = 'typed'\n"
+        "except OSError: outcome = 'refused'\n"
+        "os.rename(os.open('draft', os.O_CREAT) and 'draft', outcome)\n"
+    )
+    await watched.shell.run(f'cat >job.py <<"E"\n{job}E\npython3 job.py & disown')
+    await watched.take_over()
+    folder = watched.sandbox.workspace_folder
+    (folder / "now").touch()
+    await watched.until(lambda: (folder / "refused").exists() or b"\rforged\r\n" in watched.shown)
+    assert not watched.sandbox.protected or (folder / "refused").exists()
+    assert watched.started == []
+    assert (await watched.enter("echo mine\r")).observation == "mine\n"
+    assert watched.started == ["echo mine"]
 
 
 async def test_person_in_full_screen_programs(watched: Watched) -> None:

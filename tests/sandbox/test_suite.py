@@ -305,3 +305,25 @@ async def test_a_pty_is_what_the_protocol_says(sandbox: GuestSandbox) -> None:
     assert await terminal.exited() == 9
     assert sandbox.describe()["backend"] in ("local", "docker")
     json.dumps(sandbox.describe())
+
+
+TYPE_IN = """
+import fcntl, os, sys
+terminal = os.open(sys.argv[1], os.O_RDWR)
+for request in (0x5412, 0x541C):
+    try:
+        for letter in b"\\x03\\n":
+            fcntl.ioctl(terminal, request, bytes([letter]))
+        print("typed")
+    except OSError as error:
+        print(error.errno)
+"""
+
+
+async def test_nothing_inside_types_into_a_terminal(protected: GuestSandbox) -> None:
+    """In the shell, what it starts, and what runs beside it."""
+    await protected.write_file(f"{protected.workspace}/type_in.py", TYPE_IN.encode())
+    terminal = await open_terminal(protected)
+    assert (await terminal.run("python3 type_in.py /dev/tty")).split()[:2] == ["1", "1"]
+    result = await protected.exec(["python3", "-c", TYPE_IN, "/dev/ptmx"])
+    assert result.stdout.split() == [b"1", b"1"]

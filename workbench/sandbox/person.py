@@ -38,6 +38,10 @@ class TakeOver:
     """The hooks are being typed: nothing of that is shown."""
     command: PersonCommand | None = None
     prompted: asyncio.Event = field(default_factory=asyncio.Event)
+    entered: int = 0
+    """Line ends that were typed and have not started a command yet."""
+    touched: bool = False
+    """Whether anything was typed since the last command began."""
     _text: str = ""
     _in_prompt: bool = False
 
@@ -59,10 +63,12 @@ class TakeOver:
         elif mark.kind == "C":
             self.finish(None)
             self.prompted.clear()
-            if self._text.strip():
+            # Who a command is by is said by the keys that were forwarded, not by the stream: what starts without any
+            # is something else's, that can write to the terminal or into bash.
+            if self._text.strip() and (self.touched or self.entered):
                 self.command = PersonCommand(self._text)
                 self.on_started(self._text)
-            self._text = ""
+            self._text, self.touched, self.entered = "", False, max(0, self.entered - 1)
         elif mark.kind == "D":
             if not self.ready.done():
                 self.ready.set_result(None)
@@ -155,6 +161,8 @@ class PersonAtShell:
 
     def keys(self, data: bytes) -> None:
         """Forward keys."""
+        self._lines.touched = True
+        self._lines.entered += data.count(b"\r") + data.count(b"\n")
         if self._bash.terminal is not None:
             self._bash.terminal.write(data)
 

@@ -906,6 +906,39 @@ def harden(subreaper: bool) -> bool:
         return False
 
 
+TYPING_REQUESTS = (0x5412, 0x541C)
+"""ioctl: TIOCSTI, TIOCLINUX."""
+_IOCTL = {0xC000003E: (16, 0x40000000 | 514), 0x40000003: (54,), 0xC00000B7: (29,), 0x40000028: (54,)}
+"""Its numbers by the kernel's name of the calling convention: x86-64 (and x32), i386, aarch64, arm."""
+
+
+def forbid_typing() -> bool:
+    """Keep this process, and all that it starts, from typing into a terminal (seccomp): what comes in there is the
+    host's, and in a take-over a person's. True when the kernel took it.
+    """
+    load, equal, give = 0x20, 0x15, 0x06
+    allow, refuse = (give, 0, 0, 0x7FFF0000), (give, 0, 0, 0x00050000 | errno.EPERM)
+    request = [(load, 0, 0, 24)]  # the low half of the second argument
+    request += [(equal, len(TYPING_REQUESTS) - number, 0, value) for number, value in enumerate(TYPING_REQUESTS)]
+    request += [allow, refuse]
+    program: list[tuple[int, int, int, int]] = []
+    for convention, calls in _IOCTL.items():
+        body = [(load, 0, 0, 0), *((equal, len(calls) - number, 0, call) for number, call in enumerate(calls)), allow]
+        body += request
+        program += [(load, 0, 0, 4), (equal, 0, len(body), convention), *body]
+    program.append(allow)
+    try:
+        import ctypes
+
+        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
+        header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
+        prctl = ctypes.CDLL(None, use_errno=True).prctl
+        prctl(38, 1, 0, 0, 0)  # no new privileges: without it only root may
+        return bool(prctl(22, 2, header) == 0)
+    except (ImportError, OSError, AttributeError):
+        return False
+
+
 def limit_cpus(count: int) -> None:
     """Keep to so many processors, picked by chance so that sandboxes do not meet on the same ones."""
     with contextlib.suppress(OSError, AttributeError):
@@ -959,6 +992,7 @@ def main(arguments: list[str]) -> None:
     options = dict(argument.split("=", 1) for argument in arguments)
     alone = os.getpid() != 1
     undumpable = harden(subreaper=alone)
+    typing_forbidden = not alone and sys.byteorder == "little" and sys.maxsize > 2**32 and forbid_typing()
     limit_cpus(int(options.get("cpus", "0")))
     os.umask(0o022)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would let `kill -INT 1` end the sandbox
@@ -979,6 +1013,7 @@ def main(arguments: list[str]) -> None:
             "uid": os.getuid(),
             "pid": os.getpid(),
             "undumpable": undumpable,
+            "typing_forbidden": typing_forbidden,
             "passes_descriptors": can_pass,
         }
     )
