@@ -9,6 +9,7 @@ original.
 from __future__ import annotations
 
 import re
+import textwrap
 from unicodedata import category, east_asian_width
 
 TAB_SIZE = 8
@@ -102,3 +103,30 @@ def split_lines(text: str) -> list[str]:
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines] if "\r\n" in text else lines
+
+
+_OWN_LINE = re.compile(r"\s|[-*•|>#]|\d+[.)]\s|```")
+
+
+def flowed(text: str, width: int) -> list[str]:
+    """Prose in lines of at most `width` characters (longer only for longer words).
+
+    A paragraph that was broken for another width is joined first; what is indented, or an item of a list, stays.
+    """
+    lines: list[str] = []
+    paragraph: list[str] = []
+
+    def close() -> None:
+        if paragraph:
+            lines.extend(textwrap.wrap(" ".join(paragraph), width, break_long_words=False) or [""])
+            paragraph.clear()
+
+    for line in split_lines(text):
+        if not line.strip() or _OWN_LINE.match(line):
+            close()
+            indent = line[: len(line) - len(line.lstrip())]
+            lines += textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False) or [""]
+        else:
+            paragraph.append(printable(line.strip()))
+    close()
+    return [printable(line) for line in lines]

@@ -23,6 +23,7 @@ from textual.widgets import Static
 from workbench.session import events as ev
 from workbench.session.state import Step
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
+from workbench.tui.greeting import greeting
 from workbench.tui.scores import ScoreTrail
 from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.status import TAKEN_OVER, hint, proposal_title, scored, status_parts
@@ -120,6 +121,8 @@ class WorkbenchScreen(Screen[None]):
         self._ends.append(self.source.on_display(self.shell.feed))
         if self.source.control is not None:
             self.source.control.on_draft = self._draft_changed
+            if self.source.control.agent is None and self.state.started is not None:
+                self.shell.feed(greeting(self.state.started, self.app.size.width))
         self.shell.on_high = lambda: self.source.hold_output(True)
         self.shell.on_low = lambda: self.source.hold_output(False)
         self.set_interval(TICK_SECONDS, self._tick, name="clock")

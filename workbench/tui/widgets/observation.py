@@ -45,7 +45,7 @@ class ObservationView(PanelView):
         if step.number == 0 or not step.over:
             return name
         result = words.outcome(step)
-        parts = [f"{result.glyph} {result.word}".strip()]
+        parts = [f"{result.glyph} {result.word}".strip(" ·")]
         if step.status == "ran":
             parts.append(words.seconds(step.duration))
         if step.signal:

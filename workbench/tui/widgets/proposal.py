@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from workbench.session.state import SessionState, Step
 from workbench.tui.highlight import highlight_lines
-from workbench.tui.text import printable, split_lines
+from workbench.tui.text import flowed, printable, split_lines
 from workbench.tui.widgets.line_view import ADDED, REMOVED, LineMark
 from workbench.tui.widgets.panel_view import PanelView
 
@@ -116,7 +116,8 @@ class ProposalView(Vertical):
             return [Content.styled("(the beginning of this session is missing)", _MUTED)], {}
         lines: list[Line] = [Content.styled(started.task_name or started.task, "bold")]
         if started.description:
-            lines += ["", *self._prose(started.description, "$foreground 90%")]
+            text = flowed(started.description.strip("\n"), self._width)
+            lines += ["", *(Content.styled(line, "$foreground 90%") for line in text)]
         return lines, {}
 
     def _action(self, step: Step) -> tuple[list[Line], dict[int, LineMark]]:

@@ -126,7 +126,7 @@ class StepList(ScrollView, can_focus=True):
         pointer = "▌" if step.number == self.cursor else " "
         head = [Segment(pointer, self._colour("primary", base)), Segment(f"{step.number:>{digits}} ", muted)]
         if step.number == 0:
-            return [*head, Segment("· the workspace as it was given", muted)]
+            return [*head, Segment("· the workspace as given", muted)]
         author, result = words.author_sign(step.author), words.outcome(step)
         head.append(Segment(f"{author.glyph} ", self._colour(author.colour, base)))
         tail = self._tail(step, result, width, base)
