@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.agents.models.dialects import SECRET, Dialect
 from tests.agents.models.server import Reply, Server, serving
@@ -15,6 +16,7 @@ from tests.runner.rig import GOOD, driven
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.config import TokenBudget
 from workbench.agents.models.tokens import estimate_tokens
+from workbench.cli import main
 from workbench.runner.launch import Launch, launch
 from workbench.session import events as ev
 from workbench.session.events import Limits
@@ -382,3 +384,30 @@ async def test_two_hundred_steps_in_a_small_context(tmp_path: Path, server: Serv
         if number:
             assert f"echo number {number - 1};" in messages[-2]["content"], "the newest turn is always there"
     assert session.state.cost == pytest.approx(200 * BILL["openai"])
+
+
+@both
+async def test_what_each_step_cost_is_shown(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(said(dialect, "true"), dialect.answer("no command"), said(dialect, "true"), said(dialect, "submit"))
+    async with talking(tmp_path, dialect, server) as session:
+        await session.ended()
+    bill, author = BILL[dialect.name], f"model:{dialect.model}"
+    shown = json.loads(CliRunner().invoke(main, ["sessions", "show", str(session.folder), "--json"]).output)
+    assert [step["cost"] for step in shown["steps"]] == pytest.approx([bill, 2 * bill, bill])
+    tokens = {"input": 2000, "output": 100, "cached": 800, "reasoning": 40}
+    assert (shown["steps"][1]["calls"], shown["steps"][1]["tokens"]) == (2, tokens)
+    assert shown["cost"] == shown["spending_by_author"][author]["cost"] == pytest.approx(4 * bill)
+    assert shown["tokens"] == {"input": 4000, "output": 200, "price_unknown": 0}
+    plain = CliRunner().invoke(main, ["sessions", "show", str(session.folder)]).output
+    assert f"{author}: ${4 * bill:.4f}, 4,000 tokens in, 200 out, 4 calls" in plain
+
+
+async def test_an_unknown_price_is_shown_as_that(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "submit"))
+    async with driven(tmp_path, make_agent(OPENAI, server, "default", "some-model")) as session:
+        await session.ended()
+    shown = json.loads(CliRunner().invoke(main, ["sessions", "show", str(session.folder), "--json"]).output)
+    assert shown["steps"][0]["cost"] is None and shown["steps"][0]["tokens"]["input"] == 1000
+    assert shown["tokens"]["price_unknown"] == 1050
+    plain = CliRunner().invoke(main, ["sessions", "show", str(session.folder)]).output
+    assert "model:some-model: price unknown (1,050 tokens)" in plain

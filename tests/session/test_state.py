@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from workbench.session import events as ev
 from workbench.session.state import SessionState, fold
 
@@ -107,6 +109,56 @@ def test_costs_add_up() -> None:
     usage = ev.Usage(input_tokens=10, output_tokens=5, cost=0.25)
     state = fold([started(), ev.ModelResponded(text="a", usage=usage), ev.ModelResponded(text="b", usage=usage)])
     assert (state.cost, state.input_tokens, state.output_tokens) == (0.5, 20, 10)
+
+
+def responded(cost: float | None, author: str = "", tokens: int = 10) -> ev.ModelResponded:
+    usage = ev.Usage(input_tokens=tokens, output_tokens=1, cached_tokens=4, reasoning_tokens=1, cost=cost)
+    return ev.ModelResponded(text="a", model="openai:m", author=author, usage=usage)
+
+
+def test_a_step_costs_what_was_paid_since_the_agents_step_before() -> None:
+    agent, person = "model:m", "human:ada"
+    state = fold(
+        [
+            started(),
+            responded(0.1),
+            ev.ActionProposed(step=1, author=agent, action="a"),
+            responded(0.2),  # cut short by a take-over
+            ev.ActionProposed(step=2, author=person, action="b"),
+            responded(0.4),
+            responded(0.8),
+            ev.ActionProposed(step=3, author=agent, action="c"),
+            responded(1.6),
+        ]
+    )
+    assert [step.spending.cost for step in state.steps] == [
+        0,
+        0.1,
+        0,
+        pytest.approx(1.4),
+    ]
+    assert [step.spending.calls for step in state.steps] == [0, 1, 0, 3]
+    assert state.cost == state.spending_by[agent].cost == pytest.approx(3.1), "with what has become no step"
+
+
+def test_spending_is_by_author_and_says_where_no_price_is_known() -> None:
+    state = fold(
+        [
+            started(),
+            responded(0.5, "model:one"),
+            ev.ActionProposed(step=1, author="model:one", action="a"),
+            responded(None, "model:two", tokens=99),
+            ev.ActionProposed(step=2, author="model:two", action="b"),
+        ]
+    )
+    one, two = (state.spending_by[author].as_dict() for author in ("model:one", "model:two"))
+    assert one == {
+        "cost": 0.5,
+        "calls": 1,
+        "tokens": {"input": 10, "output": 1, "cached": 4, "reasoning": 1},
+    }
+    assert two["cost"] is None and state.unpriced_tokens == 100
+    assert [step.spending.known for step in state.steps[1:]] == [True, False]
 
 
 def test_a_resumed_session_has_not_ended() -> None:

@@ -14,6 +14,7 @@ from workbench.cli.runs import sessions_option
 
 if TYPE_CHECKING:
     from workbench.session.events import ScoreRecorded
+    from workbench.session.spending import Spending
     from workbench.session.state import SessionState, Step
 
 
@@ -218,6 +219,9 @@ def _as_dict(state: SessionState, path: Path, problems: list[str]) -> dict[str, 
         "reason": ended.reason if ended else "",
         "scores": msgspec.to_builtins(state.final_scores()),
         "cost": state.cost,
+        "tokens": {"input": state.input_tokens, "output": state.output_tokens, "price_unknown": state.unpriced_tokens},
+        "spending_by_author": {author: spent.as_dict() for author, spent in state.spending_by.items()},
+        "limits": msgspec.to_builtins(state.limits),
         "elapsed": state.elapsed,
         "problems": problems,
         "notes": [note.text for note in state.notes],
@@ -248,6 +252,7 @@ def _step_as_dict(step: Step) -> dict[str, Any]:
         "score": step.score,
         "scores": [msgspec.to_builtins(score) for score in step.scores],
         "changed_files": [change.path for change in step.changes],
+        **step.spending.as_dict(),
     }
 
 
@@ -264,6 +269,8 @@ def _print_session(state: SessionState, path: Path) -> None:
         f"{harmless(scores.metric) or 'score'}: best {best}, last {last}, baseline {baseline}"
         + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats)
     )
+    if state.spending_by:
+        click.echo("; ".join(_spent(author, spent) for author, spent in state.spending_by.items()))
     reason = f" ({harmless(ended.reason)})" if ended and ended.reason else ""
     click.echo(f"status: {harmless(ended.exit_status) if ended else 'not ended'}{reason}")
     click.echo()
@@ -282,6 +289,14 @@ def _print_session(state: SessionState, path: Path) -> None:
         ],
         right=(0, 3, 4, 5),
     )
+
+
+def _spent(author: str, spent: Spending) -> str:
+    cost = f"${spent.cost:.4f}" if spent.cost or spent.known else ""
+    unknown = "" if spent.known else f"price unknown ({spent.unpriced_tokens:,} tokens)"
+    calls = f"{spent.calls} {'call' if spent.calls == 1 else 'calls'}"
+    tokens = f"{spent.input_tokens:,} tokens in, {spent.output_tokens:,} out, {calls}"
+    return harmless(f"{author}: {' and '.join(part for part in (cost, unknown) if part)}, {tokens}")
 
 
 def _first_line(step: Step) -> str:

@@ -20,7 +20,7 @@ from workbench.sandbox.base import SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.events import Mode
-from workbench.session.log import LogError
+from workbench.session.log import EVENTS_FILE, LogError, explain_write_error
 
 Phase = Literal["starting", "proposing", "review", "executing", "human", "waiting", "scoring", "ending", "ended"]
 
@@ -248,6 +248,8 @@ class Runner(Control):
             except SandboxError as error:
                 hint = f" ({error.hint})" if error.hint else ""
                 status, reason = "error", f"{error}{hint}"
+            except OSError as error:  # an object or a snapshot could not be stored; a line of the log may still fit
+                status, reason = "error", explain_write_error(error, self.live.folder / EVENTS_FILE)
             except asyncio.CancelledError:
                 status, reason = "interrupted", "cancelled"
             self.phase = "ending"
@@ -442,12 +444,19 @@ class Runner(Control):
         self, prompt: tuple[str, ...], response: str, usage: ev.Usage | None, latency: float, attempt: int
     ) -> None:
         """What was sent and what came back, if anything was."""
-        model = self.agent.model if self.agent is not None else ""
+        model, author = (self.agent.model, self.agent.author) if self.agent is not None else ("", "")
         if prompt:
             self.live.emit(ev.PromptSent(messages=[self.live.objects.put(m.encode()) for m in prompt], model=model))
         if response or usage is not None:
             self.live.emit(
-                ev.ModelResponded(text=response, model=model, usage=usage, latency=round(latency, 6), attempt=attempt)
+                ev.ModelResponded(
+                    text=response,
+                    model=model,
+                    author=author,
+                    usage=usage,
+                    latency=round(latency, 6),
+                    attempt=attempt,
+                )
             )
 
     # -- what the agent tells while it proposes (workbench.agents.agent.Listener) -----------------------------------

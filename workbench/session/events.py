@@ -171,6 +171,8 @@ class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
 
     text: str
     model: str = ""
+    author: str = ""
+    """Whose answer it is, as its steps are signed; empty in older logs, which have only the model."""
     usage: Usage | None = None
     latency: float = 0.0
     attempt: int = 1

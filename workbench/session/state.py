@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from workbench.session import events as ev
 from workbench.session.events import Event, FileChange, Mode, ScoreRecorded, SessionStarted, WindowChanged
+from workbench.session.spending import Spending
 
 StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
 
@@ -54,6 +55,8 @@ class Step:
     scores: list[ScoreRecorded] = field(default_factory=list)
     messages: list[ev.MessageInjected] = field(default_factory=list)
     """Said after this step, before the next."""
+    spending: Spending = field(default_factory=Spending)
+    """What the model calls for it cost: those that came to nothing since the agent's step before are among them."""
     started: float = 0.0
     """Seconds since the session began, when it was proposed."""
     finished: float = 0.0
@@ -94,6 +97,8 @@ class SessionState:
     output_tokens: int = 0
     unpriced_tokens: int = 0
     """Tokens of calls whose price is unknown."""
+    spending_by: dict[str, Spending] = field(default_factory=dict)
+    """What each author's model calls cost."""
     failures: list[ev.ModelFailed] = field(default_factory=list)
     notes: list[ev.NoteAdded] = field(default_factory=list)
     elapsed: float = 0.0
@@ -103,6 +108,8 @@ class SessionState:
     limits: ev.Limits = field(default_factory=ev.Limits)
     workspace: str = "/home/agent/workspace"
     """Path of the workspace inside the sandbox."""
+    _unassigned: Spending = field(default_factory=Spending)
+    """What the model calls cost since an agent's last proposal."""
     _workspaces: list[str] = field(default_factory=list)
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
 
@@ -246,6 +253,9 @@ def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
         state.output_tokens += event.usage.output_tokens
         if event.usage.cost is None:
             state.unpriced_tokens += event.usage.input_tokens + event.usage.output_tokens
+        author = event.author or f"model:{event.model.partition(':')[2] or event.model}"
+        state.spending_by.setdefault(author, Spending()).add(event.usage)
+        state._unassigned.add(event.usage)
 
 
 def _model_failed(state: SessionState, event: ev.ModelFailed) -> None:
@@ -257,6 +267,8 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
     step.author, step.thought = event.author, event.thought
     step.proposed = step.action = event.action
     step.remark = event.remark
+    if not event.author.startswith("human:"):
+        step.spending, state._unassigned = state._unassigned, Spending()
     step.status, step.started, step.time = "proposed", event.elapsed, event.time
 
 

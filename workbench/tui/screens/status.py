@@ -52,6 +52,9 @@ def status_parts(
     if state.cost:
         limit = f"/{words.money(state.limits.cost)}" if state.limits.cost is not None else ""
         parts.append(Part(f"{words.money(state.cost)}{limit}", "$foreground 75%", 6))
+    if state.unpriced_tokens:
+        limit = f"/{state.limits.tokens:,}" if state.limits.tokens is not None else ""
+        parts.append(Part(f"price unknown: {state.unpriced_tokens:,}{limit} tokens", "$foreground 75%", 6))
     parts.append(Part(state.started.task if state.started else "", "$foreground 75%", 8))
     badge, warn = words.sandbox_badge(state.sandbox, state.started.sandbox if state.started else "")
     parts.append(Part(f"! {badge}" if warn else badge, "bold $error" if warn else "$foreground 55%", 1 if warn else 9))
