@@ -64,7 +64,7 @@ def test_the_demo_solves_the_task(demos: dict[str, tuple[Path, Outcome]], task: 
     ended = outcome.events[-1]
     assert ended["event"] == "session.ended" and ended["exit_status"] == "submitted" and ended["steps"] == 5
     scores = ended["scores"]
-    assert set(scores) == {"metric", "baseline", "best", "last"}
+    assert {"metric", "baseline", "best", "last"} <= set(scores)
     assert scores["best"] == scores["last"] > least
     if task == "battleOfSexes":
         assert scores["best"] == pytest.approx(1.44, abs=0.015) and scores["baseline"] == 1.0227
