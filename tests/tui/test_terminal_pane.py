@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import importlib
 import os
 import pty
 import shutil
 import signal
 import struct
+import sys
 import termios
+import threading
 import time
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,6 +28,8 @@ from tests.tui.record import DATA, last_alternate
 from tests.tui.support import wait_for
 from workbench.tui.terminal.pump import HIGH_WATER
 from workbench.tui.widgets.terminal_pane import FRAME_SECONDS, REPLAY_BYTES, TerminalPane, megabytes
+
+EMULATOR = "workbench.tui.terminal.bittty_engine"
 
 
 class Terminal(App[None]):
@@ -409,3 +415,27 @@ async def test_a_real_shell_with_vim_and_a_flood() -> None:
             await wait_for(pilot, lambda: "ok" in rows(pane), "the shell after the flood")
         finally:
             app.shell.close()
+
+
+async def test_what_waits_for_the_emulator_keeps_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    loaded = importlib.import_module(EMULATOR)
+    half_loaded = ModuleType(EMULATOR)
+
+    def slow_import(name: str) -> ModuleType:
+        monkeypatch.setitem(sys.modules, name, half_loaded)
+        begun.set()
+        assert go_on.wait(10)
+        monkeypatch.setitem(sys.modules, name, loaded)
+        return loaded
+
+    monkeypatch.delitem(sys.modules, EMULATOR)
+    monkeypatch.setattr(importlib, "import_module", slow_import)
+    app = Terminal()
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.pane.feed(b"first\r\n")
+        await wait_for(pilot, begun.is_set, "the import")
+        app.pane.feed(b"second\r\n")
+        assert not app.pane.idle
+        go_on.set()
+        await wait_for(pilot, lambda: rows(app.pane)[:2] == ["first", "second"], "both, in their order")

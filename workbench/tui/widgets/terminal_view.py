@@ -98,7 +98,9 @@ class TerminalView(ScrollView, inherit_bindings=False):
 
     def _emulator_there(self, then: Callable[[], None]) -> bool:
         """Whether the emulator is imported. If not, that is done in a thread (it takes 90 ms), and `then` after it."""
-        if self._engine_factory is not None or _EMULATOR in sys.modules or not self.is_running:
+        # A module is in `sys.modules` as soon as its import begins; and what waits already comes first.
+        loaded = hasattr(sys.modules.get(_EMULATOR), "BitttyEngine") and not self._after_import
+        if self._engine_factory is not None or loaded or not self.is_running:
             return True
         self._after_import.append(then)
         if len(self._after_import) == 1:
