@@ -437,3 +437,13 @@ async def test_help_is_always_in_the_key_bar(tmp_path: Path) -> None:
         await on.review(1)
         await on.shows("t take over")
         assert "? help" in on.text.splitlines()[-1]
+
+
+async def test_a_message_about_a_command_goes_with_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["sleep 60", "true"], mode="auto") as on:
+        await on.until(lambda: on.runner.phase == "executing", "the command to run")
+        await on.press("p")
+        await on.shows("pauses when the command is over")
+        await on.press("i")
+        await on.review(2)
+        await on.until(lambda: "interrupting" not in on.text and "pauses when" not in on.text, "the line to be free")

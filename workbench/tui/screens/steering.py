@@ -35,7 +35,7 @@ class Steering:
         if self.screen.cursor is not None:
             # Nothing runs that is not in view.
             self.screen.go_to(None)
-            self.screen.say("this is what is proposed: enter runs it")
+            self.screen.say("this is what is proposed: enter runs it", of_phase=True)
             return
         self.control.run_proposal()
         self.screen.go_to(None)
@@ -51,7 +51,7 @@ class Steering:
     def pause(self) -> None:
         self.control.pause()
         if self.control.phase == "executing":
-            self.screen.say("pauses when the command is over; i interrupts it")
+            self.screen.say("pauses when the command is over; i interrupts it", of_phase=True)
 
     def toggle(self) -> None:
         if self.control.mode == "auto":
@@ -61,7 +61,7 @@ class Steering:
 
     def interrupt(self) -> None:
         if self.control.interrupt():
-            self.screen.say("interrupting the command")
+            self.screen.say("interrupting the command", of_phase=True)
 
     def validate(self) -> None:
         if self.control.validate():

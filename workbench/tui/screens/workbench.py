@@ -79,6 +79,7 @@ class WorkbenchScreen(Screen[None]):
         self.searching = Searching(self)
         self._message = "; ".join(source.problems[:2])
         self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
+        self._message_of_phase = False
         self._dirty_from: int | None = None
         self._draft_new = False
         self._frame: Timer | None = None
@@ -176,9 +177,10 @@ class WorkbenchScreen(Screen[None]):
         """How long the session has been in its phase."""
         return time.monotonic() - self._phase_since
 
-    def say(self, text: str, seconds: float = MESSAGE_SECONDS) -> None:
-        """Show a message in the status line for a while."""
+    def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
+        """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
         self._message, self._message_until = text, time.monotonic() + seconds
+        self._message_of_phase = of_phase
         self.show_status()
 
     # -- events ------------------------------------------------------------------------------------------------------
@@ -224,6 +226,8 @@ class WorkbenchScreen(Screen[None]):
         if seen != self._seen:
             if seen[:1] != self._seen[:1]:
                 self._phase_since = time.monotonic()
+                if self._message_of_phase:
+                    self._message = ""
             self._seen = seen
             self.steering.phase_changed()
         self.show_status()
