@@ -250,6 +250,27 @@ async def test_the_worst_case_of_a_call_keeps_the_cost_limit(tmp_path: Path, ser
     assert resumed.state.cost == pytest.approx(spent + bill)
 
 
+@both
+async def test_a_limit_is_raised_while_the_session_waits(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(said(dialect, "submit"))
+    async with talking(tmp_path, dialect, server, interactive=True, limits=Limits(cost=0.01)) as session:
+        await session.phase("waiting")
+        [failed] = session.events(ev.ModelFailed)
+        assert failed.cause == "cost_limit" and "raise the limit" in failed.message and not server.calls
+        session.runner.raise_limits(cost=1.0)
+        session.runner.continue_()
+        assert (await session.ended()).exit_status == "submitted"
+    assert session.state.limits == Limits(cost=1.0, steps=50, tokens=2_000_000)
+    assert "of $1.00" not in asked(server) and "$1.00" in asked(server), "the agent is told what is left"
+
+
+async def test_a_model_that_sees_little_is_asked_for_a_shorter_answer(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "submit"))
+    async with driven(tmp_path, make_agent(OPENAI, server, "default", "gpt-4")) as session:
+        assert (await session.ended()).exit_status == "submitted"
+    assert server.calls[0].body["max_tokens"] == 8192 // 2
+
+
 async def test_without_a_price_tokens_are_limited(tmp_path: Path, server: Server) -> None:
     server.answers(said(OPENAI, "true"))
     agent = make_agent(OPENAI, server, "default", "some-model")

@@ -181,6 +181,19 @@ async def test_a_log_that_cannot_be_written_ends_the_run_and_loses_nothing(
     assert not session.runner.episode.sandbox.workspace_folder.exists()
 
 
+async def test_files_that_cannot_be_stored_end_the_run_as_an_error(tmp_path: Path) -> None:
+    """The disk has room for the last lines of the log, but not for a snapshot."""
+    async with driven(tmp_path, ListAgent(["echo one > a", "echo two > b"])) as session:
+        await session.over(1)
+        objects = session.runner.episode.objects
+        objects.folder = tmp_path / "in the way"
+        objects.folder.write_text("")
+        ended = await session.ended()
+    assert ended.exit_status == "error" and str(session.folder) in ended.reason
+    assert session.state.steps[1].observation == "" and session.state.steps[1].over
+    assert session.state.steps[2].over
+
+
 def _file(session: Driven, name: str) -> Path:
     return session.runner.episode.sandbox.workspace_folder / name
 
@@ -189,3 +202,28 @@ def _guest(session: Driven) -> int:
     child = getattr(session.runner.episode.sandbox, "_child", None)
     assert isinstance(child, int)
     return child
+
+
+async def test_limits_are_raised_while_it_runs(tmp_path: Path) -> None:
+    agent = ListAgent(["echo 1", "echo 2", "echo 3"], then="echo more")
+    async with driven(tmp_path, agent, mode="step", limits=Limits(steps=2, seconds=600.0)) as session:
+        await session.review(1)
+        session.runner.raise_limits(steps=3)
+        session.runner.raise_limits(steps=3)
+        session.runner.continue_()
+        ended = await session.ended()
+    assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 3)
+    [changed] = session.events(ev.LimitsChanged)
+    assert changed.limits == Limits(steps=3, seconds=600.0) == session.state.limits
+    assert changed.author == session.runner.user
+    async with driven(tmp_path, ListAgent(["echo 4"]), resume=session.folder, limits=Limits(steps=4)) as again:
+        assert (await again.ended()).steps == 4
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf")])
+async def test_a_limit_that_is_none_is_refused(tmp_path: Path, value: float) -> None:
+    async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
+        await session.review(1)
+        with pytest.raises(ValueError, match="a limit on cost must be a number over 0"):
+            session.runner.raise_limits(cost=value)
+        assert session.events(ev.LimitsChanged) == []

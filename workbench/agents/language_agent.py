@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from workbench.agents.agent import Attempt, Listener, ModelError, Proposal
@@ -135,7 +136,16 @@ class LanguageAgent:
         return messages
 
     def _answer_tokens(self) -> int:
-        return self.sampling.max_output_tokens or _ASSUMED_OUTPUT
+        """Tokens of the longest answer: no more than half of what the model can see, or nothing could be asked."""
+        wanted = self.sampling.max_output_tokens or _ASSUMED_OUTPUT
+        context = prices.context_window(self.model)
+        return wanted if context is None else min(wanted, context // 2)
+
+    def sampling_sent(self) -> Sampling:
+        """How answers are drawn, with an answer that leaves room for the prompt."""
+        if self.sampling.max_output_tokens is None:
+            return self.sampling
+        return replace(self.sampling, max_output_tokens=self._answer_tokens())
 
     def _check_cost(self, state: SessionState, spent: float, messages: list[Message]) -> None:
         """The worst case of the next call against what is left; `spent` counts answers that are in no log yet."""
@@ -143,7 +153,7 @@ class LanguageAgent:
         tokens = estimate_prompt(messages, self.tools)
         worst = None
         if isinstance(self.chat, Accountable):
-            worst = self.chat.worst_case(messages, self.tools, self.sampling)
+            worst = self.chat.worst_case(messages, self.tools, self.sampling_sent())
         if worst is None:
             most = state.input_tokens + state.output_tokens + tokens + self._answer_tokens()
             if limits.tokens is not None and most > limits.tokens:
@@ -181,7 +191,7 @@ class _Call:
             response = await agent.chat.respond(
                 self._messages,
                 tools=agent.tools,
-                sampling=agent.sampling,
+                sampling=agent.sampling_sent(),
                 on_delta=self._delta,
                 on_retry=self._retrying,
             )

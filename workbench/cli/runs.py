@@ -149,6 +149,9 @@ Examples:
 )
 @click.option("--max-time", type=_Amount(), metavar="S", help="New limit on seconds, over the whole session.")
 @click.option("--max-cost", type=_Amount(), metavar="USD", help="New limit on cost, over the whole session.")
+@click.option(
+    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="New limit on tokens without a price, over the whole."
+)
 @sessions_option
 def resume(
     session: str,
@@ -160,6 +163,7 @@ def resume(
     max_steps: int | None,
     max_time: float | None,
     max_cost: float | None,
+    max_tokens: int | None,
     sessions_folder: Path | None,
 ) -> None:
     """Go on with a saved SESSION (a folder, an id, the end of one, or `last`)."""
@@ -188,6 +192,7 @@ def resume(
         steps=max_steps or before.limits.steps,
         seconds=max_time or before.limits.seconds,
         cost=max_cost or before.limits.cost,
+        tokens=max_tokens or before.limits.tokens,
     )
     options = Launch(
         task=started.task,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from workbench.session.events import ScoreRecorded
+import math
+
+import msgspec
+
+from workbench.session.events import Limits, ScoreRecorded
 from workbench.session.state import SessionState
 
 FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
@@ -27,6 +31,15 @@ def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tup
     if limits.tokens is not None and state.unpriced_tokens >= limits.tokens:
         return "exit_cost", f"the limit of {limits.tokens:,} tokens (the price is unknown) is reached"
     return None
+
+
+def changed_limits(limits: Limits, **changes: float | None) -> Limits:
+    """`limits` with those that are given. Raises ValueError for one that is no finite number over 0."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    for name, value in given.items():
+        if not math.isfinite(value) or value <= 0:
+            raise ValueError(f"a limit on {name} must be a number over 0, and not {value:g}")
+    return msgspec.structs.replace(limits, **given)
 
 
 def autosubmission(cause: str, score: ScoreRecorded) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from workbench.agents.agent import ActionsExhausted, Agent, Attempt, Closable, ModelError, Observable, Proposal
 from workbench.environment.episode import Episode
-from workbench.runner.limits import FAILURES, autosubmission, exceeded
+from workbench.runner.limits import FAILURES, autosubmission, changed_limits, exceeded
 from workbench.runner.live import LiveSession
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.shell import CommandResult
@@ -124,6 +124,23 @@ class Control:
     def inject(self, text: str) -> None:
         """Tell the agent something; it reads it before its next proposal."""
         self.live.emit(ev.MessageInjected(author=self.user, text=text))
+
+    def raise_limits(
+        self,
+        *,
+        steps: int | None = None,
+        seconds: float | None = None,
+        cost: float | None = None,
+        tokens: int | None = None,
+    ) -> None:
+        """New limits for the whole session; what is left out stays as it is. They count before the next call or step.
+
+        Raises ValueError for a limit that is no finite number over 0.
+        """
+        changed = changed_limits(self.state.limits, steps=steps, seconds=seconds, cost=cost, tokens=tokens)
+        if changed != self.state.limits:
+            self.live.emit(ev.LimitsChanged(limits=changed, author=self.user))
+        self._wake.set()
 
     def act(self, action: str) -> bool:
         """A person's own action, where no agent proposes any. False when an agent does, or a command runs."""

@@ -313,6 +313,13 @@ class ControlChanged(Event, tag="control.changed", kw_only=True, frozen=True):
     reason: str = ""
 
 
+class LimitsChanged(Event, tag="limits.changed", kw_only=True, frozen=True):
+    """What may be spent, from now on."""
+
+    limits: Limits
+    author: str = ""
+
+
 class ClockPaused(Event, tag="clock.paused", kw_only=True, frozen=True):
     """The session's clock stands still."""
 
@@ -376,6 +383,7 @@ EVENTS: tuple[type[Event], ...] = (
     WorkspaceSnapshot,
     ScoreRecorded,
     ControlChanged,
+    LimitsChanged,
     ClockPaused,
     ClockResumed,
     MessageInjected,
@@ -400,6 +408,7 @@ AnyEvent = (
     | WorkspaceSnapshot
     | ScoreRecorded
     | ControlChanged
+    | LimitsChanged
     | ClockPaused
     | ClockResumed
     | MessageInjected

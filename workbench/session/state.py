@@ -318,6 +318,10 @@ def _control_changed(state: SessionState, event: ev.ControlChanged) -> None:
     state.mode, state.driver = event.mode, event.author
 
 
+def _limits_changed(state: SessionState, event: ev.LimitsChanged) -> None:
+    state.limits = event.limits
+
+
 def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
     if state.clock_paused_at is None:
         state.clock_paused_at = event.elapsed
@@ -360,6 +364,7 @@ _HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
     ev.WorkspaceSnapshot: _workspace_snapshot,
     ev.ScoreRecorded: _score_recorded,
     ev.ControlChanged: _control_changed,
+    ev.LimitsChanged: _limits_changed,
     ev.ClockPaused: _clock_paused,
     ev.ClockResumed: _clock_resumed,
     ev.MessageInjected: _message_injected,
