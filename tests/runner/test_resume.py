@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.runner.rig import GOOD, ListAgent, driven
+from tests.tasks.quick_task import make_quick_task
 from workbench.agents.models.replay import ReplayAgent
-from workbench.runner.launch import Launch, LaunchError, relaunch
+from workbench.runner.launch import Launch, LaunchError, make_agent, relaunch
 from workbench.session import events as ev
 from workbench.session.events import Limits
 from workbench.session.log import LogError, read_log, repair_log
@@ -182,3 +183,12 @@ async def test_the_same_in_a_protected_sandbox(tmp_path: Path) -> None:
         assert (await again.ended()).exit_status == "submitted"
     found = next(step for step in again.state.steps if step.action == "pwd; cat a b")
     assert found.observation == "/home/agent/workspace/sub\n1\n2\n"
+
+
+def test_a_list_of_actions_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_quick_task(tmp_path / "quick")
+    (tmp_path / "a.yaml").write_text("- submit\n")
+    monkeypatch.chdir(tmp_path)
+    agent = make_agent("replay:a.yaml", task)
+    monkeypatch.chdir("/")
+    assert agent is not None and make_agent(agent.model, task) is not None

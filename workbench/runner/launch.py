@@ -171,7 +171,8 @@ def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") 
         from workbench.formats.actions import read_actions
 
         path = Path(name).expanduser()
-        return ReplayAgent([(item.thought, item.action) for item in read_actions(path)], name)
+        # By its whole path: the session may be resumed from another folder.
+        return ReplayAgent([(item.thought, item.action) for item in read_actions(path)], str(path.absolute()))
     if provider in ("human", "scripted", "replay"):
         raise LaunchError(
             f"{model!r} goes with no agent" if reference else f"unknown model {model!r}",

@@ -44,7 +44,7 @@ class EventLog:
         try:
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise LogError(_explain(error, self.path)) from error
+            raise LogError(explain_write_error(error, self.path)) from error
         for attempt in range(5):  # a listing looks at the lock for an instant
             try:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,7 +84,7 @@ class EventLog:
         except OSError as error:
             if written:
                 os.ftruncate(self._fd, end)
-            raise LogError(_explain(error, self.path)) from error
+            raise LogError(explain_write_error(error, self.path)) from error
 
     def sync(self) -> None:
         """Force what was appended to the disk. May take milliseconds: call it off the event loop."""
@@ -189,7 +189,8 @@ def is_locked(path: Path) -> bool:
     return False
 
 
-def _explain(error: OSError, path: Path) -> str:
+def explain_write_error(error: OSError, path: Path) -> str:
+    """Why a file of a session could not be written, and what to do."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk of {path.parent} is full: free some space, then `mlgym-tui resume` the session"
     if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
