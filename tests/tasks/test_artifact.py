@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,17 @@ def test_folders_fifos_sockets_and_devices(tmp_path: Path) -> None:
         open_artifact(Path("/dev/zero"), 100)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_unreadable(tmp_path: Path) -> None:
-    file = tmp_path / "strategy.py"
-    file.touch(0o000)
-    error = refused(file)
+def test_unreadable() -> None:
+    with tempfile.TemporaryDirectory() as name:  # not tmp_path, which is its owner's alone
+        file = Path(name) / "strategy.py"
+        file.touch(0o000)
+        Path(name).chmod(0o755)
+        root = os.geteuid() == 0
+        if root:  # root may read everything
+            os.seteuid(65534)
+        try:
+            error = refused(file)
+        finally:
+            if root:
+                os.seteuid(0)
     assert error.verdict == "invalid" and "chmod" in error.message

@@ -87,9 +87,16 @@ class EventLog:
             raise LogError(explain_write_error(error, self.path)) from error
 
     def sync(self) -> None:
-        """Force what was appended to the disk. May take milliseconds: call it off the event loop."""
+        """Force what was appended to the disk. May take milliseconds: call it off the event loop.
+
+        Raises LogError when the disk refuses; where there is nothing to force (a file system without it) that is fine.
+        """
         if self._fd >= 0:
-            os.fdatasync(self._fd)
+            try:
+                os.fdatasync(self._fd)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise LogError(_explain(error, self.path)) from error
 
     def close(self) -> None:
         """Release the file and its lock. Can be called twice."""
