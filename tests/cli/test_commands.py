@@ -87,7 +87,7 @@ def test_every_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
 
 def test_results_come_as_json_too() -> None:
     opens_a_screen = {("human",), ("replay",)}
-    prints_bytes = {("sessions", "artifact"), ("sessions", "rm"), ("image",)}
+    prints_bytes = {("sessions", "artifact"), ("image",)}
     for path, command in COMMANDS:
         names = {name for parameter in command.params for name in parameter.opts}
         assert "--json" in names or path in opens_a_screen | prints_bytes, path
@@ -294,7 +294,8 @@ def test_removing_asks_or_is_told(tmp_path: Path, session: Path) -> None:
     (folder / EVENTS_FILE).write_bytes((session / EVENTS_FILE).read_bytes())
     refused = invoke("sessions", "rm", session.name, "--sessions", str(tmp_path))
     assert refused.exit_code == 2 and "--yes" in refused.output and folder.exists()
-    assert invoke("sessions", "rm", session.name, "--yes", "--sessions", str(tmp_path)).exit_code == 0
+    removed = invoke("sessions", "rm", session.name, "--yes", "--json", "--sessions", str(tmp_path))
+    assert removed.exit_code == 0 and json.loads(removed.stdout) == {"removed": [str(tmp_path / session.name)]}
     assert not folder.exists() and session.exists()
     (tmp_path / "mine").mkdir()
     other = invoke("sessions", "rm", str(tmp_path / "mine"), "--yes")

@@ -123,9 +123,12 @@ Examples:
 )
 @click.argument("session", nargs=-1, required=True)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @sessions_option
 @click.pass_obj
-def rm(outer_folder: Path | None, session: tuple[str, ...], yes: bool, sessions_folder: Path | None) -> None:
+def rm(
+    outer_folder: Path | None, session: tuple[str, ...], yes: bool, as_json: bool, sessions_folder: Path | None
+) -> None:
     """Delete saved sessions, for good."""
     from workbench.session.store import find_session, remove_session
 
@@ -134,13 +137,16 @@ def rm(outer_folder: Path | None, session: tuple[str, ...], yes: bool, sessions_
     if not yes:
         if not sys.stdin.isatty():
             raise Failure("nobody is there to confirm", "say --yes", 2)
-        click.confirm(f"Delete {', '.join(folder.name for folder in folders)}?", abort=True)
+        click.confirm(f"Delete {harmless(', '.join(folder.name for folder in folders))}?", abort=True, err=as_json)
     for folder in folders:
         try:
             remove_session(folder)
         except ValueError as error:
             raise Failure(str(error)) from error
-        click.echo(f"removed {folder.name}")
+        if not as_json:
+            click.echo(f"removed {harmless(folder.name)}")
+    if as_json:
+        print_json({"removed": [str(folder) for folder in folders]})
 
 
 @sessions.command(

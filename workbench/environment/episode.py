@@ -44,6 +44,7 @@ class AlreadySubmitted(Exception):
 class Episode:
     """The environment of one session.
 
+    `secret` is asked for in a thread, at the first evaluation: making it takes time on purpose.
     `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
     `prepare` before `start`.
     """
@@ -57,7 +58,7 @@ class Episode:
         state: SessionState,
         emit: Emit,
         seed: int,
-        secret: bytes,
+        secret: Callable[[], bytes],
         command_seconds: float | None = None,
         redactor: Redactor | None = None,
     ) -> None:
@@ -253,11 +254,12 @@ class Episode:
             split = self.task.split_for(kind)
             if data is not None:
                 digest = await asyncio.to_thread(self.artifacts.put, data)
+                secret = await asyncio.to_thread(self._secret)
                 evaluation = await evaluate(
                     self.task,
                     data,
                     seed=self._seed,
-                    secret=self._secret,
+                    secret=secret,
                     room=self._room(),
                     progress=self._progress,
                     split=split,

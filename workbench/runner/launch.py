@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import hashlib
 import os
@@ -221,6 +222,15 @@ def _with_defaults(options: Launch, agent: Agent | None) -> Launch:
     return replace(options, model="human" if agent is None else agent.model, limits=limits, window=window, agent=named)
 
 
+def session_secret(seed: int) -> bytes:
+    """What the dice of a session's evaluations hang on: the same for the same seed.
+
+    A seed that nobody gave is too long to be guessed. One that a person gave may be short, and a submission could try
+    them all against what it sees of its opponent: each try is made to take about a tenth of a second.
+    """
+    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui session", str(seed).encode(), 500_000)
+
+
 def user_name() -> str:
     """Who signs the steps of a person."""
     try:
@@ -276,7 +286,7 @@ def _assemble(
             state=live.state,
             emit=live.emit,
             seed=seed,
-            secret=hashlib.sha256(f"mlgym-tui session {seed}".encode()).digest(),
+            secret=functools.cache(functools.partial(session_secret, seed)),
             command_seconds=options.command_seconds,
             redactor=live.redactor,
         )
