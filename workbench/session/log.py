@@ -96,7 +96,7 @@ class EventLog:
                 os.fdatasync(self._fd)
             except OSError as error:
                 if error.errno != errno.EINVAL:
-                    raise LogError(_explain(error, self.path)) from error
+                    raise LogError(explain_write_error(error, self.path)) from error
 
     def close(self) -> None:
         """Release the file and its lock. Can be called twice."""

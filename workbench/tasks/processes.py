@@ -9,6 +9,11 @@ import signal
 from asyncio.subprocess import Process
 from typing import Any
 
+from workbench.sandbox.guest.guest import process_table
+
+_PATIENCE = 5.0
+"""Seconds that a killed process may take to be gone."""
+
 
 async def start_process(*command: str, **options: Any) -> Process:
     """As `asyncio.create_subprocess_exec`, in a session of its own (ctrl+c is for the workbench). Raises OSError.
@@ -23,17 +28,35 @@ async def start_process(*command: str, **options: Any) -> Process:
         starting.add_done_callback(_kill_started)
         with contextlib.suppress(OSError):
             process = await asyncio.shield(starting)
-            await asyncio.shield(process.wait())
+            await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=_PATIENCE)
         raise
 
 
 def kill_group(process: Process) -> None:
-    """Kill a process of `start_process` and its children.
+    """Kill a process of `start_process` and all that came of it.
 
-    Bubblewrap's first child waits for ever for a parent that is killed while the two set up their namespaces.
+    Its group is not enough: bubblewrap's first child may be in a session of its own already, where it waits for ever
+    for a parent that is killed while the two set up their namespaces.
     """
+    for pid in _descendants(process.pid):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _descendants(ancestor: int) -> list[int]:
+    """Processes that came of `ancestor`, the youngest first."""
+    children: dict[int, list[int]] = {}
+    for pid, parent, _group, _session in process_table():
+        children.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    waiting = [ancestor]
+    while waiting:
+        for pid in children.get(waiting.pop(), []):
+            found.append(pid)
+            waiting.append(pid)
+    return found[::-1]
 
 
 def _kill_started(starting: asyncio.Future[Process]) -> None:
