@@ -65,6 +65,7 @@ def test_marks_are_found_however_the_stream_is_cut(cuts: list[int]) -> None:
         b"aid=" + SOURCE.prefix.encode() * 50,
         b"\x1b]133;" * 200,
     ],
+    ids=["no nonce", "wrong nonce", "cut off", "no status", "directory", "prefix", "prefixes", "beginnings"],
 )
 def test_anything_else_is_text(forged: bytes) -> None:
     assert parts(MarkScanner(SOURCE.prefix), b"a" + forged + b"\x07z") == [b"a" + forged + b"\x07z"]
