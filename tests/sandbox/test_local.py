@@ -356,6 +356,7 @@ def test_works_for_an_ordinary_user() -> None:
         site = next(Path(path) for path in sys.path if path.endswith("site-packages"))
         shutil.copytree(CHECKOUT / "workbench/sandbox", code / "workbench/sandbox")
         shutil.copytree(site / "msgspec", code / "msgspec")
+        shutil.copy(CHECKOUT / "workbench/resources.py", code / "workbench")
         (code / "workbench/__init__.py").touch()
         (code / "run.py").write_text(RUN_AND_WAIT)
         command = [*become, f"PYTHONPATH={code}", python, str(code / "run.py"), str(workspace), "local", "stop"]

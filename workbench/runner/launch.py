@@ -29,8 +29,8 @@ from workbench.session.log import repair_log
 from workbench.session.snapshot import restore
 from workbench.session.state import fold
 from workbench.session.store import new_session_folder
-from workbench.tasks.catalogue import Task, find_task
-from workbench.tasks.datasets import Prepared, mounts, prepare_task
+from workbench.tasks.catalogue import Task, find_task, task_folders
+from workbench.tasks.datasets import Prepared, cache_folder, mounts, prepare_task
 from workbench.tasks.packages import INSIDE as PACKAGES
 from workbench.tasks.packages import installed_for
 from workbench.tasks.packages import variables as package_variables
@@ -265,7 +265,7 @@ def _assemble(
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
         data = mounts(task, prepared)
         packages = _find_packages(task, options, notes)
-        sandbox = _make_sandbox(options, agent, live.folder.name, workspace, notes, data, packages)
+        sandbox = _make_sandbox(task, options, agent, live.folder.name, workspace, notes, data, packages)
         offer_data(workspace, data, mounted=sandbox.protected)
         cwd = live.state.current.cwd or None
         if isinstance(first, ev.SessionStarted):
@@ -324,6 +324,7 @@ def _find_packages(task: Task, options: Launch, notes: list[str]) -> Path | None
 
 
 def _make_sandbox(
+    task: Task,
     options: Launch,
     agent: Agent | None,
     session: str,
@@ -337,6 +338,7 @@ def _make_sandbox(
         session=session,
         env={"WINDOW": str(options.window or WINDOW)},
         mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
+        hidden=(task.folder, *task_folders(), cache_folder()),
     )
     plain = spec
     if packages is not None:

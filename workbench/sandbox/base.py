@@ -69,6 +69,8 @@ class SandboxSpec:
     gpus: Sequence[int] = ()
     mounts: Mapping[Path, str] = field(default_factory=dict)
     """Host folder → path inside, read-only (datasets)."""
+    hidden: Sequence[Path] = ()
+    """Host folders that must not be seen though they lie in what is visible inside (tasks, prepared data)."""
 
 
 Request = dict[str, Any]

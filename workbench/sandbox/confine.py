@@ -44,6 +44,8 @@ class Confinement:
     writable: Mapping[Path, str] = field(default_factory=dict)
     """Host folder or file → absolute path inside. Folders are the only thing that outlives the command."""
     readonly: Mapping[Path, str] = field(default_factory=dict)
+    hidden: Sequence[Path] = ()
+    """Host folders that must not be seen, besides those that never are (see `hidden_in`)."""
     devices: Sequence[str] = ()
     """Device nodes, visible under their own path where they exist."""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -193,7 +195,7 @@ def bwrap_command(
         command += ["--ro-bind", stage.reachable(etc / name), f"/etc/{name}"]
     if python_prefix is not None:
         command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
-    for hidden in hidden_in(mounted):
+    for hidden in hidden_in(mounted, confinement.hidden):
         command += [*_size(4096, known), "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
     binds = [("--ro-bind", *bind) for bind in confinement.readonly.items()]
     binds += [("--bind", *bind) for bind in confinement.writable.items()]

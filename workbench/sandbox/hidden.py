@@ -9,19 +9,22 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from workbench.resources import checkout
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def hidden_in(mounted: Mapping[Path, Path], hide: Sequence[Path] = ()) -> list[Path]:
     """Where the folders to hide would be seen. `mounted`: folder of the host → place inside.
 
-    To those in `hide` come this package, whatever copy of it is installed beside a mounted Python, and the folders of
-    `$MLGYM_TASKS`.
+    To those in `hide` come this package (with the checkout that it runs from), whatever copy of it is installed beside
+    a mounted Python, and the folders of `$MLGYM_TASKS`.
     """
     named = [Path(part).expanduser() for part in os.environ.get("MLGYM_TASKS", "").split(os.pathsep) if part]
-    wanted = {path.resolve() for path in (_PACKAGE, *named, *hide)}
+    source = checkout()
+    wanted = {path.resolve() for path in (_PACKAGE, *([] if source is None else [source]), *named, *hide)}
     for root in mounted:
-        for pattern in ("lib/python3*", "local/lib/python3*"):
+        for pattern in ("lib/python3*", "local/lib/python3*", "local/*/lib/python3*"):
             for packages in root.glob(f"{pattern}/*-packages"):
                 wanted.update(path.resolve() for path in packages.glob("workbench") if path.is_dir())
     found: list[Path] = []

@@ -160,6 +160,7 @@ class LocalSandbox(GuestSandbox):
         confinement = Confinement(
             writable={self.workspace_folder: self.workspace},
             readonly={**guest, socket_path: f"{RUN_FOLDER}/socket", **self.spec.mounts},
+            hidden=self.spec.hidden,
             devices=gpus,
             env=env,
             cwd=self.workspace,
