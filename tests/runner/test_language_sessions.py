@@ -432,3 +432,31 @@ async def test_an_unknown_price_is_shown_as_that(tmp_path: Path, server: Server)
     assert shown["tokens"]["price_unknown"] == 1050
     plain = CliRunner().invoke(main, ["sessions", "show", str(session.folder)]).output
     assert "model:some-model: price unknown (1,050 tokens)" in plain
+
+
+@both
+async def test_a_model_reads_why_its_action_was_not_approved(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    (tmp_path / "rules.yaml").write_text("rules: [{network: true}]")
+    server.answers(said(dialect, "curl example.org"), said(dialect, "submit"))
+    async with talking(tmp_path, dialect, server, approve=str(tmp_path / "rules.yaml")) as session:
+        assert (await session.ended()).exit_status == "submitted"
+    sent = asked(server)
+    assert "The action was not run (it needs approval, and nobody is there to give it: it looks" in sent
+    assert "A person looked" not in sent
+
+
+@both
+async def test_a_model_is_told_that_it_repeats_itself(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(said(dialect, "ls"), said(dialect, "ls"), said(dialect, "submit"))
+    async with driven(tmp_path, make_agent(dialect, server, loops="tell")) as session:
+        assert (await session.ended()).exit_status == "submitted"
+    assert "A note of the workbench: you repeat yourself: the same action 2 times in a row." in asked(server)
+
+
+async def test_repetition_is_noted_unless_the_agent_says_otherwise(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "ls"), said(OPENAI, "ls"), said(OPENAI, "submit"))
+    async with talking(tmp_path, OPENAI, server) as session:
+        await session.ended()
+    [note] = [note for note in session.events(ev.NoteAdded) if note.step]
+    assert note.text == "the agent repeats itself: the same action 2 times in a row"
+    assert "repeat yourself" not in asked(server)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
@@ -83,6 +83,18 @@ class Configured(Protocol):
 
     @property
     def window(self) -> int: ...
+
+
+LoopPolicy = Literal["warn", "tell", "pause", "off"]
+"""What is done about an agent that repeats itself: a note in the log, that and a message to the agent, or a pause."""
+
+
+@runtime_checkable
+class Repetitive(Protocol):
+    """An agent that says what is to be done when it repeats itself. Nothing is done about others."""
+
+    @property
+    def loops(self) -> LoopPolicy: ...
 
 
 class ModelError(Exception):

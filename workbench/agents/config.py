@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workbench.agents import history, prompts
+from workbench.agents.agent import LoopPolicy
 from workbench.agents.messages import Sampling
 from workbench.agents.parsing import ParserName
 from workbench.sandbox.commands import COMMAND_NAMES
@@ -134,6 +135,8 @@ class AgentConfig(_Part):
     """Whether the model learns that a person changed its action, where the person did not say."""
     tell_budget: bool = True
     """Whether the model is told what is left of steps and cost."""
+    loops: LoopPolicy = "warn"
+    """What is done when it repeats itself."""
 
 
 def read_agent(file: Path) -> AgentConfig:

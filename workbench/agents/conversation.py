@@ -199,7 +199,7 @@ def _quoted(action: str) -> str:
 
 
 def _rejection(step: Step) -> str:
-    if not step.rejected_by:
+    if not step.rejected_by.startswith("human:"):
         return f"The action was not run{f' ({step.comment})' if step.comment else ''}."
     said = f"What they say: {step.comment}" if step.comment else "They gave no reason."
     return f"A person looked at your action and decided against it; it was not run. {said}"

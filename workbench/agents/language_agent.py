@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
-from workbench.agents.agent import Attempt, Listener, ModelError, Proposal
+from workbench.agents.agent import Attempt, Listener, LoopPolicy, ModelError, Proposal
 from workbench.agents.config import AgentConfig, processors
 from workbench.agents.conversation import Conversation, message_json, response_text
 from workbench.agents.history import ContextTooLong
@@ -72,6 +72,11 @@ class LanguageAgent:
     def window(self) -> int:
         """Lines of its file window."""
         return self.config.window
+
+    @property
+    def loops(self) -> LoopPolicy:
+        """What is done when it repeats itself."""
+        return self.config.loops
 
     def use(self, chat: ChatModel) -> ChatModel:
         """Ask another model from here on; returns the one asked so far, to be closed."""

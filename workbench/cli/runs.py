@@ -68,6 +68,10 @@ def _shared_options(function: _Function) -> _Function:
 
 
 def _headless_options(function: _Function) -> _Function:
+    function = click.option(
+        "--approve", default="never", metavar="WHAT", show_default=True,
+        help="What waits for your approval: always, never, or a YAML file of rules (docs/agents.md).",
+    )(function)  # fmt: skip
     function = click.option("--json", "as_json", is_flag=True, help="Without a screen: each event as a line of JSON.")(
         function
     )
@@ -150,7 +154,7 @@ Examples:
 @click.option("--max-time", type=_Amount(), metavar="S", help="New limit on seconds, over the whole session.")
 @click.option("--max-cost", type=_Amount(), metavar="USD", help="New limit on cost, over the whole session.")
 @click.option(
-    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="New limit on tokens without a price, over the whole."
+    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="New limit on tokens without a price, likewise."
 )
 @sessions_option
 def resume(
@@ -158,6 +162,7 @@ def resume(
     headless: bool,
     as_json: bool,
     step_mode: bool,
+    approve: str,
     sandbox: str | None,
     unsafe_local: bool,
     max_steps: int | None,
@@ -202,6 +207,7 @@ def resume(
         limits=limits,
         window=started.window,
         mode="human" if started.model == "human" else "step" if step_mode else "auto",
+        approve=approve,
         interactive=not plain,
         delay=0.0 if plain else 1.0,
     )
@@ -267,6 +273,7 @@ def _start(
                 window=options["window"],
                 dataset=options["dataset"] or "",
                 protocol=options["protocol"] or "",
+                approve=options.get("approve", "never"),
                 mode="human" if by_hand else "step" if step_mode else "auto",
                 interactive=not plain,
                 # A scripted agent answers at once: without a pause nobody could watch it.

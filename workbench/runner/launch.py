@@ -18,6 +18,7 @@ import msgspec
 from workbench import __version__
 from workbench.agents.agent import Agent, Configured
 from workbench.environment.episode import Episode
+from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
 from workbench.runner.live import LiveSession
 from workbench.runner.runner import Runner
 from workbench.runner.workspace import fill_with, make_workspace, offer_data
@@ -79,6 +80,8 @@ class Launch:
     """`tiny`: the small generated stand-in of the task's data."""
     protocol: str = ""
     """`mlgym`: `validate` sees the test data, and MLGym's primary metric counts."""
+    approve: str = "never"
+    """What waits for a person in auto mode: `always`, `never`, or the path of a file with rules."""
 
 
 def launch(options: Launch, root: Path) -> Runner:
@@ -86,6 +89,7 @@ def launch(options: Launch, root: Path) -> Runner:
 
     Raises LaunchError, UnknownTask, TaskError, LogError, SandboxError or OSError, with nothing left behind.
     """
+    _read_approval(options)  # its faults come before anything is made
     task = find_task(options.task).under(options.protocol, options.dataset)
     agent = make_agent(options.model, task, options.agent, options.base_url)
     options = _with_defaults(options, agent)
@@ -136,6 +140,7 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     The workspace is restored from the last snapshot. Raises what `launch` does, and LaunchError when the session cannot
     be resumed.
     """
+    _read_approval(options)
     events, problems = repair_log(folder)
     state = fold(events)
     if state.started is None:
@@ -299,12 +304,23 @@ def _assemble(
             interactive=options.interactive,
             delay=options.delay,
             cwd=cwd,
+            approval=_read_approval(options),
         )
     except BaseException:
         run_folder.remove()
         raise
     runner.on_closed = run_folder.remove
     return runner
+
+
+def _read_approval(options: Launch) -> Approval:
+    try:
+        approval = read_approval(options.approve)
+    except ApprovalError as error:
+        raise LaunchError(str(error), "docs/agents.md says what such a file holds") from error
+    if isinstance(approval, Always) and not options.interactive:
+        raise LaunchError("nobody is there to approve each action", "leave --approve always out, or --headless")
+    return approval
 
 
 def _find_packages(task: Task, options: Launch, notes: list[str]) -> Path | None:

@@ -12,10 +12,21 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from workbench.agents.agent import ActionsExhausted, Agent, Attempt, Closable, ModelError, Observable, Proposal
+from workbench.agents.agent import (
+    ActionsExhausted,
+    Agent,
+    Attempt,
+    Closable,
+    ModelError,
+    Observable,
+    Proposal,
+    Repetitive,
+)
 from workbench.environment.episode import Episode
+from workbench.runner.approval import Approval, Never
 from workbench.runner.limits import FAILURES, autosubmission, changed_limits, exceeded
 from workbench.runner.live import LiveSession
+from workbench.runner.loops import repetition
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
@@ -50,6 +61,8 @@ class Control:
         self.draft = ""
         """What the model has said so far of the answer that is on its way."""
         self.on_draft: Callable[[], None] | None = None
+        self.asking = ""
+        """Why the proposal under review waits for approval though the agent drives; empty when it does not."""
         self._decision: Decision | None = None
         self._hand_action: str | None = None
         self._stopping: tuple[str, str] | None = None
@@ -89,10 +102,10 @@ class Control:
         if self.phase == "review":
             self._decide(Decision("run", self.user))
 
-    def pause(self, reason: str = "") -> None:
-        """Stop at the next review. A running command finishes."""
+    def pause(self, reason: str = "", *, author: str | None = None) -> None:
+        """Stop at the next review. A running command finishes. `author`: who wants it, by default the person."""
         if self.mode != "human":
-            self.set_mode("paused", reason=reason)
+            self.set_mode("paused", author=author, reason=reason)
 
     def run_proposal(self) -> None:
         """Run the proposal under review; the mode stays as it is."""
@@ -239,10 +252,12 @@ class Runner(Control):
         interactive: bool = False,
         delay: float = 0.0,
         cwd: str | None = None,
+        approval: Approval | None = None,
     ) -> None:
         super().__init__(live, episode, agent, user=user)
         self.interactive = interactive
         self.delay = delay
+        self.approval = approval or Never()
         self._cwd = cwd
         self.on_closed: Callable[[], None] | None = None
         """Called once everything is stopped: removes the run's folder."""
@@ -380,6 +395,7 @@ class Runner(Control):
                 remark=proposal.remark,
             )
         )
+        self._mind_repetition(self.agent)
         decision = await self._review()
         if decision.kind == "reject":
             self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
@@ -498,9 +514,35 @@ class Runner(Control):
         if self.on_draft is not None:
             self.on_draft()
 
+    def _mind_repetition(self, agent: Agent) -> None:
+        """Do about an agent that repeats itself what its configuration says."""
+        policy = agent.loops if isinstance(agent, Repetitive) else "off"
+        if policy == "off" or not (what := repetition(self.state)):
+            return
+        text = f"the agent repeats itself: {what}"
+        self.live.emit(ev.NoteAdded(text=text, step=self.state.last_step))
+        self.problem = text
+        if policy == "pause" and self.interactive:
+            self.pause(text, author="")
+        elif policy != "warn":  # where nobody could go on with it, a pause would last for ever
+            self.live.emit(ev.MessageInjected(author="", text=f"you repeat yourself: {what}. Try something else."))
+
+    def _ask(self) -> Decision | None:
+        """Whether the proposal needs approval, in `asking`. Where nobody could give it, it is rejected."""
+        reason = self.approval.why_ask(self.state)
+        if reason and not self.interactive:
+            return Decision("reject", "policy:approval", f"it needs approval, and nobody is there to give it: {reason}")
+        if reason and self.mode == "auto":
+            self.live.emit(ev.NoteAdded(text=f"waits for approval: {reason}", step=self.state.last_step))
+            self.problem = f"your approval: {reason}"
+        self.asking = reason
+        return None
+
     async def _review(self) -> Decision:
-        """Run at once in auto mode (after `delay`), else wait for somebody's decision, with the clock paused."""
-        self._decision = None
+        """Run at once in auto mode (after `delay`), unless it needs approval; else wait for somebody's decision, with
+        the clock paused.
+        """
+        self._decision = self._ask()
         self.phase = "review"
         loop = asyncio.get_running_loop()
         due = loop.time() + self.delay
@@ -512,7 +554,7 @@ class Runner(Control):
                     return self._decision
                 if self.mode == "human":
                     return Decision("reject", "", f"dropped: {self.user} took over")
-                if self.mode == "auto":
+                if self.mode == "auto" and not self.asking:
                     left = due - loop.time()
                     if left <= 0:
                         return Decision("run")
@@ -522,6 +564,8 @@ class Runner(Control):
                         self.live.emit(ev.ClockPaused(reason="review"))
                     await self._wait()
         finally:
+            if self.asking:
+                self.asking = self.problem = ""
             if self.live.clock.resume():
                 self.live.emit(ev.ClockResumed(reason="review"))
 

@@ -258,7 +258,7 @@ class WorkbenchScreen(Screen[None]):
                 working=working,
             )
         )
-        delay = float(getattr(control, "delay", 0.0))
+        delay = 0.0 if control is not None and control.asking else float(getattr(control, "delay", 0.0))
         self.proposal.show_hint(hint(self.step, self.state, now, seconds=self.phase_seconds, delay=delay))
         shown = [action for action in sorted(ACTIONS, key=lambda a: a.bar) if action.bar and not why_not(action, now)]
         self.key_bar.show(shown)

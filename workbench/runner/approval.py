@@ -1,0 +1,166 @@
+"""Which proposals of an agent that drives by itself wait for a person: all, none, or those that rules name.
+
+What a rule sees is the text of the command. Bash can hide anything from that, so rules keep an agent from mistakes;
+what keeps it from the host is the sandbox.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from workbench.session.state import SessionState, Step
+
+Verdict = Literal["ask", "run"]
+
+
+class ApprovalError(Exception):
+    """A policy that cannot be used. `str()` says where and why."""
+
+
+class Approval(Protocol):
+    """Decides about the newest step of a session, which has just been proposed."""
+
+    def why_ask(self, state: SessionState) -> str:
+        """Why a person has to approve it, in a few words; empty when it may run."""
+
+
+class Always:
+    """Every proposal waits."""
+
+    def why_ask(self, state: SessionState) -> str:
+        return "every action is to be approved"
+
+
+class Never:
+    """No proposal waits."""
+
+    def why_ask(self, state: SessionState) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Holds for a step when all that it names does; None is not looked at."""
+
+    command: re.Pattern[str] | None = None
+    """Found in the action; with `then` run, it must be the whole action, and that one line."""
+    path: str | None = None
+    """A pattern like `data/*` (a `*` goes over `/` too), relative to the workspace or absolute."""
+    network: bool = False
+    cost: float | None = None
+    """US dollars: holds for the step with which the session has cost another so much."""
+    then: Verdict = "ask"
+    reason: str = ""
+
+    def holds(self, state: SessionState, step: Step) -> bool:
+        """Whether it is about this step."""
+        if self.command is not None and not self._names(self.command, step.action):
+            return False
+        if self.network and not looks_like_network(step.action):
+            return False
+        if self.path is not None and not touches(step.action, self.path, step.cwd, state.workspace):
+            return False
+        if self.cost is None:
+            return True
+        return int(state.cost / self.cost) > int((state.cost - step.spending.cost) / self.cost)
+
+    def _names(self, command: re.Pattern[str], action: str) -> bool:
+        if self.then == "ask":
+            return command.search(action) is not None
+        # A blank in the expression may match a line end as well, and what follows would run unasked.
+        whole = action.strip()
+        return "\n" not in whole and command.fullmatch(whole) is not None
+
+    def __str__(self) -> str:
+        if self.reason:
+            return self.reason
+        said = [f"the command matches {self.command.pattern!r}"] if self.command else []
+        said += ["it looks as if it used the network"] if self.network else []
+        said += [f"it names {self.path}"] if self.path else []
+        said += [f"another ${self.cost:g} is spent"] if self.cost else []
+        return " and ".join(said)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The first rule that holds decides, and `otherwise` where none does."""
+
+    rules: tuple[Rule, ...]
+    otherwise: Verdict = "run"
+
+    def why_ask(self, state: SessionState) -> str:
+        step = state.current
+        for rule in self.rules:
+            if rule.holds(state, step):
+                return str(rule) if rule.then == "ask" else ""
+        return "no rule lets it run" if self.otherwise == "ask" else ""
+
+
+def read_approval(given: str) -> Approval:
+    """The policy of `always`, `never`, or the path of a file with rules. Raises ApprovalError."""
+    if given in ("", "never"):
+        return Never()
+    if given == "always":
+        return Always()
+    path = Path(given).expanduser()
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise ApprovalError(f"{given!r} is neither always nor never, nor a YAML file of rules")
+    from workbench.runner.approval_rules import read_rules
+
+    return read_rules(path)
+
+
+# -- what a command looks like -----------------------------------------------------------------------------------------
+
+# Blanks are spelled out: with \s, which goes over line ends, long scripts would be looked through again for each line.
+_COMMAND_START = (
+    r"(?:^|[;&|({`]|\b(?:then|do|else|sudo|exec|nohup|time|xargs|env|command)[ \t])[ \t]*"
+    r"(?:\w+=\S*[ \t]+)*(?:/[\w./-]*/)?"
+)
+_NETWORK = re.compile(
+    rf"{_COMMAND_START}(?:"
+    r"(?:curl|wget|ssh|scp|sftp|rsync|ftp|nc|ncat|netcat|telnet|socat|ping|dig|nslookup|aria2c|gsutil|rclone)(?![\w.-])"
+    r"|git\s+(?:-\S+\s+)*(?:clone|fetch|pull|push|ls-remote|submodule)\b"
+    r"|(?:pip[\d.]*|python[\d.]*\s+-m\s+pip|uv\s+pip|conda|mamba|npm|yarn|pnpm|gem|cargo|go|apt|apt-get|dnf|apk)\s+"
+    r"(?:-\S+\s+)*(?:install|download|add|get|update|upgrade|i|create)\b"
+    r"|uv\s+(?:add|sync|run)\b"
+    r"|(?:hf|huggingface-cli|kaggle|aws|gcloud|docker|podman)\s+\S"
+    r")"
+    r"|\b(?:https?|ftp|ssh|git|s3|gs|wss?)://|/dev/(?:tcp|udp)/"
+    r"|\b(?:import|from)\s+(?:requests|socket|urllib|httpx|aiohttp|ftplib|smtplib|paramiko|http\.client)\b"
+    r"|\b(?:urlopen|urlretrieve|hf_hub_download|snapshot_download|load_dataset|from_pretrained)\s*\(",
+    re.MULTILINE,
+)
+_SEPARATORS = re.compile(r"""[\s"'`;&|<>(){}=,]+""")
+
+
+def looks_like_network(action: str) -> bool:
+    """Whether a command looks as if it used the network."""
+    return _NETWORK.search(action) is not None
+
+
+def touches(action: str, pattern: str, cwd: str, workspace: str) -> bool:
+    """Whether one of the words of a command, taken as a path, matches a pattern, or is a folder above what does."""
+    wanted = posixpath.normpath(posixpath.join(workspace, pattern))
+    return any(
+        fnmatch.fnmatchcase(path, wanted) or fnmatch.fnmatchcase(f"{path}/", wanted) or wanted.startswith(f"{path}/")
+        for path in _paths(action, cwd or workspace, workspace)
+    )
+
+
+def _paths(action: str, cwd: str, workspace: str) -> Iterator[str]:
+    """The words of a command as absolute paths. Most are none; those do no harm."""
+    for word in _SEPARATORS.split(action):
+        if not word or word.startswith("-"):
+            continue
+        word = re.sub(r"^(?:~|\$HOME|\$\{HOME\})(?=/|$)", posixpath.dirname(workspace), word)
+        if word != "/":
+            yield posixpath.normpath(posixpath.join(cwd, word))
+        else:
+            yield ""
