@@ -13,7 +13,8 @@ from workbench.session.state import SessionState, fold
 from workbench.tui.text import printable, split_lines
 
 if TYPE_CHECKING:
-    from workbench.runner.runner import Control, Runner
+    from workbench.runner.control import Control
+    from workbench.runner.runner import Runner
     from workbench.session.recording import Recording
 
 Unsubscribe = Callable[[], None]

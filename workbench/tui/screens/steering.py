@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workbench.runner.runner import Control
+    from workbench.runner.control import Control
     from workbench.tui.screens.workbench import WorkbenchScreen
 
 _TAKE_OVER_FRAME = (3, 3)
@@ -78,7 +78,7 @@ class Steering:
         if control.phase == "waiting":
             self.screen.app.push_screen(EditAction("", "Your action"), self._act)
             return
-        if control.mode == "auto":
+        if control.mode == "auto" and not control.asking:
             control.pause("editing")
         number, action = control.state.last_step, control.state.current.action
         self.screen.app.push_screen(
@@ -99,7 +99,7 @@ class Steering:
     def editor(self) -> None:
         """As `edit`, in the person's own editor."""
         control = self.control
-        if control.mode == "auto":
+        if control.mode == "auto" and not control.asking:
             control.pause("editing")
         writing = control.phase == "waiting"
         number, action = control.state.last_step, "" if writing else control.state.current.action
@@ -132,7 +132,7 @@ class Steering:
         from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
 
         number = self.control.state.last_step
-        if self.control.mode == "auto":
+        if self.control.mode == "auto" and not self.control.asking:
             self.control.pause("rejecting")
         self.screen.go_to(None)
         self.screen.app.push_screen(
