@@ -29,8 +29,11 @@ demo: $(STAMP)
 	@.venv/bin/mlgym-tui run battleOfSexes || { code=$$?; [ $$code = 1 ] && [ -t 0 ] && [ -t 1 ] || exit $$code; }
 	@command -v mlgym-tui >/dev/null || echo '(here the command is .venv/bin/mlgym-tui)'
 
+# Much of the suite waits for processes: one worker more than there are processors. JOBS=0 runs it in one process.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 test: $(STAMP)
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: check-format check-lint check-types check-imports
 
