@@ -79,6 +79,7 @@ ACTIONS: tuple[Action, ...] = (
         "session.interrupt", ("i",), "interrupt", "Stop the running command; the session goes on", STEER, "command", 8
     ),
     Action("session.message", ("m",), "message", "Tell the agent something", STEER, "running"),
+    Action("session.limits", ("u",), "limits", "Change the limits on steps, time, cost and tokens", STEER, "running"),
     Action("session.validate", ("v",), "validate", "Score the work as it is now, for your eyes", STEER, "score"),
     Action("step.previous", ("h", "left"), "previous", "Previous step", STEPS, bar=9),
     Action("step.next", ("l", "right"), "next", "Next step; at the end, follow the session", STEPS, bar=10),

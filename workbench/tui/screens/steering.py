@@ -156,6 +156,27 @@ class Steering:
             self.control.inject(text)
             self.screen.say("said; the agent reads it before its next proposal")
 
+    def limits(self) -> None:
+        """Change what may still be spent."""
+        from workbench.tui.limits_line import limits_line
+        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+
+        line = limits_line(self.control.state.limits)
+        self.screen.app.push_screen(Ask("Limits, over the whole session", "steps=50 cost=4", value=line), self._limited)
+
+    def _limited(self, line: str | None) -> None:
+        from workbench.tui.limits_line import limits_line, read_limits_line
+
+        if line is None or self.control.phase == "ended":
+            return
+        try:
+            self.control.raise_limits(**read_limits_line(line))
+        except ValueError as error:
+            self.screen.say(f"the limits stay as they are: {error}")
+            return
+        self.screen.say(f"limits: {limits_line(self.control.state.limits) or 'none'}")
+        self.screen.show_status()
+
     # -- the shell ---------------------------------------------------------------------------------------------------
 
     def take_over(self) -> None:
