@@ -308,7 +308,7 @@ async def test_quitting_asks_then_saves(tmp_path: Path) -> None:
         await on.review(1)
         await on.press("q")
         await on.until(lambda: isinstance(on.app.screen, Confirm), "the question")
-        await on.press("n")
+        await on.press("enter", "n")
         await on.until(lambda: on.app.screen is on.screen, "the workbench")
         await on.press("ctrl+q")
         await on.until(lambda: isinstance(on.app.screen, Confirm), "the question")

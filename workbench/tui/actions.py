@@ -116,7 +116,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.theme", (), "theme", "Dark or light", APP),
     Action("app.quit", ("q", "ctrl+q"), "quit", "Quit; a running session is saved and can be resumed", APP, bar=15),
     Action("dialog.accept", ("ctrl+s", "ctrl+j"), "accept", "Accept an edit (nothing runs yet)", DIALOG, pane=True),
-    Action("dialog.yes", ("y", "enter"), "yes", "Yes", DIALOG, pane=True),
+    Action("dialog.yes", ("y",), "yes", "Yes; enter is not enough", DIALOG, pane=True),
     Action("dialog.no", ("n",), "no", "No", DIALOG, pane=True),
     Action("dialog.leave", ("escape",), "leave", "Leave a dialog, and change nothing", DIALOG, pane=True),
 )

@@ -30,7 +30,8 @@ class Confirm(ModalScreen[bool]):
 
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y,enter", "answer(True)", "yes", show=False, id="dialog.yes"),
+        # Not enter, which runs actions: what is asked here ends something, and may be asked by mistake.
+        Binding("y", "answer(True)", "yes", show=False, id="dialog.yes"),
         Binding("n", "answer(False)", "no", show=False, id="dialog.no"),
         _LEAVE,
     ]

@@ -82,7 +82,7 @@ class FileWindow(PanelView):
         relative = self._state.relative_path(window.path)
         name = one_line(relative if relative is not None else window.path, 80)
         if not opened:
-            self.title, self.subtitle = name, "changed by the agent, not open in its window"
+            self.title, self.subtitle = name, f"changed in step {window.step}, not open in the agent's window"
             return
         self.title = name
         self.subtitle = f"window {window.first_line}–{window.last_line} of {window.total_lines}"
