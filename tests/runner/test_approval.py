@@ -71,6 +71,15 @@ def test_each_so_many_dollars(tmp_path: Path) -> None:
     assert why(approval, "ls", 0.6, 0.6, 0.6, 0.6) == "another $1 is spent"
 
 
+def test_the_rules_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "agents.md").read_text()
+    approval = rules(tmp_path, text.partition("```yaml rules\n")[2].partition("```")[0])
+    assert why(approval, "cat a.py", 0.0) == ""
+    assert why(approval, "rm a.py") == "it deletes something"
+    assert why(approval, "pip install x") and why(approval, "head data/x | tail") and why(approval, "make", 0.6)
+    assert why(approval, "make", 0.1) == ""
+
+
 NETWORK = [
     "curl -s x", "cd /tmp && wget y", "a | nc host 1", "x=$(curl z)", "git clone u", "git -q pull", "pip install torch",
     "python3 -m pip install -q x", "apt-get install -y vim", "FOO=1 /usr/bin/curl x", "sudo ssh host",
