@@ -117,3 +117,12 @@ def test_a_key_that_comes_in_pieces_is_not_recorded(tmp_path: Path) -> None:
     cast.feed(b" sk-v")
     cast.close()
     assert Cast(tmp_path / CAST_FILE).output_until(99.0) == "ask sk-very, key=[redacted]! sk-v"
+
+
+def test_absurd_sizes_are_cut(tmp_path: Path) -> None:
+    (tmp_path / CAST_FILE).write_text(
+        '{"version": 2, "width": 1000000000, "height": -1}\n[1.0, "r", "99999999999x0"]\n[2.0, "r", "axb"]\n'
+    )
+    cast = Cast(tmp_path / CAST_FILE)
+    assert (cast.columns, cast.rows) == (1000, 1) and cast.size_at(1.5) == (1000, 1)
+    assert cast.damaged == 1

@@ -174,3 +174,13 @@ def test_absurd_step_numbers_do_not_grow_the_state() -> None:
     assert len(state.steps) == 2
     state.apply(ev.ActionProposed(step=-5, author="x", action="y"))
     assert len(state.steps) == 2
+
+
+def test_steps_that_jump_cost_no_memory() -> None:
+    """Each event of a hostile log may name a step as far ahead as is believed."""
+    state = SessionState()
+    for number in range(1, 1001):
+        state.apply(ev.ActionProposed(step=number * 1000, author="a", action="x"))
+        state.apply(ev.ActionProposed(step=len(state.steps) + 5, author="a", action="x"))
+    assert len(state.steps) <= 10 * 1000
+    assert state.current.action == "x"

@@ -134,6 +134,11 @@ class CastWriter:
             self._stream = None
 
 
+def _sane(size: object) -> int:
+    """Columns or rows of a terminal. A hostile file may name any number, and a screen is made of it."""
+    return min(1000, max(1, int(str(size))))
+
+
 class Cast:
     """A recorded shell: `output_until(t)` is what a terminal had been sent by then."""
 
@@ -150,7 +155,7 @@ class Cast:
                 try:
                     value = msgspec.json.decode(line)
                     if number == 0:
-                        self.columns, self.rows = int(value["width"]), int(value["height"])
+                        self.columns, self.rows = _sane(value["width"]), _sane(value["height"])
                         continue
                     at, kind, text = float(value[0]), value[1], value[2]
                     if kind == "o":
@@ -158,7 +163,7 @@ class Cast:
                         self._texts.append(str(text))
                     elif kind == "r":
                         columns, _, rows = str(text).partition("x")
-                        self._sizes.append((at, int(columns), int(rows), len(self._texts)))
+                        self._sizes.append((at, _sane(columns), _sane(rows), len(self._texts)))
                 except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
                     self.damaged += 1
 

@@ -17,6 +17,10 @@ from workbench.session.spending import Spending
 StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
 
 
+_LARGEST_GAP = 10
+"""Steps that may be missing from a log at one place; each event of a hostile one could name the next so far ahead."""
+
+
 @dataclass
 class Step:
     """One proposed action with one outcome. Step 0 is the state before the first action."""
@@ -126,7 +130,7 @@ class SessionState:
 
     def _step(self, number: int) -> Step:
         # A damaged log may name any number: one far ahead is taken for the newest step, not grown towards.
-        if number < 0 or number > len(self.steps) + 1000:
+        if number < 0 or number >= len(self.steps) + _LARGEST_GAP:
             return self.steps[-1]
         while len(self.steps) <= number:
             before = self.steps[-1]
