@@ -102,6 +102,19 @@ async def test_a_list_that_ends_without_submit(tmp_path: Path, quick: str) -> No
     assert "actions_exhausted: all 2 actions were replayed" in outcome.err
 
 
+async def test_what_is_not_approved_is_said(tmp_path: Path, quick: str) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{command: rm, reason: it deletes}]")
+    model = action_list(tmp_path / "a.json", ["rm strategy.py", "submit"])
+    command = ["run", quick, "--model", model, "--unsafe-local", "--headless", "--approve"]
+    outcome = await mlgym(*command, str(rules), sessions=tmp_path / "s")
+    assert outcome.code == 0
+    said = "$ rm strategy.py\n  not run: it needs approval, and nobody is there to give it: it deletes\n"
+    assert said in outcome.out
+    outcome = await mlgym(*command, "always", sessions=tmp_path / "s")
+    assert outcome.code != 0 and "nobody is there to approve" in outcome.err
+
+
 async def test_the_step_limit(tmp_path: Path, quick: str) -> None:
     model = action_list(tmp_path / "a.json", ["true"] * 5)
     outcome = await mlgym(

@@ -201,6 +201,17 @@ async def test_what_matches_waits_and_the_rest_runs(tmp_path: Path, careful: str
     assert {pause.reason for pause in session.events(ev.ClockPaused)} == {"review"}
 
 
+async def test_a_take_over_instead_of_an_approval(tmp_path: Path, careful: str) -> None:
+    async with driven(tmp_path, ListAgent(["rm a", "echo 2"]), approve=careful, interactive=True) as session:
+        await session.until(lambda: session.runner.asking, "asking")
+        session.runner.take_over(80, 24)
+        await session.phase("human")
+        assert (session.runner.asking, session.runner.problem) == ("", "")
+        await session.runner.hand_back()
+        assert (await session.ended()).exit_status == "actions_exhausted"
+    assert [step.status for step in session.state.steps[1:]] == ["rejected", "ran"]
+
+
 async def test_waiting_does_not_use_up_the_time(tmp_path: Path, careful: str) -> None:
     agent = ListAgent(["rm -f x"])
     async with driven(tmp_path, agent, approve=careful, interactive=True, limits=Limits(seconds=60.0)) as session:

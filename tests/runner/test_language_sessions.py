@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from tests.agents.models.dialects import SECRET, Dialect
 from tests.agents.models.server import Reply, Server, serving
 from tests.runner.chat import ANTHROPIC, BILL, OPENAI, asked, called, make_agent, said, talking
-from tests.runner.rig import GOOD, driven
+from tests.runner.rig import GOOD, driven, wait_for
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.config import TokenBudget
 from workbench.agents.models.tokens import estimate_tokens
@@ -214,6 +214,41 @@ async def test_a_server_that_answers_anything_pauses(
         server.answers(said(dialect, "submit"))
         session.runner.continue_()
         assert (await session.ended()).exit_status == "submitted"
+
+
+@both
+async def test_every_call_fails_in_every_way_and_the_work_gets_done(
+    tmp_path: Path, server: Server, dialect: Dialect
+) -> None:
+    def faults() -> list[Reply]:
+        return [
+            dialect.fails(401, "bad key"),
+            dialect.fails(429, "slow down", Retry_After="0.01"),
+            Reply(dialect.pieces("half of", stop=False, usage=False), cut=True),
+            dialect.fails(400, "maximum context length is 8192 tokens"),
+            Reply([b"<!doctype html><html></html>"], 200, "text/html"),
+            dialect.answer("no command at all"),
+            dialect.refusal(),
+            Reply([b"{}"], 200, "application/json"),
+            dialect.fails(529, "overloaded"),
+        ]
+
+    server.answers(*(reply for action in ACTIONS for reply in [*faults(), said(dialect, action)]))
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        runner = session.runner
+        while not session.running.done():
+            await wait_for(lambda: runner.mode == "paused" or session.running.done(), "a pause, or the end")
+            runner.continue_()
+        ended = await session.ended()
+    assert (ended.exit_status, [step.action for step in session.state.steps[1:]]) == ("submitted", ACTIONS)
+    assert len(server.calls) == 4 * 10
+    causes = [failed.cause for failed in session.events(ev.ModelFailed)]
+    for cause in ("auth", "context_length", "bad_format", "content_filter"):
+        assert causes.count(cause) == 4, cause
+    assert set(causes) <= {"auth", "context_length", "bad_format", "content_filter", "network", "error"}
+    billed = [answer.usage.cost for answer in session.events(ev.ModelResponded) if answer.usage]
+    assert session.state.cost == pytest.approx(sum(cost or 0 for cost in billed))
+    assert session.state.cost == pytest.approx(sum(step.spending.cost for step in session.state.steps))
 
 
 @both

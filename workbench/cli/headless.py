@@ -112,6 +112,11 @@ class _PlainSteps(_Listener):
                 + (f"  — {harmless(step.thought)}" if step.thought else "")
             )
             click.echo(f"  $ {first}{more}")
+        elif isinstance(event, ev.ActionRejected):
+            step = self.runner.state.steps[event.step]
+            click.echo(f"\nstep {event.step}  {harmless(step.author)}")
+            click.echo(f"  $ {harmless(step.action).partition(chr(10))[0]}")
+            click.echo(f"  not run{f': {harmless(event.comment)}' if event.comment else ''}")
         elif isinstance(event, ev.ActionFinished):
             lines = harmless(event.observation).rstrip("\n").split("\n") if event.observation.strip() else []
             shown = (
