@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -407,16 +408,25 @@ async def test_a_server_of_ones_own_has_no_price_and_gets_no_key(
     assert runner.state.limits == Limits(steps=50, cost=4.0, tokens=2_000_000)
 
 
-@pytest.mark.bwrap
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"sandbox": "local", "unsafe_local": False}, marks=pytest.mark.bwrap, id="bubblewrap"),
+        pytest.param({"sandbox": "docker", "unsafe_local": False}, marks=pytest.mark.docker, id="docker"),
+    ],
+)
 @both
-async def test_the_same_agent_in_two_sandboxes(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+async def test_the_same_agent_in_two_sandboxes(
+    tmp_path: Path, server: Server, dialect: Dialect, options: dict[str, Any]
+) -> None:
     runs = []
-    for unsafe in (True, False):
+    for each in ({"unsafe_local": True}, options):
         server.answers(*(said(dialect, action) for action in ["echo $((1+1))", *ACTIONS]))
-        async with talking(tmp_path, dialect, server, unsafe_local=unsafe) as session:
+        async with talking(tmp_path, dialect, server, **each) as session:
             assert (await session.ended()).exit_status == "submitted"
         runs.append(session.state)
     unsafe_run, local = runs
+    assert local.started is not None and local.started.sandbox == options["sandbox"]
     assert local.sandbox != unsafe_run.sandbox
     for one, other in zip(unsafe_run.steps[1:4], local.steps[1:4], strict=True):
         assert (one.action, one.exit_code, one.observation) == (other.action, other.exit_code, other.observation)

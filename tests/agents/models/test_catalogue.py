@@ -57,6 +57,13 @@ def test_nearest_names(wrong: str, right: str) -> None:
     assert nearest_models(wrong)[0] == right
 
 
+@pytest.mark.parametrize("address", ["http://ada:secret-word@host/v1", "https://secret-word@host:8000/v1"])
+def test_an_address_that_would_be_logged_holds_no_password(address: str) -> None:
+    with pytest.raises(ModelError, match="set MLGYM_MODEL_API_KEY instead") as caught:
+        make_model("openai:m", base_url=address, env={})
+    assert "secret-word" not in str(caught.value)
+
+
 def test_naming_a_model_loads_no_sdk() -> None:
     code = (
         "from workbench.agents.models.catalogue import make_model\n"

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from workbench.agents.agent import ModelError
 from workbench.agents.models.base import ProviderModel, Retries
-from workbench.agents.models.keys import VARIABLES, Key, find_key, find_server_key
+from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES, Key, find_key, find_server_key
 from workbench.agents.models.nearest import nearest_models
 
 PROVIDERS = tuple(VARIABLES)
@@ -65,6 +65,10 @@ def _check_address(base_url: str) -> None:
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
     except ValueError:
         good = None
+    if good and "@" in parts.netloc:  # it is kept in the log, for resume
+        raise ModelError(
+            "error", f"the address of {parts.hostname} holds a password; leave it out and set {SERVER_VARIABLE} instead"
+        )
     if not good:
         raise ModelError(
             "error", f"{base_url!r} is not the address of a server; it looks like http://localhost:8000/v1"
