@@ -259,7 +259,8 @@ async def test_an_interrupt_reaches_the_persons_program(tmp_path: Path) -> None:
         session.enter("sleep 60\n")
         await session.until(lambda: session.state.current.status == "running", "sleep runs")
         assert session.runner.interrupt()
-        assert (await session.over(1)).exit_code == 130
+        # An INT that arrives while bash starts the program is lost, as a typed ^C would be; TERM follows.
+        assert (await session.over(1)).exit_code in (130, 143)
 
 
 async def test_a_person_who_submits_ends_the_session(tmp_path: Path) -> None:

@@ -379,7 +379,7 @@ def _make_sandbox(
     if agent is not None and not agent.trusted:
         raise SandboxError(
             f"no protected sandbox for the commands of {agent.model}: {problem}",
-            "or use --sandbox docker; --unsafe-local runs them unprotected",
+            "--unsafe-local runs them unprotected",
         )
     notes.append(f"unprotected: {problem}")
     return LocalSandbox(plain, workspace, unsafe=True)

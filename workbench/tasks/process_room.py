@@ -178,7 +178,7 @@ async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "
             source = _pipe_with("\0".join([*arguments, ""]).encode())
             kept.callback(os.close, source)
             passed.append(source)
-            command = ["bwrap", "--args", str(source), "--", *command]
+            command = [shutil.which("bwrap") or "bwrap", "--args", str(source), "--", *command]
         else:
             command.append("supervise=1")
         try:
@@ -189,7 +189,7 @@ async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "
                 stderr=asyncio.subprocess.PIPE,
                 pass_fds=passed,
                 cwd="/" if kind == "bubblewrap" else folder / "work",
-                env={"PATH": os.environ.get("PATH", "/usr/bin:/bin")} if kind == "bubblewrap" else guest.environment(),
+                env=guest.environment(),  # also what bubblewrap itself has: it can be read inside
                 **_identity(),
             )
         except OSError as error:
