@@ -57,7 +57,7 @@ async def test_a_whole_session_and_its_bill(tmp_path: Path, server: Server, dial
     ] * 4
     assert session.state.cost == pytest.approx(4 * bill)
     assert (session.state.input_tokens, session.state.output_tokens) == (4000, 200)
-    assert "return 1" in asked(server, 1) and f"{ended.scores.last:.3f}"[:4] in asked(server, 3)
+    assert "return 1" in asked(server, 1) and f"{ended.scores.last:.6g}"[:4] in asked(server, 3)
 
 
 @both

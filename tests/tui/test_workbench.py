@@ -110,7 +110,7 @@ async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -
 
 
 async def test_pause_and_continue(tmp_path: Path) -> None:
-    async with opened(tmp_path, ["sleep 0.3", "echo two", "echo three"], mode="auto") as on:
+    async with opened(tmp_path, ["sleep 2", "echo two", "echo three"], mode="auto") as on:
         await on.until(lambda: on.runner.phase == "executing", "the first command")
         await on.press("p")
         await on.review(2)

@@ -464,10 +464,11 @@ class Shell:
         person, bash = self._person, self._bash
         if person is None:
             return
-        if person.command is not None and self.alive and not await bash.stands_at_prompt():
+        command = person.command
+        if command is not None and not await self._at_prompt_soon(person):
             if not force:
                 raise ShellBusy(
-                    f"`{_short(person.command.text)}` still runs in the shell. Go back and end it, "
+                    f"`{_short(command.text)}` still runs in the shell. Go back and end it, "
                     "or have it interrupted: what it has not saved is lost."
                 )
             await person.stop()
@@ -481,6 +482,14 @@ class Shell:
             await self._restart()
         if not self._prompt_shown:
             self._show_prompt()
+
+    async def _at_prompt_soon(self, person: PersonAtShell) -> bool:
+        """Whether nothing runs in the foreground, or what does is over in a moment: half a second's patience."""
+        for patience in (0.02, 0.05, 0.1, 0.1, 0.2, 0.0):
+            if person.command is None or not self.alive or await self._bash.stands_at_prompt():
+                return True
+            await asyncio.sleep(patience)
+        return False
 
 
 def _prompt(cwd: str, workspace: str) -> str:
