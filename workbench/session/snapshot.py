@@ -16,6 +16,7 @@ import stat
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from workbench.session.events import FileChange
@@ -47,10 +48,11 @@ class _Entry:
     racy: bool
     change: FileChange
 
-    @property
-    def manifest_line(self) -> str:
+    @cached_property
+    def manifest_line(self) -> bytes:
+        """Made once: an entry that did not change is kept from scan to scan."""
         c = self.change
-        return f"{c.mode:o} {c.object or c.target or c.size} {c.path}\n"
+        return f"{c.mode:o} {c.object or c.target or c.size} {c.path}\n".encode("utf-8", "surrogateescape")
 
 
 class _StoreFailure(Exception):
@@ -105,10 +107,7 @@ class Snapshotter:
         gone = [path for path in self._entries if path not in found]
         changes += [FileChange(path=path, kind="deleted") for path in gone]
         if changes or not self._tree:
-            digest = hashlib.sha256()
-            for path in sorted(found):
-                digest.update(found[path].manifest_line.encode("utf-8", "surrogateescape"))
-            self._tree = digest.hexdigest()
+            self._tree = hashlib.sha256(b"".join(found[path].manifest_line for path in sorted(found))).hexdigest()
         self._entries = found
         return Snapshot(self._tree, sorted(changes, key=lambda change: change.path), sorted(self._skipped))
 
