@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
 from workbench.runner import launch as launching
+from workbench.runner.control import Phase
 from workbench.runner.launch import Launch, launch, relaunch
-from workbench.runner.runner import Phase, Runner
+from workbench.runner.runner import Runner
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.log import read_log

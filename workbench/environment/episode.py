@@ -69,8 +69,8 @@ class Episode:
         self.artifacts = ObjectStore(folder / "artifacts", redactor)
         self._command_seconds = command_seconds or task.limits.command_seconds
         self.shell = Shell(sandbox, time_limit=self._command_seconds)
-        self.on_progress: Callable[[str], None] | None = None
-        """Told what an evaluation is doing, for the status line."""
+        self.progress = ""
+        """What the evaluation that runs is doing, for the status line; empty when none runs."""
         self._state = state
         self._emit = emit
         self._seed = seed
@@ -255,16 +255,19 @@ class Episode:
             if data is not None:
                 digest = await asyncio.to_thread(self.artifacts.put, data)
                 secret = await asyncio.to_thread(self._secret)
-                evaluation = await evaluate(
-                    self.task,
-                    data,
-                    seed=self._seed,
-                    secret=secret,
-                    room=self._room(),
-                    progress=self._progress,
-                    split=split,
-                    session=self._session,
-                )
+                try:
+                    evaluation = await evaluate(
+                        self.task,
+                        data,
+                        seed=self._seed,
+                        secret=secret,
+                        room=self._room(),
+                        progress=self._progress,
+                        split=split,
+                        session=self._session,
+                    )
+                finally:
+                    self.progress = ""
             assert evaluation is not None
             entry = self._emit(
                 ev.ScoreRecorded(
@@ -309,11 +312,13 @@ class Episode:
         return "docker" if self.sandbox.describe().get("backend") == "docker" else "auto"
 
     def _isolation(self, evaluation: Evaluation) -> str:
-        return evaluation.isolation if self.sandbox.protected else f"{evaluation.isolation}, unprotected sandbox"
+        if self.sandbox.protected:
+            return evaluation.isolation
+        reduced = "" if evaluation.isolation == "sandbox" else f"{evaluation.isolation}, "
+        return f"{reduced}unprotected session"
 
     def _progress(self, fraction: float, text: str) -> None:
-        if self.on_progress is not None:
-            self.on_progress(f"{text} {fraction:.0%}" if fraction > 0 else text)
+        self.progress = f"{text} {fraction:.0%}" if fraction > 0 else text
 
     def _reply(self, entry: ev.ScoreRecorded) -> dict[str, Any]:
         """What the agent reads after `validate` or `submit`."""

@@ -27,7 +27,7 @@ from workbench.runner.control import Control, Decision, Phase
 from workbench.runner.limits import FAILURES, autosubmission, exceeded
 from workbench.runner.live import LiveSession
 from workbench.runner.loops import repetition
-from workbench.sandbox.base import SandboxError
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.events import Mode
@@ -434,7 +434,7 @@ class Runner(Control):
         if self.mode == "human":
             await self.episode.shell.hand_back(force=True)
         await self._settle_human_steps()
-        self.live.cast.resize(120, 40)
+        self.live.cast.resize(AGENT_COLUMNS, AGENT_ROWS)
 
     @contextlib.contextmanager
     def _failing_later(self) -> Iterator[None]:
@@ -475,5 +475,3 @@ class Runner(Control):
         if self._failure is not None:
             raise self._failure
 
-
-__all__ = ["Control", "Decision", "LogError", "Phase", "Runner"]

@@ -146,6 +146,8 @@ class Situation:
     """Somebody other than the person proposes actions."""
     ended: bool = False
     """It ran in this window, and is over."""
+    progress: str = ""
+    """What an evaluation is doing; empty when none runs."""
 
     @property
     def taken_over(self) -> bool:

@@ -67,6 +67,8 @@ def _phase(state: SessionState, now: Situation, seconds: float) -> str:
         return "you get the shell when the command is over; i interrupts it"
     if now.phase == "executing" and state.mode == "paused":
         text = "running, then stops"
+    if now.progress:
+        text = now.progress
     return f"{text} {words.seconds(seconds)}" if now.phase in ("executing", "proposing", "scoring") else text
 
 

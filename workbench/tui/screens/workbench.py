@@ -147,7 +147,9 @@ class WorkbenchScreen(Screen[None]):
         if control is None:
             return Situation(live=False)
         ended = control.phase == "ended"
-        return Situation(not ended, control.phase, control.mode, control.agent is not None, ended)
+        return Situation(
+            not ended, control.phase, control.mode, control.agent is not None, ended, control.episode.progress
+        )
 
     @property
     def shown(self) -> int:
