@@ -47,8 +47,7 @@ def test_what_was_printed_by_a_time(tmp_path: Path) -> None:
     read = Cast(tmp_path / CAST_FILE)
     assert [read.output_until(t) for t in (0.5, 1.0, 2.5, 9.0)] == ["", "one ", "one two ", "one two three "]
     assert read.output_until(9.0, limit=3) == "three "
-    assert read.size_at(3.0) == (120, 40)
-    assert read.size_at(4.0) == (90, 30)
+    assert (120, 40) in read.pieces_until(3.0) and (90, 30) in read.pieces_until(4.0)
 
 
 def test_sizes_stand_between_what_was_printed_before_and_after(tmp_path: Path) -> None:
@@ -124,5 +123,5 @@ def test_absurd_sizes_are_cut(tmp_path: Path) -> None:
         '{"version": 2, "width": 1000000000, "height": -1}\n[1.0, "r", "99999999999x0"]\n[2.0, "r", "axb"]\n'
     )
     cast = Cast(tmp_path / CAST_FILE)
-    assert (cast.columns, cast.rows) == (1000, 1) and cast.size_at(1.5) == (1000, 1)
+    assert (cast.columns, cast.rows) == (1000, 1) and cast.pieces_until(1.5) == [(1000, 1)]
     assert cast.damaged == 1

@@ -474,4 +474,3 @@ class Runner(Control):
         self._wake.clear()
         if self._failure is not None:
             raise self._failure
-

@@ -189,12 +189,3 @@ class Cast:
             elif isinstance(pieces[-1], tuple):
                 pieces[-1] = (columns, rows)
         return pieces + self._texts[begin:end]
-
-    def size_at(self, at: float) -> tuple[int, int]:
-        """Columns and rows of the terminal at that time."""
-        size = (self.columns, self.rows)
-        for when, columns, rows, _ in self._sizes:
-            if when > at:
-                break
-            size = (columns, rows)
-        return size

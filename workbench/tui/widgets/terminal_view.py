@@ -153,13 +153,6 @@ class TerminalView(ScrollView, inherit_bindings=False):
         self._shown, self._shown_sizes = data, tuple(sizes)
         self._wake_painter()
 
-    def show_text(self, lines: Sequence[str]) -> None:
-        """Show plain lines instead of what the terminal showed, drawn once, when done."""
-        self.reset()
-        if lines:
-            self._quiet = True
-        self.feed("\r\n".join(printable(line) for line in lines).encode("utf-8", "replace"))
-
     def reset(self) -> None:
         """Forget everything, and show an empty terminal."""
         if self._pump is not None:
