@@ -89,7 +89,9 @@ def test_scores_belong_to_their_steps(run: Recording) -> None:
     assert scores(run)[2].artifact_name == "target.py"
     end = ended(run)
     assert end.exit_status == "submitted" and end.steps == 8
-    assert end.scores == ev.FinalScores(metric="Score", baseline=1.02, best=1.25, last=1.25)
+    assert end.scores == ev.FinalScores(
+        metric="Score", baseline=1.02, best=1.25, last=1.25, best_split="test", last_split="test"
+    )
 
 
 def test_the_window_follows_what_was_shown_and_a_rejected_edit_leaves_it(run: Recording) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from workbench.session import events as ev
 from workbench.session.state import SessionState, fold
+from workbench.tui.scores import ScoreTrail
 
 
 def started(direction: ev.Direction = "maximize") -> ev.SessionStarted:
@@ -52,11 +55,50 @@ def test_best_and_last_follow_the_direction() -> None:
     values = [0.9, None, 1.4, 1.2]
     events = [started(), *(e for n, v in enumerate(values, 1) for e in [*step(n), score(n, v)])]
     state = fold(events)
-    assert state.final_scores() == ev.FinalScores(metric="Score", baseline=0.5, best=1.4, last=1.2)
+    assert state.final_scores() == ev.FinalScores(
+        metric="Score", baseline=0.5, best=1.4, last=1.2, best_split="test", last_split="test"
+    )
     assert state.final_scores(step=2).best == 0.9
     assert state.final_scores(step=0).last is None
     minimised = fold([started("minimize"), *events[1:]])
     assert minimised.final_scores().best == 0.9
+
+
+def test_best_is_among_scores_of_one_split() -> None:
+    """A submission on the test data does not beat, and is not beaten by, what was validated on other data."""
+
+    def on(number: int, kind: Any, split: str, value: float | None) -> ev.ScoreRecorded:
+        return ev.ScoreRecorded(
+            step=number, kind=kind, split=split, score=value, verdict="ok" if value is not None else "invalid"
+        )
+
+    ledger = [
+        on(1, "validate", "validation", None),
+        on(2, "validate", "validation", 0.8),
+        on(3, "validate", "validation", 0.7),
+        on(4, "submit", "test", 0.9),
+    ]
+    state = fold([started(), *(e for entry in ledger for e in [*step(entry.step), entry])])
+    best = state.best_score()
+    assert best is not None and (best.step, best.split) == (2, "validation")
+    assert state.final_scores() == ev.FinalScores(
+        metric="Score", baseline=0.5, best=0.8, last=0.9, best_split="validation", last_split="test"
+    )
+    on_test = state.best_score(split="test")
+    assert on_test is not None and on_test.score == 0.9
+    # Nothing was validated: what was submitted is all there is.
+    only = fold([started(), *step(1), on(1, "autosubmit", "test", 0.4)])
+    assert only.final_scores().best == 0.4 and only.final_scores().best_split == "test"
+    assert fold([started(), *step(1)]).best_score() is None and fold([]).best_split() == ""
+    # The panes' own account, kept up to date in steady time, says the same at each step.
+    for each in (state, only):
+        trail = ScoreTrail(each)
+        for number in range(each.last_step + 1):
+            assert trail.at(number).best == each.best_score(number)
+            assert trail.at(number).last == each.last_score(number)
+    trail = ScoreTrail(state)
+    assert (trail.at(3).before, trail.at(3).own) == (0.8, 0.7)
+    assert (trail.at(4).before, trail.at(4).own) == (0.5, 0.9)  # the baseline, which is a score on test data
 
 
 def test_the_window_is_as_of_the_step() -> None:

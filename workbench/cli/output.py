@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from workbench.session.events import FinalScores
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
 
@@ -55,3 +58,14 @@ def age(seconds: float) -> str:
 def number(value: float | None) -> str:
     """A score, or a dash."""
     return "–" if value is None else f"{value:.4f}"
+
+
+def standing(scores: FinalScores) -> str:
+    """Metric, last and best score, baseline; with the split of the data where last and best are of different ones."""
+    mixed = bool(scores.last_split and scores.best_split) and scores.last_split != scores.best_split
+    last = number(scores.last) + (f" ({scores.last_split})" if mixed else "")
+    best = number(scores.best) + (f" ({scores.best_split})" if mixed else "")
+    caveats = "".join(f" ({caveat})" for caveat in scores.caveats)
+    return harmless(
+        f"{scores.metric or 'score'}: last {last}, best {best}, baseline {number(scores.baseline)}{caveats}"
+    )

@@ -315,15 +315,11 @@ def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
 
 
 def _say_where(ended: SessionEnded) -> None:
-    from workbench.cli.output import harmless, number
+    from workbench.cli.output import harmless, standing
 
-    scores = ended.scores
     name = Path(ended.session).name
     click.echo(f"{ended.exit_status}{f': {harmless(ended.reason)}' if ended.reason else ''} after {ended.steps} steps")
-    click.echo(
-        f"{scores.metric}: last {number(scores.last)}, best {number(scores.best)}, baseline {number(scores.baseline)}"
-        + "".join(f" ({caveat})" for caveat in scores.caveats)
-    )
+    click.echo(standing(ended.scores))
     click.echo(f"saved in {ended.session}")
     if ended.exit_status != "submitted":
         click.echo(f"go on with: mlgym-tui resume {name}")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Failure, FriendlyGroup
-from workbench.cli.output import age, harmless, number, print_json, print_table
+from workbench.cli.output import age, harmless, number, print_json, print_table, standing
 from workbench.cli.runs import sessions_option
 
 if TYPE_CHECKING:
-    from workbench.session.events import ScoreRecorded
+    from workbench.session.events import FinalScores, ScoreRecorded
     from workbench.session.spending import Spending
     from workbench.session.state import SessionState, Step
 
@@ -77,12 +77,18 @@ def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None
     print_table(
         ["session", "task", "model", "steps", "best", "last", "status", "age"],
         [
-            [r.id, r.task, r.model, str(r.steps), number(r.scores.best), number(r.scores.last),
+            [r.id, r.task, r.model, str(r.steps), _best(r.scores), number(r.scores.last),
              r.status + (f" ({r.problem})" if r.problem else ""), age(r.age_seconds)]
             for r in rows
         ],
         right=(3, 4, 5),
     )  # fmt: skip
+
+
+def _best(scores: FinalScores) -> str:
+    """The best score; with its split where the last is of another, for the two cannot be compared."""
+    mixed = scores.best is not None and scores.best_split != scores.last_split
+    return f"{scores.best_split} {number(scores.best)}" if mixed else number(scores.best)
 
 
 @sessions.command(
@@ -263,18 +269,14 @@ def _step_as_dict(step: Step) -> dict[str, Any]:
 
 
 def _print_session(state: SessionState, path: Path) -> None:
-    started, ended, scores = state.started, state.ended, state.final_scores()
+    started, ended = state.started, state.ended
     click.echo(harmless(str(path)))
     if started is not None:
         seed = f", seed {started.seed}" if started.seed is not None else ""
         click.echo(
             harmless(f"{started.task}, {started.model or started.agent}, {started.sandbox or 'no'} sandbox{seed}")
         )
-    best, last, baseline = number(scores.best), number(scores.last), number(scores.baseline)
-    click.echo(
-        f"{harmless(scores.metric) or 'score'}: best {best}, last {last}, baseline {baseline}"
-        + "".join(f" ({harmless(caveat)})" for caveat in scores.caveats)
-    )
+    click.echo(standing(state.final_scores()))
     if state.spending_by:
         click.echo("; ".join(_spent(author, spent) for author, spent in state.spending_by.items()))
     reason = f" ({harmless(ended.reason)})" if ended and ended.reason else ""

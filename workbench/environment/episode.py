@@ -329,7 +329,7 @@ class Episode:
         lines = [f"{name}: {_number(value)}" for name, value in sorted(entry.metrics.items())]
         if entry.standard_error is not None:
             lines.append(f"standard error: {_number(entry.standard_error)}")
-        best = self._state.best_score()
+        best = self._state.best_score(split=entry.split)
         if metric.baseline is not None:
             lines.append(f"baseline: {_number(metric.baseline)}")
         if best is not None and best.score is not None:

@@ -83,7 +83,11 @@ class FinalScores(msgspec.Struct, frozen=True, kw_only=True):
     metric: str = ""
     baseline: float | None = None
     best: float | None = None
+    """Among the scores of one split: of what was validated, else of what was submitted."""
     last: float | None = None
+    best_split: str = ""
+    """The split of the data that best was scored on; logs of older versions do not say."""
+    last_split: str = ""
     caveats: list[str] = []
     """What must be said with best and last, wherever they are shown; nothing for most."""
 
@@ -305,6 +309,27 @@ class ScoreRecorded(Event, tag="score.recorded", kw_only=True, frozen=True):
         return [said for said in (isolation, self.dataset and f"data: {self.dataset}") if said]
 
 
+class ToolUsed(Event, tag="tool.used", kw_only=True, frozen=True):
+    """A tool that the host serves (memory, literature) was asked for, from inside the sandbox."""
+
+    step: int
+    tool: str
+    """Name of the agent command: `memory_write`, `literature_search`, …"""
+    query: str = ""
+    """What was asked for, or the text that was to be kept; cut where it is very long."""
+    results: int = 0
+    """How many records, papers or pages came back."""
+    source: str = ""
+    """Where they are from: `memory`, `Semantic Scholar`, `arXiv`, the host of a link."""
+    cached: bool = False
+    """Nobody was asked over the network."""
+    ok: bool = True
+    message: str = ""
+    """Why not, where it is not ok; else a remark."""
+    duration: float = 0.0
+    """Seconds, waiting for rate limits included."""
+
+
 class ControlChanged(Event, tag="control.changed", kw_only=True, frozen=True):
     """Who drives, from now on."""
 
@@ -382,6 +407,7 @@ EVENTS: tuple[type[Event], ...] = (
     WindowChanged,
     WorkspaceSnapshot,
     ScoreRecorded,
+    ToolUsed,
     ControlChanged,
     LimitsChanged,
     ClockPaused,
@@ -407,6 +433,7 @@ AnyEvent = (
     | WindowChanged
     | WorkspaceSnapshot
     | ScoreRecorded
+    | ToolUsed
     | ControlChanged
     | LimitsChanged
     | ClockPaused

@@ -57,6 +57,8 @@ class Step:
     tree: str = ""
     changes: list[FileChange] = field(default_factory=list)
     scores: list[ScoreRecorded] = field(default_factory=list)
+    tools: list[ev.ToolUsed] = field(default_factory=list)
+    """What of memory and literature it used."""
     messages: list[ev.MessageInjected] = field(default_factory=list)
     """Said after this step, before the next."""
     spending: Spending = field(default_factory=Spending)
@@ -165,16 +167,33 @@ class SessionState:
         metric = self.started.metric if self.started else None
         return a < b if metric is not None and metric.direction == "minimize" else a > b
 
-    def best_score(self, step: int | None = None) -> ScoreRecorded | None:
-        """The best entry of the ledger up to a step (the first of equals)."""
+    def best_split(self, step: int | None = None) -> str:
+        """The split of the data that "best" is about up to a step; empty where nothing was scored.
+
+        Scores of different splits cannot be compared. What was validated are the attempts, so best is among them; only
+        where nothing was validated is it among what was submitted.
+        """
+        newest = ""
+        for entry in self.scores_until(step):
+            if entry.score is not None:
+                newest = entry.split
+                if entry.kind == "validate":
+                    return entry.split
+        return newest
+
+    def best_score(self, step: int | None = None, split: str = "") -> ScoreRecorded | None:
+        """The best entry of the ledger up to a step, of one split (else `best_split`); the first of equals."""
+        split = split or self.best_split(step)
         best: ScoreRecorded | None = None
         for entry in self.scores_until(step):
-            if entry.score is not None and (best is None or best.score is None or self.better(entry.score, best.score)):
+            if entry.score is None or entry.split != split:
+                continue
+            if best is None or best.score is None or self.better(entry.score, best.score):
                 best = entry
         return best
 
     def last_score(self, step: int | None = None) -> ScoreRecorded | None:
-        """The newest successful entry of the ledger up to a step."""
+        """The newest successful entry of the ledger up to a step, of whichever split."""
         for entry in reversed(self.scores_until(step)):
             if entry.score is not None:
                 return entry
@@ -189,6 +208,8 @@ class SessionState:
             baseline=metric.baseline if metric else None,
             best=best.score if best else None,
             last=last.score if last else None,
+            best_split=best.split if best else "",
+            last_split=last.split if last else "",
             caveats=list(dict.fromkeys(said for entry in (best, last) if entry for said in entry.caveats)),
         )
 
@@ -318,6 +339,10 @@ def _score_recorded(state: SessionState, event: ev.ScoreRecorded) -> None:
     state._step(event.step).scores.append(event)
 
 
+def _tool_used(state: SessionState, event: ev.ToolUsed) -> None:
+    state._step(event.step).tools.append(event)
+
+
 def _control_changed(state: SessionState, event: ev.ControlChanged) -> None:
     state.mode, state.driver = event.mode, event.author
 
@@ -367,6 +392,7 @@ _HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
     ev.WindowChanged: _window_changed,
     ev.WorkspaceSnapshot: _workspace_snapshot,
     ev.ScoreRecorded: _score_recorded,
+    ev.ToolUsed: _tool_used,
     ev.ControlChanged: _control_changed,
     ev.LimitsChanged: _limits_changed,
     ev.ClockPaused: _clock_paused,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from workbench.session.events import ScoreRecorded
@@ -11,12 +13,22 @@ from workbench.session.state import SessionState
 class Standing(NamedTuple):
     """The ledger as of a step."""
 
-    best: ScoreRecorded | None = None
     last: ScoreRecorded | None = None
     before: float | None = None
-    """The score before this step's own: that of an earlier step, or the baseline."""
+    """The score before this step's own, on the same split of the data: that of an earlier step, or the baseline."""
     own: float | None = None
     """The score recorded in this step itself."""
+    bests: Mapping[str, ScoreRecorded] = MappingProxyType({})
+    """The best of each split."""
+    lasts: Mapping[str, ScoreRecorded] = MappingProxyType({})
+    """The newest of each split."""
+    validated: str = ""
+    """The split that is validated on."""
+
+    @property
+    def best(self) -> ScoreRecorded | None:
+        """As `SessionState.best_score`."""
+        return self.bests.get(self.validated or (self.last.split if self.last is not None else ""))
 
 
 class ScoreTrail:
@@ -33,18 +45,25 @@ class ScoreTrail:
         del self._standings[max(0, step) :]
         for item in state.steps[len(self._standings) :]:
             earlier = self._standings[-1] if self._standings else Standing()
-            best, last, own = earlier.best, earlier.last, None
-            for entry in item.scores:
-                if entry.score is None:
-                    continue
-                last, own = entry, entry.score
-                if best is None or best.score is None or state.better(entry.score, best.score):
-                    best = entry
-            self._standings.append(Standing(best, last, self._before(earlier), own))
+            self._standings.append(self._after(earlier, [entry for entry in item.scores if entry.score is not None]))
 
-    def _before(self, earlier: Standing) -> float | None:
-        if earlier.last is not None:
-            return earlier.last.score
+    def _after(self, earlier: Standing, entries: list[ScoreRecorded]) -> Standing:
+        if not entries:
+            return earlier._replace(before=self._before(earlier, earlier.last), own=None)
+        bests, lasts, validated = dict(earlier.bests), dict(earlier.lasts), earlier.validated
+        for entry in entries:
+            best = bests.get(entry.split)
+            if best is None or self._state.better(entry.score or 0.0, best.score or 0.0):
+                bests[entry.split] = entry
+            lasts[entry.split] = entry
+            validated = validated or (entry.split if entry.kind == "validate" else "")
+        last = entries[-1]
+        return Standing(last, self._before(earlier, last), last.score, bests, lasts, validated)
+
+    def _before(self, earlier: Standing, entry: ScoreRecorded | None) -> float | None:
+        before = earlier.lasts.get(entry.split) if entry is not None else None
+        if before is not None:
+            return before.score
         metric = self._state.started.metric if self._state.started else None
         return metric.baseline if metric is not None else None
 

@@ -82,18 +82,23 @@ def _step(state: SessionState, cursor: int, following: bool) -> str:
 def _scores(state: SessionState, standing: Standing) -> list[Part]:
     metric = state.started.metric if state.started else None
     baseline = metric.baseline if metric else None
+    mixed = standing.best is not None and standing.last is not None and standing.best.split != standing.last.split
+
+    def split(entry: ScoreRecorded) -> str:
+        return f" ({entry.split})" if mixed else ""
+
     parts = []
     if standing.best is not None and standing.best.score is not None:
         change = words.score_change(state, standing.best.score, baseline)
         parts.append(
             Part(
-                f"best {change.glyph}{words.number(standing.best.score)}{_caveat(standing.best)}",
+                f"best {change.glyph}{words.number(standing.best.score)}{split(standing.best)}{_caveat(standing.best)}",
                 f"${change.colour}",
                 4,
             )
         )
         if standing.last is not None and standing.last is not standing.best and standing.last.score is not None:
-            parts.append(Part(f"last {words.number(standing.last.score)}", "$foreground 85%", 5))
+            parts.append(Part(f"last {words.number(standing.last.score)}{split(standing.last)}", "$foreground 85%", 5))
     elif metric is not None:
         parts.append(Part("no score yet", "$foreground 55%", 6))
     if baseline is not None:
