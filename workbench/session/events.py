@@ -135,6 +135,8 @@ class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
     """Path of the workspace inside the sandbox."""
     window: int = 100
     """Lines of the agent's file window."""
+    tools: list[str] = []
+    """The agent commands that were switched on by the agent (see workbench.sandbox.commands.OPTIONAL_COMMANDS)."""
     user: str = ""
     versions: dict[str, str] = {}
     parent: Parent | None = None
