@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Literal
 
-from workbench.agents.agent import Agent, Proposal
+from workbench.agents.agent import Agent
 from workbench.environment.episode import Episode
 from workbench.runner.limits import changed_limits
 from workbench.runner.live import LiveSession
+from workbench.runner.proposing import Proposer
 from workbench.session import events as ev
 from workbench.session.events import Mode
 
@@ -34,6 +35,7 @@ class Control:
         self.state = live.state
         self.episode = episode
         self.agent = agent
+        self.proposer = Proposer(self, agent) if agent is not None else None
         self.user = f"human:{user}"
         self.phase: Phase = "starting"
         self.problem = ""
@@ -50,7 +52,6 @@ class Control:
         self._mode_before_human: Mode = "step"
         self._hold = False
         self._wake = asyncio.Event()
-        self._proposing: asyncio.Task[Proposal] | None = None
         self._background: set[asyncio.Task[object]] = set()
 
     # -- who drives --------------------------------------------------------------------------------------------------
@@ -151,8 +152,8 @@ class Control:
         self.take_over_size = (columns, rows)
         self._mode_before_human = self.mode
         self.set_mode("human")
-        if self._proposing is not None:
-            self._proposing.cancel()
+        if self.proposer is not None:
+            self.proposer.cancel()
 
     async def hand_back(self, *, force: bool = False) -> None:
         """Give the shell back.
@@ -195,8 +196,8 @@ class Control:
         """End the session, saved: a running command is interrupted, a pending model call cancelled."""
         if self._stopping is None:
             self._stopping = (exit_status, reason)
-        if self._proposing is not None:
-            self._proposing.cancel()
+        if self.proposer is not None:
+            self.proposer.cancel()
         if self.phase == "executing":
             self._spawn(self.episode.shell.interrupt())
         self._wake.set()

@@ -11,16 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from workbench.agents.agent import (
-    ActionsExhausted,
-    Agent,
-    Attempt,
-    Closable,
-    ModelError,
-    Observable,
-    Proposal,
-    Repetitive,
-)
+from workbench.agents.agent import ActionsExhausted, Agent, Closable, ModelError, Repetitive
 from workbench.environment.episode import Episode
 from workbench.runner.approval import Approval, Never
 from workbench.runner.control import Control, Decision, Phase
@@ -62,8 +53,6 @@ class Runner(Control):
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
         self._failure: Exception | None = None
         """Why the session can no longer be written, found where it could not be raised."""
-        if isinstance(agent, Observable):
-            agent.listener = self
         self.set_mode(mode, author="", reason="start")
 
     async def run(self) -> ev.SessionEnded:
@@ -172,17 +161,18 @@ class Runner(Control):
         if self._hold:
             await self._wait_in("waiting")
             return None
-        if self.agent is None:
+        if self.agent is None or self.proposer is None:
             await self._hand_turn()
             return None
         try:
-            proposal = await self._propose(self.agent)
+            self.phase = "proposing"
+            proposal = await self.proposer.ask()
         except ActionsExhausted as error:
             return await self._settled() or ("actions_exhausted", str(error))
         except ModelError as error:
             return await self._model_failed(error)
         if proposal is None:
-            return None
+            return None  # a take-over or a stop broke the call off
         step = self.state.last_step + 1
         self.live.emit(
             ev.ActionProposed(
@@ -240,77 +230,7 @@ class Runner(Control):
         self.set_mode("paused", author="", reason=reason)
         return None
 
-    # -- propose, review ---------------------------------------------------------------------------------------------
-
-    async def _propose(self, agent: Agent) -> Proposal | None:
-        """Ask the agent. None when a take-over or a stop came in between."""
-        self.phase = "proposing"
-        self._show_draft("")
-        began = self.live.clock.elapsed
-        self._proposing = asyncio.ensure_future(agent.propose(self.state))
-        try:
-            proposal = await self._proposing
-        except asyncio.CancelledError:
-            if (this := asyncio.current_task()) is not None and this.cancelling():
-                raise
-            return None  # a take-over or a stop cancelled the call
-        except (ModelError, ActionsExhausted):
-            raise
-        except Exception as error:  # agents may come from anywhere
-            raise ModelError("error", f"the agent broke off: {type(error).__name__}: {error}") from error
-        finally:
-            self._proposing = None
-        self.problem = ""
-        measured = self.live.clock.elapsed - began
-        self._log_answer(
-            proposal.prompt,
-            proposal.response,
-            proposal.usage,
-            measured if proposal.latency is None else proposal.latency,
-            proposal.attempt,
-        )
-        return proposal
-
-    def _log_answer(
-        self, prompt: tuple[str, ...], response: str, usage: ev.Usage | None, latency: float, attempt: int
-    ) -> None:
-        """What was sent and what came back, if anything was."""
-        model, author = (self.agent.model, self.agent.author) if self.agent is not None else ("", "")
-        if prompt:
-            self.live.emit(ev.PromptSent(messages=[self.live.objects.put(m.encode()) for m in prompt], model=model))
-        if response or usage is not None:
-            self.live.emit(
-                ev.ModelResponded(
-                    text=response,
-                    model=model,
-                    author=author,
-                    usage=usage,
-                    latency=round(latency, 6),
-                    attempt=attempt,
-                )
-            )
-
-    # -- what the agent tells while it proposes (workbench.agents.agent.Listener) -----------------------------------
-
-    def delta(self, text: str) -> None:
-        """A piece of the answer."""
-        self._show_draft(self.draft + text)
-
-    def retrying(self, reason: str, seconds: float) -> None:
-        """The call is tried again."""
-        self.problem = f"{reason}; trying again in {seconds:.0f} s"
-
-    def attempted(self, attempt: Attempt) -> None:
-        """An answer that became no proposal was paid for all the same."""
-        self._show_draft("")
-        self._log_answer(attempt.prompt, attempt.response, attempt.usage, attempt.latency, attempt.number)
-        if attempt.cause == "bad_format":
-            self.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
-
-    def _show_draft(self, text: str) -> None:
-        self.draft = text
-        if self.on_draft is not None:
-            self.on_draft()
+    # -- review ---------------------------------------------------------------------------------------------
 
     def _mind_repetition(self, agent: Agent) -> None:
         """Do about an agent that repeats itself what its configuration says."""
