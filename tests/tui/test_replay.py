@@ -14,7 +14,7 @@ from workbench.session import events as ev
 from workbench.session.events import SessionEnded
 from workbench.session.recording import Recording
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.screens.workbench import layout_for
+from workbench.tui.screens.arranging import layout_for
 from workbench.tui.source import RecordedSource
 from workbench.tui.widgets.file_window import changed_lines
 
@@ -164,7 +164,7 @@ async def test_panes_by_number_tab_and_zoom(recording: Recording) -> None:
         screen = app.workbench
         for key, pane in zip("12345", ("steps", "file", "proposal", "observation", "shell"), strict=True):
             await pilot.press(key)
-            await wait_for(pilot, lambda pane=pane: screen.focused_pane.id == f"{pane}-pane", pane)  # type: ignore
+            await wait_for(pilot, lambda pane=pane: screen.arranging.focused.id == f"{pane}-pane", pane)  # type: ignore
         await pilot.press("tab")
         await wait_for(pilot, lambda: screen.focused is screen.steps, "round to the first pane")
         await pilot.press("shift+tab")

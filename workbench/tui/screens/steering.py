@@ -217,14 +217,14 @@ class Steering:
         wanted = screen.situation.taken_over
         if wanted and not screen.taken_over and not screen.has_class("-taken-over"):
             screen.go_to(None)
-            screen.zoom("shell-pane")
+            screen.arranging.zoom("shell-pane")
             screen.add_class("-taken-over")
             # The terminal takes its size from the pane: only when that has its own.
             screen.call_after_refresh(self._enter)
         elif not wanted and (screen.taken_over or screen.has_class("-taken-over")):
             screen.remove_class("-taken-over")
             screen.shell.interactive = False
-            screen.zoom(None)
+            screen.arranging.zoom(None)
             screen.show_step()
             screen.show_status()
 

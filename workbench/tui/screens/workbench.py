@@ -1,7 +1,8 @@
 """The workbench: the panes over one session, live or recorded, and what the keys do.
 
 The screen reads `SessionState` and draws it; what steers the session is in `steering`, what goes through it in
-`searching`. Events only mark what changed: it is drawn at most 30 times a second, however many there are.
+`searching`, where the panes are in `arranging`. Events only mark what changed: it is drawn at most 30 times a second,
+however many there are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.content import Content
 from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
@@ -25,11 +25,11 @@ from workbench.session.state import Step
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
 from workbench.tui.greeting import greeting
 from workbench.tui.scores import ScoreTrail
+from workbench.tui.screens.arranging import Arranging
 from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.status import TAKEN_OVER, hint, proposal_title, scored, status_parts
 from workbench.tui.screens.steering import Steering
 from workbench.tui.source import SessionSource
-from workbench.tui.text import one_line
 from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.observation import ObservationView
@@ -46,19 +46,8 @@ MESSAGE_SECONDS = 6.0
 QUIET_SECONDS = 0.04
 """While a key repeats, only the cursor moves; the panes follow when it rests for this long."""
 
-SMALLEST = (60, 15)
-TABS = ("file-pane", "observation-pane", "shell-pane")
 _METHODS = {"continue": "continue_"}
 """Actions whose name is a word of Python."""
-
-
-def layout_for(columns: int, rows: int) -> str:
-    """`too-small`, `narrow` (two panes and tabs), `normal` (two columns) or `wide`."""
-    if columns < SMALLEST[0] or rows < SMALLEST[1]:
-        return "too-small"
-    if columns < 100 or rows < 26:
-        return "narrow"
-    return "wide" if columns >= 140 else "normal"
 
 
 class WorkbenchScreen(Screen[None]):
@@ -74,7 +63,7 @@ class WorkbenchScreen(Screen[None]):
         self.state = source.state
         self.trail = ScoreTrail(source.state)
         self.cursor: int | None = None if source.control is not None else min(1, source.state.last_step)
-        self.tab = "observation-pane"
+        self.arranging = Arranging(self)
         self.steering = Steering(self)
         self.searching = Searching(self)
         self._message = "; ".join(source.problems[:2])
@@ -127,7 +116,7 @@ class WorkbenchScreen(Screen[None]):
         self.shell.on_high = lambda: self.source.hold_output(True)
         self.shell.on_low = lambda: self.source.hold_output(False)
         self.set_interval(TICK_SECONDS, self._tick, name="clock")
-        self._arrange()
+        self.arranging.arrange()
         self.show_step()
         self._tick()
 
@@ -173,6 +162,11 @@ class WorkbenchScreen(Screen[None]):
     def taken_over(self) -> bool:
         """The keys belong to the shell."""
         return self.shell.interactive
+
+    @property
+    def shown_shell(self) -> TerminalPane:
+        """The shell that is in view: as it is now, or as it was after the step under the cursor."""
+        return self.shell if self.shell.has_class("-shown") else self.shell_then
 
     @property
     def phase_seconds(self) -> float:
@@ -294,7 +288,7 @@ class WorkbenchScreen(Screen[None]):
         self.observation.show_step(self.observed)
         self.file.show_step(number)
         self._show_shell()
-        self._show_titles(step)
+        self.show_titles()
 
     def _show_proposal(self, step: Step) -> None:
         """The action; while the next one is on its way, what the model has said of it so far."""
@@ -316,92 +310,36 @@ class WorkbenchScreen(Screen[None]):
             self._shell_step = self.shown
             self.shell_then.show_bytes(*self.source.shell_text(self.shown))
 
-    def _show_titles(self, step: Step) -> None:
+    def show_titles(self) -> None:
+        """Draw the titles of the panes."""
+        step = self.step
         started = self.state.started
         agent = (started.model or started.agent) if started else ""
-        self._pane("steps-pane").set_title("Steps", agent)
+        self.arranging.pane("steps-pane").set_title("Steps", agent)
         self._title_proposal(step)
-        self._pane("file-pane").set_title(self._tabbed("file-pane", self.file.title), self.file.subtitle)
+        self.arranging.pane("file-pane").set_title(
+            self.arranging.tabbed("file-pane", self.file.title), self.file.subtitle
+        )
         seen = self.observed
-        name = self._tabbed("observation-pane", self.observation.title(seen, named=seen is not step))
-        self._pane("observation-pane").set_title(name, self.observation.subtitle(seen))
+        name = self.arranging.tabbed("observation-pane", self.observation.title(seen, named=seen is not step))
+        self.arranging.pane("observation-pane").set_title(name, self.observation.subtitle(seen))
         self._title_shell()
 
     def _title_proposal(self, step: Step) -> None:
-        self._pane("proposal-pane").set_title(*proposal_title(step, drafting=self._drafting))
+        self.arranging.pane("proposal-pane").set_title(*proposal_title(step, drafting=self._drafting))
 
     def _title_shell(self) -> None:
-        pane = self._pane("shell-pane")
+        pane = self.arranging.pane("shell-pane")
         if self.taken_over:
             pane.set_title(TAKEN_OVER)
         else:
             then = self.cursor is not None or self.source.control is None
             title = f"Shell · as of step {self.shown}" if then else "Shell" if self.situation.ended else "Shell · live"
             skipped = self.shell.border_subtitle if not then else ""
-            pane.set_title(self._tabbed("shell-pane", title), skipped or "")
-
-    def _tabbed(self, pane: str, title: str) -> str | Content:
-        """In the narrow layout the title of the pane on top names the others as well; a click goes there."""
-        if not self.has_class("-narrow") or self.has_class("-zoomed") or pane != self.tab:
-            return title
-        others = [self._pane(name) for name in TABS if name != pane]
-        links = [
-            Content.from_markup(
-                f"[@click=screen.do('pane.{other.label.lower()}')]$number $label[/]",
-                number=other.number,
-                label=other.label,
-            )
-            for other in others
-        ]
-        return Content.assemble(one_line(title, 60), " ── ", Content(" · ").join(links))
-
-    def _pane(self, name: str) -> Pane:
-        return self.query_one(f"#{name}", Pane)
-
-    # -- layout ------------------------------------------------------------------------------------------------------
+            pane.set_title(self.arranging.tabbed("shell-pane", title), skipped or "")
 
     def on_resize(self) -> None:
-        self._arrange()
-
-    def _arrange(self) -> None:
-        layout = layout_for(*self.app.size)
-        for name in ("too-small", "narrow", "normal", "wide"):
-            self.set_class(name == layout, f"-{name}")
-        for name in TABS:
-            self._pane(name).set_class(name == self.tab, "-tab")
-        self._show_titles(self.step)
-
-    def show_pane(self, name: str) -> None:
-        """Bring a pane to the front and give it the focus."""
-        if self.has_class("-zoomed"):
-            self.zoom(name)
-        if name in TABS:
-            self.tab = name
-            self._arrange()
-        target = {
-            "steps-pane": self.steps,
-            "proposal-pane": self.proposal.view,
-            "file-pane": self.file,
-            "observation-pane": self.observation,
-        }.get(name, self.shell if self.shell.has_class("-shown") else self.shell_then)
-        self.set_focus(target)  # at once: the next key may be about this pane
-
-    @property
-    def focused_pane(self) -> Pane | None:
-        """The pane that has the focus."""
-        if self.focused is None:
-            return None
-        return next((widget for widget in self.focused.ancestors if isinstance(widget, Pane)), None)
-
-    def zoom(self, name: str | None) -> None:
-        """Show one pane alone, or all again."""
-        self.set_class(name is not None, "-zoomed")
-        for pane in self.query(Pane):
-            pane.set_class(pane.id == name, "-zoomed")
-        for side in ("mind", "world"):
-            holds = name is not None and bool(self.query(f"#{side} > #{name}"))
-            self.query_one(f"#{side}").set_class(holds, "-has-zoomed")
-        self._show_titles(self.step)
+        self.arranging.arrange()
 
     # -- what the keys do --------------------------------------------------------------------------------------------
 
@@ -420,7 +358,7 @@ class WorkbenchScreen(Screen[None]):
         elif room == "step":
             self._move(name)
         elif room == "pane":
-            self._to_pane(name)
+            self.arranging.to(name)
         else:
             self.app.do(name)  # type: ignore[attr-defined]
 
@@ -429,18 +367,6 @@ class WorkbenchScreen(Screen[None]):
             self.go_to(None if self.cursor is None else self.cursor + 1)
         else:
             self.go_to({"previous": max(0, self.shown - 1), "first": 0}.get(where, self.state.last_step))
-
-    def _to_pane(self, name: str) -> None:
-        if name in ("next", "previous"):
-            order = ["steps-pane", "file-pane", "proposal-pane", "observation-pane", "shell-pane"]
-            here = self.focused_pane
-            at = order.index(here.id) if here is not None and here.id in order else -1
-            self.show_pane(order[(at + (1 if name == "next" else -1)) % len(order)])
-        elif name == "zoom":
-            here = self.focused_pane
-            self.zoom(None if self.has_class("-zoomed") or here is None else here.id)
-        else:
-            self.show_pane(f"{name}-pane")
 
     @on(StepList.Chosen)
     @on(TimeBar.Chosen)
@@ -466,11 +392,11 @@ class WorkbenchScreen(Screen[None]):
         selected = self.get_selected_text()
         if selected:
             return selected
-        pane = self.focused_pane
+        pane = self.arranging.focused
         if pane is None or pane.id in ("steps-pane", "proposal-pane"):
             return self.step.action
         if pane.id == "file-pane":
             return self.file.text
         if pane.id == "shell-pane":
-            return (self.shell if self.shell.has_class("-shown") else self.shell_then).screen_text()
+            return self.shown_shell.screen_text()
         return self.step.observation
