@@ -8,19 +8,26 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tests.agents.models.dialects import AnthropicDialect, Dialect, OpenAIDialect
+import pytest
+
+from tests.agents.models.dialects import AnthropicDialect, Dialect, GeminiDialect, OpenAIDialect
 from tests.agents.models.server import Reply, Server, named, sse
 from tests.runner.rig import Driven, driven
 from workbench.agents.catalogue import FOLDER
 from workbench.agents.config import AgentConfig, read_agent
 from workbench.agents.language_agent import LanguageAgent
+from workbench.agents.models.gemini import has_new_sdk
 
-OPENAI, ANTHROPIC = OpenAIDialect(), AnthropicDialect()
+OPENAI, ANTHROPIC, GEMINI = OpenAIDialect(), AnthropicDialect(), GeminiDialect(events=has_new_sdk())
+
+every = pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC, GEMINI], ids=lambda dialect: dialect.name)
+"""With each provider's own SDK; Gemini's in the form that the installed one reads."""
 
 BILL = {
     # Each scripted answer: 1000 tokens in, of which 400 were cached (and with Anthropic 100 written), and 50 out.
     "openai": (600 * 2.5 + 400 * 1.25 + 50 * 10) / 1e6,  # gpt-4o
     "anthropic": (500 * 3 + 400 * 0.3 + 100 * 3.75 + 50 * 15) / 1e6,  # claude-sonnet-4-6
+    "gemini": (600 * 1.25 + 400 * 0.125 + 50 * 10) / 1e6,  # gemini-2.5-pro; 20 of the 50 are thoughts
 }
 """Dollars of one scripted answer, from the providers' published prices."""
 
@@ -32,6 +39,10 @@ def said(dialect: Dialect, action: str, thought: str = "So be it.") -> Reply:
 
 def called(dialect: Dialect, name: str, **arguments: Any) -> Reply:
     """A call of a tool, in the provider's own way."""
+    if isinstance(dialect, GeminiDialect):
+        call = {"functionCall": {"name": name, "args": arguments}}
+        chunks = [dialect.chunk({"text": "A thought."}), dialect.chunk(call)]
+        return Reply(dialect.stream([*chunks, dialect.chunk(finish="STOP", usageMetadata=dialect.usage)]))
     text = json.dumps(arguments)
     if isinstance(dialect, AnthropicDialect):
         use = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from tests.agents.models.dialects import SECRET, Dialect
 from tests.agents.models.server import Reply, Server, serving
-from tests.runner.chat import ANTHROPIC, BILL, OPENAI, asked, called, make_agent, said, talking
+from tests.runner.chat import BILL, OPENAI, asked, called, every, make_agent, said, talking
 from tests.runner.rig import GOOD, driven, wait_for
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.config import TokenBudget
@@ -24,14 +24,12 @@ from workbench.session.events import Limits
 
 ACTIONS = ["cat strategy.py", GOOD, "validate", "submit"]
 
-both = pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=lambda dialect: dialect.name)
-
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, no proxy and no `.env` of the machine."""
     monkeypatch.chdir(tmp_path)
-    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "MLGYM_MODEL_API_KEY"):
+    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "GOOGLE_GEMINI_BASE_URL", "MLGYM_MODEL_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -42,7 +40,7 @@ async def server() -> AsyncIterator[Server]:
         yield local
 
 
-@both
+@every
 async def test_a_whole_session_and_its_bill(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(*(said(dialect, action) for action in ACTIONS))
     async with talking(tmp_path, dialect, server) as session:
@@ -60,7 +58,7 @@ async def test_a_whole_session_and_its_bill(tmp_path: Path, server: Server, dial
     assert "return 1" in asked(server, 1) and f"{ended.scores.last:.6g}"[:4] in asked(server, 3)
 
 
-@both
+@every
 async def test_what_was_sent_is_in_the_log(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(*(said(dialect, action) for action in ACTIONS))
     async with talking(tmp_path, dialect, server) as session:
@@ -75,7 +73,7 @@ async def test_what_was_sent_is_in_the_log(tmp_path: Path, server: Server, diale
         assert all(json.dumps(message["content"].strip())[1:-1] in body for message in kept)
 
 
-@both
+@every
 async def test_a_whole_session_of_tool_calls(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     text = "def row_strategy(history):\n    return 0\n"
     server.answers(
@@ -94,7 +92,7 @@ async def test_a_whole_session_of_tool_calls(tmp_path: Path, server: Server, dia
     assert "<<'END_OF_TEXT'" in session.state.steps[2].action
 
 
-@both
+@every
 async def test_a_malformed_answer_goes_back_and_is_paid_for(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(dialect.answer("I would rather talk."), said(dialect, "echo hi"), said(dialect, "submit"))
     async with talking(tmp_path, dialect, server) as session:
@@ -108,7 +106,7 @@ async def test_a_malformed_answer_goes_back_and_is_paid_for(tmp_path: Path, serv
     assert "rather talk" in asked(server, 1) and "rather talk" not in asked(server, 2)
 
 
-@both
+@every
 @pytest.mark.parametrize("name", ["default", "tool-calls"])
 async def test_too_many_malformed_answers_end_it(tmp_path: Path, server: Server, dialect: Dialect, name: str) -> None:
     server.answers(dialect.answer("I would rather talk."))
@@ -120,7 +118,7 @@ async def test_too_many_malformed_answers_end_it(tmp_path: Path, server: Server,
     assert ended.scores.last is not None, "what was there is scored"
 
 
-@both
+@every
 async def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(
         dialect.fails(429, "slow down", Retry_After="0.3"), dialect.fails(503, "busy"), said(dialect, "submit")
@@ -132,7 +130,7 @@ async def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server, dial
     assert session.state.cost == pytest.approx(BILL[dialect.name]), "failures cost nothing"
 
 
-@both
+@every
 async def test_waiting_for_a_busy_server_can_be_stopped(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(dialect.fails(429, "slow down", Retry_After="4"))
     async with talking(tmp_path, dialect, server, interactive=True) as session:
@@ -152,7 +150,7 @@ FAILURES = [
 ]
 
 
-@both
+@every
 @pytest.mark.parametrize(("status", "message", "cause", "exit_status"), FAILURES)
 async def test_failures_end_a_session_that_nobody_watches(
     tmp_path: Path, server: Server, dialect: Dialect, status: int, message: str, cause: str, exit_status: str
@@ -166,7 +164,7 @@ async def test_failures_end_a_session_that_nobody_watches(
     assert failed.cause == cause
 
 
-@both
+@every
 @pytest.mark.parametrize(("status", "message", "cause", "exit_status"), FAILURES)
 @pytest.mark.parametrize("go_on", ["continue", "step"])
 async def test_failures_pause_a_session_that_somebody_watches(
@@ -202,7 +200,7 @@ BROKEN = [
 ]
 
 
-@both
+@every
 @pytest.mark.parametrize("reply", BROKEN)
 async def test_a_server_that_answers_anything_pauses(
     tmp_path: Path, server: Server, dialect: Dialect, reply: Reply
@@ -217,7 +215,7 @@ async def test_a_server_that_answers_anything_pauses(
         assert (await session.ended()).exit_status == "submitted"
 
 
-@both
+@every
 async def test_every_call_fails_in_every_way_and_the_work_gets_done(
     tmp_path: Path, server: Server, dialect: Dialect
 ) -> None:
@@ -252,7 +250,7 @@ async def test_every_call_fails_in_every_way_and_the_work_gets_done(
     assert session.state.cost == pytest.approx(sum(step.spending.cost for step in session.state.steps))
 
 
-@both
+@every
 async def test_half_a_stream_is_kept_and_asked_again(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(Reply(dialect.pieces("half of it", stop=False, usage=False), cut=True))
     async with talking(tmp_path, dialect, server, interactive=True) as session:
@@ -267,7 +265,7 @@ async def test_half_a_stream_is_kept_and_asked_again(tmp_path: Path, server: Ser
     assert session.state.cost == pytest.approx(half.usage.cost + BILL[dialect.name])
 
 
-@both
+@every
 async def test_the_worst_case_of_a_call_keeps_the_cost_limit(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(said(dialect, "true"))
     agent = make_agent(dialect, server)
@@ -286,7 +284,7 @@ async def test_the_worst_case_of_a_call_keeps_the_cost_limit(tmp_path: Path, ser
     assert resumed.state.cost == pytest.approx(spent + bill)
 
 
-@both
+@every
 async def test_a_limit_is_raised_while_the_session_waits(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(said(dialect, "submit"))
     async with talking(tmp_path, dialect, server, interactive=True, limits=Limits(cost=0.01)) as session:
@@ -318,7 +316,7 @@ async def test_without_a_price_tokens_are_limited(tmp_path: Path, server: Server
     assert 0 < session.state.unpriced_tokens <= 20_000
 
 
-@both
+@every
 async def test_a_take_over_in_the_middle_of_an_answer_keeps_it(
     tmp_path: Path, server: Server, dialect: Dialect
 ) -> None:
@@ -341,7 +339,7 @@ async def test_a_take_over_in_the_middle_of_an_answer_keeps_it(
     server.go_on.set()
 
 
-@both
+@every
 async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(*(said(dialect, action) for action in ["marker=kept; echo $marker", GOOD, "echo under review"]))
     async with talking(tmp_path, dialect, server) as session:
@@ -359,12 +357,13 @@ async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Se
     assert again.state.cost == pytest.approx(before + 2 * BILL[dialect.name])
 
 
-@both
+@every
 async def test_no_key_gets_into_a_session(
     tmp_path: Path, server: Server, dialect: Dialect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(dialect.variable, SECRET)
-    monkeypatch.setenv(f"{dialect.name.upper()}_BASE_URL", server.url + dialect.path)
+    variable = "GOOGLE_GEMINI_BASE_URL" if dialect.name == "gemini" else f"{dialect.name.upper()}_BASE_URL"
+    monkeypatch.setenv(variable, server.url + dialect.path)
     pieces = [
         "Your key is ",
         SECRET[:7],
@@ -383,8 +382,8 @@ async def test_no_key_gets_into_a_session(
     ended = await runner.run()
     assert ended.exit_status == "autosubmission (exit_api)" and SECRET not in ended.reason
     assert runner.state.last_step == 2 and len(server.calls) == 3
-    keys = [call.headers.get("authorization", "") + call.headers.get("x-api-key", "") for call in server.calls]
-    assert all(SECRET in key for key in keys), "it was in use"
+    headers = ("authorization", "x-api-key", "x-goog-api-key")
+    assert all(any(SECRET in call.headers.get(name, "") for name in headers) for call in server.calls), "it was in use"
     assert SECRET not in runner.state.steps[1].observation
     files = [file for file in runner.live.folder.rglob("*") if file.is_file()]
     assert len(files) > 8
@@ -415,7 +414,7 @@ async def test_a_server_of_ones_own_has_no_price_and_gets_no_key(
         pytest.param({"sandbox": "docker", "unsafe_local": False}, marks=pytest.mark.docker, id="docker"),
     ],
 )
-@both
+@every
 async def test_the_same_agent_in_two_sandboxes(
     tmp_path: Path, server: Server, dialect: Dialect, options: dict[str, Any]
 ) -> None:
@@ -452,7 +451,7 @@ async def test_two_hundred_steps_in_a_small_context(tmp_path: Path, server: Serv
     assert session.state.cost == pytest.approx(200 * BILL["openai"])
 
 
-@both
+@every
 async def test_what_each_step_cost_is_shown(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(said(dialect, "true"), dialect.answer("no command"), said(dialect, "true"), said(dialect, "submit"))
     async with talking(tmp_path, dialect, server) as session:
@@ -479,7 +478,7 @@ async def test_an_unknown_price_is_shown_as_that(tmp_path: Path, server: Server)
     assert "model:some-model: price unknown (1,050 tokens)" in plain
 
 
-@both
+@every
 async def test_a_model_reads_why_its_action_was_not_approved(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     (tmp_path / "rules.yaml").write_text("rules: [{network: true}]")
     server.answers(said(dialect, "curl example.org"), said(dialect, "submit"))
@@ -490,7 +489,7 @@ async def test_a_model_reads_why_its_action_was_not_approved(tmp_path: Path, ser
     assert "A person looked" not in sent
 
 
-@both
+@every
 async def test_a_model_is_told_that_it_repeats_itself(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(said(dialect, "ls"), said(dialect, "ls"), said(dialect, "submit"))
     async with driven(tmp_path, make_agent(dialect, server, loops="tell")) as session:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import re
 import threading
 import warnings
@@ -122,8 +123,9 @@ class GeminiModel(ProviderModel):
             from google.api_core.client_options import ClientOptions
 
         options = ClientOptions(api_key=self._key.reveal() if self._key else "none")
-        if self._base_url:
-            options.api_endpoint = self._base_url.rstrip("/")
+        # The new SDK reads that variable by itself.
+        if address := self._base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL"):
+            options.api_endpoint = address.rstrip("/")
         # Through the service client: `google.generativeai.configure` keeps one key for the whole process.
         client: Any = generativelanguage.GenerativeServiceClient(transport="rest", client_options=options)
 
