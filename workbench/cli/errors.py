@@ -105,7 +105,7 @@ def start_debug_log(context: click.Context) -> None:
     from datetime import UTC, datetime
 
     from workbench import __version__
-    from workbench.agents.models.keys import redactor as secrets_redactor
+    from workbench.session.secrets import redactor as secrets_redactor
 
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mlgym-tui"
     state.mkdir(parents=True, exist_ok=True, mode=0o700)

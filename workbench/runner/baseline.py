@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from workbench.runner.workspace import fill_with, make_workspace, offer_data
+from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.sandbox.base import WORKSPACE, SandboxError, SandboxSpec
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.tasks.catalogue import Task

@@ -9,8 +9,8 @@ from typing import Literal
 
 from workbench.agents.agent import Agent
 from workbench.environment.episode import Episode
-from workbench.runner.limits import changed_limits
-from workbench.runner.live import LiveSession
+from workbench.environment.limits import changed_limits
+from workbench.environment.live import LiveSession
 from workbench.runner.proposing import Proposer
 from workbench.session import events as ev
 from workbench.session.events import Mode

@@ -18,10 +18,11 @@ import msgspec
 from workbench import __version__
 from workbench.agents.agent import Agent, Configured
 from workbench.environment.episode import Episode
+from workbench.environment.live import LiveSession
+from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
-from workbench.runner.live import LiveSession
 from workbench.runner.runner import Runner
-from workbench.runner.workspace import fill_with, make_workspace, offer_data
+from workbench.runner.services import make_services, switched_on
 from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxError, SandboxSpec
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
@@ -123,6 +124,7 @@ def launch(options: Launch, root: Path) -> Runner:
             dataset=options.dataset,
             protocol=options.protocol,
             window=options.window or WINDOW,
+            tools=switched_on(agent),
             user=user_name(),
             versions=versions(),
         )
@@ -294,6 +296,7 @@ def _assemble(
             secret=functools.cache(functools.partial(session_secret, seed)),
             command_seconds=options.command_seconds,
             redactor=live.redactor,
+            services=make_services(switched_on(agent), task.id, live.redactor),
         )
         runner = Runner(
             live,

@@ -13,16 +13,19 @@ from typing import Any
 
 from workbench.agents.agent import ActionsExhausted, Agent, Closable, ModelError, Repetitive
 from workbench.environment.episode import Episode
+from workbench.environment.limits import autosubmission, exceeded
+from workbench.environment.live import LiveSession
 from workbench.runner.approval import Approval, Never
 from workbench.runner.control import Control, Decision, Phase
-from workbench.runner.limits import FAILURES, autosubmission, exceeded
-from workbench.runner.live import LiveSession
 from workbench.runner.loops import repetition
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.events import Mode
 from workbench.session.log import EVENTS_FILE, LogError, explain_write_error
+
+FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
+"""What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
 
 
 class Runner(Control):

@@ -10,7 +10,8 @@ import pytest
 from workbench.agents.agent import ModelError
 from workbench.agents.models import keys
 from workbench.agents.models.catalogue import make_model
-from workbench.agents.models.keys import Key, find_key, parse_dotenv, redactor, scrub, secret_values
+from workbench.agents.models.keys import Key, find_key, scrub
+from workbench.session.secrets import config_folder, parse_dotenv, redactor, secret_values
 
 
 @pytest.mark.parametrize(
@@ -38,7 +39,7 @@ def test_other_lines_mean_nothing() -> None:
 
 
 def test_the_environment_goes_before_the_files(tmp_path: Path) -> None:
-    config = keys.config_folder()
+    config = config_folder()
     config.mkdir(parents=True)
     (config / ".env").write_text("OPENAI_API_KEY=from-config\n")
     assert find_key("openai", env={}).reveal() == "from-config"

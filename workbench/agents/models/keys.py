@@ -10,10 +10,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from workbench.agents.agent import ModelError
-from workbench.session.redact import REPLACEMENT, Redactor
+from workbench.session.redact import REPLACEMENT
+from workbench.session.secrets import UnreadableDotenv, dotenv_files, read_dotenv, secret_values
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
@@ -25,14 +25,7 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
 SERVER_VARIABLE = "MLGYM_MODEL_API_KEY"
 """The key for a server that is not the provider's own: a provider's key is never sent to anybody else."""
 
-_LARGEST = 1 << 20
-_SHORTEST_SECRET = 8
-_LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*$")
-_QUOTED = re.compile(r"""(?P<mark>["'])(?P<inside>(?:\\.|(?!(?P=mark)).)*)(?P=mark)\s*(?:#.*)?$""")
-_ESCAPE = re.compile(r"\\(.)")
-_PLAIN_COMMENT = re.compile(r"(^|\s)#.*$")
 _LOOKS_LIKE_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai)-|hf_|AIza)[-_A-Za-z0-9*]{6,}")
-_SECRET_NAME = re.compile(r"(API_?KEY|_KEY$|TOKEN$|SECRET|PASSW|CREDENTIAL)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,64 +48,14 @@ class Key:
         return REPLACEMENT
 
 
-def config_folder() -> Path:
-    """`$XDG_CONFIG_HOME/mlgym-tui`, by default `~/.config/mlgym-tui`."""
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return Path(base) / "mlgym-tui"
-
-
-def dotenv_files() -> tuple[Path, ...]:
-    """The files that are looked into, the first that has a variable wins."""
-    try:
-        here = Path.cwd()
-    except OSError:  # the folder is gone
-        here = Path(".")
-    return (here / ".env", config_folder() / ".env")
-
-
-def parse_dotenv(text: str) -> dict[str, str]:
-    """Variables of a `.env`: `NAME=value` lines, with `export`, quotes and comments. Other lines mean nothing."""
-    found: dict[str, str] = {}
-    for line in text.removeprefix("\ufeff").splitlines():
-        if match := _LINE.match(line):
-            found[match["name"]] = _unquote(match["value"])
-    return found
-
-
-def _unquote(value: str) -> str:
-    quoted = _QUOTED.match(value)
-    if quoted is None:
-        return _PLAIN_COMMENT.sub("", value).strip()
-    inside = quoted["inside"]
-    if quoted["mark"] == "'":
-        return inside
-    return _ESCAPE.sub(lambda match: {"n": "\n", "t": "\t"}.get(match[1], match[1]), inside)
-
-
-def _read(path: Path) -> dict[str, str]:
-    """Variables of a file; none when there is no such file.
-
-    Raises ModelError (auth) for a file that cannot be read as text.
-    """
-    try:
-        if not path.is_file():
-            return {}
-        with path.open("rb") as file:
-            data = file.read(_LARGEST + 1)
-    except OSError as error:
-        raise ModelError("auth", f"{path} cannot be read ({error.strerror}); correct its permissions") from None
-    if len(data) > _LARGEST:
-        raise ModelError("auth", f"{path} is larger than 1 MB; a .env holds lines like NAME=value")
-    try:
-        return parse_dotenv(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise ModelError("auth", f"{path} is not UTF-8 text; save it again as UTF-8") from None
-
-
 def _sources(env: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
     yield "the environment", env
     for path in dotenv_files():
-        yield str(path), _read(path)
+        try:
+            values = read_dotenv(path)
+        except UnreadableDotenv as error:
+            raise ModelError("auth", str(error)) from None
+        yield str(path), values
 
 
 def find_key(provider: str, *, variable: str = "", env: Mapping[str, str] | None = None) -> Key:
@@ -145,26 +88,6 @@ def _find(variables: tuple[str, ...], env: Mapping[str, str]) -> Key | None:
                 raise ModelError("auth", f"{variable} in {source} holds characters that no key has; set it again")
             return Key(variable, source, value)
     return None
-
-
-def secret_values(env: Mapping[str, str] | None = None) -> frozenset[str]:
-    """Values that must not be shown or written: of variables named like secrets, in the environment and the files."""
-    found: set[str] = set()
-    sources = [os.environ if env is None else env]
-    for path in dotenv_files():
-        try:
-            sources.append(_read(path))
-        except ModelError:
-            continue  # what cannot be read is not used as a key either
-    for values in sources:
-        found.update(value.strip() for name, value in values.items() if _SECRET_NAME.search(name))
-    return frozenset(value for value in found if len(value) >= _SHORTEST_SECRET)
-
-
-def redactor() -> Redactor:
-    """A redactor that knows the secrets of the `.env` files as well as those of the environment."""
-    values = {f"DOTENV_SECRET_{number}": value for number, value in enumerate(sorted(secret_values()))}
-    return Redactor({**os.environ, **values})
 
 
 def scrub(text: str, *secrets: str) -> str:

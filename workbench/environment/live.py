@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from workbench.agents.models.keys import redactor as secrets_redactor
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.session.cast import CastWriter
 from workbench.session.clock import Clock
 from workbench.session.events import Event
 from workbench.session.log import EventLog
 from workbench.session.objects import ObjectStore
+from workbench.session.secrets import redactor as secrets_redactor
 from workbench.session.state import SessionState
 
 _CAST_FLUSH_SECONDS = 0.1

@@ -9,9 +9,6 @@ import msgspec
 from workbench.session.events import Limits, ScoreRecorded
 from workbench.session.state import SessionState
 
-FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
-"""What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
-
 
 def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tuple[str, str] | None:
     """MLGym's name for the limit that is reached, and the reason in words; None when none is.
