@@ -13,7 +13,7 @@ from workbench.agents.config import AgentConfig, AgentError, TokenBudget, read_a
 from workbench.agents.language_agent import LanguageAgent
 from workbench.agents.messages import ChatModel
 from workbench.agents.prompts import VARIABLES, PromptError, check, fill, fill_observation
-from workbench.sandbox.commands import COMMAND_NAMES
+from workbench.sandbox.commands import USUAL_COMMANDS
 from workbench.session.events import Limits
 
 GOOD = """\
@@ -56,7 +56,7 @@ def test_the_default_agent_is_that_of_the_paper() -> None:
     assert (agent.sampling.temperature, agent.sampling.top_p) == (0.0, 0.95)
     kept = agent.history[0]
     assert kept.processor == "last_observations" and (kept.first, kept.last) == (5, 5)
-    assert tuple(agent.tools) == COMMAND_NAMES
+    assert tuple(agent.tools) == USUAL_COMMANDS
 
 
 def test_what_the_default_agent_spells_out_is_what_is_left_out_elsewhere(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 def test_a_name_that_is_none_names_the_nearest() -> None:
     with pytest.raises(AgentError, match="did you mean 'default'"):
         find_agent("defualt")
-    with pytest.raises(AgentError, match="there are default, minimal"):
+    with pytest.raises(AgentError, match="there are default, literature, memory"):
         find_agent("zzz")
 
 

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model was sent, as the log keeps it."""
+
+    messages: tuple[str, ...] = ()
+    """Each as a JSON object with `role`, `content`, and perhaps `tool_calls`, `tool_call_id`, `step`, `elided`."""
+    tokens: tuple[int, ...] = ()
+    """Of each message, estimated; empty where nobody counted."""
+    budget: int | None = None
+    """The most tokens that the messages may have; None where nothing limits them."""
+    tools: str = ""
+    """Schemas of the tools offered, as JSON; empty without any."""
+    tool_tokens: int = 0
+    settings: Mapping[str, Any] | None = None
+    """Sampling as it was sent, by the provider's own names; None where that is not known."""
+
+
+NO_PROMPT = Prompt()
 
 
 @dataclass(frozen=True)
@@ -17,8 +39,7 @@ class Proposal:
     thought: str = ""
     response: str = ""
     """The raw answer of the model; empty when the policy made the action itself."""
-    prompt: tuple[str, ...] = field(default=())
-    """The messages sent, as JSON, in order."""
+    prompt: Prompt = NO_PROMPT
     usage: Usage | None = None
     attempt: int = 1
     """Which answer it was: those before it could not be used."""
@@ -30,16 +51,15 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Attempt:
-    """An answer that became no proposal: malformed, filtered, or cut short."""
+    """A call that gave no proposal: malformed, filtered, cut short, or not answered at all."""
 
     response: str
-    """As much as was received."""
+    """As much as was received; empty, and `usage` None, where nothing was."""
     cause: str
     """bad_format | cancelled | one of the causes of ModelError."""
     reason: str
     """What the model was told, or what happened."""
-    prompt: tuple[str, ...] = ()
-    """The messages sent, as JSON, in order."""
+    prompt: Prompt = NO_PROMPT
     usage: Usage | None = None
     """None where the provider had not said it yet."""
     number: int = 1
@@ -83,6 +103,14 @@ class Configured(Protocol):
 
     @property
     def window(self) -> int: ...
+
+
+@runtime_checkable
+class Equipped(Protocol):
+    """An agent that says which agent commands it wants. Memory and literature are off for those that do not."""
+
+    @property
+    def commands(self) -> Sequence[str]: ...
 
 
 LoopPolicy = Literal["warn", "tell", "pause", "off"]

@@ -16,7 +16,7 @@ from workbench.agents import history, prompts
 from workbench.agents.agent import LoopPolicy
 from workbench.agents.messages import Sampling
 from workbench.agents.parsing import ParserName
-from workbench.sandbox.commands import COMMAND_NAMES
+from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS
 from workbench.session.events import Limits
 from workbench.yamlfile import FaultyFile, Place, read_yaml
 
@@ -123,8 +123,8 @@ class AgentConfig(_Part):
         TokenBudget(processor="token_budget"),
     ]
     """Applied one after the other; an empty list sends everything."""
-    tools: list[Annotated[str, AfterValidator(_tool_name)]] = list(COMMAND_NAMES)
-    """The agent commands that the model is told of, besides bash."""
+    tools: list[Annotated[str, AfterValidator(_tool_name)]] = list(USUAL_COMMANDS)
+    """The agent commands that the model is told of, besides bash. Memory and literature are switched on by it too."""
     window: Annotated[int, Field(ge=10, le=100_000)] = 1000
     """Lines of the file window."""
     limits: AgentLimits = AgentLimits()
@@ -178,8 +178,20 @@ def processors(config: AgentConfig, *, context: int | None, count: history.Count
                 result.append(partial(history.last_observations, first=first, last=last))
             case ClosedWindows():
                 result.append(history.closed_windows)
-            case TokenBudget(tokens=tokens):
-                most = min((number for number in (tokens, context) if number is not None), default=None)
+            case TokenBudget():
+                most = _at_most(item, context)
                 if most is not None:
                     result.append(partial(history.token_budget, tokens=most, count=count))
     return result
+
+
+def prompt_budget(config: AgentConfig, *, context: int | None) -> int | None:
+    """The most tokens that the messages of a call may have: by the smallest budget among the processors, else by what
+    the model can see (`context`); None where nothing is known to limit them.
+    """
+    budgets = [_at_most(item, context) for item in config.history if isinstance(item, TokenBudget)]
+    return min((number for number in (*budgets, context) if number is not None), default=None)
+
+
+def _at_most(budget: TokenBudget, context: int | None) -> int | None:
+    return min((number for number in (budget.tokens, context) if number is not None), default=None)

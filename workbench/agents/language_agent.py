@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from workbench.agents.agent import Attempt, Listener, LoopPolicy, ModelError, Proposal
-from workbench.agents.config import AgentConfig, processors
-from workbench.agents.conversation import Conversation, message_json, response_text
+from workbench.agents.agent import Attempt, Listener, LoopPolicy, ModelError, Prompt, Proposal
+from workbench.agents.config import AgentConfig, processors, prompt_budget
+from workbench.agents.conversation import Conversation, message_json, response_text, tools_json
 from workbench.agents.history import ContextTooLong
 from workbench.agents.messages import ChatModel, Message, Response, Sampling, Tool
 from workbench.agents.models import prices
@@ -32,6 +32,9 @@ class Accountable(Protocol):
 
     def partial(self) -> Response:
         """What the call that ran last has received, with its usage, estimated where it is not known."""
+
+    def settings(self, sampling: Sampling) -> dict[str, Any]:
+        """Sampling as it is sent, by the provider's own names, without what the model is known to refuse."""
 
 
 _ASSUMED_OUTPUT = 8192
@@ -74,6 +77,11 @@ class LanguageAgent:
         return self.config.window
 
     @property
+    def commands(self) -> tuple[str, ...]:
+        """The agent commands that its model is told of."""
+        return tuple(self.config.tools)
+
+    @property
     def loops(self) -> LoopPolicy:
         """What is done when it repeats itself."""
         return self.config.loops
@@ -102,8 +110,7 @@ class LanguageAgent:
         for number in range(1, self.config.format_attempts + 1):
             messages = self.messages(state, retries)
             self._check_cost(state, max(spent, state.cost), messages)
-            prompt = tuple(message_json(message) for message in messages)
-            call = _Call(self, messages, prompt, number)
+            call = _Call(self, messages, number)
             response = await call.answer()
             spent += response.usage.cost or 0.0
             try:
@@ -117,7 +124,7 @@ class LanguageAgent:
                 action=parsed.action,
                 thought=parsed.thought,
                 response=response_text(response),
-                prompt=prompt,
+                prompt=self.prompt(messages),
                 usage=response.usage,
                 attempt=number,
                 latency=call.seconds,
@@ -130,15 +137,28 @@ class LanguageAgent:
     def messages(self, state: SessionState, retries: list[Message] | None = None) -> list[Message]:
         """Exactly what is sent for a state. Raises ModelError context_length."""
         messages = [*self._conversation.messages(state), *(retries or ())]
-        context = prices.context_window(self.model)
-        if context is not None:
-            context -= self._answer_tokens() + estimate_prompt((), self.tools)
         try:
-            for process in processors(self.config, context=context, count=lambda message: estimate_prompt((message,))):
+            for process in processors(self.config, context=self._room(), count=_tokens):
                 messages = process(messages)
         except ContextTooLong as error:
             raise ModelError("context_length", str(error)) from None
         return messages
+
+    def prompt(self, messages: Sequence[Message]) -> Prompt:
+        """What the log keeps of a call with these messages, once it was made."""
+        return Prompt(
+            messages=tuple(map(message_json, messages)),
+            tokens=tuple(map(_tokens, messages)),
+            budget=prompt_budget(self.config, context=self._room()),
+            tools=tools_json(self.tools) if self.tools else "",
+            tool_tokens=estimate_prompt((), self.tools),
+            settings=self.chat.settings(self.sampling_sent()) if isinstance(self.chat, Accountable) else None,
+        )
+
+    def _room(self) -> int | None:
+        """Tokens that the messages of a call may have, so that the model can see them and answer; None: not known."""
+        context = prices.context_window(self.model)
+        return None if context is None else context - self._answer_tokens() - estimate_prompt((), self.tools)
 
     def _answer_tokens(self) -> int:
         """Tokens of the longest answer: no more than half of what the model can see, or nothing could be asked."""
@@ -179,10 +199,9 @@ class LanguageAgent:
 class _Call:
     """One call of the model, and what to say of it when nothing comes of it."""
 
-    def __init__(self, agent: LanguageAgent, messages: list[Message], prompt: tuple[str, ...], number: int) -> None:
+    def __init__(self, agent: LanguageAgent, messages: list[Message], number: int) -> None:
         self._agent = agent
         self._messages = messages
-        self._prompt = prompt
         self._number = number
         self._in_vain = False
         """The server refused the call, and nothing came since."""
@@ -216,16 +235,16 @@ class _Call:
             raise ModelError("content_filter", reason)
         return response
 
-    def failed(self, cause: str, reason: str, response: Response) -> None:
-        """Tell of an answer that became no proposal."""
+    def failed(self, cause: str, reason: str, response: Response | None) -> None:
+        """Tell of a call that gave no proposal; `response` is None when nothing was received, and nothing is due."""
         if self._agent.listener is not None:
             self._agent.listener.attempted(
                 Attempt(
-                    response=response_text(response),
+                    response=response_text(response) if response is not None else "",
                     cause=cause,
                     reason=reason,
-                    prompt=self._prompt,
-                    usage=response.usage,
+                    prompt=self._agent.prompt(self._messages),
+                    usage=response.usage if response is not None else None,
                     number=self._number,
                     latency=time.monotonic() - self._began,
                 )
@@ -245,6 +264,11 @@ class _Call:
         """Tell what was received: it is paid for, and so may be a cancelled call of which nothing was seen yet."""
         chat = self._agent.chat
         partial = chat.partial() if isinstance(chat, Accountable) else Response(chat.received)
-        anything = partial.text or partial.tool_calls or partial.reasoning
-        if anything or (cause == "cancelled" and not self._in_vain):
+        if partial.text or partial.tool_calls or partial.reasoning or (cause == "cancelled" and not self._in_vain):
             self.failed(cause, f"{reason} (tokens and cost may be estimates)", partial)
+        else:
+            self.failed(cause, reason, None)
+
+
+def _tokens(message: Message) -> int:
+    return estimate_prompt((message,))

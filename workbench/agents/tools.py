@@ -167,6 +167,11 @@ def _plain(name: str, *parameters: str) -> Callable[[Mapping[str, Any]], str]:
     return lambda arguments: _line(name, *(arguments.get(parameter) for parameter in parameters))
 
 
+def _memory_read(arguments: Mapping[str, Any]) -> str:
+    query, number = arguments.get("query"), arguments.get("number")
+    return _line("memory_read", "*" if query is None and number is not None else query, number)
+
+
 _HERE_DOCUMENT = re.compile(r"(?P<line>.*?) <<'(?P<delimiter>END_OF_TEXT_*)'\n(?P<text>.*)(?P=delimiter)", re.DOTALL)
 
 
@@ -199,6 +204,10 @@ def _about(name: str) -> str:
 
 
 _FILE = "Path of the file; the open file when left out."
+_QUERY_OF_NOTES = _Parameter(
+    "query", "string", "What the notes should be about; the newest are shown when it is left out.", required=False
+)
+_NUMBER = _Parameter("number", "integer", "How many to show at most; 5 when left out.", required=False)
 _FOLDER = "Where to search; the current folder when left out."
 
 _TOOLS: Mapping[str, _ToolSpec] = {
@@ -289,5 +298,27 @@ _TOOLS: Mapping[str, _ToolSpec] = {
         ),
         _ToolSpec("validate", _about("validate"), (), _plain("validate")),
         _ToolSpec("submit", _about("submit"), (), _plain("submit")),
+        _ToolSpec(
+            "memory_write",
+            "Keeps a note that you will find again in later sessions on this task. Other sessions on it can read it.",
+            (_Parameter("note", "string", "The note, as it is to be read later."),),
+            _plain("memory_write", "note"),
+        ),
+        _ToolSpec("memory_read", _about("memory_read"), (_QUERY_OF_NOTES, _NUMBER), _memory_read),
+        _ToolSpec(
+            "literature_search",
+            _about("literature_search"),
+            (_Parameter("query", "string", "What the papers should be about."), _NUMBER),
+            _plain("literature_search", "query", "number"),
+        ),
+        _ToolSpec(
+            "literature_read",
+            _about("literature_read"),
+            (
+                _Parameter("paper", "string", "An id that literature_search showed, or the address of a PDF."),
+                _Parameter("page", "integer", "Which page of the text; the first when left out.", required=False),
+            ),
+            _plain("literature_read", "paper", "page"),
+        ),
     )
 }

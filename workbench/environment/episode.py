@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench.environment.services.desk import Service, ServiceDesk
 from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.sandbox.commands import OPTIONAL_COMMANDS
 from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
 from workbench.sandbox.shell import CommandResult, Shell
 from workbench.session import events as ev
@@ -19,7 +21,9 @@ from workbench.session.redact import Redactor
 from workbench.session.snapshot import Snapshotter
 from workbench.session.state import SessionState
 from workbench.tasks.catalogue import Task
+from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
+from workbench.tasks.fingerprint import fingerprint
 
 Emit = Callable[[Event], Event]
 ScoreKind = Literal["validate", "submit", "autosubmit"]
@@ -46,7 +50,7 @@ class Episode:
 
     `secret` is asked for in a thread, at the first evaluation: making it takes time on purpose.
     `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
-    `prepare` before `start`.
+    `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Episode:
         secret: Callable[[], bytes],
         command_seconds: float | None = None,
         redactor: Redactor | None = None,
+        services: Mapping[str, Service] | None = None,
     ) -> None:
         self.task = task
         self.sandbox = sandbox
@@ -85,6 +90,7 @@ class Episode:
         """Those that the agent asked for and that are not over."""
         self._asked_for = 0
         """How many evaluations, in this step."""
+        self._desk = ServiceDesk(services or {}, session=folder.name, state=state, emit=emit)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -101,6 +107,7 @@ class Episode:
 
     async def stop(self) -> None:
         """End the shell and the sandbox. Can be called twice."""
+        self._desk.close()
         for evaluation in tuple(self._evaluations):
             evaluation.cancel()
         with contextlib.suppress(SandboxError):
@@ -120,6 +127,7 @@ class Episode:
         self._step = step
         self._window = None
         self._asked_for = 0
+        self._desk.begin_step()
 
     async def run(self, action: str, *, at_most: float | None = None) -> CommandResult:
         """Run an action of an agent in the shell, for the task's limit or `at_most` seconds if that is less.
@@ -142,6 +150,7 @@ class Episode:
         limit = limit if at_most is None else min(limit, max(at_most, 1.0))
         result = await self.shell.run(command, time_limit=limit, shown=action)
         if result.interrupted or result.timed_out:
+            self._desk.cancel()
             for evaluation in tuple(self._evaluations):
                 evaluation.cancel()
         return result
@@ -198,6 +207,12 @@ class Episode:
             return {"ok": True}
         if kind in ("validate", "submit"):
             return self._refusal() or await self._evaluation(kind)
+        if kind in OPTIONAL_COMMANDS:
+            release = self.shell.hold_time_limit()  # a rate limit is no fault of the command that waits
+            try:
+                return await self._desk.answer(kind, request, self._step)
+            finally:
+                release()
         return {"ok": False, "text": f"unknown request {str(kind)[:40]!r}", "exit_code": 2}
 
     def _refusal(self) -> dict[str, Any] | None:
@@ -284,6 +299,7 @@ class Episode:
                     visible_to_agent=visible_to_agent,
                     isolation=self._isolation(evaluation),
                     dataset=evaluation.dataset,
+                    scored_with=await asyncio.to_thread(self._scored_with, digest, evaluation),
                     duration=round(evaluation.duration, 6),
                 )
             )
@@ -310,6 +326,17 @@ class Episode:
 
     def _room(self) -> Literal["auto", "docker"]:
         return "docker" if self.sandbox.describe().get("backend") == "docker" else "auto"
+
+    def _scored_with(self, stored: str | None, evaluation: Evaluation) -> dict[str, str]:
+        """For the ledger: what a later rescoring has to know."""
+        if stored is None:
+            return {}
+        try:
+            found = fingerprint(self.task)
+        except (TaskError, OSError):  # a task that is being edited: its scores count, too
+            found = {}
+        scored = evaluation.artifact_hash
+        return found if scored in (None, stored) else {**found, "artifact": str(scored)}  # secrets were left out
 
     def _isolation(self, evaluation: Evaluation) -> str:
         if self.sandbox.protected:

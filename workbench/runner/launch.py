@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-import functools
-import getpass
-import hashlib
-import os
-import platform
 import secrets
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import msgspec
 
-from workbench import __version__
 from workbench.agents.agent import Agent, Configured
-from workbench.environment.episode import Episode
+from workbench.environment.assembly import STEPS, WINDOW, SandboxName, Setting, assemble, user_name, versions
 from workbench.environment.live import LiveSession
-from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
 from workbench.runner.runner import Runner
 from workbench.runner.services import make_services, switched_on
-from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxError, SandboxSpec
-from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
 from workbench.session.log import repair_log
-from workbench.session.snapshot import restore
 from workbench.session.state import fold
 from workbench.session.store import new_session_folder
-from workbench.tasks.catalogue import Task, find_task, task_folders
-from workbench.tasks.datasets import Prepared, cache_folder, mounts, prepare_task
-from workbench.tasks.packages import INSIDE as PACKAGES
-from workbench.tasks.packages import installed_for
-from workbench.tasks.packages import variables as package_variables
-
-SandboxName = Literal["local", "docker"]
+from workbench.tasks.catalogue import Task, find_task
+from workbench.tasks.datasets import Prepared, prepare_task
 
 MODELS = ("scripted:demo", "human", "replay:PATH", "openai:NAME", "anthropic:NAME", "gemini:NAME")
 """What `--model` takes."""
-
-STEPS = 50
-"""Limit on steps where neither the user nor the agent sets one."""
-WINDOW = 100
-"""Lines of the file window where neither the user nor the agent says."""
 
 
 class LaunchError(Exception):
@@ -229,28 +208,6 @@ def _with_defaults(options: Launch, agent: Agent | None) -> Launch:
     return replace(options, model="human" if agent is None else agent.model, limits=limits, window=window, agent=named)
 
 
-def session_secret(seed: int) -> bytes:
-    """What the dice of a session's evaluations hang on: the same for the same seed.
-
-    A seed that nobody gave is too long to be guessed. One that a person gave may be short, and a submission could try
-    them all against what it sees of its opponent: each try is made to take about a tenth of a second.
-    """
-    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui session", str(seed).encode(), 500_000)
-
-
-def user_name() -> str:
-    """Who signs the steps of a person."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "someone"
-
-
-def versions() -> dict[str, str]:
-    """What ran this session."""
-    return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
-
-
 def _assemble(
     live: LiveSession,
     task: Task,
@@ -261,58 +218,32 @@ def _assemble(
     notes: list[str],
     prepared: dict[str, Prepared],
 ) -> Runner:
-    run_folder = OwnedFolder("run")
+    setting = Setting(
+        sandbox=options.sandbox,
+        unsafe_local=options.unsafe_local,
+        image=options.image,
+        window=options.window or WINDOW,
+        command_seconds=options.command_seconds,
+        untrusted=agent.model if agent is not None and not agent.trusted else "",
+    )
+    services = make_services(switched_on(agent), task.id, live.redactor)
+    made = assemble(live, task, setting, first, seed=seed, prepared=prepared, notes=notes, services=services)
     try:
-        workspace = make_workspace(run_folder)
-        if not live.state.steps[0].tree:  # new, or killed before the first snapshot
-            fill_with(workspace, task.starter_files())
-        else:
-            missing = restore(live.state.files_at(), live.objects, workspace)
-            if missing:
-                notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
-        data = mounts(task, prepared)
-        packages = _find_packages(task, options, notes)
-        sandbox = _make_sandbox(task, options, agent, live.folder.name, workspace, notes, data, packages)
-        offer_data(workspace, data, mounted=sandbox.protected)
-        cwd = live.state.current.cwd or None
-        if isinstance(first, ev.SessionStarted):
-            description = task.description(sandbox.workspace)
-            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace, description=description))
-        elif sandbox.workspace == live.state.workspace:
-            live.emit(first)
-        else:
-            inside = live.state.relative_path(f"{cwd}/")
-            cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
-            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace))
-        for note in notes:
-            live.emit(ev.NoteAdded(text=note))
-        episode = Episode(
-            task,
-            sandbox,
-            folder=live.folder,
-            state=live.state,
-            emit=live.emit,
-            seed=seed,
-            secret=functools.cache(functools.partial(session_secret, seed)),
-            command_seconds=options.command_seconds,
-            redactor=live.redactor,
-            services=make_services(switched_on(agent), task.id, live.redactor),
-        )
         runner = Runner(
             live,
-            episode,
+            made.episode,
             agent,
             user=user_name(),
             mode=options.mode if agent is not None or options.mode == "human" else "paused",
             interactive=options.interactive,
             delay=options.delay,
-            cwd=cwd,
+            cwd=made.cwd,
             approval=_read_approval(options),
         )
     except BaseException:
-        run_folder.remove()
+        made.run_folder.remove()
         raise
-    runner.on_closed = run_folder.remove
+    runner.on_closed = made.run_folder.remove
     return runner
 
 
@@ -324,65 +255,3 @@ def _read_approval(options: Launch) -> Approval:
     if isinstance(approval, Always) and not options.interactive:
         raise LaunchError("nobody is there to approve each action", "leave --approve always out, or --headless")
     return approval
-
-
-def _find_packages(task: Task, options: Launch, notes: list[str]) -> Path | None:
-    """The task's Python packages, where they were installed for this sandbox; else a note says how they would be."""
-    from workbench.sandbox.image import DEFAULT_IMAGE
-
-    if not task.spec.requirements:
-        return None
-    found = installed_for(task.spec.requirements, options.sandbox, options.image or DEFAULT_IMAGE)
-    if found is None:
-        where = " --sandbox docker" if options.sandbox == "docker" else ""
-        notes.append(
-            f"not installed for the agent: {', '.join(task.spec.requirements)}; "
-            f"`mlgym-tui tasks prepare {task.id}{where}` installs them once"
-        )
-    return found
-
-
-def _make_sandbox(
-    task: Task,
-    options: Launch,
-    agent: Agent | None,
-    session: str,
-    workspace: Path,
-    notes: list[str],
-    data: dict[Path, str],
-    packages: Path | None,
-) -> Sandbox:
-    """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
-    spec = SandboxSpec(
-        session=session,
-        env={"WINDOW": str(options.window or WINDOW)},
-        mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
-        hidden=(task.folder, *task_folders(), cache_folder()),
-    )
-    plain = spec
-    if packages is not None:
-        spec = replace(
-            spec, mounts={**spec.mounts, packages: PACKAGES}, env={**spec.env, **package_variables(PACKAGES)}
-        )
-        beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
-        plain = replace(plain, env={**plain.env, **beside})
-    if options.sandbox == "docker":
-        from workbench.sandbox.docker import DockerSandbox
-        from workbench.sandbox.image import DEFAULT_IMAGE
-
-        return DockerSandbox(spec, workspace, image=options.image or DEFAULT_IMAGE)
-    from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
-
-    if options.unsafe_local:
-        notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
-        return LocalSandbox(plain, workspace, unsafe=True)
-    problem = probe_bubblewrap()
-    if problem is None:
-        return LocalSandbox(spec, workspace)
-    if agent is not None and not agent.trusted:
-        raise SandboxError(
-            f"no protected sandbox for the commands of {agent.model}: {problem}",
-            "--unsafe-local runs them unprotected",
-        )
-    notes.append(f"unprotected: {problem}")
-    return LocalSandbox(plain, workspace, unsafe=True)

@@ -14,6 +14,13 @@ GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
 
 COMMAND_NAMES = tuple(COMMANDS)
 
+MEMORY_COMMANDS = ("memory_write", "memory_read")
+LITERATURE_COMMANDS = ("literature_search", "literature_read")
+OPTIONAL_COMMANDS = MEMORY_COMMANDS + LITERATURE_COMMANDS
+"""Those that the host serves only to an agent whose configuration names them."""
+USUAL_COMMANDS = tuple(name for name in COMMAND_NAMES if name not in OPTIONAL_COMMANDS)
+"""Those that are always there."""
+
 
 def command_docs() -> str:
     """One paragraph for each agent command, its usage first."""

@@ -33,3 +33,7 @@ function search_file { __mlgym_run search_file "$@"; }
 function find_file { __mlgym_run find_file "$@"; }
 function validate { __mlgym_run validate "$@"; }
 function submit { __mlgym_run submit "$@"; }
+function memory_write { __mlgym_run memory_write "$@"; }
+function memory_read { __mlgym_run memory_read "$@"; }
+function literature_search { __mlgym_run literature_search "$@"; }
+function literature_read { __mlgym_run literature_read "$@"; }

@@ -1,9 +1,9 @@
-"""The agent commands: open, goto, scroll, create, edit, insert, search, validate, submit.
+"""The agent commands: open, goto, scroll, create, edit, insert, search, validate, submit, memory and literature.
 
 One self-contained program (standard library only, Python >= 3.8) that runs inside the sandbox as
 `python3 -I -S tools.py COMMAND ARGUMENTS`; `functions.sh` wraps each command in a shell function. It remembers the
-open file in `$HOME/.mlgym/window`, and tells the host about the window, `validate` and `submit` over the unix socket
-`$MLGYM_SOCKET`. It starts anew for every command, so modules that are slow to import (json, socket, subprocess, re) are
+open file in `$HOME/.mlgym/window`, and tells the host about the window over the unix socket `$MLGYM_SOCKET`; `validate`,
+`submit`, memory and literature are requests to the host over the same socket. It starts anew for every command, so modules that are slow to import (json, socket, subprocess, re) are
 avoided or imported only where they are needed.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage.
@@ -84,6 +84,26 @@ COMMANDS = {
     "submit": (
         "submit",
         "Submits the current submission, prints its verdict and ends the session.",
+    ),
+    "memory_write": (
+        'memory_write "<text>"',
+        "Keeps a note (or the text of a here-document) that you will find again in later sessions on this task. Other "
+        "sessions on it can read it too.",
+    ),
+    "memory_read": (
+        'memory_read ["<query>"] [<n>]',
+        "Shows the notes of this and earlier sessions on this task that match the query best (5 unless you say how "
+        "many), or the newest ones when there is no query.",
+    ),
+    "literature_search": (
+        'literature_search "<query>" [<n>]',
+        "Searches for scientific papers and lists the best matches (5 unless you say how many) with their abstracts "
+        "and ids. Works without a network in the shell.",
+    ),
+    "literature_read": (
+        'literature_read "<id or url>" [<page>]',
+        "Shows the text of a paper, one page of about ten thousand characters at a time. The paper is named by an id "
+        "that literature_search shows, or by the address of a PDF.",
     ),
 }
 """Name of each command → (usage, what it does). The host makes its documentation from this table."""
@@ -528,17 +548,21 @@ def report_window(path: str, first: int, last: int, total: int, current: int) ->
         return  # nobody listens: the command itself is done
 
 
-def request_evaluation(name: str) -> int:
+def request(name: str, **fields: str | int) -> int:
+    """Asks the host for something, prints what it says, and returns the exit code that it gives."""
+    message = '{"request":"%s"' % name
+    for key, value in fields.items():
+        message += ',"{}":{}'.format(key, value if isinstance(value, int) else json_text(value))
     try:
-        answer = ask(f'{{"request":"{name}"}}', None)
+        answer = ask(message + "}", None)
     except OSError as error:
         raise Refusal(f"the workbench cannot be reached to {name} ({reason(error)}). Try again.") from None
     import json
 
     try:
         reply = json.loads(answer)
-        text, code = str(reply["text"]), int(reply["exit_code"])
-    except (ValueError, KeyError, TypeError):
+        text, code = str(reply["text"] if "text" in reply else reply["message"]), int(reply.get("exit_code", 1))
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise Refusal(f"the workbench gave no answer to {name}. Try again.") from None
     if text:
         say(text[:-1] if text.endswith("\n") else text)
@@ -1101,13 +1125,57 @@ def command_find_file(arguments: list[str]) -> int:
 def command_validate(arguments: list[str]) -> int:
     if arguments:
         raise UsageError("no arguments are taken.")
-    return request_evaluation("validate")
+    return request("validate")
 
 
 def command_submit(arguments: list[str]) -> int:
     if arguments:
         raise UsageError("no arguments are taken.")
-    return request_evaluation("submit")
+    return request("submit")
+
+
+# --- commands: memory and literature ----------------------------------------------------------------------------------
+
+
+NEWEST = "*"
+"""The query for notes that any of them answers."""
+
+
+def query_and_number(arguments: list[str], what: str, number: str) -> dict[str, str | int]:
+    """What is asked for, and the number behind it."""
+    if len(arguments) > 2:
+        raise UsageError(f"{what} goes in quotes.")
+    if not arguments or not arguments[0].strip():
+        raise UsageError(f"{what} is needed.")
+    fields: dict[str, str | int] = {"query": arguments[0]}
+    for word in arguments[1:]:
+        if not (word.isascii() and word.isdigit() and len(word) <= 6 and int(word)):
+            raise UsageError(f"{word!r} is not {number}.")
+        fields["number"] = int(word)
+    return fields
+
+
+def command_memory_write(arguments: list[str]) -> int:
+    if len(arguments) > 1:
+        raise UsageError("the text goes in quotes.")
+    if arguments:
+        return request("memory_write", text=arguments[0])
+    text = standard_input(interactive=True) or b""
+    return request("memory_write", text=text.decode("utf-8", "replace"))
+
+
+def command_memory_read(arguments: list[str]) -> int:
+    if not arguments or not arguments[0].strip():
+        arguments = [NEWEST, *arguments[1:]]
+    return request("memory_read", **query_and_number(arguments, "the query", "a number of notes"))
+
+
+def command_literature_search(arguments: list[str]) -> int:
+    return request("literature_search", **query_and_number(arguments, "the query", "a number of papers"))
+
+
+def command_literature_read(arguments: list[str]) -> int:
+    return request("literature_read", **query_and_number(arguments, "the id or address of a paper", "a page number"))
 
 
 # --- dispatch ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,163 @@
+"""Where requests for memory and literature arrive: checked, counted, timed, passed on, and logged as `tool.used`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.session import events as ev
+from workbench.session.events import Event
+from workbench.session.state import SessionState
+
+MOST_IN_A_STEP = 20
+"""Requests that are served in one step: a loop in the background must fill neither the log nor the disk."""
+ANSWER_SECONDS = 150.0
+"""How long a request may take, waiting for rate limits included."""
+LOGGED_CHARACTERS = 2000
+"""Of a query or a note; the observation and the action of the step have all of it."""
+_ANSWER_CHARACTERS = 100_000
+
+
+class Refused(Exception):
+    """A request that cannot be served. `str()` is one or a few sentences fit for the agent."""
+
+
+@dataclass(frozen=True)
+class Asker:
+    """On whose behalf a request is served."""
+
+    session: str
+    step: int
+    author: str
+    """As the step is signed; empty where it is not known yet."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A well-formed request: what comes from inside a sandbox may have any shape."""
+
+    query: str
+    number: int | None
+    asker: Asker
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the agent reads, and what the log says of it."""
+
+    text: str
+    results: int = 0
+    source: str = ""
+    cached: bool = False
+    ok: bool = True
+    """False: nothing was found, and the command fails with exit code 1."""
+    message: str = ""
+    """A remark for the log."""
+
+
+Service = Callable[[Request], Awaitable[Reply]]
+"""Serves one agent command. Raises Refused."""
+
+
+class ServiceDesk:
+    """The services of one session. `emit` writes to its log, `state` is the fold over it."""
+
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        *,
+        session: str,
+        state: SessionState,
+        emit: Callable[[Event], Event],
+    ) -> None:
+        self._services = dict(services)
+        self._session = session
+        self._state = state
+        self._emit = emit
+        self._running: set[asyncio.Task[Reply]] = set()
+        self._asked_for = 0
+        self._closed = False
+
+    def begin_step(self) -> None:
+        """Count anew."""
+        self._asked_for = 0
+
+    def cancel(self) -> None:
+        """End what is being served; the commands that wait are told."""
+        for task in tuple(self._running):
+            task.cancel()
+
+    def close(self) -> None:
+        """The session is over: nothing more is served, nor logged."""
+        self._closed = True
+        self.cancel()
+
+    async def answer(self, name: str, message: Mapping[str, Any], step: int) -> dict[str, Any]:
+        """The answer to the agent command `name`. Never raises, but for its own cancellation."""
+        service = self._services.get(name)
+        if self._closed:
+            return _no("the session is over")
+        if service is None:
+            return _no(f"{name} is not switched on in this session: go on without it", 2)
+        if self._asked_for >= MOST_IN_A_STEP:
+            return _no(f"there were {MOST_IN_A_STEP} such requests in this step already; go on in the next one")
+        self._asked_for += 1
+        began = time.monotonic()
+        query = message.get("text" if name == "memory_write" else "query")
+        query = query if isinstance(query, str) else ""
+        reply = await self._serve(service, Request(query, _number(message.get("number")), self._asker(step)))
+        if self._closed:
+            return _no("the session is over")
+        self._emit(
+            ev.ToolUsed(
+                step=step,
+                tool=name,
+                query=query[:LOGGED_CHARACTERS],
+                results=reply.results,
+                source=reply.source,
+                cached=reply.cached,
+                ok=reply.ok,
+                message=reply.message or ("" if reply.ok else reply.text[:LOGGED_CHARACTERS]),
+                duration=round(time.monotonic() - began, 6),
+            )
+        )
+        return {"ok": reply.ok, "text": reply.text[:_ANSWER_CHARACTERS], "exit_code": 0 if reply.ok else 1}
+
+    async def _serve(self, service: Service, request: Request) -> Reply:
+        task = asyncio.ensure_future(service(request))
+        self._running.add(task)
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await task
+        except Refused as error:
+            return Reply(str(error), ok=False)
+        except TimeoutError:
+            return Reply(f"there was no answer within {ANSWER_SECONDS:.0f} s; go on without it", ok=False)
+        except asyncio.CancelledError:
+            this = asyncio.current_task()
+            if this is not None and this.cancelling():
+                raise
+            return Reply("the request was stopped", ok=False)
+        except OSError as error:
+            return Reply(f"the host cannot do it now: {error.strerror or error}; go on without it", ok=False)
+        finally:
+            self._running.discard(task)
+
+    def _asker(self, step: int) -> Asker:
+        steps = self._state.steps
+        author = steps[step].author if 0 <= step < len(steps) else ""
+        return Asker(self._session, step, author)
+
+
+def _number(value: object) -> int | None:
+    """A small whole number above zero, or nothing: compared, not converted, for it may have any number of digits."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 < value < 10**6 else None
+
+
+def _no(text: str, exit_code: int = 1) -> dict[str, Any]:
+    return {"ok": False, "text": text, "exit_code": exit_code}
