@@ -6,20 +6,18 @@ import asyncio
 import os
 from pathlib import Path
 
-import pytest
-
 from tests.runner.rig import wait_for
 from tests.tasks.quick_task import make_quick_task
-from workbench.tasks import process_room
+from workbench.sandbox import confine
 from workbench.tasks.evaluation import evaluate
 
 
-async def test_an_evaluation_can_be_cancelled_at_any_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_evaluation_can_be_cancelled_at_any_moment(tmp_path: Path) -> None:
     """Also while its processes are being started, where asyncio itself would wait for ever."""
     task = make_quick_task(tmp_path / "quick")
     before = _children()
     for moment in range(30):
-        monkeypatch.setattr(process_room, "_profiles", {})  # the sandbox is tried out as in a new process
+        confine.probe_bubblewrap.cache_clear()  # the sandbox is tried out as in a new process
         running = asyncio.ensure_future(evaluate(task, b"def row_strategy(history):\n    return 0\n", seed=1))
         done, _ = await asyncio.wait({running}, timeout=moment * 0.003)
         running.cancel()
@@ -38,7 +36,7 @@ def _children() -> set[int]:
                 command = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            ours = int(status[1]) == os.getpid() or (status[1] == "1" and b"--hostname\0room" in command)
+            ours = int(status[1]) == os.getpid() or (status[1] == "1" and b"--hostname\0sandbox" in command)
             if ours and status[0] != "Z":
                 found.add(int(entry.name))
     return found

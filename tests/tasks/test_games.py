@@ -48,7 +48,7 @@ def test_the_demo_beats_the_baseline(name: str) -> None:
     task = find_task(name)
     judge = load_evaluator(task.folder, task.spec.evaluate.file, task.spec.evaluate.function)
     dice = UnpredictableRandom(b"demo")
-    scores = judge(Job(Demo(task.demo() or ""), dice, "test", task.folder, lambda fraction, text: None))
+    scores = judge(Job([Demo(task.demo() or "")], dice, "test", task.folder, lambda fraction, text: None))
     low, high = DEMO[name]
     assert low <= scores.metrics["Score"] <= high, scores
 

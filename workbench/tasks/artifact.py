@@ -25,7 +25,7 @@ def open_artifact(path: Path | str, cap: int) -> bytes:
     try:
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
-        raise _explain(error, name) from error
+        raise explain(error, name) from error
     try:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
@@ -39,13 +39,14 @@ def open_artifact(path: Path | str, cap: int) -> bytes:
                 return bytes(data)
             data += piece
     except OSError as error:
-        raise _explain(error, name) from error
+        raise explain(error, name) from error
     finally:
         os.close(descriptor)
     raise ArtifactError("invalid", f"{name} is larger than {cap:,} bytes, the most that this task takes")
 
 
-def _explain(error: OSError | ValueError, name: str) -> ArtifactError:
+def explain(error: OSError | ValueError, name: str) -> ArtifactError:
+    """What it means that a submission cannot be opened."""
     code = getattr(error, "errno", None)
     if code in (errno.ENOENT, errno.ENOTDIR):
         return ArtifactError("missing", f"{name} is missing: write it, then try again")

@@ -139,7 +139,7 @@ def _attach(api: APIClient, name: str) -> socket.socket:
 def _start(api: APIClient, name: str, guest: Guest, folder: Path, shared: bool) -> socket.socket | None:
     """Create and start the container; its standard streams, where they are the channel."""
     from docker.errors import DockerException
-    from docker.types import LogConfig
+    from docker.types import DeviceRequest, LogConfig
     from requests.exceptions import RequestException
 
     from workbench.sandbox.engine import explain
@@ -148,8 +148,11 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path, shared: bool) 
 
     memory = guest.memory_bytes + MEMORY_BESIDE
     channel = "unix:/room/channel" if shared else "stdio"
+    binds = {str(source): {"bind": inside, "mode": "ro"} for source, inside in guest.mounts().items()}
+    devices = [DeviceRequest(device_ids=[str(number) for number in guest.gpus], capabilities=[["gpu"]])]
     host_config = api.create_host_config(
-        binds={str(folder / "room"): {"bind": "/room", "mode": "ro"}},
+        binds={str(folder / "room"): {"bind": "/room", "mode": "ro"}, **binds},
+        device_requests=devices if guest.gpus else None,
         network_mode="none",
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
@@ -158,7 +161,7 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path, shared: bool) 
         shm_size=1 << 20,
         mem_limit=memory,
         memswap_limit=memory,
-        pids_limit=PROCESSES,
+        pids_limit=PROCESSES + guest.processes,
         init=True,
         log_config=LogConfig(type="json-file", config={"max-size": "1m", "max-file": "1"}),
     )
@@ -169,7 +172,7 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path, shared: bool) 
             name=name,
             user=f"{UNPRIVILEGED}:{UNPRIVILEGED}",
             working_dir="/tmp",
-            environment=guest.environment(),
+            environment=guest.environment("/room"),
             labels=owner_labels(guest.session or "evaluation"),
             host_config=host_config,
             network_disabled=True,

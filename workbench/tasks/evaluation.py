@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import math
@@ -10,26 +11,43 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.sandbox.base import SandboxError
+from workbench.sandbox.image import DEFAULT_IMAGE
+from workbench.sandbox.temporary import OwnedFolder
 from workbench.session.events import Verdict
 from workbench.tasks.artifact import ArtifactError, open_artifact
+from workbench.tasks.bundle import pack
 from workbench.tasks.catalogue import Task, task_folders
-from workbench.tasks.datasets import Prepared, cache_folder, label_of, prepare_task
+from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.judge import JobSpec
+from workbench.tasks.packages import installed_for
 from workbench.tasks.processes import kill_group, start_process
-from workbench.tasks.room import Guest, Isolation, Room, RoomChoice, RoomError, open_room, read_tail
+from workbench.tasks.room import (
+    MOST_THREADS,
+    Guest,
+    Isolation,
+    Room,
+    RoomChoice,
+    RoomError,
+    RoomKind,
+    choose,
+    open_room,
+    read_tail,
+)
 from workbench.tasks.seeds import derive, evaluation_key
 from workbench.tasks.submission import START_SECONDS
 
 __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
 
 Progress = Callable[[float, str], None]
+PROCESSES_OF_MODELS = 256
+"""Threads and processes in a room that loads a model."""
 _MESSAGE = 1000
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "LD_LIBRARY_PATH")
 
@@ -72,8 +90,12 @@ async def evaluate(
     progress: Progress | None = None,
     split: str = "test",
     session: str = "",
+    gpus: Sequence[int] = (),
 ) -> Evaluation:
     """Score an artifact (its bytes, or a path that is opened without following links) in a fresh room.
+
+    Of a checkpoint or model: the folder that holds it (a workspace), or its archive (see `bundle`). `gpus`: indices of
+    those that a model may use.
 
     The same artifact, seed and secret give the same score. With a secret nothing about the evaluator's dice can be
     known in advance; a seed alone can be guessed, and is for repeating a result. `progress` gets a fraction and a text.
@@ -87,48 +109,23 @@ async def evaluate(
         )
     prepared = await _prepared(task)
     label = label_of(prepared)
+    digest: str | None = None
     try:
-        data = await asyncio.to_thread(_bytes_of, task, artifact)
+        async with _copied(task, artifact) as copy:
+            digest = copy.digest
+            key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
+            spec = _job(task, split, key, prepared)
+            guest = await _guest(task, copy, key, prepared, room, session, gpus)
+            result, message, isolation = await _score(spec, guest, copy, room, task.spec.evaluate.rooms, progress)
     except ArtifactError as error:
-        return Evaluation(error.verdict, message=error.message, duration=_since(started), split=split, dataset=label)
-    digest = hashlib.sha256(data).hexdigest()
-    key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
-    limits = task.limits
-    spec = JobSpec(
-        folder=str(task.folder),
-        evaluator=task.spec.evaluate.file,
-        function=task.spec.evaluate.function,
-        asked=task.artifact.function or "",
-        key=derive(key, "evaluator").hex(),
-        split=split,
-        answer_seconds=limits.answer_seconds,
-        loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
-        total_seconds=limits.evaluation_seconds,
-        artifact_name=os.path.basename(task.artifact.path),
-        data={name: (str(item.public(task.protocol)), str(item.secret)) for name, item in prepared.items()},
-    )
-    isolation: Isolation = "sandbox"
-    if task.artifact.kind == "code":
-        guest = Guest(
-            data=data,
-            name=spec.artifact_name,
-            function=spec.asked,
-            seed=derive(key, "submission"),
-            memory_bytes=limits.memory_bytes,
-            cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds),
-            session=session,
-            hide=(task.folder, *task_folders(), cache_folder()),
+        return Evaluation(
+            error.verdict,
+            message=printable(error.message),
+            artifact_hash=digest,
+            duration=_since(started),
+            split=split,
+            dataset=label,
         )
-        async with open_room(room, guest) as opened:
-            result = await _judge(spec, opened.channel, b"", progress)
-            if "room_failed" in result:
-                said = " ".join((await opened.standard_error()).split())[-300:]
-                raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
-            message = await _message(result, opened)
-            isolation = opened.isolation
-    else:  # nothing of it is run, so it needs no room
-        result = await _judge(spec, None, data, progress)
-        message = await _message(result, None)
     fine = result["verdict"] == "ok"
     metrics = _checked(task, result["metrics"]) if fine else {}
     return Evaluation(
@@ -143,6 +140,144 @@ async def evaluate(
         split=split,
         dataset=label,
     )
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """What is scored: its bytes, or the archive of its files."""
+
+    digest: str
+    data: bytes = b""
+    archive: Path | None = None
+
+
+@contextlib.asynccontextmanager
+async def _copied(task: Task, artifact: bytes | Path | None) -> AsyncIterator[_Copy]:
+    """The artifact, copied once. Raises ArtifactError."""
+    if not task.artifact.bundled:
+        data = await asyncio.to_thread(_bytes_of, task, artifact)
+        yield _Copy(hashlib.sha256(data).hexdigest(), data)
+        return
+    owned = OwnedFolder("room")
+    try:
+        archive = await asyncio.to_thread(_archive_of, task, artifact, owned.path / "artifact.tar")
+        yield _Copy(await asyncio.to_thread(_digest_of, archive), archive=archive)
+    finally:
+        await asyncio.shield(asyncio.to_thread(owned.remove))
+
+
+def _archive_of(task: Task, artifact: bytes | Path | None, target: Path) -> Path:
+    """The archive of a checkpoint or model: packed from a folder that holds it, or one of `pack`."""
+    if artifact is None:
+        raise ArtifactError("missing", f"{task.artifact.path} is missing: write it, then try again")
+    if isinstance(artifact, bytes):
+        target.write_bytes(artifact)
+        return target
+    if artifact.is_dir():
+        pack(artifact, task.artifact.path, task.artifact.also, task.artifact.max_bytes, target)
+        return target
+    if not artifact.is_file() or artifact.is_symlink():
+        raise ArtifactError("missing", f"{artifact} is neither a folder that holds {task.artifact.path} nor an archive")
+    return artifact
+
+
+def _digest_of(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> JobSpec:
+    limits = task.limits
+    return JobSpec(
+        folder=str(task.folder),
+        evaluator=task.spec.evaluate.file,
+        function=task.spec.evaluate.function,
+        asked=task.artifact.function or task.artifact.path,
+        key=derive(key, "evaluator").hex(),
+        split=split,
+        answer_seconds=limits.answer_seconds,
+        loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
+        total_seconds=limits.evaluation_seconds,
+        artifact_name=os.path.basename(task.artifact.path),
+        slow_to_load=task.artifact.bundled,
+        data={name: (str(item.public(task.protocol)), str(item.secret)) for name, item in prepared.items()},
+    )
+
+
+async def _guest(
+    task: Task,
+    copy: _Copy,
+    key: bytes,
+    prepared: dict[str, Prepared],
+    room: RoomChoice,
+    session: str,
+    gpus: Sequence[int],
+) -> Guest | None:
+    """What runs in a room; None where nothing of the submission is run. Raises EvaluationError."""
+    if task.artifact.kind == "csv":
+        return None
+    limits = task.limits
+    seconds = math.ceil(limits.evaluation_seconds + limits.loading_seconds)
+    code = Guest(
+        files={os.path.basename(task.artifact.path): copy.data},
+        name=os.path.basename(task.artifact.path),
+        function=task.artifact.function or "",
+        seed=derive(key, "submission"),
+        memory_bytes=limits.memory_bytes,
+        cpu_seconds=seconds,
+        session=session,
+        hide=(task.folder, *task_folders(), cache_folder()),
+    )
+    runner = task.spec.evaluate.runner
+    if runner is None:
+        return code
+    name = os.path.basename(runner)
+    public = {folder: inside.removeprefix("data").strip("/") for folder, inside in mounts(task, prepared).items()}
+    return replace(
+        code,
+        files={name: await asyncio.to_thread((task.folder / runner).read_bytes)},
+        name=name,
+        function="answer",
+        cpu_seconds=seconds * MOST_THREADS,
+        archive=copy.archive,
+        archive_bytes=task.artifact.max_bytes,
+        packages=await asyncio.to_thread(_packages, task, await choose(room)),
+        data=public,
+        processes=PROCESSES_OF_MODELS,
+        gpus=gpus,
+    )
+
+
+def _packages(task: Task, room: RoomKind) -> Path | None:
+    """The folder with the packages that load the model. Raises EvaluationError."""
+    if not task.spec.requirements:
+        return None
+    folder = installed_for(task.spec.requirements, "docker" if room == "docker" else "local", DEFAULT_IMAGE)
+    if folder is None:
+        where = " --sandbox docker" if room == "docker" else ""
+        raise EvaluationError(
+            f"the packages of task {task.id} are not installed ({', '.join(task.spec.requirements)})",
+            f"install them: mlgym-tui tasks prepare {task.id}{where}",
+        )
+    return folder
+
+
+async def _score(
+    spec: JobSpec, guest: Guest | None, copy: _Copy, room: RoomChoice, count: int, progress: Progress | None
+) -> tuple[dict[str, Any], str, Isolation]:
+    """The judge's result, the message for the author, and how well the submission was kept apart."""
+    if guest is None:  # nothing of it is run, so it needs no room
+        result = await _judge(spec, [], copy.data, progress)
+        return result, await _message(result, None), "sandbox"
+    async with contextlib.AsyncExitStack() as rooms:
+        opened = [await rooms.enter_async_context(open_room(room, guest)) for _ in range(count)]
+        result = await _judge(spec, [one.channel for one in opened], b"", progress)
+        if "room_failed" in result:
+            said = " ".join([*(await asyncio.gather(*(one.standard_error() for one in opened)))]).split()
+            raise RoomError(
+                f"the room for the submission did not come up: {' '.join(said)[-300:] or result['room_failed']}"
+            )
+        return result, await _message(result, opened), opened[0].isolation
 
 
 def _since(started: float) -> float:
@@ -182,44 +317,52 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
     return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
 
 
-async def _message(result: dict[str, Any], room: Room | None) -> str:
+async def _message(result: dict[str, Any], rooms: Sequence[Room] | None) -> str:
     """What the author of the submission is told, in printable characters."""
     text = str(result.get("message", ""))
-    if result.get("ended") and room is not None:
-        how = await room.how_it_ended()
-        said = (await room.standard_error()).strip().splitlines()
+    if result.get("ended") and rooms:
+        how, said = "", ""
+        for room in rooms:
+            how = how or await room.how_it_ended()
+            said = said or (await room.standard_error()).strip()
         text += f": {how}" if how else ""
-        text += f"; last on standard error: {said[-1][:200]}" if said else ""
+        text += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
+    return printable(text)
+
+
+def printable(text: str) -> str:
+    """Text of a submission, or about it, on one line of bounded length."""
     return "".join(character if character.isprintable() else " " for character in text)[:_MESSAGE]
 
 
 async def _judge(
-    spec: JobSpec, channel: socket.socket | None, artifact: bytes, progress: Progress | None
+    spec: JobSpec, channels: Sequence[socket.socket], artifact: bytes, progress: Progress | None
 ) -> dict[str, Any]:
-    """Run the judge's process on our end of the channel, or on the submission's bytes; its result."""
+    """Run the judge's process on our ends of the channels, or on the submission's bytes; its result."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    descriptor = -1 if channel is None else channel.fileno()
+    rooms = max(1, len(channels))
+    descriptors = [channel.fileno() for channel in channels]
     spec = replace(spec, artifact_bytes=len(artifact))
     process = await start_process(
         sys.executable,
         "-P",  # what lies in the current folder is not ours
         "-m",
         "workbench.tasks.judge",
-        str(descriptor),
+        *map(str, descriptors),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        pass_fds=() if channel is None else (descriptor,),
+        pass_fds=descriptors,
         cwd="/",
         env=environment,
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.ensure_future(read_tail(process.stderr))
     try:
-        if channel is not None:
+        for channel in channels:
             channel.close()  # the judge holds the only copy: its death is seen in the room
         process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
-        async with asyncio.timeout(START_SECONDS + spec.loading_seconds + spec.total_seconds + 10):
+        async with asyncio.timeout(rooms * (START_SECONDS + spec.loading_seconds) + spec.total_seconds + 10):
             async for line in process.stdout:
                 message = json.loads(line)
                 if "result" in message:

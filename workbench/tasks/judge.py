@@ -1,9 +1,9 @@
 """The judge: a trusted process of its own that runs a task's evaluator and asks the submission over a socket.
 
-`python -m workbench.tasks.judge FD` reads one line of JSON (the job) from standard input, which stays open. Where the
-submission is no code, FD is -1, there is nobody to ask, and its bytes follow on standard input. JSON lines come on
-standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a submission sends is more
-than text that is checked here; a submission has no way to write to this process's output.
+`python -m workbench.tasks.judge [FD …]` reads one line of JSON (the job) from standard input, which stays open. Each
+FD is the channel of a room; without one there is nobody to ask, and the submission's bytes follow on standard input.
+JSON lines come on standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a
+submission sends is more than data that is checked here; it has no way to write to this process's output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -46,6 +46,7 @@ class JobSpec:
     artifact_name: str = ""
     artifact_bytes: int = 0
     """How many bytes of the submission follow on standard input."""
+    slow_to_load: bool = False
     data: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Public and secret folder of each dataset."""
 
@@ -71,14 +72,15 @@ def load_function(file: Path, function: str, name: str = "") -> Callable[..., An
 
 
 def judge(
-    spec: JobSpec, channel: socket.socket | None, artifact: bytes, write: Callable[[dict[str, Any]], None]
+    spec: JobSpec, channels: Sequence[socket.socket], artifact: bytes, write: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
     """Run one evaluation; the result as a JSON object."""
     folder = Path(spec.folder)
     evaluator = load_evaluator(folder, spec.evaluator, spec.function)
-    submission = None
-    if channel is not None:
-        submission = Submission(channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds)
+    submissions = [
+        Submission(channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds)
+        for channel in channels
+    ]
     last = [0.0]
 
     def progress(fraction: float, text: str) -> None:
@@ -88,10 +90,12 @@ def judge(
             write({"progress": [fraction, text]})
 
     try:
-        if submission is not None:
+        if spec.slow_to_load and submissions:
+            progress(0.0, "loading the submission")
+        for submission in submissions:
             submission.start()
         job = Job(
-            asked=submission,
+            submissions=submissions,
             random=UnpredictableRandom(bytes.fromhex(spec.key)),
             split=spec.split,
             folder=folder,
@@ -120,10 +124,9 @@ def main() -> None:
         output.write(json.dumps(message) + "\n")
         output.flush()
 
-    descriptor = int(sys.argv[1])
     with contextlib.ExitStack() as kept:
-        channel = kept.enter_context(socket.socket(fileno=descriptor)) if descriptor >= 0 else None
-        write({"result": judge(spec, channel, artifact, write)})
+        channels = [kept.enter_context(socket.socket(fileno=int(descriptor))) for descriptor in sys.argv[1:]]
+        write({"result": judge(spec, channels, artifact, write)})
 
 
 def _end_with_the_workbench() -> None:

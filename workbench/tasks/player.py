@@ -13,6 +13,8 @@ Lines of the channel, each ended by a newline:
     player  <id> <move>                a move: integers joined by commas
     judge   <id> call <arguments>      outside of games: a JSON list; {"pairs": [[k, v], …]} stands for a dict
     player  <id> <value>               what was returned, as JSON
+    judge   <id> send <size> <most>    then <size> bytes: a question for a program that loads a model
+    player  <id> = <size>              then <size> bytes, at most <most>: its answer
     player  <id> ? <text>              something was returned that is no move, or no plain value
     player  [<id>] ! <verdict> <text>  the submission failed
 """
@@ -37,19 +39,20 @@ MAX_TEXT = 600
 """Characters of a message about a fault."""
 MAX_VALUE = 4000
 """Characters of a returned value."""
-MAX_FILES = 64
+MAX_FILES, MAX_FILES_OF_MODELS = 64, 4096
 MAX_FILE_BYTES = 8 << 20
 
 
 def main(argv: list[str]) -> NoReturn:
-    """`player.py name=value …`: channel (see connect), file, name, function, seed, memory, cpu, supervise."""
+    """`player.py name=value …`: channel (see connect), file, name, function, seed, memory, cpu,
+    processes (threads and processes that it may start), gpu, supervise."""
     options = dict(part.split("=", 1) for part in argv)
     if options.get("supervise") == "1":
         supervise()
     channel = connect(options["channel"])
     channel.sendall(b"hello\n")
     redirect_standard_streams()
-    set_limits(int(options["memory"]), int(options["cpu"]))
+    set_limits(int(options["memory"]), int(options["cpu"]), int(options["processes"]), options["gpu"] == "1")
     forbid_reaching_others()
     try:
         with open(options["file"], "rb") as stream:
@@ -101,15 +104,18 @@ def redirect_standard_streams() -> None:
     os.dup2(nothing, 1)
 
 
-def set_limits(memory: int, cpu: int) -> None:
-    """Bound this process, for good: no further process or thread, memory in bytes, CPU in seconds, file sizes."""
+def set_limits(memory: int, cpu: int, processes: int, gpu: bool) -> None:
+    """Bound this process, for good: further processes and threads, memory in bytes, CPU in seconds, file sizes.
+
+    With a GPU only private memory is bound: its libraries reserve addresses far beyond what they use.
+    """
     limits = [
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, MAX_FILES),
+        (resource.RLIMIT_NOFILE, MAX_FILES_OF_MODELS if processes else MAX_FILES),
         (resource.RLIMIT_FSIZE, MAX_FILE_BYTES),
         (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_DATA if gpu else resource.RLIMIT_AS, memory),
+        (resource.RLIMIT_NPROC, processes),
     ]
     for kind, value in limits:
         hard = resource.getrlimit(kind)[1]
@@ -212,6 +218,9 @@ def load(source: bytes, path: str, name: str, function: str, seed: int) -> Calla
     module = types.ModuleType(os.path.splitext(name)[0])
     module.__file__ = path
     sys.modules[module.__name__] = module
+    sys.modules["player"] = sys.modules[
+        __name__
+    ]  # for programs that load a model, which are of the task: NotASubmission
     exec(code, module.__dict__)
     found = module.__dict__.get(function)
     if found is None:
@@ -230,27 +239,47 @@ def serve(
 ) -> None:
     """Answer one question after the other until the judge hangs up or the submission fails."""
     history: list[tuple[Move, Move]] = []
-    buffer = b""
+    buffer = bytearray()
     while True:
         while b"\n" not in buffer:
             data = receive(4096)
             if not data:
                 return
             buffer += data
-        line, _, buffer = buffer.partition(b"\n")
+        end = buffer.index(b"\n")
+        line = bytes(buffer[:end])
+        del buffer[: end + 1]
         ident, _, question = line.partition(b" ")
         kind, _, rest = question.partition(b" ")
         try:
-            if kind == b"call":
-                answer = encode_value(function(*json.loads(rest, object_hook=pairs)))
+            if kind == b"send":
+                size, most = map(int, rest.split())
+                while len(buffer) < size:
+                    data = receive(1 << 20)
+                    if not data:
+                        return
+                    buffer += data
+                given, buffer = bytes(buffer[:size]), buffer[size:]
+                answer = blob(function(given), most)
+            elif kind == b"call":
+                answer = encode_value(function(*json.loads(rest, object_hook=pairs))) + b"\n"
             else:
                 history = [*history, (decode(kind), decode(rest))] if rest else []
                 # A list of its own for each call: changing it changes nothing.
-                answer = encode(function([(copy(row), copy(column)) for row, column in history]))
+                answer = encode(function([(copy(row), copy(column)) for row, column in history])) + b"\n"
         except BaseException as error:
             send(ident + b" " + fault(error, path, name))
             return
-        send(ident + b" " + answer + b"\n")
+        send(ident + b" " + answer)
+
+
+def blob(value: Any, most: int) -> bytes:
+    """An answer in bytes, behind its size."""
+    if not isinstance(value, (bytes, bytearray)):
+        raise TypeError(f"the answer is a {type(value).__name__}, not bytes")
+    if len(value) > most:
+        raise ValueError(f"the answer has {len(value):,} bytes, more than {most:,}")
+    return b"= %d\n" % len(value) + value
 
 
 def pairs(value: dict[str, Any]) -> dict[Any, Any]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.sandbox.hidden import hidden_in
+from workbench.sandbox.base import ResourceLimits
+from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewrap, python_inside
 from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import (
     TEMPORARY_BYTES,
@@ -26,41 +25,24 @@ from workbench.tasks.room import (
     read_tail,
 )
 
-
-@dataclass(frozen=True)
-class Profile:
-    """What was found to work on this machine."""
-
-    python: str
-    """In the room."""
-    bind: Path | None = None
-    """Folder of the Python, bound to /opt/python, where it is not in /usr."""
-    flags: tuple[str, ...] = ()
+_python_without_sandbox: list[str] = []
+"""The Python for reduced isolation, once it was found."""
 
 
-_profiles: dict[str, Profile | RoomError] = {}
+async def find_python() -> str:
+    """A Python that runs as an unprivileged user, tried once a process. Raises RoomError."""
+    if not _python_without_sandbox:
+        _python_without_sandbox.append(await _try_pythons())
+    return _python_without_sandbox[0]
 
 
-async def find_profile(kind: Literal["bubblewrap", "reduced"]) -> Profile:
-    """The first profile that works, tried once a process. Raises RoomError."""
-    if kind not in _profiles:
-        _profiles[kind] = await _try_profiles(kind)
-    found = _profiles[kind]
-    if isinstance(found, RoomError):
-        raise found
-    return found
-
-
-async def _try_profiles(kind: Literal["bubblewrap", "reduced"]) -> Profile | RoomError:
-    if kind == "bubblewrap" and not shutil.which("bwrap"):
-        return RoomError("bubblewrap is not installed", "sudo apt install bubblewrap")
+async def _try_pythons() -> str:
     said = ""
-    for profile in _candidates(kind):
-        test = [profile.python, "-s", "-c", "import sys, socket, resource, random; sys.exit(sys.version_info < (3, 8))"]
-        arguments = [*_bubblewrap_arguments(profile, (), None), "--", *test] if kind == "bubblewrap" else []
+    for python in _candidates():
+        test = [python, "-s", "-c", "import sys, socket, resource, random; sys.exit(sys.version_info < (3, 8))"]
         try:
             process = await start_process(
-                *(["bwrap", *arguments] if arguments else test),
+                *test,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
@@ -75,24 +57,15 @@ async def _try_profiles(kind: Literal["bubblewrap", "reduced"]) -> Profile | Roo
         finally:
             kill_group(process)
         if process.returncode == 0:
-            return profile
+            return python
         said = said or errors.decode(errors="replace").strip()[-200:]
-    if kind == "bubblewrap":
-        return RoomError(f"bubblewrap does not work here: {said}", "`mlgym-tui doctor` says what is missing")
-    return RoomError(f"no Python for an unprivileged user: {said}", "install one for all users: apt install python3")
+    raise RoomError(f"no Python for an unprivileged user: {said}", "install one for all users: apt install python3")
 
 
-def _candidates(kind: Literal["bubblewrap", "reduced"]) -> list[Profile]:
-    """Profiles to try, best first."""
-    base = Path(sys.base_prefix)
-    own = f"bin/python{sys.version_info.major}.{sys.version_info.minor}"
-    system = [Profile(path) for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)]
-    if kind == "reduced":
-        mine = [Profile(str(base / own))]
-        return system + mine if sys.platform == "linux" else mine + system
-    found = system if base.is_relative_to("/usr") else [*system, Profile(f"/opt/python/{own}", base)]
-    strict = ("--unshare-user", "--disable-userns")
-    return [Profile(p.python, p.bind, flags) for p in found for flags in (strict, ("--unshare-user",))]
+def _candidates() -> list[str]:
+    system = [path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)]
+    mine = str(Path(sys.base_prefix) / f"bin/python{sys.version_info.major}.{sys.version_info.minor}")
+    return [*system, mine] if sys.platform == "linux" else [mine, *system]
 
 
 def _identity() -> dict[str, Any]:
@@ -100,33 +73,6 @@ def _identity() -> dict[str, Any]:
     if os.geteuid() != 0:
         return {}
     return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
-
-
-def _bubblewrap_arguments(profile: Profile, hide: Sequence[Path], folder: Path | None) -> list[str]:
-    """The room: /usr and one folder to read, a small /tmp to write, no network, no capabilities, nobody else."""
-    arguments = ["--unshare-all", *profile.flags, "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    arguments += ["--hostname", "room", "--ro-bind", "/usr", "/usr"]
-    for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32"):
-        path = f"/{name}"
-        if os.path.islink(path):
-            arguments += ["--symlink", os.readlink(path), path]
-        elif os.path.isdir(path):
-            arguments += ["--ro-bind", path, path]
-    arguments += ["--ro-bind-try", "/etc/ld.so.cache", "/etc/ld.so.cache"]
-    arguments += ["--ro-bind-try", "/etc/alternatives", "/etc/alternatives"]
-    mounted = {Path("/usr"): Path("/usr")}
-    if profile.bind is not None:
-        arguments += ["--ro-bind", str(profile.bind), "/opt/python"]
-        mounted[profile.bind.resolve()] = Path("/opt/python")
-    for hidden in hidden_in(mounted, hide):
-        arguments += ["--size", "4096", "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
-    arguments += ["--proc", "/proc"]
-    for name in ("null", "zero", "full", "random", "urandom"):
-        arguments += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
-    arguments += ["--size", str(TEMPORARY_BYTES), "--perms", "1777", "--tmpfs", "/tmp", "--chdir", "/tmp"]
-    if folder is not None:
-        arguments += ["--ro-bind", str(folder / "room"), "/room"]
-    return [*arguments, "--remount-ro", "/"]
 
 
 class _ProcessRoom(Room):
@@ -161,36 +107,20 @@ class _ProcessRoom(Room):
 
 @contextlib.asynccontextmanager
 async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "reduced"]) -> AsyncIterator[Room]:
-    profile = await find_profile(kind)
+    """A process with the submission, killed on leaving with all that came of it. Raises RoomError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    room: _ProcessRoom | None = None
     with ours, contextlib.ExitStack() as kept:
         kept.enter_context(theirs)
-        inside = "/room" if kind == "bubblewrap" else str(folder / "room")
-        command = [profile.python, "-s", "-B", f"{inside}/player.py"]
-        command += guest.options(f"fd:{theirs.fileno()}", inside)
-        passed = [theirs.fileno()]
-        if kind == "bubblewrap":
-            # Through a pipe, not on the command line, which can be read inside.
-            arguments = _bubblewrap_arguments(profile, guest.hide, folder)
-            for name, value in guest.environment().items():
-                arguments += ["--setenv", name, value]
-            source = _pipe_with("\0".join([*arguments, ""]).encode())
-            kept.callback(os.close, source)
-            passed.append(source)
-            command = [shutil.which("bwrap") or "bwrap", "--args", str(source), "--", *command]
-        else:
-            command.append("supervise=1")
+        make = _confined if kind == "bubblewrap" else _unconfined
+        command, options = await make(guest, folder, f"fd:{theirs.fileno()}")
         try:
             process = await start_process(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=passed,
-                cwd="/" if kind == "bubblewrap" else folder / "work",
-                env=guest.environment(),  # also what bubblewrap itself has: it can be read inside
-                **_identity(),
+                pass_fds=[theirs.fileno()],
+                **options,
             )
         except OSError as error:
             raise RoomError(f"the submission's process cannot be started: {error.strerror}") from error
@@ -202,11 +132,45 @@ async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "
             await asyncio.shield(room.close())
 
 
-def _pipe_with(data: bytes) -> int:
-    """A descriptor to read `data` from (less than a pipe holds)."""
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, data)
-    finally:
-        os.close(writing)
-    return reading
+async def _confined(guest: Guest, folder: Path, channel: str) -> tuple[list[str], dict[str, Any]]:
+    """Under bubblewrap: /usr and a few folders to read, a small /tmp, no network, no capabilities, nobody else."""
+    why = await asyncio.to_thread(probe_bubblewrap)
+    if why is not None:
+        raise RoomError(f"bubblewrap does not work here: {why}", "`mlgym-tui doctor` says what is missing")
+    mounts = guest.mounts()
+    devices = [f"/dev/nvidia{number}" for number in guest.gpus]
+    confinement = Confinement(
+        readonly={folder / "room": "/room", **mounts},
+        hidden=guest.hide,
+        devices=[*devices, "/dev/nvidiactl", "/dev/nvidia-uvm"] if devices else [],
+        env=guest.environment("/room"),
+        cwd="/tmp",
+        limits=ResourceLimits(processes=None, file_bytes=None),  # the player sets its own
+        scratch_bytes=TEMPORARY_BYTES,
+    )
+    player = [python_inside()[0], "-s", "-B", "/room/player.py", *guest.options(channel, "/room")]
+    (folder / "mounts").mkdir()
+    command = await asyncio.to_thread(bwrap_command, player, confinement, folder / "mounts")
+    return command, {"cwd": "/", "env": {"PATH": os.environ.get("PATH", os.defpath)}}
+
+
+async def _unconfined(guest: Guest, folder: Path, channel: str) -> tuple[list[str], dict[str, Any]]:
+    """A process under limits alone, as another user where we are root."""
+    python = await find_python()
+    for source in guest.mounts() if os.geteuid() == 0 else ():
+        if not all(os.stat(part).st_mode & 0o1 for part in (source, *source.parents)):
+            raise RoomError(
+                f"without a sandbox a model is loaded as another user, who may not enter {source}",
+                "install bubblewrap, or set MLGYM_CACHE to a folder that all may enter",
+            )
+    data = folder / "room" / "data"
+    for source, name in guest.data.items():
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).symlink_to(source)
+    own = str(folder / "room")
+    command = [python, "-s", "-B", f"{own}/player.py", *guest.options(channel, own), "supervise=1"]
+    return command, {
+        "cwd": folder / "work",
+        "env": guest.environment(own, str(data), str(guest.packages)),
+        **_identity(),
+    }

@@ -11,13 +11,14 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.temporary import OwnedFolder
+from workbench.tasks.bundle import unpack
 
 RoomKind = Literal["bubblewrap", "docker", "reduced"]
 RoomChoice = Literal["auto", "bubblewrap", "docker", "reduced"]
@@ -28,6 +29,9 @@ UNPRIVILEGED = 65532
 TEMPORARY_BYTES = 16 << 20
 """Size of the private /tmp."""
 STDERR_TAIL = 2048
+DATA, PACKAGES = "/data", "/opt/mlgym/packages"
+"""Where a room has them."""
+MOST_THREADS = 8
 
 _PLAYER = Path(__file__).with_name("player.py")
 
@@ -40,8 +44,8 @@ class RoomError(SandboxError):
 class Guest:
     """What runs in the room."""
 
-    data: bytes
-    """The submission."""
+    files: Mapping[str, bytes]
+    """In the room's folder; the one called `name` is loaded."""
     name: str
     function: str
     seed: bytes
@@ -52,6 +56,17 @@ class Guest:
     """For the labels of a container."""
     hide: Sequence[Path] = ()
     """Folders of the judge's side, wherever they are."""
+    archive: Path | None = None
+    """Of a checkpoint or model (see `bundle`): it is unpacked into the room."""
+    archive_bytes: int = 0
+    """The most that its files may take."""
+    packages: Path | None = None
+    """Folder with Python packages."""
+    data: Mapping[Path, str] = field(default_factory=dict)
+    """Public data: folder of this machine → path below DATA, or "" for all of it."""
+    processes: int = 0
+    """How many threads and further processes it may start."""
+    gpus: Sequence[int] = ()
 
     def options(self, channel: str, folder: str) -> list[str]:
         """Arguments of `player.py`."""
@@ -63,18 +78,36 @@ class Guest:
             f"seed={int.from_bytes(self.seed[:16], 'big')}",
             f"memory={self.memory_bytes}",
             f"cpu={self.cpu_seconds}",
+            f"processes={self.processes}",
+            f"gpu={int(bool(self.gpus))}",
         ]
 
-    def environment(self) -> dict[str, str]:
-        """All variables in the room. Hashes repeat, and numerical libraries start no threads."""
-        return {
+    def mounts(self) -> dict[Path, str]:
+        """Folders of this machine that are seen in the room, besides its own."""
+        seen = {folder: f"{DATA}/{name}".rstrip("/") for folder, name in self.data.items()}
+        return {**seen, **({self.packages: PACKAGES} if self.packages is not None else {})}
+
+    def environment(self, folder: str, data: str = DATA, packages: str = PACKAGES) -> dict[str, str]:
+        """All variables in the room, with the paths there of the room's own files, the data and the packages.
+
+        Hashes repeat, and numerical libraries start no threads but where the guest may.
+        """
+        threads = str(min(os.cpu_count() or 1, MOST_THREADS) if self.processes else 1)
+        seen = {
             "PATH": "/usr/bin:/bin",
             "HOME": "/tmp",
             "LANG": "C.UTF-8",
             "PYTHONHASHSEED": str(int.from_bytes(self.seed[16:20], "big")),
-            "OPENBLAS_NUM_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": threads,
+            "OMP_NUM_THREADS": threads,
         }
+        if self.archive is not None:
+            seen |= {"ARTIFACT": f"{folder}/artifact", "DATA": data}
+        if self.packages is not None:
+            seen["PYTHONPATH"] = packages
+        if self.gpus:
+            seen["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(len(self.gpus))))
+        return seen
 
 
 class Room:
@@ -98,12 +131,12 @@ class Room:
 async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
     """A fresh room with the submission running in it; on leaving, everything in it is killed and removed.
 
-    `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError.
+    `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError, or ArtifactError.
     """
     kind = await choose(choice)
     owned = OwnedFolder("room")
     try:
-        folder = _furnish(owned.path, guest)
+        folder = await asyncio.to_thread(_furnish, owned.path, guest)
         if kind == "docker":
             from workbench.tasks.container_room import container_room
 
@@ -122,13 +155,11 @@ async def choose(choice: RoomChoice) -> RoomKind:
     """The kind of room that `choice` comes down to on this machine. Raises RoomError."""
     if choice != "auto":
         return choice
+    from workbench.sandbox.confine import probe_bubblewrap
     from workbench.tasks.container_room import container_available
-    from workbench.tasks.process_room import find_profile
 
-    with contextlib.suppress(RoomError):
-        await find_profile("bubblewrap")
+    if await asyncio.to_thread(probe_bubblewrap) is None:
         return "bubblewrap"
-
     return "docker" if await container_available() else "reduced"
 
 
@@ -138,9 +169,11 @@ def _furnish(folder: Path, guest: Guest) -> Path:
     for made in (inner, folder / "work"):
         made.mkdir()
         made.chmod(0o755)
-    for name, data in (("player.py", _PLAYER.read_bytes()), (guest.name, guest.data)):
+    for name, data in {**guest.files, "player.py": _PLAYER.read_bytes()}.items():
         (inner / name).write_bytes(data)
         (inner / name).chmod(0o444)
+    if guest.archive is not None:
+        unpack(guest.archive, inner / "artifact", guest.archive_bytes)
     if os.geteuid() == 0:
         for made in (folder, folder / "work"):
             os.chown(made, UNPRIVILEGED, UNPRIVILEGED)

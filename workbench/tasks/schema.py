@@ -71,10 +71,18 @@ class Artifact(Part):
 
     kind: Literal["code", "csv", "checkpoint", "model"]
     path: RelativePath
-    """Relative to the workspace."""
+    """Relative to the workspace: a file; for a checkpoint or a model, a file or a folder."""
+    also: list[RelativePath] = []
+    """For a checkpoint or a model: further files and folders that belong to it, taken where they are there."""
     max_bytes: Annotated[int, Field(gt=0)] = 1 << 20
+    """Of all of it."""
     function: FunctionName | None = None
     """For code: the function that is asked."""
+
+    @property
+    def bundled(self) -> bool:
+        """Whether it may be several files, which are copied into one archive."""
+        return self.kind in ("checkpoint", "model")
 
 
 class TaskLimits(Part):
@@ -91,7 +99,7 @@ class TaskLimits(Part):
     loading_seconds: Seconds = 30.0
     """Until submitted code is loaded."""
     memory_bytes: Annotated[int, Field(ge=64 << 20)] = 1 << 30
-    """For the submission's process."""
+    """For the submission's process, or the room in which its model is loaded."""
 
 
 class Resources(Part):
@@ -105,6 +113,10 @@ class EvaluateSpec(Part):
 
     file: RelativePath
     function: FunctionName = "evaluate"
+    runner: RelativePath | None = None
+    """For a checkpoint or a model: the program that loads it, in its room, and answers the evaluator's questions."""
+    rooms: Annotated[int, Field(ge=1, le=4)] = 1
+    """How many fresh rooms the submission is loaded in, for an evaluator that compares their answers."""
     splits: Annotated[list[str], Field(min_length=1)] = ["test"]
 
 
@@ -120,7 +132,7 @@ class TaskSpec(Part):
     datasets: list[Identifier] = []
     """Of `datasets/`, beside the tasks or in the task's folder."""
     requirements: list[Annotated[str, Field(min_length=1)]] = []
-    """Python packages for the agent, as pip reads them."""
+    """Python packages for the agent, and for the room of a checkpoint or a model, as pip reads them."""
     starter: RelativePath = "starter"
     baseline: Baseline = Baseline()
     metrics: Annotated[list[MetricSpec], Field(min_length=1)]
@@ -175,10 +187,16 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
             found.append((("demo",), f"must be another version of a program of the starter; there is no {program!r}"))
     if spec.artifact.kind == "code" and spec.artifact.function is None:
         found.append((("artifact", "function"), "is required for code: the function that is asked"))
+    if spec.artifact.bundled != (spec.evaluate.runner is not None):
+        need = "is required for a checkpoint or a model" if spec.artifact.bundled else "is for checkpoints and models"
+        found.append((("evaluate", "runner"), f"{need}: the program that loads it"))
+    if spec.artifact.also and not spec.artifact.bundled:
+        found.append((("artifact", "also"), "is for checkpoints and models; of others one file is taken"))
     if not (folder / spec.starter).is_dir():
         found.append((("starter",), f"the folder {spec.starter!r} is not there"))
     files: list[tuple[Place, str | None]] = [
         (("evaluate", "file"), spec.evaluate.file),
+        (("evaluate", "runner"), spec.evaluate.runner),
         (("demo",), spec.demo),
         (("baseline", "submission"), spec.baseline.submission),
         (("baseline", "script"), spec.baseline.script),
@@ -186,8 +204,9 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
     for place, path in files:
         if path is not None and not (folder / path).is_file():
             found.append((place, f"the file {path!r} is not there"))
-    if PurePosixPath(spec.starter) in PurePosixPath(spec.evaluate.file).parents:
-        found.append((("evaluate", "file"), "must not be in the starter folder, which the agent is given"))
+    for name in ("file", "runner"):
+        if PurePosixPath(spec.starter) in PurePosixPath(getattr(spec.evaluate, name) or "").parents:
+            found.append((("evaluate", name), "must not be in the starter folder, which the agent is given"))
     template = Template(spec.description)
     if not template.is_valid():
         found.append((("description",), "has a '$' that begins no name; write '$$' for the sign itself"))

@@ -11,7 +11,7 @@ import random
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -58,8 +58,8 @@ class Scores:
 class Job:
     """What an evaluator is given."""
 
-    asked: Submission | None
-    """The running submission, where that is code."""
+    submissions: Sequence[Submission]
+    """The running submission, once for each room; none where it is not run."""
     random: random.Random
     """Seeded, for the evaluator alone."""
     split: str
@@ -75,10 +75,10 @@ class Job:
 
     @property
     def submission(self) -> Submission:
-        """The running submission, where that is code."""
-        if self.asked is None:
+        """The running submission, where that is code, a checkpoint or a model."""
+        if not self.submissions:
             raise TypeError("the submission is no code: nothing can be asked; it is in job.artifact")
-        return self.asked
+        return self.submissions[0]
 
     @property
     def secret(self) -> Path:
@@ -170,6 +170,55 @@ class Submission:
             return json.loads(answer)
         except (ValueError, RecursionError):
             raise NoPlainValue(answer[:100]) from None
+
+    def send(self, question: bytes, most: int) -> bytes:
+        """Ask the program that has loaded a model: bytes for bytes, at most `most` of them. Raises Failure."""
+        ident = next(self._ids)
+        self.questions += 1
+        deadline = time.monotonic() + self.answer_seconds
+        try:
+            self.channel.sendall(f"{ident} send {len(question)} {most}\n".encode())
+            self.channel.sendall(question)
+            head, received = self._head(deadline)
+            got, _, answer = head.decode("utf-8", "replace").partition(" ")
+            if got != ident or not answer.startswith("= "):
+                raise self._fault(head.decode("utf-8", "replace") if got != ident else answer)
+            size = int(answer[2:]) if answer[2:].isascii() and answer[2:].isdigit() else -1
+            if not 0 <= size <= most:
+                raise Failure("invalid", f"an answer of {answer[2:][:20]} bytes; {most:,} are the most")
+            while len(received) < size:
+                self._in_time(deadline)
+                piece = self.channel.recv(min(size - len(received), 1 << 20))
+                if not piece:
+                    raise ProcessEnded("crashed", f"the process of {self.function} ended within an answer")
+                received += piece
+        except (TimeoutError, BlockingIOError):
+            raise Failure("timeout", f"{self.function} gave no answer within {self.answer_seconds:g} s") from None
+        except OSError:
+            raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer") from None
+        if len(received) != size:
+            raise Failure("invalid", "something other than the returned value was written to the judge")
+        if time.monotonic() > self._deadline:
+            raise self._too_long()
+        return bytes(received)
+
+    def _head(self, deadline: float) -> tuple[bytes, bytearray]:
+        """The first line that came, and what came behind it."""
+        data = bytearray()
+        while b"\n" not in data:
+            if len(data) >= MAX_LINE:
+                raise Failure("invalid", f"an answer of more than {MAX_LINE} bytes was written to the judge")
+            self._in_time(deadline)
+            piece = self.channel.recv(MAX_LINE)
+            if not piece:
+                raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer")
+            data += piece
+        end = data.index(b"\n")
+        return bytes(data[:end]), data[end + 1 :]
+
+    def _in_time(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise TimeoutError
 
     def _allow(self, seconds: float) -> None:
         """How long the other end may be silent. The kernel keeps the time, which spares a system call a question."""
