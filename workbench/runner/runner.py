@@ -15,6 +15,7 @@ from workbench.agents.agent import ActionsExhausted, Agent, Closable, ModelError
 from workbench.environment.episode import Episode
 from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
+from workbench.environment.steps import carry_out, finish
 from workbench.runner.approval import Approval, Never
 from workbench.runner.control import Control, Decision, Phase
 from workbench.runner.loops import repetition
@@ -294,25 +295,8 @@ class Runner(Control):
 
     async def _execute(self, number: int) -> None:
         """Run the action of a step as it stands after review, and log what came of it."""
-        step = self.state.steps[number]
         self.phase = "executing"
-        self.episode.begin_step(number)
-        self.live.emit(ev.ActionStarted(step=number, author=step.edited_by or step.author, action=step.action))
-        began = self.live.clock.elapsed
-        seconds = self.state.limits.seconds
-        left = None if seconds is None else seconds - self.live.clock.working
-        result = await self.episode.run(step.action, at_most=left)
-        ended = self.live.clock.elapsed
-        try:
-            # First, so that a step that the log says is over has its files, whenever this process is killed.
-            if not result.refused:
-                await self.episode.snapshot(number)
-        finally:
-            self._finish(number, result, began, ended)
-
-    def _finish(self, number: int, result: CommandResult, began: float, ended: float) -> None:
-        self.live.cast.flush(end_of_command=True)
-        self.episode.record(number, result, (round(began, 6), round(ended, 6)))
+        await carry_out(self.live, self.episode, number)
 
     async def _hand_turn(self) -> None:
         """No agent: wait for a person's action, or for a take-over."""
@@ -343,7 +327,7 @@ class Runner(Control):
 
         def finished(text: str, result: CommandResult) -> None:
             with self._failing_later():
-                self._finish(current, result, began, self.live.clock.elapsed)
+                finish(self.live, self.episode, current, result, began, self.live.clock.elapsed)
                 self._human_settled.put_nowait(current)
             self._wake.set()
 

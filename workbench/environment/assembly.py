@@ -1,0 +1,208 @@
+"""Puts the world's side of a session together, for whoever drives it: workspace, sandbox, episode."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from workbench import __version__
+from workbench.environment.episode import Episode
+from workbench.environment.live import LiveSession
+from workbench.environment.services.notes import memory_folder
+from workbench.environment.workspace import fill_with, make_workspace, offer_data
+from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxError, SandboxSpec
+from workbench.sandbox.temporary import OwnedFolder
+from workbench.session import events as ev
+from workbench.session.snapshot import restore
+from workbench.tasks.catalogue import Task, task_folders
+from workbench.tasks.datasets import Prepared, cache_folder, mounts
+from workbench.tasks.packages import INSIDE as PACKAGES
+from workbench.tasks.packages import installed_for
+from workbench.tasks.packages import variables as package_variables
+
+if TYPE_CHECKING:
+    from workbench.environment.services.desk import Service
+
+SandboxName = Literal["local", "docker"]
+
+STEPS = 50
+"""Limit on steps where nobody sets one."""
+WINDOW = 100
+"""Lines of the file window where nobody says."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where the commands of a session run."""
+
+    sandbox: SandboxName = "local"
+    unsafe_local: bool = False
+    image: str | None = None
+    window: int = WINDOW
+    """Lines of the agent's file window."""
+    command_seconds: float | None = None
+    """Limit on a command that trains nothing; None: as the task says."""
+    untrusted: str = ""
+    """Whose commands must not run unprotected; empty where they may."""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """An episode that can be started."""
+
+    episode: Episode
+    cwd: str | None
+    """Where its shell begins; None: in the workspace."""
+    run_folder: OwnedFolder
+    """Holds the workspace; to be removed at the end."""
+
+
+def assemble(
+    live: LiveSession,
+    task: Task,
+    setting: Setting,
+    first: ev.SessionStarted | ev.SessionResumed,
+    *,
+    seed: int,
+    prepared: dict[str, Prepared],
+    notes: list[str] | None = None,
+    services: Mapping[str, Service] | None = None,
+) -> Assembled:
+    """Fill a workspace, or restore that of a session that goes on, and log `first` and `notes`.
+
+    Raises SandboxError, LogError, TaskError or OSError, with no folder left behind.
+    """
+    notes = notes if notes is not None else []
+    run_folder = OwnedFolder("run")
+    try:
+        workspace = make_workspace(run_folder)
+        if not live.state.steps[0].tree:  # new, or killed before the first snapshot
+            fill_with(workspace, task.starter_files())
+        else:
+            missing = restore(live.state.files_at(), live.objects, workspace)
+            if missing:
+                notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
+        data = mounts(task, prepared)
+        packages = _find_packages(task, setting, notes)
+        sandbox = _make_sandbox(task, setting, live.folder.name, workspace, notes, data, packages)
+        offer_data(workspace, data, mounted=sandbox.protected)
+        cwd = live.state.current.cwd or None
+        if isinstance(first, ev.SessionStarted):
+            description = task.description(sandbox.workspace)
+            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace, description=description))
+        elif sandbox.workspace == live.state.workspace:
+            live.emit(first)
+        else:
+            inside = live.state.relative_path(f"{cwd}/")
+            cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
+            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace))
+        for note in notes:
+            live.emit(ev.NoteAdded(text=note))
+        episode = Episode(
+            task,
+            sandbox,
+            folder=live.folder,
+            state=live.state,
+            emit=live.emit,
+            seed=seed,
+            secret=functools.cache(functools.partial(session_secret, seed)),
+            command_seconds=setting.command_seconds,
+            redactor=live.redactor,
+            services=services,
+        )
+    except BaseException:
+        run_folder.remove()
+        raise
+    return Assembled(episode, cwd, run_folder)
+
+
+def session_secret(seed: int) -> bytes:
+    """What the dice of a session's evaluations hang on: the same for the same seed.
+
+    A seed that nobody gave is too long to be guessed. One that a person gave may be short, and a submission could try
+    them all against what it sees of its opponent: each try is made to take about a tenth of a second.
+    """
+    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui session", str(seed).encode(), 500_000)
+
+
+def user_name() -> str:
+    """Who signs the steps of a person."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "someone"
+
+
+def versions() -> dict[str, str]:
+    """What ran this session."""
+    return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
+
+
+def _find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None:
+    """The task's Python packages, where they were installed for this sandbox; else a note says how they would be."""
+    from workbench.sandbox.image import DEFAULT_IMAGE
+
+    if not task.spec.requirements:
+        return None
+    found = installed_for(task.spec.requirements, setting.sandbox, setting.image or DEFAULT_IMAGE)
+    if found is None:
+        where = " --sandbox docker" if setting.sandbox == "docker" else ""
+        notes.append(
+            f"not installed for the agent: {', '.join(task.spec.requirements)}; "
+            f"`mlgym-tui tasks prepare {task.id}{where}` installs them once"
+        )
+    return found
+
+
+def _make_sandbox(
+    task: Task,
+    setting: Setting,
+    session: str,
+    workspace: Path,
+    notes: list[str],
+    data: dict[Path, str],
+    packages: Path | None,
+) -> Sandbox:
+    """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
+    spec = SandboxSpec(
+        session=session,
+        env={"WINDOW": str(setting.window)},
+        mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
+        hidden=(task.folder, *task_folders(), cache_folder(), memory_folder()),
+    )
+    plain = spec
+    if packages is not None:
+        spec = replace(
+            spec, mounts={**spec.mounts, packages: PACKAGES}, env={**spec.env, **package_variables(PACKAGES)}
+        )
+        beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
+        plain = replace(plain, env={**plain.env, **beside})
+    if setting.sandbox == "docker":
+        from workbench.sandbox.docker import DockerSandbox
+        from workbench.sandbox.image import DEFAULT_IMAGE
+
+        return DockerSandbox(spec, workspace, image=setting.image or DEFAULT_IMAGE)
+    from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+
+    if setting.unsafe_local:
+        notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
+        return LocalSandbox(plain, workspace, unsafe=True)
+    problem = probe_bubblewrap()
+    if problem is None:
+        return LocalSandbox(spec, workspace)
+    if setting.untrusted:
+        raise SandboxError(
+            f"no protected sandbox for the commands of {setting.untrusted}: {problem}",
+            "--unsafe-local runs them unprotected",
+        )
+    notes.append(f"unprotected: {problem}")
+    return LocalSandbox(plain, workspace, unsafe=True)
