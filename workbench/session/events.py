@@ -302,6 +302,8 @@ class ScoreRecorded(Event, tag="score.recorded", kw_only=True, frozen=True):
     """`sandbox`, or `reduced isolation` where none was to be had."""
     dataset: str = ""
     """What must be said of the data ("stand-in"); empty for the real thing, or none."""
+    scored_with: dict[str, str] = {}
+    """Hashes of the task's files and data, and the version that scored it: what a rescoring compares with its own."""
     duration: float = 0.0
 
     @property

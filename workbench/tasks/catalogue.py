@@ -104,7 +104,7 @@ class Task:
     def starter_files(self) -> dict[str, bytes]:
         """Content of the workspace on arrival: path, with '/' between parts → bytes. Raises OSError."""
         root = self.folder / self.spec.starter
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in _regular_files(root)}
+        return {path.relative_to(root).as_posix(): path.read_bytes() for path in regular_files(root)}
 
     def baseline_submission(self) -> bytes | None:
         """The artifact that the published baseline belongs to, where it ships with the task. Raises OSError."""
@@ -190,7 +190,8 @@ def _unknown(ref: str, ids: list[str]) -> str:
     return f"unknown task {ref!r}; there are {', '.join(sorted(ids))}"
 
 
-def _regular_files(root: Path) -> Iterator[Path]:
+def regular_files(root: Path) -> Iterator[Path]:
+    """Files below a folder, in order, without links and what Python leaves behind."""
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED)
         for name in sorted(files):

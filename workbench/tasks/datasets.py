@@ -76,6 +76,11 @@ class Prepared:
         other = self.folder / "mlgym"
         return other if protocol == "mlgym" and other.is_dir() else self.folder / "public"
 
+    def checksums(self) -> dict[str, str]:
+        """The sha256 of each file, as it was prepared. Raises OSError."""
+        manifest = json.loads((self.folder / _MANIFEST).read_text(encoding="utf-8"))
+        return {str(name): str(facts["sha256"]) for name, facts in sorted(manifest["files"].items())}
+
 
 def find_dataset(ident: str, task: Task) -> Dataset:
     """A dataset of a task: in its own folder, or beside the tasks. Raises TaskError."""

@@ -64,6 +64,8 @@ class MetricSpec(Part):
     """Whether it is the one that counts."""
     primary_in: list[Literal["mlgym"]] = []
     """Protocols under which this is the one that counts instead."""
+    measured: bool = False
+    """A time or the like: another number in each evaluation of the same submission."""
 
 
 class Artifact(Part):

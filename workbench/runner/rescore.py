@@ -1,0 +1,282 @@
+"""Rescoring: what a saved session submitted, scored again in a fresh clean room and compared with its ledger.
+
+Only the session's folder and its task are needed; the ledger itself is never written. The dice of an evaluation hang on
+the session's seed and the artifact alone, so the same task, data and seed give the same score again. Where one of them
+is not what it was, or not known, a score agrees when it is within the noise of the two evaluations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from workbench.environment.assembly import session_secret
+from workbench.formats.open import SOURCE, open_recording
+from workbench.runner.baseline import NOISE, REPEATED
+from workbench.sandbox.base import SandboxError
+from workbench.session.events import ScoreRecorded, SessionStarted
+from workbench.session.objects import ObjectStore
+from workbench.session.state import SessionState, fold
+from workbench.tasks.catalogue import Task, find_task
+from workbench.tasks.errors import UnknownTask
+from workbench.tasks.evaluation import Evaluation, evaluate
+from workbench.tasks.fingerprint import changed, fingerprint
+from workbench.tasks.room import RoomChoice
+
+Outcome = Literal["agrees", "differs", "not scored"]
+Which = Literal["last", "best", "all"]
+Progress = Callable[[float, str], None]
+_ROUNDING = 1e-12
+"""How far two sums of the same numbers may be apart, as a part of them."""
+
+
+class NotScorable(Exception):
+    """Nothing of this session can be scored again. `str()` says why, `hint` what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """A session that is to be scored again."""
+
+    folder: Path
+    state: SessionState
+    task: Task
+    """As it is now, under the session's protocol and on its variant of the data."""
+    problems: list[str] = field(default_factory=list)
+    """What is damaged."""
+
+    @property
+    def started(self) -> SessionStarted:
+        """Its first event."""
+        assert self.state.started is not None
+        return self.state.started
+
+    @property
+    def room(self) -> RoomChoice:
+        """Where its submissions were scored."""
+        return "docker" if self.started.sandbox == "docker" else "auto"
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """One entry of the ledger, and what it is now."""
+
+    entry: ScoreRecorded
+    outcome: Outcome
+    why: str
+    """How they were compared, or what is in the way."""
+    now: Evaluation | None = None
+    exact: bool = False
+    """Whether the same score had to come out; else one within the noise."""
+    changes: tuple[str, ...] = ()
+    """What is not as it was when the entry was made, in words."""
+
+
+def open_session(path: Path, task: str = "") -> SavedSession:
+    """The session in a folder, with its task (`task`: where that is, if the session's own word for it will not do).
+
+    Raises NotScorable, RecordingError or TaskError.
+    """
+    recording = open_recording(path)
+    if recording.source != SOURCE or (recording.started is not None and recording.started.source):
+        raise NotScorable(
+            f"{path.name} was recorded by another program: it has scores, but no submissions that could be scored",
+            f"look at it with `mlgym-tui replay {path.name}`; score a file with `mlgym-tui evaluate TASK FILE`",
+        )
+    if recording.folder is None:
+        raise NotScorable(f"{path.name} is a log without its session's folder", "name the folder of a session")
+    state = fold(recording.events)
+    if state.started is None:
+        raise NotScorable(f"the beginning of {recording.folder.name} is lost, and with it the task and the seed")
+    found = _find_task(recording.folder, state.started, task)
+    return SavedSession(recording.folder, state, found, recording.problems)
+
+
+def _find_task(folder: Path, started: SessionStarted, named: str) -> Task:
+    reference = named or started.task_folder or started.task
+    if not named:  # evaluators are trusted: somebody else's log must not choose one by a path of its own making
+        inside = started.task_folder and Path(started.task_folder).resolve().is_relative_to(folder.resolve())
+        if os.sep in started.task or inside or (started.task_folder and not os.path.isabs(started.task_folder)):
+            raise NotScorable(
+                f"{folder.name} names its task by a path that no session of ours has: {reference}",
+                "name the task yourself, if you trust it: --task TASK",
+            )
+    try:
+        task = find_task(reference)
+    except UnknownTask as error:
+        raise NotScorable(
+            f"the task of {folder.name} is not here any more: {error}",
+            "say where it is: --task FOLDER (or add its parent to $MLGYM_TASKS)",
+        ) from error
+    if task.id != started.task:
+        raise NotScorable(
+            f"{folder.name} is of task {started.task}, and {task.folder} is task {task.id}",
+            "name the right one: --task TASK",
+        )
+    return task.under(started.protocol, started.dataset)
+
+
+def choose(saved: SavedSession, which: Which = "last", step: int | None = None) -> list[ScoreRecorded]:
+    """Entries of the ledger: those of a step; the best; all with a submission; or the last submission, else score.
+
+    Raises NotScorable where there is none.
+    """
+    ledger = saved.state.scores_until()
+    with_artifact = [entry for entry in ledger if entry.artifact]
+    name = saved.folder.name
+    if not with_artifact:
+        what = "its evaluations found no submission" if ledger else "nothing was validated or submitted"
+        raise NotScorable(f"{name} has no submission: {what}")
+    if step is not None:
+        chosen = [entry for entry in with_artifact if entry.step == step]
+        if not chosen:
+            steps = ", ".join(str(number) for number in dict.fromkeys(entry.step for entry in with_artifact))
+            raise NotScorable(f"{name} has no submission of step {step}", f"there are those of steps {steps}")
+        return chosen
+    if which == "all":
+        return with_artifact
+    best = saved.state.best_score()
+    if which == "best":
+        if best is None or not best.artifact:
+            raise NotScorable(f"{name} has no score: none of its submissions was valid", "--all scores them all")
+        return [best]
+    scored = [entry for entry in with_artifact if entry.score is not None]
+    submitted = [entry for entry in scored if entry.kind != "validate"]
+    return [(submitted or scored or with_artifact)[-1]]
+
+
+async def rescore(
+    saved: SavedSession, entries: Sequence[ScoreRecorded], *, room: RoomChoice | None = None, progress: Progress
+) -> AsyncIterator[Rescored]:
+    """Each entry scored again, one after the other; the same submission on the same split only once.
+
+    Cancelling it kills what runs. Raises TaskError or OSError where the task's data cannot be had.
+    """
+    known = await asyncio.to_thread(fingerprint, saved.task)
+    seed = saved.started.seed
+    secret = None if seed is None else await asyncio.to_thread(session_secret, seed)
+    done: dict[tuple[str, str], Evaluation | str] = {}
+    for number, entry in enumerate(entries, 1):
+        assert entry.artifact is not None
+        key = entry.artifact, entry.split
+        if key not in done:
+            where = f"step {entry.step}" + (f" ({number} of {len(entries)})" if len(entries) > 1 else "")
+            progress(0.0, f"{where}: scoring")
+
+            def show(fraction: float, text: str, where: str = where) -> None:
+                progress(fraction, f"{where}: {text}")
+
+            done[key] = await _score(saved, entry, seed, secret, room or saved.room, show)
+        result = done[key]
+        if isinstance(result, str):
+            yield Rescored(entry, "not scored", result)
+        else:
+            yield compare(saved.task, entry, result, known, seed_known=seed is not None)
+
+
+async def _score(
+    saved: SavedSession, entry: ScoreRecorded, seed: int | None, secret: bytes | None, room: RoomChoice, show: Progress
+) -> Evaluation | str:
+    """The evaluation, or why there is none."""
+    assert entry.artifact is not None
+    if entry.split not in saved.task.spec.evaluate.splits:
+        return f"the task has no {entry.split} data any more"
+    try:
+        data = await asyncio.to_thread(ObjectStore(saved.folder / "artifacts").get, entry.artifact)
+    except FileNotFoundError:
+        return "the submission is lost: it is not in artifacts/"
+    except (OSError, ValueError) as error:
+        return f"the submission is lost: {error}"
+    try:
+        return await evaluate(
+            saved.task,
+            data,
+            seed=seed or 0,
+            secret=secret,
+            room=room,
+            progress=show,
+            split=entry.split,
+            session=saved.folder.name,
+        )
+    except SandboxError as error:
+        hint = "; --room auto scores it without Docker" if room == "docker" else ""
+        return f"the evaluation failed, through no fault of the submission: {error}{hint}"
+
+
+def compare(
+    task: Task, entry: ScoreRecorded, now: Evaluation, known: dict[str, str], *, seed_known: bool = True
+) -> Rescored:
+    """What a new evaluation says of an entry. `known`: the fingerprint of the task as it is."""
+    changes = changed(entry.scored_with, known)
+    if not seed_known:
+        changes.append("the session's seed, which is not known")
+    if "artifact" in entry.scored_with:
+        changes.append("the submission, of which secrets were left out when it was stored")
+    if now.dataset != entry.dataset and "the data" not in changes:
+        changes.append("the data")
+    unknown = not entry.scored_with
+    if now.verdict != entry.verdict:
+        said = f" ({now.message})" if now.message else ""
+        why = f"the verdict was {entry.verdict}, and is {now.verdict}{said}"
+        return Rescored(entry, "differs", why, now, not changes, tuple(changes))
+    if now.verdict != "ok":
+        return Rescored(entry, "agrees", f"the same verdict, {now.verdict}", now, True, tuple(changes))
+    wrong = [name for name in _comparable(task, entry, now) if not _same(task, name, entry, now)]
+    measured = sorted(metric.key for metric in task.spec.metrics if metric.measured and metric.key in now.metrics)
+    note = f"; {', '.join(measured)} is measured anew each time" if measured else ""
+    if not wrong:
+        return Rescored(entry, "agrees", f"the same score{note}", now, True, tuple(changes))
+    if changes or unknown:
+        return _within_noise(task, entry, now, wrong, tuple(changes))
+    told = ", ".join(f"{name} was {_was(entry, name)} and is {_number(now.metrics.get(name))}" for name in wrong)
+    return Rescored(entry, "differs", f"{told}, with the same task, data and seed", now, True)
+
+
+def _comparable(task: Task, entry: ScoreRecorded, now: Evaluation) -> list[str]:
+    measured = {metric.key for metric in task.spec.metrics if metric.measured}
+    return [name for name in dict.fromkeys([*entry.metrics, *now.metrics]) if name not in measured]
+
+
+def _same(task: Task, name: str, entry: ScoreRecorded, now: Evaluation) -> bool:
+    """Whether a metric came out again: to the last digits, but for what numerical libraries compute of a model."""
+    then, new = entry.metrics.get(name), now.metrics.get(name)
+    if then is None or new is None:
+        return False
+    tolerance = _ROUNDING if task.artifact.kind in ("code", "csv") else REPEATED
+    return math.isclose(then, new, rel_tol=tolerance, abs_tol=tolerance * 1e-3)
+
+
+def _within_noise(
+    task: Task, entry: ScoreRecorded, now: Evaluation, wrong: list[str], changes: tuple[str, ...]
+) -> Rescored:
+    """Something is not as it was: the primary metric must be within the standard errors of both."""
+    since = f"changed since: {', '.join(changes)}" if changes else "it is not recorded what it was scored with"
+    then, new, primary = entry.score, now.score, task.primary_metric.name
+    if then is None or new is None or (primary not in entry.metrics and wrong):
+        return Rescored(entry, "differs", f"the metrics are others; {since}", now, False, changes)
+    noise = NOISE * math.hypot(entry.standard_error or 0.0, now.standard_error or 0.0)
+    apart = f"{primary} was {_number(then)} and is {_number(new)}"
+    if primary not in wrong:
+        return Rescored(entry, "agrees", f"{primary} is the same, {', '.join(wrong)} not; {since}", now, False, changes)
+    if noise and abs(new - then) <= noise:
+        why = f"{apart}: within {NOISE:g} standard errors (± {noise:.4g}); {since}"
+        return Rescored(entry, "agrees", why, now, False, changes)
+    beyond = f", more than {NOISE:g} standard errors (± {noise:.4g}) apart" if noise else ""
+    return Rescored(entry, "differs", f"{apart}{beyond}; {since}", now, False, changes)
+
+
+def _was(entry: ScoreRecorded, name: str) -> str:
+    return _number(entry.metrics.get(name))
+
+
+def _number(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:.10g}"
