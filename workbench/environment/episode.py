@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +22,8 @@ from workbench.session.objects import ObjectStore
 from workbench.session.redact import Redactor
 from workbench.session.snapshot import Snapshotter
 from workbench.session.state import SessionState
+from workbench.tasks.artifact import ArtifactError
+from workbench.tasks.bundle import pack
 from workbench.tasks.catalogue import Task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
@@ -264,16 +268,14 @@ class Episode:
             if self.submitted:
                 raise AlreadySubmitted
             artifact = self.task.artifact.path
-            data, evaluation = await self._artifact()
-            digest = None
+            digest, copy, evaluation = await self._artifact()
             split = self.task.split_for(kind)
-            if data is not None:
-                digest = await asyncio.to_thread(self.artifacts.put, data)
+            if copy is not None:
                 secret = await asyncio.to_thread(self._secret)
                 try:
                     evaluation = await evaluate(
                         self.task,
-                        data,
+                        copy,
                         seed=self._seed,
                         secret=secret,
                         room=self._room(),
@@ -308,21 +310,41 @@ class Episode:
                 self.submitted = True
             return entry
 
-    async def _artifact(self) -> tuple[bytes | None, Evaluation | None]:
-        """The submission's bytes, or the verdict on why there are none."""
+    async def _artifact(self) -> tuple[str | None, bytes | Path | None, Evaluation | None]:
+        """The submission as it was stored (its hash, its bytes or archive), or the verdict on why there is none."""
+        if self.task.artifact.bundled:
+            try:
+                digest = await asyncio.to_thread(self._store_archive)
+            except ArtifactError as error:
+                return None, None, _no_artifact(error.verdict, error.message)
+            return digest, self.artifacts.path(digest), None
         name = self.task.artifact.path
         path = f"{self.sandbox.workspace}/{name}"
         cap = self.task.artifact.max_bytes
         try:
-            return await self.sandbox.read_file(path, cap), None
+            data = await self.sandbox.read_file(path, cap)
         except FileNotFoundError:
-            return None, _no_artifact("missing", f"{name} is missing: write it to {path}, then try again")
+            return None, None, _no_artifact("missing", f"{name} is missing: write it to {path}, then try again")
         except IsADirectoryError:
-            return None, _no_artifact("invalid", f"{name} is a folder: it must be a regular file")
+            return None, None, _no_artifact("invalid", f"{name} is a folder: it must be a regular file")
         except PermissionError:
-            return None, _no_artifact("invalid", f"{name} cannot be read: chmod u+r {path}")
+            return None, None, _no_artifact("invalid", f"{name} cannot be read: chmod u+r {path}")
         except SandboxError as error:
-            return None, _no_artifact("invalid", f"{name} cannot be scored: {error}")
+            return None, None, _no_artifact("invalid", f"{name} cannot be scored: {error}")
+        return await asyncio.to_thread(self.artifacts.put, data), data, None
+
+    def _store_archive(self) -> str:
+        """Copy a checkpoint or model out of the workspace into one stored archive. Raises ArtifactError or OSError."""
+        wanted = self.task.artifact
+        self.artifacts.folder.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=".packing-", dir=self.artifacts.folder)
+        os.close(descriptor)
+        try:
+            pack(self.sandbox.workspace_folder, wanted.path, wanted.also, wanted.max_bytes, Path(name))
+            return self.artifacts.put_file(Path(name))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
 
     def _room(self) -> Literal["auto", "docker"]:
         return "docker" if self.sandbox.describe().get("backend") == "docker" else "auto"

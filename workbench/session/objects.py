@@ -47,6 +47,15 @@ class ObjectStore:
                 raise
         return digest
 
+    def put_file(self, path: Path) -> str:
+        """Move a file of the same file system into the store, as it is; the hash of its content. Raises OSError."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        target = self.path(digest)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+        return digest
+
     def get(self, digest: str) -> bytes:
         """The content. Raises FileNotFoundError when it is missing, ValueError when it is damaged."""
         data = self.path(digest).read_bytes()
