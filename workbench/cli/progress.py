@@ -66,11 +66,27 @@ def prepare_first(task: Task, progress: ProgressLine) -> None:
 
 
 def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run it; ctrl+c ends it, and the command with exit code 130."""
+    """Run it; ctrl+c ends it and all that it started, and the command with exit code 130 (SIGTERM and SIGHUP alike)."""
     import asyncio
+    import signal
+
+    received: list[int] = []
+
+    async def stoppable() -> _Result:
+        loop, this = asyncio.get_running_loop(), asyncio.current_task()
+        assert this is not None
+
+        def stop(number: int) -> None:
+            received.append(number)
+            this.cancel()
+
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                loop.add_signal_handler(each, stop, each)
+        return await work
 
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
+        return asyncio.run(stoppable())
+    except (KeyboardInterrupt, asyncio.CancelledError):
         click.echo("\nstopped", err=True)
-        sys.exit(130)
+        sys.exit(128 + received[0] if received else 130)

@@ -1,0 +1,158 @@
+"""score: what a saved session submitted, scored again and compared with its ledger."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from workbench.cli.errors import Failure
+from workbench.cli.output import harmless, number, print_json, print_table
+from workbench.cli.progress import prepare_first, progress_line, run_stoppable
+from workbench.cli.runs import sessions_option
+
+if TYPE_CHECKING:
+    from workbench.runner.rescore import Rescored, SavedSession
+
+DIFFERS, NOT_SCORED = 1, 3
+"""Exit codes: something does not agree; something, or everything, could not be scored."""
+
+
+@click.command(
+    epilog="""
+\b
+Examples:
+  mlgym-tui score last                          the last submission (else the last score)
+  mlgym-tui score 3fa9c1 --best
+  mlgym-tui score last --all --json
+"""
+)
+@click.argument("session")
+@click.option("--step", type=click.IntRange(min=0), metavar="N", help="What was scored in step N.")
+@click.option("--best", "which", flag_value="best", help="The one with the best score.")
+@click.option("--all", "which", flag_value="all", help="Every entry of the ledger that has a submission.")
+@click.option("--task", default="", metavar="TASK", help="Where the task is now, if it was moved.")
+@click.option(
+    "--room",
+    type=click.Choice(["auto", "bubblewrap", "docker", "reduced"]),
+    help="Where the submissions run (else as in the session).",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@sessions_option
+def score(
+    session: str,
+    step: int | None,
+    which: str | None,
+    task: str,
+    room: str | None,
+    as_json: bool,
+    sessions_folder: Path | None,
+) -> None:
+    """Score what SESSION submitted again, in a fresh clean room, and say if the result agrees with its ledger.
+
+    Only its folder and its task are needed; nothing is written there. The same task, data and seed must give the same
+    score; where one of them is not what it was, a score within the noise. Exits with 0 when all agree, 1 when one does
+    not, 3 when one cannot be scored.
+    """
+    from workbench.runner.rescore import NotScorable, choose, open_session, rescore
+    from workbench.session.recording import RecordingError
+    from workbench.session.store import SessionNotFound, find_session
+    from workbench.tasks.errors import TaskError
+
+    if step is not None and which is not None:
+        raise click.UsageError(f"--step and --{which} exclude each other")
+    done: list[Rescored] = []
+    try:
+        saved = open_session(find_session(_root(sessions_folder), session), task)
+        entries = choose(saved, which or "last", step)  # type: ignore[arg-type]
+        for problem in saved.problems:
+            click.echo(f"mlgym-tui: {harmless(f'{saved.folder.name}: {problem}')}", err=True)
+
+        async def run() -> None:
+            with progress_line() as progress:
+                async for result in rescore(saved, entries, room=room, progress=progress):  # type: ignore[arg-type]
+                    done.append(result)
+
+        with progress_line() as progress:
+            prepare_first(saved.task, progress)
+        run_stoppable(run())
+    except (NotScorable, RecordingError, SessionNotFound, TaskError) as error:
+        raise Failure(str(error), str(getattr(error, "hint", "")), NOT_SCORED) from error
+    if as_json:
+        print_json(_as_dict(saved, done))
+    else:
+        _print(saved, done)
+    outcomes = {result.outcome for result in done}
+    sys.exit(DIFFERS if "differs" in outcomes else NOT_SCORED if "not scored" in outcomes else 0)
+
+
+def _root(option: Path | None) -> Path:
+    from workbench.resources import checkout
+    from workbench.session.store import sessions_root
+
+    return sessions_root(option, checkout())
+
+
+def _print(saved: SavedSession, done: list[Rescored]) -> None:
+    protocol = f", {saved.task.protocol} protocol" if saved.task.protocol else ""
+    click.echo(harmless(f"{saved.folder.name}: {saved.task.id}, {saved.task.primary_metric.name}{protocol}"))
+    rows = []
+    for result in done:
+        entry, now = result.entry, result.now
+        error = f" ± {now.standard_error:.4f}" if now is not None and now.standard_error is not None else ""
+        said = [f"{entry.split} data", *([entry.dataset] if entry.dataset else [])]
+        rows.append(
+            [
+                str(entry.step),
+                entry.kind,
+                ", ".join(said),
+                number(entry.score) if entry.verdict == "ok" else entry.verdict,
+                "–" if now is None else number(now.score) + error if now.verdict == "ok" else now.verdict,
+                result.outcome if result.outcome == "agrees" else result.outcome.upper(),
+                (entry.artifact or "")[:12],
+            ]
+        )
+    print_table(["step", "by", "on", "ledger", "now", "", "submission"], rows, right=(0, 3, 4))
+    for result in done:
+        click.echo(f"step {result.entry.step}: {harmless(result.why)}")
+    rooms = sorted({result.now.isolation for result in done if result.now is not None})
+    if rooms:
+        click.echo(f"({', '.join(rooms)}; {sum(r.now.duration for r in done if r.now is not None):.1f} s)")
+
+
+def _as_dict(saved: SavedSession, done: list[Rescored]) -> dict[str, Any]:
+    return {
+        "session": saved.folder.name,
+        "path": str(saved.folder),
+        "task": saved.task.id,
+        "metric": saved.task.primary_metric.name,
+        "dataset": saved.started.dataset,
+        "protocol": saved.started.protocol,
+        "agrees": all(result.outcome == "agrees" for result in done),
+        "problems": saved.problems,
+        "scores": [
+            {
+                "step": result.entry.step,
+                "kind": result.entry.kind,
+                "split": result.entry.split,
+                "artifact": result.entry.artifact,
+                "outcome": result.outcome,
+                "why": result.why,
+                "exact": result.exact,
+                "changed": list(result.changes),
+                "ledger": {
+                    "verdict": result.entry.verdict,
+                    "score": result.entry.score,
+                    "metrics": result.entry.metrics,
+                    "standard_error": result.entry.standard_error,
+                    "dataset": result.entry.dataset,
+                    "isolation": result.entry.isolation,
+                },
+                "now": None if result.now is None else asdict(result.now),
+            }
+            for result in done
+        ],
+    }
