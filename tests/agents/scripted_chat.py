@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
 from workbench.session.events import Usage
@@ -73,6 +74,9 @@ class ScriptedChat:
 
     def partial(self) -> Response:
         return Response(self.received, usage=Usage(output_tokens=5, cost=self.price), stop_reason="cancelled")
+
+    def settings(self, sampling: Sampling) -> dict[str, Any]:
+        return {"temperature": sampling.temperature}
 
     async def close(self) -> None:
         self.closed = True

@@ -129,8 +129,8 @@ async def test_a_first_turn() -> None:
     assert task.content.endswith("(Left: 50 steps, $4.00.)")
     assert chat.sampling is not None
     assert (chat.sampling.temperature, chat.sampling.top_p) == (0.0, 0.95)
-    assert [json.loads(message)["role"] for message in proposal.prompt] == ["system", "user"]
-    assert json.loads(proposal.prompt[1])["content"] == task.content
+    assert [json.loads(message)["role"] for message in proposal.prompt.messages] == ["system", "user"]
+    assert json.loads(proposal.prompt.messages[1])["content"] == task.content
 
 
 async def test_own_steps_are_turns() -> None:
@@ -276,7 +276,7 @@ async def test_a_malformed_answer_goes_back_with_the_reason() -> None:
         (1, "bad_format", "I would look."),
         (2, "bad_format", ""),
     ]
-    assert all(attempt.usage == usage and attempt.prompt for attempt in ears.attempts)
+    assert all(attempt.usage == usage and attempt.prompt.messages for attempt in ears.attempts)
     assert "no fenced block" in ears.attempts[0].reason and "it is empty" in ears.attempts[1].reason
     third = chat.asked[2]
     assert [message.role for message in third[2:]] == ["assistant", "user", "assistant", "user"]

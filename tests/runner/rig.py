@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.tasks.quick_task import make_quick_task
-from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
+from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Prompt, Proposal
 from workbench.runner import launch as launching
 from workbench.runner.control import Phase
 from workbench.runner.launch import Launch, launch, relaunch
@@ -21,6 +21,8 @@ from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.log import read_log
 from workbench.session.state import SessionState, Step, fold
+
+PROMPT = Prompt(('{"role": "user", "content": "Go on."}',))
 
 E = TypeVar("E", bound=Event)
 
@@ -69,7 +71,7 @@ class ListAgent:
         if self.cost is None:
             return Proposal(item, "a thought")
         usage = ev.Usage(input_tokens=10, output_tokens=2, cost=self.cost)
-        return Proposal(item, "a thought", response=f"run {item}", prompt=('{"role": "user"}',), usage=usage)
+        return Proposal(item, "a thought", response=f"run {item}", prompt=PROMPT, usage=usage)
 
 
 class Driven:

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.agents.models.dialects import SECRET, Dialect
+from tests.agents.models.dialects import OPENAI, SECRET, Dialect
 from tests.agents.models.server import Reply, Server, serving
-from tests.runner.chat import BILL, OPENAI, asked, called, every, make_agent, said, talking
+from tests.runner.chat import BILL, asked, called, every, every_sdk, make_agent, said, talking
 from tests.runner.rig import GOOD, driven, wait_for
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.config import TokenBudget
@@ -40,7 +40,7 @@ async def server() -> AsyncIterator[Server]:
         yield local
 
 
-@every
+@every_sdk
 async def test_a_whole_session_and_its_bill(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(*(said(dialect, action) for action in ACTIONS))
     async with talking(tmp_path, dialect, server) as session:
@@ -64,16 +64,16 @@ async def test_what_was_sent_is_in_the_log(tmp_path: Path, server: Server, diale
     async with talking(tmp_path, dialect, server) as session:
         await session.ended()
     objects = session.runner.live.objects
-    prompts = session.events(ev.PromptSent)
-    assert len(prompts) == len(server.calls) == 4
-    for call, prompt in zip(server.calls, prompts, strict=True):
-        kept = [json.loads(objects.get(address)) for address in prompt.messages]
+    prompts = session.state.prompts
+    assert len(prompts.calls) == len(server.calls) == 4
+    for call, sent in zip(server.calls, prompts.calls, strict=True):
+        kept = [json.loads(objects.get(message.hash)) for message in prompts.prompt(sent).messages]
         assert [message["role"] for message in kept[:2]] == ["system", "user"]
         body = json.dumps(call.body)
         assert all(json.dumps(message["content"].strip())[1:-1] in body for message in kept)
 
 
-@every
+@every_sdk
 async def test_a_whole_session_of_tool_calls(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     text = "def row_strategy(history):\n    return 0\n"
     server.answers(
@@ -164,7 +164,7 @@ async def test_failures_end_a_session_that_nobody_watches(
     assert failed.cause == cause
 
 
-@every
+@every_sdk
 @pytest.mark.parametrize(("status", "message", "cause", "exit_status"), FAILURES)
 @pytest.mark.parametrize("go_on", ["continue", "step"])
 async def test_failures_pause_a_session_that_somebody_watches(
@@ -200,7 +200,7 @@ BROKEN = [
 ]
 
 
-@every
+@every_sdk
 @pytest.mark.parametrize("reply", BROKEN)
 async def test_a_server_that_answers_anything_pauses(
     tmp_path: Path, server: Server, dialect: Dialect, reply: Reply
@@ -215,7 +215,7 @@ async def test_a_server_that_answers_anything_pauses(
         assert (await session.ended()).exit_status == "submitted"
 
 
-@every
+@every_sdk
 async def test_every_call_fails_in_every_way_and_the_work_gets_done(
     tmp_path: Path, server: Server, dialect: Dialect
 ) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from workbench.agents.messages import ChatModel, Sampling
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
 
@@ -111,6 +111,28 @@ class Equipped(Protocol):
 
     @property
     def commands(self) -> Sequence[str]: ...
+
+
+@runtime_checkable
+class Changeable(Protocol):
+    """An agent around a chat model: between two calls that may become another, and be sampled differently.
+
+    It can also be asked again for a step that is under review: each answer is drawn anew.
+    """
+
+    sampling: Sampling
+
+    def use(self, chat: ChatModel) -> ChatModel:
+        """Ask another model from here on; returns the one asked so far, to be closed."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """An agent that says whether its model learns that a person changed its proposal, where the person does not say."""
+
+    @property
+    def tells_edits(self) -> bool: ...
 
 
 LoopPolicy = Literal["warn", "tell", "pause", "off"]

@@ -7,13 +7,13 @@ same session need no memory of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from workbench.agents import prompts
 from workbench.agents.config import AgentConfig
-from workbench.agents.messages import Message, Response
+from workbench.agents.messages import Message, Response, Tool
 from workbench.agents.parsing import Parser
 from workbench.agents.tools import command_docs
 from workbench.session.state import SessionState, Step
@@ -115,12 +115,11 @@ class Conversation:
     def _own(self, step: Step) -> list[Message]:
         """A turn of the model, and what came of it."""
         told = step.edited and (self._config.tell_edits if step.edit_told is None else step.edit_told)
-        turn = self._parser.turn(step.thought, step.proposed if told else step.action, step.number)
+        thought, action = (step.proposed_thought, step.proposed) if told else (step.thought, step.action)
+        turn = self._parser.turn(thought, action, step.number)
         notes = [step.remark] if step.remark else []
-        if told and step.status != "rejected":
-            notes.append(
-                f"A person changed your action before it was run. What was run instead:\n{_quoted(step.action)}"
-            )
+        if told:
+            notes += _edits(step)
         content, span = self._outcome(step)
         head = "".join(f"{note}\n\n" for note in (*notes, *_events(step)))
         answer = Message("user", head + content, step=step.number, output=(span[0] + len(head), span[1] + len(head)))
@@ -170,6 +169,14 @@ def message_json(message: Message) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def tools_json(tools: Sequence[Tool]) -> str:
+    """The tools offered as they are kept in the log: a JSON array of name, description and schema of the parameters."""
+    return json.dumps(
+        [{"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)} for tool in tools],
+        ensure_ascii=False,
+    )
+
+
 def response_text(response: Response) -> str:
     """An answer as it is kept in the log: its text, and each call as a line of JSON after it."""
     calls = [
@@ -196,6 +203,15 @@ def _quoted(action: str) -> str:
     """A command as at a prompt."""
     first, *rest = action.split("\n")
     return "\n".join([f"$ {first}", *(f"> {line}" for line in rest)])
+
+
+def _edits(step: Step) -> Iterator[str]:
+    """What a person changed about the model's turn, in a sentence each."""
+    if step.thought != step.proposed_thought:
+        changed = f"What it says now:\n{step.thought}" if step.thought.strip() else "It says nothing now."
+        yield f"A person changed your thought before the action was run. {changed}"
+    if step.action != step.proposed and step.status != "rejected":
+        yield f"A person changed your action before it was run. What was run instead:\n{_quoted(step.action)}"
 
 
 def _rejection(step: Step) -> str:

@@ -82,6 +82,11 @@ class LanguageAgent:
         return tuple(self.config.tools)
 
     @property
+    def tells_edits(self) -> bool:
+        """Whether its model learns that a person changed its proposal, where the person does not say."""
+        return self.config.tell_edits
+
+    @property
     def loops(self) -> LoopPolicy:
         """What is done when it repeats itself."""
         return self.config.loops

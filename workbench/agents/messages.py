@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -49,6 +50,10 @@ class Message:
     """Why part of it was left out; empty when nothing was."""
     output: tuple[int, int] = (0, 0)
     """Span of `content` that a command printed: what a history processor may leave out. Not sent."""
+    reasoning: str = ""
+    """Of an assistant's message with a call: the reasoning before it. Only servers that insist on it are sent it."""
+    continuation: str = ""
+    """Of an assistant's message with a call: `Response.continuation`."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +73,27 @@ class Response:
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
     """What the provider shows of the model's reasoning."""
+    continuation: str = ""
+    """What this model wants back, unchanged, with the call that it made (signed reasoning); see `continuation`."""
     usage: Usage = field(default_factory=Usage)
     stop_reason: StopReason = "stop"
     attempts: int = 1
+
+
+def continuation(model: str, content: Any) -> str:
+    """What `model` (`provider:name`) wants back with a call, as a text to be kept; empty for none."""
+    return json.dumps({"model": model, "content": content}) if content else ""
+
+
+def continued(message: Message, model: str) -> Any:
+    """The content of a message's continuation, if it is of that model: no other understands it. Else None."""
+    if not message.continuation or not message.tool_calls:
+        return None
+    try:
+        kept = json.loads(message.continuation)
+        return kept["content"] if kept["model"] == model else None
+    except (ValueError, TypeError, KeyError):  # from a log that somebody else wrote
+        return None
 
 
 OnDelta = Callable[[str], None]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
-from workbench.agents.agent import Agent
+from workbench.agents.agent import Agent, Changeable, ModelError, Telling
 from workbench.environment.episode import Episode
 from workbench.environment.limits import changed_limits
 from workbench.environment.live import LiveSession
-from workbench.runner.proposing import Proposer
+from workbench.runner.proposing import Change, Proposer
+from workbench.runner.sampling import MOST, Sampler
 from workbench.session import events as ev
 from workbench.session.events import Mode
+
+T = TypeVar("T")
 
 Phase = Literal["starting", "proposing", "review", "executing", "human", "waiting", "scoring", "ending", "ended"]
 
@@ -36,6 +39,8 @@ class Control:
         self.episode = episode
         self.agent = agent
         self.proposer = Proposer(self, agent) if agent is not None else None
+        self.sampler = Sampler(self, self.proposer) if self.proposer and isinstance(agent, Changeable) else None
+        """Draws alternatives; None for agents that have only one answer."""
         self.user = f"human:{user}"
         self.phase: Phase = "starting"
         self.problem = ""
@@ -52,7 +57,7 @@ class Control:
         self._mode_before_human: Mode = "step"
         self._hold = False
         self._wake = asyncio.Event()
-        self._background: set[asyncio.Task[object]] = set()
+        self._background: set[asyncio.Task[Any]] = set()
 
     # -- who drives --------------------------------------------------------------------------------------------------
 
@@ -64,7 +69,7 @@ class Control:
         """Change who drives. Logged when it is a change."""
         if mode != self.state.mode:
             self.live.emit(ev.ControlChanged(mode=mode, author=self.user if author is None else author, reason=reason))
-        self._wake.set()
+        self.wake()
 
     def step(self) -> None:
         """Run the proposal under review, or get one; then stop again."""
@@ -94,20 +99,97 @@ class Control:
         if self.phase == "review":
             self._decide(Decision("run", self.user))
 
-    def edit(self, action: str, *, told: bool | None = None) -> bool:
-        """Replace the proposed action; the original stays in the log. False when none is under review.
+    def edit(self, action: str, *, thought: str | None = None, told: bool | None = None) -> bool:
+        """Replace the proposed action, and the thought where one is given; the original stays in the log. False when
+        none is under review.
 
         `told`: whether the model is told that it was; None leaves it to the agent's configuration.
         """
         step = self.state.current
-        if self.phase != "review" or step.status != "proposed":
+        if not self._reviewing:
             return False
-        if action != step.action:
+        rethought = thought is not None and thought != step.thought
+        if action != step.action or rethought or (step.edited and told != step.edit_told):
             self.live.emit(
-                ev.ActionEdited(step=step.number, author=self.user, before=step.action, after=action, told=told)
+                ev.ActionEdited(
+                    step=step.number,
+                    author=self.user,
+                    before=step.action,
+                    after=action,
+                    thought_before=step.thought if rethought else None,
+                    thought_after=thought if rethought else None,
+                    told=told,
+                )
             )
-            self._wake.set()
+            self.wake()
         return True
+
+    @property
+    def tells_edits(self) -> bool | None:
+        """Whether the agent learns of an edit where the person does not say; None when there is nobody to tell."""
+        return self.agent.tells_edits if isinstance(self.agent, Telling) else None
+
+    @property
+    def _reviewing(self) -> bool:
+        return self.phase == "review" and self.state.current.status == "proposed"
+
+    def resample(self, count: int = 3, *, temperature: float | None = None) -> bool:
+        """Ask the agent for alternatives to the proposal under review, one after the other; it can be chosen among them
+        as they come. False when none is under review, the agent has but one answer, or some are on their way already.
+
+        `temperature`: for these alone; None leaves it as it is. An agent that drives by itself waits for the choice.
+        Raises ValueError for a number that cannot be.
+        """
+        if not 1 <= count <= MOST:
+            raise ValueError(f"the number of alternatives must be from 1 to {MOST}, and not {count}")
+        _check_temperature(temperature)
+        if self.sampler is None or not self._reviewing or self.sampler.running:
+            return False
+        if self.mode == "auto" and not self.asking:
+            self.pause("asking for alternatives")
+        self.sampler.start(count, temperature)
+        return True
+
+    def stop_sampling(self) -> None:
+        """No more alternatives; what has come stays."""
+        if self.sampler is not None and self.sampler.running:
+            self.spawn(self.sampler.stop())
+
+    def choose(self, alternative: int) -> bool:
+        """Put an alternative in the place of the proposal under review (0: what was proposed first); nothing runs yet.
+        Those still on their way are broken off. False when there is no such choice.
+        """
+        step = self.state.current
+        wanted = step.alternatives.get(alternative)
+        if not self._reviewing or wanted is None or wanted.action is None:
+            return False
+        self.stop_sampling()
+        if alternative != step.chosen:
+            self.live.emit(ev.ActionChosen(step=step.number, alternative=alternative, author=self.user))
+            self.wake()
+        return True
+
+    def change_model(self, model: str, *, base_url: str = "", temperature: float | None = None) -> None:
+        """Ask another model from the next call on, or the same one at another temperature (None: as the provider has
+        it). A call under way is let finish, unless nothing of its answer has come yet.
+
+        Raises ModelError or ValueError, in a sentence, when that cannot be; then nothing is changed.
+        """
+        agent = self.agent
+        if self.proposer is None or not isinstance(agent, Changeable):
+            raise ModelError("error", "this agent asks no model that could be changed")
+        _check_temperature(temperature)
+        if self.phase in ("ending", "ended"):
+            raise ModelError("error", "the session is over")
+        same = (model, base_url) == (self.state.model, self.state.base_url)
+        if same and temperature == agent.sampling.temperature:
+            return
+        from workbench.agents.models.catalogue import make_model
+
+        chat = None if same else make_model(model, base_url=base_url or None)
+        name = self.state.model if chat is None else chat.name
+        changed = ev.AgentChanged(model=name, base_url=base_url, temperature=temperature, author=self.user)
+        self.proposer.change(Change(chat, changed))
 
     def reject(self, comment: str = "") -> bool:
         """The proposal will not run; the agent reads the comment. False when none is under review."""
@@ -135,14 +217,14 @@ class Control:
         changed = changed_limits(self.state.limits, steps=steps, seconds=seconds, cost=cost, tokens=tokens)
         if changed != self.state.limits:
             self.live.emit(ev.LimitsChanged(limits=changed, author=self.user))
-        self._wake.set()
+        self.wake()
 
     def act(self, action: str) -> bool:
         """A person's own action, where no agent proposes any. False when an agent does, or a command runs."""
         if self.agent is not None or self.phase != "waiting":
             return False
         self._hand_action = action
-        self._wake.set()
+        self.wake()
         return True
 
     def take_over(self, columns: int, rows: int) -> None:
@@ -182,14 +264,14 @@ class Control:
         """Stop the running command (INT, then TERM, then KILL); the session goes on. False when none runs."""
         if self.phase not in ("executing", "human"):
             return False
-        self._spawn(self.episode.shell.interrupt())
+        self.spawn(self.episode.shell.interrupt())
         return True
 
     def validate(self) -> bool:
         """Score the artifact as it is now, for the person alone. False while a command runs."""
         if self.phase not in ("review", "waiting", "human"):
             return False
-        self._spawn(self.episode.score("validate", self.state.last_step, visible_to_agent=False))
+        self.spawn(self.episode.score("validate", self.state.last_step, visible_to_agent=False))
         return True
 
     def stop(self, exit_status: str = "stopped", reason: str = "") -> None:
@@ -199,20 +281,31 @@ class Control:
         if self.proposer is not None:
             self.proposer.cancel()
         if self.phase == "executing":
-            self._spawn(self.episode.shell.interrupt())
-        self._wake.set()
+            self.spawn(self.episode.shell.interrupt())
+        self.wake()
 
     def _decide(self, decision: Decision) -> None:
         self._decision = decision
+        self.wake()
+
+    def wake(self) -> None:
+        """Something changed: the loop looks again."""
         self._wake.set()
 
-    def _spawn(self, work: Coroutine[object, object, object]) -> None:
+    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
+        """Do something in the background. It is cancelled when the session ends; what it raises is `problem`."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         task.add_done_callback(self._done)
+        return task
 
-    def _done(self, task: asyncio.Task[object]) -> None:
+    def _done(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.problem = str(error)
-            self._wake.set()
+            self.wake()
+
+
+def _check_temperature(temperature: float | None) -> None:
+    if temperature is not None and not 0 <= temperature <= 2:
+        raise ValueError(f"a temperature is a number from 0 to 2, and not {temperature:g}")

@@ -3,13 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.agents.agent import ActionsExhausted, Agent, Attempt, ModelError, Observable, Proposal
+from workbench.agents.agent import (
+    ActionsExhausted,
+    Agent,
+    Attempt,
+    Changeable,
+    ModelError,
+    Observable,
+    Prompt,
+    Proposal,
+)
+from workbench.agents.messages import ChatModel
+from workbench.runner.prompt_log import PromptLog
 from workbench.session import events as ev
 
 if TYPE_CHECKING:
     from workbench.runner.control import Control
+
+
+class Change(NamedTuple):
+    """Another model, or another temperature; `chat` is None where the model stays."""
+
+    chat: ChatModel | None
+    event: ev.AgentChanged
 
 
 class Proposer:
@@ -18,15 +39,38 @@ class Proposer:
     def __init__(self, control: Control, agent: Agent) -> None:
         self.control = control
         self.agent = agent
+        self._prompts = PromptLog(control.live)
         self._call: asyncio.Task[Proposal] | None = None
+        self._alternative = 0
+        """Which alternative is asked for; 0 for a proposal."""
+        self._change: Change | None = None
+        """Waits for the call that is under way."""
+        self._asks_again = False
         if isinstance(agent, Observable):
             agent.listener = self
 
-    async def ask(self) -> Proposal | None:
-        """The next proposal, which is not logged yet but its answer is. None when `cancel` came in between.
+    async def ask(self, alternative: int = 0, *, temperature: float | None = None) -> Proposal | None:
+        """The next proposal, or with `alternative` another one for the step under review, perhaps at a temperature of
+        its own. It is not logged yet, but the answer that it is from is. None when `cancel` came in between.
 
         Raises ModelError and ActionsExhausted, as the agent does.
         """
+        while True:
+            self.apply_change()
+            self._asks_again = False
+            self._alternative = alternative
+            try:
+                with self._at(temperature):
+                    proposal = await self._ask()
+            except (ModelError, ActionsExhausted):
+                self.apply_change()
+                raise
+            finally:
+                self._alternative = 0
+            if proposal is not None or not self._asks_again:
+                return proposal
+
+    async def _ask(self) -> Proposal | None:
         self._show_draft("")
         clock = self.control.live.clock
         began = clock.elapsed
@@ -51,8 +95,51 @@ class Proposer:
 
     def cancel(self) -> None:
         """Break the call off that is under way, if one is; what was received is kept."""
+        self._asks_again = False
         if self._call is not None:
             self._call.cancel()
+
+    @contextlib.contextmanager
+    def _at(self, temperature: float | None) -> Iterator[None]:
+        """Have the agent draw its answers at another temperature for a while; None leaves it as it is."""
+        agent = self.agent
+        if temperature is None or not isinstance(agent, Changeable):
+            yield
+            return
+        usual = agent.sampling
+        agent.sampling = replace(usual, temperature=temperature)
+        try:
+            yield
+        finally:
+            agent.sampling = usual
+
+    # -- another model -----------------------------------------------------------------------------------------------
+
+    def change(self, change: Change) -> None:
+        """Ask another model, or differently, from the next call on.
+
+        A call under way is let finish when some of its answer has come; before that it is broken off, and the new model
+        asked instead.
+        """
+        if self._change is not None and self._change.chat is not None:
+            self.control.spawn(self._change.chat.close())
+        self._change = change
+        if self._call is None:
+            self.apply_change()
+        elif not self.control.draft:
+            self._asks_again = True
+            self._call.cancel()
+
+    def apply_change(self) -> None:
+        """Make the change that waited for the last call; to be called when what came of that is logged."""
+        change, self._change = self._change, None
+        agent = self.agent
+        if change is None or not isinstance(agent, Changeable):
+            return
+        if change.chat is not None:
+            self.control.spawn(agent.use(change.chat).close())
+        agent.sampling = replace(agent.sampling, temperature=change.event.temperature)
+        self.control.live.emit(change.event)
 
     # -- what the agent tells while it proposes ----------------------------------------------------------------------
 
@@ -71,13 +158,11 @@ class Proposer:
         if attempt.cause == "bad_format":
             self.control.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
 
-    def _log_answer(
-        self, prompt: tuple[str, ...], response: str, usage: ev.Usage | None, latency: float, attempt: int
-    ) -> None:
+    def _log_answer(self, prompt: Prompt, response: str, usage: ev.Usage | None, latency: float, attempt: int) -> None:
         """What was sent and what came back, if anything was."""
         live, model = self.control.live, self.agent.model
-        if prompt:
-            live.emit(ev.PromptSent(messages=[live.objects.put(m.encode()) for m in prompt], model=model))
+        if prompt.messages:
+            self._prompts.sent(prompt, model, attempt, self._alternative)
         if response or usage is not None:
             live.emit(
                 ev.ModelResponded(
@@ -87,6 +172,7 @@ class Proposer:
                     usage=usage,
                     latency=round(latency, 6),
                     attempt=attempt,
+                    alternative=self._alternative,
                 )
             )
 

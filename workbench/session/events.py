@@ -140,6 +140,8 @@ class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
     user: str = ""
     versions: dict[str, str] = {}
     parent: Parent | None = None
+    approve: str = ""
+    """What waits for a person though the agent drives: `always`, the path of a file with rules, or nothing."""
     source: str = ""
     """Format a foreign session was read from ("mlgym"); empty for our own."""
 
@@ -163,13 +165,51 @@ class SessionResumed(Event, tag="session.resumed", kw_only=True, frozen=True):
     limits: Limits | None = None
     workspace: str = ""
     """Path of the workspace from now on, where it is another (an unprotected local sandbox); else empty."""
+    approve: str = ""
+    """What waits for a person from now on (`never`: nothing); empty: as before."""
+
+
+class MessageNote(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be said of a message without opening it."""
+
+    role: str = ""
+    tokens: int | None = None
+    """An estimate, as `PromptSent.counted_by` says."""
+    elided: str = ""
+    """Why part of it was left out; empty when nothing was."""
+    step: int | None = None
+    """The step it tells of; None for what belongs to none."""
 
 
 class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):
-    """The messages sent to a model, as hashes into `objects/`, so that the log stays linear."""
+    """What a model was sent. Messages are hashes into `objects/`.
+
+    So that the log stays linear, `messages` has only those that the `prompt.sent` before it in this log had not; `same`
+    says where the others stood in that. `workbench.session.prompts` puts a prompt together again.
+    """
 
     messages: list[str]
     model: str = ""
+    step: int | None = None
+    """The step that was asked for; None in older logs."""
+    attempt: int = 1
+    alternative: int = 0
+    """As `ModelResponded.alternative`."""
+    notes: list[MessageNote] = []
+    """One for each of `messages`; none in older logs."""
+    same: list[tuple[int, int, int]] = []
+    """Runs of messages as they were in the prompt before: place in this one (from 0), place in that, how many."""
+    count: int | None = None
+    """Messages in all; None in older logs."""
+    counted_by: str = ""
+    """How tokens of messages and tools were counted: `estimate`; empty where they were not."""
+    budget: int | None = None
+    """The most tokens that messages may have; None where nothing limits them."""
+    tools: str = ""
+    """sha256 in `objects/` of the schemas of the tools offered, as JSON; empty without any."""
+    tool_tokens: int = 0
+    settings: dict[str, Any] | None = None
+    """Sampling as it was sent, by the provider's own names; None where that is not known."""
 
 
 class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
@@ -182,6 +222,8 @@ class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
     usage: Usage | None = None
     latency: float = 0.0
     attempt: int = 1
+    alternative: int = 0
+    """As which alternative to the proposal under review; 0: as a proposal."""
 
 
 class ModelFailed(Event, tag="model.failed", kw_only=True, frozen=True):
@@ -205,13 +247,40 @@ class ActionProposed(Event, tag="action.proposed", kw_only=True, frozen=True):
     """What the model is told about its answer with the outcome: that it asked for more than was run."""
 
 
+class ActionSampled(Event, tag="action.sampled", kw_only=True, frozen=True):
+    """A person asked for alternatives to the proposal under review: this is one of them."""
+
+    step: int
+    alternative: int
+    """Counted from 1 in each step; those that gave nothing to run have a number, too."""
+    author: str
+    action: str
+    thought: str = ""
+    remark: str = ""
+    temperature: float | None = None
+    """At which it was drawn; None: as the provider has it."""
+
+
+class ActionChosen(Event, tag="action.chosen", kw_only=True, frozen=True):
+    """An alternative takes the place of the proposal, as if it had been proposed at once."""
+
+    step: int
+    alternative: int
+    """0: what was proposed first."""
+    author: str
+    """Who chose."""
+
+
 class ActionEdited(Event, tag="action.edited", kw_only=True, frozen=True):
-    """The proposed action was changed before it ran; the original stays in `before`."""
+    """The proposal was changed before it ran; the original stays in `before` and `thought_before`."""
 
     step: int
     author: str
     before: str
     after: str
+    thought_before: str | None = None
+    thought_after: str | None = None
+    """Both None where the thought was left as it is."""
     told: bool | None = None
     """Whether the model learns of the change; None: as its agent is configured."""
 
@@ -349,6 +418,18 @@ class LimitsChanged(Event, tag="limits.changed", kw_only=True, frozen=True):
     author: str = ""
 
 
+class AgentChanged(Event, tag="agent.changed", kw_only=True, frozen=True):
+    """Another model, or another temperature, from the next call on."""
+
+    model: str
+    """`provider:name`."""
+    base_url: str = ""
+    """The server of the model, where it is not the provider's own."""
+    temperature: float | None = None
+    """None: as the provider has it."""
+    author: str = ""
+
+
 class ClockPaused(Event, tag="clock.paused", kw_only=True, frozen=True):
     """The session's clock stands still."""
 
@@ -404,6 +485,8 @@ EVENTS: tuple[type[Event], ...] = (
     ModelResponded,
     ModelFailed,
     ActionProposed,
+    ActionSampled,
+    ActionChosen,
     ActionEdited,
     ActionRejected,
     ActionStarted,
@@ -414,6 +497,7 @@ EVENTS: tuple[type[Event], ...] = (
     ToolUsed,
     ControlChanged,
     LimitsChanged,
+    AgentChanged,
     ClockPaused,
     ClockResumed,
     MessageInjected,
@@ -430,6 +514,8 @@ AnyEvent = (
     | ModelResponded
     | ModelFailed
     | ActionProposed
+    | ActionSampled
+    | ActionChosen
     | ActionEdited
     | ActionRejected
     | ActionStarted
@@ -440,6 +526,7 @@ AnyEvent = (
     | ToolUsed
     | ControlChanged
     | LimitsChanged
+    | AgentChanged
     | ClockPaused
     | ClockResumed
     | MessageInjected

@@ -7,11 +7,12 @@ earlier step can be asked with that step's number: replay is the same state with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from workbench.session import events as ev
 from workbench.session.events import Event, FileChange, Mode, ScoreRecorded, SessionStarted, WindowChanged
+from workbench.session.prompts import Prompts
 from workbench.session.spending import Spending
 
 StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
@@ -19,6 +20,20 @@ StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
 
 _LARGEST_GAP = 10
 """Steps that may be missing from a log at one place; each event of a hostile one could name the next so far ahead."""
+
+
+@dataclass
+class Alternative:
+    """Another proposal for the same step, which a person asked for."""
+
+    number: int
+    author: str = ""
+    thought: str = ""
+    action: str | None = None
+    """None: nothing that could be run came (yet)."""
+    remark: str = ""
+    temperature: float | None = None
+    spending: Spending = field(default_factory=Spending)
 
 
 @dataclass
@@ -32,6 +47,14 @@ class Step:
     """The action as it was proposed."""
     action: str = ""
     """The action as it was run: differs from `proposed` after an edit."""
+    proposed_thought: str = ""
+    """The thought as it was proposed: differs from `thought` when a person changed it."""
+    alternatives: dict[int, Alternative] = field(default_factory=dict)
+    """By their numbers; when there are any, 0 is what was proposed first."""
+    chosen: int = 0
+    """Which of them took the place of the proposal."""
+    agent_change: ev.AgentChanged | None = None
+    """It is the first that was proposed after this change of model or temperature."""
     edited_by: str = ""
     edit_told: bool | None = None
     """Whether the model learns of the change; None: as its agent is configured."""
@@ -105,6 +128,8 @@ class SessionState:
     """Tokens of calls whose price is unknown."""
     spending_by: dict[str, Spending] = field(default_factory=dict)
     """What each author's model calls cost."""
+    prompts: Prompts = field(default_factory=Prompts)
+    """What the models were sent."""
     failures: list[ev.ModelFailed] = field(default_factory=list)
     notes: list[ev.NoteAdded] = field(default_factory=list)
     elapsed: float = 0.0
@@ -112,8 +137,14 @@ class SessionState:
     clock_paused_at: float | None = None
     paused_seconds: float = 0.0
     limits: ev.Limits = field(default_factory=ev.Limits)
+    approve: str = ""
+    """What waits for a person though the agent drives, as in `session.started`."""
+    agent_change: ev.AgentChanged | None = None
+    """The newest change of model or temperature."""
     workspace: str = "/home/agent/workspace"
     """Path of the workspace inside the sandbox."""
+    _unseen_change: ev.AgentChanged | None = None
+    """A change of the agent after which nothing was proposed yet."""
     _unassigned: Spending = field(default_factory=Spending)
     """What the model calls cost since an agent's last proposal."""
     _workspaces: list[str] = field(default_factory=list)
@@ -150,6 +181,18 @@ class SessionState:
     def current(self) -> Step:
         """The newest step."""
         return self.steps[-1]
+
+    @property
+    def model(self) -> str:
+        """`provider:name` of the model that is asked now; for agents without one, how they are called."""
+        started = self.started.model if self.started else ""
+        return self.agent_change.model if self.agent_change else started
+
+    @property
+    def base_url(self) -> str:
+        """The server of that model, where it is not the provider's own."""
+        started = self.started.base_url if self.started else ""
+        return self.agent_change.base_url if self.agent_change else started
 
     @property
     def working(self) -> float:
@@ -249,6 +292,7 @@ def fold(events: Iterable[Event]) -> SessionState:
 def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
     state.started = event
     state.limits = event.limits
+    state.approve = event.approve
     state.steps[0].time = event.time
     state.workspace = event.workspace
     state._workspaces.append(event.workspace)
@@ -259,6 +303,8 @@ def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     _clock_runs(state, event)  # a process that was killed in a pause did not say that it ended
     if event.limits is not None:
         state.limits = event.limits
+    if event.approve:
+        state.approve = "" if event.approve == "never" else event.approve
     if event.workspace:
         state.workspace = event.workspace
         state._workspaces.append(event.workspace)
@@ -271,7 +317,12 @@ def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:
         state.steps[0].cwd = event.cwd
 
 
+def _prompt_sent(state: SessionState, event: ev.PromptSent) -> None:
+    state.prompts.sent(event, state.last_step)
+
+
 def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
+    state.prompts.answered(event)
     if event.usage is not None:
         state.cost += event.usage.cost or 0.0
         state.input_tokens += event.usage.input_tokens
@@ -280,26 +331,64 @@ def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
             state.unpriced_tokens += event.usage.input_tokens + event.usage.output_tokens
         author = event.author or f"model:{event.model.partition(':')[2] or event.model}"
         state.spending_by.setdefault(author, Spending()).add(event.usage)
-        state._unassigned.add(event.usage)
+        if event.alternative:
+            state.current.spending.add(event.usage)
+            _alternative(state.current, event.alternative).spending.add(event.usage)
+        else:
+            state._unassigned.add(event.usage)
 
 
 def _model_failed(state: SessionState, event: ev.ModelFailed) -> None:
     state.failures.append(event)
+    state.prompts.failed(event)
 
 
 def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
     step = state._step(event.step)
-    step.author, step.thought = event.author, event.thought
-    step.proposed = step.action = event.action
-    step.remark = event.remark
+    _propose(step, event.author, event.thought, event.action, event.remark)
     if not event.author.startswith("human:"):
         step.spending, state._unassigned = state._unassigned, Spending()
+        step.agent_change, state._unseen_change = state._unseen_change, None
+        state.prompts.proposed(step.number)
     step.status, step.started, step.time = "proposed", event.elapsed, event.time
+
+
+def _propose(step: Step, author: str, thought: str, action: str, remark: str) -> None:
+    step.author, step.remark = author, remark
+    step.thought = step.proposed_thought = thought
+    step.action = step.proposed = action
+
+
+def _alternative(step: Step, number: int) -> Alternative:
+    """The alternative of a number; with the first comes what it is an alternative to, as number 0."""
+    if not step.alternatives:
+        step.alternatives[0] = Alternative(
+            0, step.author, step.proposed_thought, step.proposed, step.remark, spending=replace(step.spending)
+        )
+    return step.alternatives.setdefault(number, Alternative(number))
+
+
+def _action_sampled(state: SessionState, event: ev.ActionSampled) -> None:
+    alternative = _alternative(state._step(event.step), event.alternative)
+    alternative.author, alternative.thought = event.author, event.thought
+    alternative.action, alternative.remark = event.action, event.remark
+    alternative.temperature = event.temperature
+
+
+def _action_chosen(state: SessionState, event: ev.ActionChosen) -> None:
+    step = state._step(event.step)
+    chosen = step.alternatives.get(event.alternative)
+    if chosen is None or chosen.action is None:
+        return
+    step.chosen, step.edited_by, step.edit_told = chosen.number, "", None
+    _propose(step, chosen.author, chosen.thought, chosen.action, chosen.remark)
 
 
 def _action_edited(state: SessionState, event: ev.ActionEdited) -> None:
     step = state._step(event.step)
     step.action, step.edited_by, step.edit_told = event.after, event.author, event.told
+    if event.thought_after is not None:
+        step.thought = event.thought_after
 
 
 def _action_rejected(state: SessionState, event: ev.ActionRejected) -> None:
@@ -351,6 +440,10 @@ def _limits_changed(state: SessionState, event: ev.LimitsChanged) -> None:
     state.limits = event.limits
 
 
+def _agent_changed(state: SessionState, event: ev.AgentChanged) -> None:
+    state.agent_change = state._unseen_change = event
+
+
 def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
     if state.clock_paused_at is None:
         state.clock_paused_at = event.elapsed
@@ -382,9 +475,12 @@ _HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
     ev.SessionStarted: _session_started,
     ev.SessionResumed: _session_resumed,
     ev.SandboxReady: _sandbox_ready,
+    ev.PromptSent: _prompt_sent,
     ev.ModelResponded: _model_responded,
     ev.ModelFailed: _model_failed,
     ev.ActionProposed: _action_proposed,
+    ev.ActionSampled: _action_sampled,
+    ev.ActionChosen: _action_chosen,
     ev.ActionEdited: _action_edited,
     ev.ActionRejected: _action_rejected,
     ev.ActionStarted: _action_started,
@@ -395,6 +491,7 @@ _HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
     ev.ToolUsed: _tool_used,
     ev.ControlChanged: _control_changed,
     ev.LimitsChanged: _limits_changed,
+    ev.AgentChanged: _agent_changed,
     ev.ClockPaused: _clock_paused,
     ev.ClockResumed: _clock_resumed,
     ev.MessageInjected: _message_injected,

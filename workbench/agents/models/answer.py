@@ -47,6 +47,8 @@ class Answer:
         """As the provider counts it; None as long as it did not say."""
         self.stop: StopReason | None = None
         """Why the model stopped; None as long as it did not say."""
+        self.continuation = ""
+        """What goes back with the calls of this answer."""
 
     @property
     def text(self) -> str:
@@ -118,6 +120,7 @@ class Answer:
             text=self.text,
             tool_calls=calls,
             reasoning=self.reasoning,
+            continuation=self.continuation if calls else "",
             usage=usage,
             stop_reason=self.stop or "cancelled",
             attempts=attempts,

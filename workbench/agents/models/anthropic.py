@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, StopReason, Tool, ToolCall
+from workbench.agents.messages import Message, Sampling, StopReason, Tool, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, part
 from workbench.agents.models.base import (
@@ -35,7 +35,6 @@ _STOPS: dict[str, StopReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_MOST_REMEMBERED = 200
 
 
 class AnthropicModel(ProviderModel):
@@ -44,11 +43,6 @@ class AnthropicModel(ProviderModel):
     provider: ClassVar[str] = "anthropic"
     longest_output: ClassVar[int] = 8192  # the API wants a number, and some models take no higher one
     _sdk_client: Any = None
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._thinking: dict[str, list[dict[str, Any]]] = {}
-        """Signed thinking, by the first tool call that it led to: it goes back with that call."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -76,14 +70,14 @@ class AnthropicModel(ProviderModel):
         thinking = _Thinking()
         async for event in until_silent(stream, self._silence):
             _take(event, answer, thinking)
-        self._remember(answer.calls(), thinking.blocks)
+        answer.continuation = continuation(self.name, thinking.blocks)
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         system, rest = split_system(answered_calls(request.messages))
         arguments: dict[str, Any] = {
             "model": self._model,
             "messages": self._messages(rest),
-            "max_tokens": request.sampling.max_output_tokens or self.longest_output,
+            "max_tokens": self._longest(request.sampling),
             "stream": True,
         }
         if system:
@@ -103,6 +97,12 @@ class AnthropicModel(ProviderModel):
             if sampling.temperature is None or _TAKES_BOTH.match(self._model):
                 settings["top_p"] = sampling.top_p
         return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+
+    def settings(self, sampling: Sampling) -> dict[str, Any]:
+        return {**super().settings(sampling), "max_tokens": self._longest(sampling)}
+
+    def _longest(self, sampling: Sampling) -> int:
+        return sampling.max_output_tokens or self.longest_output
 
     def _cached(self) -> dict[str, Any]:
         """The mark of a prefix that is worth keeping in the cache."""
@@ -130,21 +130,13 @@ class AnthropicModel(ProviderModel):
     def _blocks(self, message: Message) -> list[dict[str, Any]]:
         if message.role == "tool":
             return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
-        blocks: list[dict[str, Any]] = []
-        if message.tool_calls:
-            blocks += self._thinking.get(message.tool_calls[0].id, [])
+        blocks = _signed(continued(message, self.name))
         if message.content.strip():  # blocks without text are refused
             blocks.append({"type": "text", "text": message.content})
         for call in message.tool_calls:
             given = {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
             blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": given})
         return blocks
-
-    def _remember(self, calls: Sequence[ToolCall], blocks: list[dict[str, Any]]) -> None:
-        if calls and blocks:
-            self._thinking[calls[0].id] = blocks
-            if len(self._thinking) > _MOST_REMEMBERED:
-                del self._thinking[next(iter(self._thinking))]
 
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
         import anthropic
@@ -160,6 +152,12 @@ class AnthropicModel(ProviderModel):
 
 def _tool(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+
+
+def _signed(content: Any) -> list[dict[str, Any]]:
+    """The blocks of thinking in what was kept of an answer."""
+    blocks = content if isinstance(content, list) else []
+    return [dict(block) for block in blocks if isinstance(block, dict) and "thinking" in str(block.get("type"))]
 
 
 def _last_stable(messages: Sequence[Message]) -> int:

@@ -33,6 +33,10 @@ LONGEST_OUTPUT = 128_000
 """Tokens of the longest answer that any model gives, for calls that set no limit."""
 
 
+_SAMPLING = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens"})
+"""Names of the settings by which providers say how an answer is drawn."""
+
+
 @dataclass(frozen=True)
 class Retries:
     """How often, and after how many seconds, a failed call is tried again."""
@@ -99,6 +103,10 @@ class ProviderModel(ABC):
         """One call: what comes goes into `answer`. May raise anything."""
 
     @abstractmethod
+    def _settings(self, request: Request) -> dict[str, Any]:
+        """What of the call a server may refuse, by the provider's names, without what it has refused."""
+
+    @abstractmethod
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
         """The fault in an exception of the SDK that holds an answer of the server; None for any other exception."""
 
@@ -160,6 +168,11 @@ class ProviderModel(ABC):
             return None
         longest = (sampling or Sampling()).max_output_tokens or self.longest_output
         return prices.worst_case(self.estimate(messages, tools), longest, self._price_name)
+
+    def settings(self, sampling: Sampling) -> dict[str, Any]:
+        """Sampling as it is sent, by the provider's own names, without what the model is known to refuse."""
+        sent = self._settings(Request((), (), sampling))
+        return {name: value for name, value in sent.items() if name in _SAMPLING}
 
     def cost(self, usage: Usage) -> float | None:
         """What that usage costs, in dollars; None when the price is unknown."""

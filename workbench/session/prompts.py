@@ -1,0 +1,306 @@
+"""What was sent to the models: the prompts of a session, put together again from the log, and compared.
+
+Pure functions and plain data, for the prompt pane and for `mlgym-tui prompt` alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from workbench.session import events as ev
+
+Run = tuple[int, int, int]
+"""Place in a prompt, place in the one before it, how many messages from there on are the same."""
+
+Read = Callable[[str], bytes | None]
+"""Gives the content of an object by its hash; None where it is lost."""
+
+# -- as it is logged ---------------------------------------------------------------------------------------------------
+
+
+def runs_of_same(before: Sequence[str], now: Sequence[str]) -> tuple[list[Run], list[int]]:
+    """Where the messages of a prompt stood in the one before, and the places of those that are new.
+
+    Takes time in proportion to the prompt. Each message of the one before is used at most once, so that no log can make
+    a prompt grow out of nothing.
+    """
+    places = {message: place for place, message in enumerate(before)}
+    used = bytearray(len(before))
+    runs: list[Run] = []
+    new: list[int] = []
+    for here, message in enumerate(now):
+        following = runs[-1][1] + runs[-1][2] if runs and sum(runs[-1][::2]) == here else len(before)
+        if following < len(before) and not used[following] and before[following] == message:
+            runs[-1] = (runs[-1][0], runs[-1][1], runs[-1][2] + 1)
+            used[following] = 1
+            continue
+        there = places.get(message)
+        if there is None or used[there]:
+            new.append(here)
+        else:
+            runs.append((here, there, 1))
+            used[there] = 1
+    return runs, new
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """One message of a prompt, without its text."""
+
+    hash: str
+    """Of its object."""
+    role: str = ""
+    """Empty in older logs: only its object has it."""
+    tokens: int | None = None
+    elided: str = ""
+    step: int | None = None
+
+
+def _put_together(event: ev.PromptSent, before: Sequence[SentMessage]) -> tuple[list[SentMessage], str]:
+    """The messages of a prompt, given those of the one before it; and what is wrong with that."""
+    notes = event.notes if len(event.notes) == len(event.messages) else [ev.MessageNote() for _ in event.messages]
+    new = [SentMessage(h, n.role, n.tokens, n.elided, n.step) for h, n in zip(event.messages, notes, strict=True)]
+    result: list[SentMessage] = []
+    taken = 0
+    used = bytearray(len(before))
+    for here, there, length in event.same:
+        gap = here - len(result)
+        sound = 0 <= gap <= len(new) - taken and length > 0 and there >= 0 and there + length <= len(before)
+        if not sound or any(used[there : there + length]):
+            return [*result, *new[taken:]], "the log does not say where all of its messages stood"
+        result += [*new[taken : taken + gap], *before[there : there + length]]
+        used[there : there + length] = b"\1" * length
+        taken += gap
+    result += new[taken:]
+    if event.count is not None and event.count != len(result):
+        return result, f"{event.count:,} messages were sent, and the log has {len(result):,}"
+    return result, ""
+
+
+# -- the prompts of a session ------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Call:
+    """A call of a model."""
+
+    number: int
+    """Place among the calls of the session, from 0."""
+    sent: ev.PromptSent
+    step: int
+    """The step that it was made for; in older logs one after the newest until that step is there."""
+    usage: ev.Usage | None = None
+    """As the provider counted; None where it did not say."""
+    failure: str = ""
+    """Why nothing came of it."""
+
+
+@dataclass(frozen=True)
+class SentPrompt:
+    """All that was sent in a call."""
+
+    call: Call
+    messages: tuple[SentMessage, ...]
+    problem: str = ""
+    """What is missing of it, for the reader to see."""
+
+    @property
+    def tokens(self) -> int | None:
+        """Tokens of messages and tools, estimated; None where they were not counted."""
+        counts = [message.tokens for message in self.messages if message.tokens is not None]
+        return sum(counts) + self.call.sent.tool_tokens if len(counts) == len(self.messages) else None
+
+    @property
+    def share(self) -> float | None:
+        """Of the budget for messages, as a fraction."""
+        tokens, budget = self.tokens, self.call.sent.budget
+        return (tokens - self.call.sent.tool_tokens) / budget if tokens is not None and budget else None
+
+    @property
+    def elided(self) -> int:
+        """Messages of which something was left out."""
+        return sum(bool(message.elided) for message in self.messages)
+
+
+@dataclass
+class Prompts:
+    """The calls of a session, as they come; a prompt is put together when it is asked for."""
+
+    calls: list[Call] = field(default_factory=list)
+    _by_step: dict[int, list[Call]] = field(default_factory=dict)
+    _unassigned: list[Call] = field(default_factory=list)
+    _last: tuple[int, list[SentMessage], str] = (-1, [], "")
+    """The prompt that was put together last: its number, its messages, and what is wrong with it."""
+
+    def sent(self, event: ev.PromptSent, newest_step: int) -> None:
+        """A model is asked."""
+        step = newest_step + 1 if event.step is None else event.step
+        call = Call(len(self.calls), event, step)
+        self.calls.append(call)
+        self._by_step.setdefault(step, []).append(call)
+        if event.step is None:
+            self._unassigned.append(call)
+
+    def answered(self, event: ev.ModelResponded) -> None:
+        """It answered, perhaps: answers of which no prompt is known stand in logs too."""
+        if self.calls and self.calls[-1].sent.seq == event.seq - 1:
+            self.calls[-1].usage = event.usage
+
+    def failed(self, event: ev.ModelFailed) -> None:
+        """Nothing came of the newest call, if it was made just before."""
+        if self.calls and event.seq - self.calls[-1].sent.seq in (1, 2) and not self.calls[-1].failure:
+            self.calls[-1].failure = f"{event.cause}: {event.message}"
+
+    def proposed(self, step: int) -> None:
+        """An agent's step begins: calls that did not say what they were for were for that."""
+        for call in self._unassigned:
+            if call.step != step:
+                self._by_step[call.step].remove(call)
+                self._by_step.setdefault(step, []).append(call)
+                call.step = step
+        self._unassigned.clear()
+
+    def of_step(self, step: int) -> list[Call]:
+        """The calls that were made for a step, in order."""
+        return self._by_step.get(step, [])
+
+    def before(self, call: Call) -> Call | None:
+        """The last call for an earlier step."""
+        earlier = (other for other in reversed(self.calls[: call.number]) if other.step < call.step)
+        return next(earlier, None)
+
+    def prompt(self, call: Call) -> SentPrompt:
+        """All that was sent in a call. Takes milliseconds in a session of thousands of steps."""
+        number, messages, problem = self._last
+        begin = call.number
+        while begin and self.calls[begin].sent.same and begin - 1 != number:
+            begin -= 1
+        if number == call.number:
+            return SentPrompt(call, tuple(messages), problem)
+        if begin - 1 != number:
+            messages = []
+        for each in self.calls[begin : call.number + 1]:
+            messages, problem = _put_together(each.sent, messages)
+        self._last = (call.number, messages, problem)
+        return SentPrompt(call, tuple(messages), problem)
+
+
+# -- its text ----------------------------------------------------------------------------------------------------------
+
+
+def message_value(data: bytes | None) -> dict[str, Any] | None:
+    """A message as it was sent, from its object: `role`, `content`, and perhaps `tool_calls` and `tool_call_id`.
+
+    None where that is lost or damaged. What the workbench notes for itself (`step`, `elided`) is left out.
+    """
+    try:
+        value = json.loads(data or b"")
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    return {key: item for key, item in value.items() if key not in ("step", "elided")}
+
+
+def message_text(data: bytes | None) -> str:
+    """A message as people read it: its text, and each call of a tool on a line after it."""
+    value = message_value(data)
+    if value is None:
+        return "(the text of this message is not in the recording)"
+    parts = [str(value.get("content", ""))]
+    if value.get("tool_call_id"):
+        parts.insert(0, f"(answers the call {value['tool_call_id']})")
+    calls = value.get("tool_calls")
+    for call in calls if isinstance(calls, list) else []:
+        if isinstance(call, dict):
+            arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
+            parts.append(f"(calls {call.get('name')} {arguments}, as {call.get('id')})")
+    return "\n".join(part for part in parts if part)
+
+
+# -- compared ----------------------------------------------------------------------------------------------------------
+
+Kind = Literal["same", "added", "removed", "changed", "elided"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A message beside what it was in another prompt; `elided` says that more of it is left out now."""
+
+    kind: Kind
+    old: SentMessage | None
+    new: SentMessage | None
+
+    @property
+    def message(self) -> SentMessage:
+        """As it is now; as it was, where it is gone."""
+        found = self.new or self.old
+        assert found is not None
+        return found
+
+
+def compare(old: Sequence[SentMessage], new: Sequence[SentMessage]) -> list[Change]:
+    """What became of the messages of a prompt, in the order of the new one."""
+    changes: list[Change] = []
+    matcher = difflib.SequenceMatcher(None, [m.hash for m in old], [m.hash for m in new], autojunk=False)
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag == "equal":
+            changes += [Change("same", before, now) for before, now in zip(old[a:b], new[c:d], strict=True)]
+        else:
+            changes += _replaced(list(old[a:b]), new[c:d])
+    return changes
+
+
+def _replaced(old: list[SentMessage], new: Sequence[SentMessage]) -> Iterator[Change]:
+    """Messages in the place of others: one of the same role and step is the same message, changed."""
+    for message in new:
+        at = next(
+            (i for i, other in enumerate(old) if (other.role, other.step) == (message.role, message.step)), len(old)
+        )
+        if at == len(old):
+            yield Change("added", None, message)
+            continue
+        yield from (Change("removed", other, None) for other in old[:at])
+        more = message.elided and message.elided != old[at].elided
+        yield Change("elided" if more else "changed", old[at], message)
+        del old[: at + 1]
+    yield from (Change("removed", other, None) for other in old)
+
+
+@dataclass(frozen=True)
+class DiffLine:
+    """A line of a text compared with another."""
+
+    mark: Literal[" ", "+", "-"]
+    text: str
+
+
+_COMPARED = 4_000
+"""Lines of a text that are compared line by line; of longer ones only the common beginning and end are found."""
+
+
+def diff_lines(old: str, new: str) -> list[DiffLine]:
+    """The lines of both texts, those of the old one that went before those that came in their place."""
+    a, b = old.split("\n"), new.split("\n")
+    head = 0
+    while head < min(len(a), len(b)) and a[head] == b[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
+        tail += 1
+    middle_a, middle_b = a[head : len(a) - tail], b[head : len(b) - tail]
+    result = [DiffLine(" ", line) for line in a[:head]]
+    if len(middle_a) + len(middle_b) > _COMPARED:
+        result += [DiffLine("-", line) for line in middle_a] + [DiffLine("+", line) for line in middle_b]
+    else:
+        for tag, i, j, k, m in difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False).get_opcodes():
+            if tag == "equal":
+                result += [DiffLine(" ", line) for line in middle_a[i:j]]
+            else:
+                result += [DiffLine("-", line) for line in middle_a[i:j]]
+                result += [DiffLine("+", line) for line in middle_b[k:m]]
+    return result + [DiffLine(" ", line) for line in a[len(a) - tail :]]
