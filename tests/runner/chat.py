@@ -10,18 +10,24 @@ from typing import Any
 
 import pytest
 
-from tests.agents.models.dialects import AnthropicDialect, Dialect, GeminiDialect, OpenAIDialect
+from tests.agents.models.dialects import (
+    DIALECTS,
+    OPENAI,
+    PROVIDERS,
+    AnthropicDialect,
+    Dialect,
+    GeminiDialect,
+)
 from tests.agents.models.server import Reply, Server, named, sse
 from tests.runner.rig import Driven, driven
 from workbench.agents.catalogue import FOLDER
 from workbench.agents.config import AgentConfig, read_agent
 from workbench.agents.language_agent import LanguageAgent
-from workbench.agents.models.gemini import has_new_sdk
 
-OPENAI, ANTHROPIC, GEMINI = OpenAIDialect(), AnthropicDialect(), GeminiDialect(events=has_new_sdk())
+every = pytest.mark.parametrize("dialect", PROVIDERS, ids=str)
+"""With each provider's own SDK; of Gemini's two the one that a session would use."""
 
-every = pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC, GEMINI], ids=lambda dialect: dialect.name)
-"""With each provider's own SDK; Gemini's in the form that the installed one reads."""
+every_sdk = pytest.mark.parametrize("dialect", DIALECTS, ids=str)
 
 BILL = {
     # Each scripted answer: 1000 tokens in, of which 400 were cached (and with Anthropic 100 written), and 50 out.

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents.models.dialects import OPENAI
 from tests.agents.models.server import Server, serving
-from tests.runner.chat import OPENAI, asked, called, make_agent, said, talking
+from tests.runner.chat import asked, called, make_agent, said, talking
 from tests.runner.rig import Driven, ListAgent, driven
 from workbench.environment.services.desk import MOST_IN_A_STEP
 from workbench.environment.services.notes import MOST_CHARACTERS, NoteFile

@@ -9,7 +9,6 @@ import pytest
 
 from tests.agents.models.dialects import DIALECTS, Dialect
 from tests.agents.models.server import Server, serving
-from workbench.agents.models.gemini import has_new_sdk
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +28,8 @@ async def server() -> AsyncIterator[Server]:
         yield local
 
 
-@pytest.fixture(params=DIALECTS, ids=lambda dialect: dialect.name)
+@pytest.fixture(params=DIALECTS, ids=str)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
-    """Each provider in turn; Gemini in the form that the SDK in use reads."""
-    from tests.agents.models.dialects import GeminiDialect
-
+    """Each provider through each of its SDKs in turn."""
     chosen: Dialect = request.param
-    return GeminiDialect(events=has_new_sdk()) if chosen.name == "gemini" else chosen
+    return chosen

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from tests.agents.models.server import Reply, Server, failure, named, sse
 from workbench.agents.models.anthropic import AnthropicModel
 from workbench.agents.models.base import ProviderModel, Retries
-from workbench.agents.models.gemini import GeminiModel
+from workbench.agents.models.gemini import GeminiModel, has_new_sdk
 from workbench.agents.models.keys import Key
 from workbench.agents.models.openai import OpenAIModel
 
@@ -18,7 +18,7 @@ QUICK = Retries(most=2, first=0.002, longest=0.01, patience=5.0)
 
 
 class Dialect:
-    """One provider."""
+    """One provider, through one SDK."""
 
     name = ""
     model = ""
@@ -28,6 +28,9 @@ class Dialect:
     variable = ""
     keep_alive = b": still here\n\n"
     """What may come between events, and means nothing."""
+
+    def __str__(self) -> str:
+        return self.name
 
     def make(self, server: Server | str, model: str = "", **options: Any) -> ProviderModel:
         """The adapter, talking to that server as if it were the provider's own."""
@@ -145,8 +148,18 @@ class GeminiDialect(Dialect):
         "totalTokenCount": 1050,
     }
 
-    def __init__(self, events: bool = False) -> None:
-        self._events = events
+    def __init__(self, new: bool) -> None:
+        """`new`: with `google-genai`, and else with `google-generativeai`."""
+        self.new = new
+
+    def __str__(self) -> str:
+        return self.name if self.new else "gemini-old"
+
+    def make(self, server: Server | str, model: str = "", **options: Any) -> ProviderModel:
+        made = super().make(server, model, **options)
+        assert isinstance(made, GeminiModel)
+        made._new = self.new
+        return made
 
     @staticmethod
     def chunk(*parts: dict[str, Any], finish: str = "", **more: Any) -> dict[str, Any]:
@@ -156,7 +169,7 @@ class GeminiDialect(Dialect):
         return {"candidates": [candidate], **more}
 
     def stream(self, chunks: Sequence[dict[str, Any]], whole: bool = True) -> list[bytes]:
-        if self._events:
+        if self.new:
             return sse(*chunks, done=False)
         pieces = [
             ("[" if number == 0 else ",\r\n").encode() + json.dumps(c).encode() for number, c in enumerate(chunks)
@@ -176,4 +189,10 @@ class GeminiDialect(Dialect):
         return {"error": {"code": status, "message": message, "status": code or "UNKNOWN"}}
 
 
-DIALECTS: tuple[Dialect, ...] = (OpenAIDialect(), AnthropicDialect(), GeminiDialect())
+OPENAI, ANTHROPIC = OpenAIDialect(), AnthropicDialect()
+GEMINI = GeminiDialect(new=has_new_sdk())
+"""Through the SDK that a session would use."""
+
+PROVIDERS: tuple[Dialect, ...] = (OPENAI, ANTHROPIC, GEMINI)
+DIALECTS: tuple[Dialect, ...] = PROVIDERS + ((GeminiDialect(new=False),) if GEMINI.new else ())
+"""Each provider through each of its SDKs that is installed."""

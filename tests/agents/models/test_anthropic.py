@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.agents.models.dialects import AnthropicDialect
+from tests.agents.models.dialects import ANTHROPIC
 from tests.agents.models.server import Reply, Server, named
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import Message, Sampling, Tool, ToolCall
 
-ANTHROPIC = AnthropicDialect()
 ASK = [Message("system", "Be terse."), Message("user", "Hello?")]
 RUN = Tool("run", "Runs a command.", {"type": "object", "properties": {"command": {"type": "string"}}})
 CACHED = {"type": "ephemeral"}
@@ -119,7 +118,7 @@ async def test_tool_calls_take_their_thinking_back_with_them(server: Server) -> 
     assert response.tool_calls == (ToolCall("t1", "run", {"command": "ls"}),)
     answered = [
         *ASK,
-        Message("assistant", response.text, tool_calls=response.tool_calls),
+        Message("assistant", response.text, tool_calls=response.tool_calls, continuation=response.continuation),
         Message("tool", "a.py", tool_call_id="t1"),
     ]
     await model.respond(answered, tools=[RUN])

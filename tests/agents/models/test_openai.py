@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.agents.models.dialects import OpenAIDialect
+from tests.agents.models.dialects import OPENAI
 from tests.agents.models.server import Reply, Server, failure, sse
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import Message, Sampling, Tool, ToolCall
 from workbench.agents.models.catalogue import make_model
 
-OPENAI = OpenAIDialect()
 ASK = [Message("user", "Hello?")]
 RUN = Tool("run", "Runs a command.", {"type": "object", "properties": {"command": {"type": "string"}}})
 

@@ -7,6 +7,7 @@ tools, nor how many tokens went into thinking. And it has no asynchronous client
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib.util
 import json
 import os
@@ -16,7 +17,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, StopReason, Tool
+from workbench.agents.messages import Message, StopReason, Tool, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
 from workbench.agents.models.base import (
@@ -33,10 +34,10 @@ from workbench.session.events import Usage
 
 _STOPS: dict[str, StopReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
 _FILTERS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"})
+_THINKS = re.compile(r"(?:models/)?gemini-(?:2\.5|[3-9])")
 _RETRY_DELAY = re.compile(r"retryDelay['\"]:\s*['\"]([0-9.]+)s")
 _NO_SIGNATURE = b"skip_thought_signature_validator"
-"""What Google says to send for a call whose signature is not known, as after a resume."""
-_MOST_REMEMBERED = 200
+"""What Google says to send for a call whose signature is not known, as one of another model or of a person's edit."""
 _LONGEST_CHUNK = 1 << 18
 """Bytes of a piece of the stream. The old SDK's time grows with the square of it: seconds for this much."""
 
@@ -59,8 +60,6 @@ class GeminiModel(ProviderModel):
         super().__init__(*args, **options)
         self._new = has_new_sdk()
         self._of_thread = threading.local()
-        self._signatures: dict[str, bytes] = {}
-        """Thought signatures, by the id of the call that they belong to."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -104,6 +103,8 @@ class GeminiModel(ProviderModel):
     def _new_arguments(self, request: Request) -> dict[str, Any]:
         system, contents = self._contents(request.messages)
         config: dict[str, Any] = {**self._settings(request), "automatic_function_calling": {"disable": True}}
+        if _THINKS.match(self._model) and "thinking" not in self._refused:
+            config["thinking_config"] = {"include_thoughts": True}  # summaries of them, which are paid for anyway
         if system:
             config["system_instruction"] = system
         if request.tools:
@@ -200,9 +201,8 @@ class GeminiModel(ProviderModel):
         for position, call in enumerate(message.tool_calls):
             given = {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
             part: dict[str, Any] = {"function_call": {"name": call.name, "args": given}}
-            signature = self._signatures.get(call.id)
-            if self._new and (signature or position == 0):  # only the first of several calls has one
-                part["thought_signature"] = signature or _NO_SIGNATURE
+            if self._new and position == 0:  # only the first of several calls has one
+                part["thought_signature"] = _signature(continued(message, self.name))
             parts.append(part)
         return parts
 
@@ -233,10 +233,9 @@ class GeminiModel(ProviderModel):
         if not call or not call.name:
             return
         answer.add_whole_call(id=getattr(call, "id", None) or "", name=call.name, arguments=_plain(call.args))
-        if signature := getattr(part, "thought_signature", None):
-            self._signatures[answer.calls()[-1].id] = signature
-            if len(self._signatures) > _MOST_REMEMBERED:
-                del self._signatures[next(iter(self._signatures))]
+        signature = getattr(part, "thought_signature", None)
+        if signature and len(answer.calls()) == 1:
+            answer.continuation = continuation(self.name, base64.b64encode(signature).decode())
 
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
         found = _new_error(error) if self._new else _old_error(error)
@@ -249,7 +248,8 @@ class GeminiModel(ProviderModel):
             status = faults.status_of(code, text)
         if (delay := _RETRY_DELAY.search(raw)) and "retry-after" not in headers:
             headers = {**headers, "retry-after": delay[1]}
-        sent = [name for name in ("top_p", "temperature", "max_output_tokens") if name not in self._refused]
+        names = ("top_p", "temperature", "max_output_tokens", "thinking")
+        sent = [name for name in names if name not in self._refused]
         # Google speaks of quotas for any limit; those of a day are the ones that waiting a minute does not help.
         quota = ("PerDay" in raw or "spend" in raw.lower()) if status == 429 else None
         return faults.from_status(server, status, text, code=code, headers=headers, sent=sent, quota=quota)
@@ -308,6 +308,13 @@ def _usage(usage: Any) -> Usage:
         cached_tokens=getattr(usage, "cached_content_token_count", None) or 0,
         reasoning_tokens=thought,
     )
+
+
+def _signature(content: Any) -> bytes:
+    try:
+        return base64.b64decode(content, validate=True)
+    except (ValueError, TypeError):
+        return _NO_SIGNATURE
 
 
 def _old_declaration(tool: Tool) -> dict[str, Any]:

@@ -20,6 +20,12 @@ _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
 
 _OPTIONAL = ("stream_options", "temperature", "top_p", "max_completion_tokens", "max_tokens")
 
+_WANTS_REASONING = re.compile(r"reasoning_content.{0,60}(?:passed back|missing)|missing.{0,20}reasoning_content", re.I)
+"""DeepSeek and others in its way want the reasoning of all turns with calls back; others refuse or ignore it."""
+
+_REASONING = "a call without reasoning_content"
+"""What those servers refuse."""
+
 _STOPS: dict[str, StopReason] = {
     "stop": "stop",
     "length": "length",
@@ -64,7 +70,7 @@ class OpenAIModel(ProviderModel):
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = {
             "model": self._model,
-            "messages": [_message(message) for message in merged(answered_calls(request.messages))],
+            "messages": [self._message(message) for message in merged(answered_calls(request.messages))],
             "stream": True,
             **self._settings(request),
         }
@@ -97,6 +103,29 @@ class OpenAIModel(ProviderModel):
                 break
         return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
 
+    def _message(self, message: Message) -> dict[str, Any]:
+        if message.role == "tool":
+            return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
+        if not message.tool_calls:
+            return {"role": message.role, "content": message.content}
+        reasoning = {"reasoning_content": message.reasoning} if _REASONING in self._refused else {}
+        return {
+            **reasoning,
+            "role": message.role,
+            "content": message.content or None,
+            "tool_calls": [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {
+                        "name": call.name,
+                        "arguments": call.raw_arguments or json.dumps(dict(call.arguments)),
+                    },
+                }
+                for call in message.tool_calls
+            ],
+        }
+
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
         import openai
 
@@ -108,6 +137,8 @@ class OpenAIModel(ProviderModel):
         code = f"{code} {error.code or ''}".strip()
         text = text or error.message
         sent = [name for name in _OPTIONAL if name not in self._refused]
+        if _WANTS_REASONING.search(text) and _REASONING not in self._refused:
+            return Fault("error", f"{server.title} wants the reasoning back with the calls", refused=_REASONING)
         if error.param in sent:
             sent = [str(error.param)]
         return faults.from_status(
@@ -118,25 +149,6 @@ class OpenAIModel(ProviderModel):
             headers={} if response is None else response.headers,
             sent=sent,
         )
-
-
-def _message(message: Message) -> dict[str, Any]:
-    if message.role == "tool":
-        return {"role": "tool", "tool_call_id": message.tool_call_id, "content": message.content}
-    if not message.tool_calls:
-        return {"role": message.role, "content": message.content}
-    return {
-        "role": message.role,
-        "content": message.content or None,
-        "tool_calls": [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.raw_arguments or json.dumps(dict(call.arguments))},
-            }
-            for call in message.tool_calls
-        ],
-    }
 
 
 def _take(chunk: Any, answer: Answer) -> None:
