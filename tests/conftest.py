@@ -16,7 +16,7 @@ import pytest
 from hypothesis import settings
 
 REQUIRE_ALL = "MLGYM_REQUIRE_ALL"
-"""Set (to anything), a test that would be skipped for a missing bubblewrap, Docker or tmux fails instead."""
+"""Set (to anything), a test that would be skipped for a missing bubblewrap, Docker, tmux or package fails instead."""
 
 settings.register_profile("workbench", deadline=None)
 settings.register_profile("reproducible", deadline=None, derandomize=True)
@@ -30,6 +30,9 @@ _private_folder = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: nothing of the user's is read, and nothing is written there."""
+    from workbench.tasks.datasets import cache_folder
+
+    packages = cache_folder() / "packages"
     settings.load_profile("reproducible" if os.environ.get(REQUIRE_ALL) or os.environ.get("CI") else "workbench")
     home = Path(tempfile.mkdtemp(prefix="mlgym-tests-"))
     config.stash[_private_folder] = home
@@ -40,6 +43,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["HOME"] = str(home)
     os.environ["XDG_STATE_HOME"] = str(home / "state")
     os.environ["MLGYM_SESSIONS"] = str(home / "sessions")
+    here = cache_folder() / "packages"
+    if here != packages and packages.is_dir():  # what tasks need takes minutes to install: it is the user's
+        here.parent.mkdir(parents=True)
+        here.symlink_to(packages)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -79,20 +86,32 @@ def tmux_problem() -> str | None:
     return None if shutil.which("tmux") else "no tmux; install it: sudo apt-get install tmux"
 
 
-_PROBLEMS: dict[str, Callable[[], str | None]] = {
+@functools.cache
+def packages_problem(ident: str) -> str | None:
+    """Why tests marked `packages(ident)` cannot run here, or None."""
+    from workbench.tasks.catalogue import find_task
+    from workbench.tasks.packages import installed_for
+
+    found = installed_for(find_task(ident).spec.requirements, "local", "")
+    return None if found else f"the packages of {ident} are not installed; run: mlgym-tui tasks prepare {ident}"
+
+
+_PROBLEMS: dict[str, Callable[..., str | None]] = {
     "bwrap": bubblewrap_problem,
     "docker": docker_problem,
     "tmux": tmux_problem,
+    "packages": packages_problem,
 }
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip by marker, before any fixture is made. All skips of one reason come from here, so that -ra groups them."""
-    for marker, problem in _PROBLEMS.items():
-        if item.get_closest_marker(marker) is None:
+    for name, problem in _PROBLEMS.items():
+        marker = item.get_closest_marker(name)
+        if marker is None:
             continue
-        reason = problem()
+        reason = problem(*marker.args)
         if reason is None:
             continue
         if os.environ.get(REQUIRE_ALL):

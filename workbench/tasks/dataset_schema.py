@@ -39,6 +39,21 @@ class HuggingFaceSource(Part):
     """Our name of a split → theirs."""
 
 
+class HubFilesSource(Part):
+    """Files of a repository of the Hugging Face Hub: weights, tokenizers, archives, shards.
+
+    Where a folder of the dataset's id in that of `$MLGYM_DATA` has them all, they are taken from there.
+    """
+
+    kind: Literal["hub-files"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    repo_type: Literal["model", "dataset"] = "model"
+    revision: Annotated[str, Field(min_length=1)]
+    """A commit or a tag: what is fetched must not change."""
+    files: Annotated[dict[RelativePath, Sha256 | None], Field(min_length=1)]
+    """Paths in the repository, or patterns of such (`*.bin`), each with its checksum, where that is known."""
+
+
 class GeneratedSource(Part):
     """Nothing but a seed: `prepare` makes it all."""
 
@@ -72,7 +87,7 @@ class DatasetSpec(Part):
     licence: str = ""
     size: str = ""
     """In words: "0.5 MB"."""
-    source: Annotated[LocalSource | HuggingFaceSource | GeneratedSource, Field(discriminator="kind")]
+    source: Annotated[LocalSource | HuggingFaceSource | HubFilesSource | GeneratedSource, Field(discriminator="kind")]
     prepare: MakerSpec
     tiny: StandInSpec | None = None
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.tasks.catalogue import Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
+from workbench.tasks.hub import is_pattern
 from workbench.tasks.preparing import Order
 
 if TYPE_CHECKING:
@@ -144,20 +145,21 @@ def missing(dataset: Dataset, variant: Variant) -> str | None:
             how = source.how.strip().rstrip(".")
             stand_in = "; or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
             return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {how}{stand_in}"
-    if source.kind == "huggingface":
+    library = {"huggingface": "datasets", "hub-files": "huggingface_hub"}.get(source.kind)
+    if library is not None and _users_files(dataset) is None:
         from importlib.util import find_spec
 
-        if find_spec("datasets") is None:
-            return (
-                f"dataset {dataset.id} comes from Hugging Face: pip install 'mlgym-tui[data]', "
-                "or use the small stand-in: --dataset tiny"
-            )
+        if find_spec(library) is None:
+            stand_in = ", or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
+            return f"dataset {dataset.id} comes from Hugging Face: pip install 'mlgym-tui[data]'{stand_in}"
     return None
 
 
 def needs_network(dataset: Dataset, variant: Variant) -> bool:
     """Whether preparing it will fetch something."""
-    return not variant and dataset.spec.source.kind == "huggingface" and _find(dataset, variant) is None
+    if variant or dataset.spec.source.kind not in ("huggingface", "hub-files") or _users_files(dataset) is not None:
+        return False
+    return _find(dataset, variant) is None
 
 
 def prepare(dataset: Dataset, variant: Variant = "", progress: Progress | None = None) -> Prepared:
@@ -182,8 +184,8 @@ def prepare(dataset: Dataset, variant: Variant = "", progress: Progress | None =
             _delete(left)
         making = Path(tempfile.mkdtemp(prefix=".making-", dir=home))
         try:
-            _run(dataset, variant, making, progress)
-            _write_manifest(dataset, variant, making)
+            hub = _run(dataset, variant, making, progress)
+            _write_manifest(dataset, variant, making, hub)
             final = _folder(dataset, variant)
             if final.exists():
                 final.rename(making / "replaced")
@@ -232,10 +234,9 @@ def _find(dataset: Dataset, variant: Variant) -> Prepared | None:
 
 def _source_is_the_same(dataset: Dataset, variant: Variant, prepared: Prepared) -> bool:
     """Whether the user's files, where they are still there, are those that it was made from."""
-    source = dataset.spec.source
-    if variant or source.kind != "local":
+    if variant:
         return True
-    folder = data_folder_of_user() / source.folder
+    folder = _users_folder(dataset)
     manifest = json.loads((prepared.folder / _MANIFEST).read_text(encoding="utf-8"))
     for name, facts in manifest["source"].items():
         with contextlib.suppress(OSError):
@@ -253,16 +254,42 @@ def _order(dataset: Dataset, variant: Variant, target: Path) -> Order:
         assert spec.tiny is not None
         tiny = spec.tiny
         return Order(**{**asdict(order), "seed": tiny.seed, "options": tiny.options, "stand_in": tiny.function or ""})
-    if source.kind == "local":
-        return Order(**{**asdict(order), "source": str((data_folder_of_user() / source.folder).absolute())})
+    files = _users_files(dataset)
+    if source.kind == "local" or files is not None:
+        return Order(**{**asdict(order), "source": str(_users_folder(dataset).absolute()), "files": tuple(files or ())})
+    if source.kind == "hub-files":
+        hub = {name: getattr(source, name) for name in ("repo", "repo_type", "revision", "files")}
+        return Order(**{**asdict(order), "hub": hub})
     if source.kind == "huggingface":
         hub = {name: getattr(source, name) for name in ("repo", "revision", "config", "splits")}
         return Order(**{**asdict(order), "hub": hub})
+    assert source.kind == "generator"
     return Order(**{**asdict(order), "seed": source.seed, "options": source.options})
 
 
-def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | None) -> None:
-    """Prepare into `making/made` by a process of its own, which ends with us."""
+def _users_folder(dataset: Dataset) -> Path:
+    """Where the user's files for it are looked for."""
+    source = dataset.spec.source
+    return data_folder_of_user() / (source.folder if source.kind == "local" else dataset.id)
+
+
+def _users_files(dataset: Dataset) -> dict[str, str | None] | None:
+    """The user's files (with the checksums of their known forms), where they are all there; None where not."""
+    source, folder = dataset.spec.source, _users_folder(dataset)
+    if source.kind not in ("local", "hub-files"):
+        return None
+    found: dict[str, str | None] = {}
+    for name, known in source.files.items():
+        here = sorted(folder.glob(name)) if is_pattern(name) and source.kind == "hub-files" else [folder / name]
+        here = [path for path in here if path.is_file()]
+        if not here:
+            return None
+        found.update({path.relative_to(folder).as_posix(): known for path in here})
+    return found
+
+
+def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | None) -> dict[str, Any]:
+    """Prepare into `making/made` by a process of its own, which ends with us; where it came from, where the Hub did."""
     target = making / "made"
     target.mkdir()
     outcome: dict[str, Any] = {}
@@ -297,17 +324,17 @@ def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | 
     if "done" not in outcome:
         why = outcome.get("error") or (said[-1] if said else "its process ended")
         raise DatasetError(f"dataset {dataset.id} could not be prepared: {why}")
+    return dict(outcome["done"])
 
 
-def _write_manifest(dataset: Dataset, variant: Variant, making: Path) -> None:
+def _write_manifest(dataset: Dataset, variant: Variant, making: Path, hub: dict[str, Any]) -> None:
     """Checksums of all files; they and their folders become read-only, the secret part closed to others."""
     made = making / "made"
-    source = dataset.spec.source
     label = "stand-in" if variant else ""
     origin: dict[str, Any] = {}
-    if not variant and source.kind == "local":
-        for name, known in source.files.items():
-            path = data_folder_of_user() / source.folder / name
+    if not variant and not hub:
+        for name, known in (_users_files(dataset) or {}).items():
+            path = _users_folder(dataset) / name
             found, digest = path.stat(), _sha256(path)
             origin[name] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": digest}
             if known is not None and digest != known:
@@ -316,7 +343,7 @@ def _write_manifest(dataset: Dataset, variant: Variant, making: Path) -> None:
         path.relative_to(made).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
         for path in _files(made)
     }
-    manifest = {"dataset": dataset.id, "variant": variant, "label": label, "source": origin, "files": files}
+    manifest = {"dataset": dataset.id, "variant": variant, "label": label, "source": origin, "hub": hub, "files": files}
     (made / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for folder, _, names in os.walk(made):
         for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 """Rows by split, as the Hugging Face library has them."""
+_PIECE = 64 << 20
 
 
 class SourceError(Exception):
@@ -33,7 +35,25 @@ class Making:
     progress: Callable[[float, str], None]
     rows: Rows = field(default_factory=dict)
     """Of a Hugging Face source."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Files of a Hub source, by their path in the repository; of a stand-in, all that its generator wrote."""
 
     def random(self, purpose: str = "") -> random.Random:
         """Random numbers that depend on the seed and the purpose alone."""
         return random.Random(f"{self.seed} {purpose}")
+
+    def copy(self, file: Path, target: Path) -> None:
+        """Copy a large file, showing how far it is; on file systems that can, its blocks are shared. Raises OSError."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("rb") as source, target.open("wb") as stream:
+            inside, outside = source.fileno(), stream.fileno()
+            total, done = os.fstat(inside).st_size, 0
+            while done < total:
+                self.progress(done / total, f"copying {file.name}")
+                try:
+                    count = os.copy_file_range(inside, outside, _PIECE, done, done)
+                except OSError:  # between some file systems it cannot
+                    count = os.pwrite(outside, os.pread(inside, _PIECE, done), done)
+                if not count:
+                    raise OSError(0, "it became shorter while it was copied", str(file))
+                done += count

@@ -1,7 +1,8 @@
 """The process that prepares one dataset, so that it can be stopped: `python -m workbench.tasks.preparing`.
 
 Reads one line of JSON (an `Order`) from standard input, which stays open, and writes JSON lines to standard output:
-`{"progress": [fraction, text]}`, and last `{"done": true}` or `{"error": text}` for what the user must mend.
+`{"progress": [fraction, text]}`, and last `{"done": origin}` (where a Hub source came from; else empty) or
+`{"error": text}` for what the user must mend.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.tasks.hub import fetch_files, fetch_rows
 from workbench.tasks.judge import load_function
-from workbench.tasks.making import Making, Rows, SourceError
+from workbench.tasks.making import Making, SourceError
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,17 @@ class Order:
     options: dict[str, Any]
     source: str = ""
     """Folder with the user's files."""
+    files: tuple[str, ...] = ()
+    """Of those, the ones that stand for a Hub source's."""
     stand_in: str = ""
     """Function that makes what the source would be."""
     hub: dict[str, Any] | None = None
-    """Of a Hugging Face source: repo, revision, config, splits."""
+    """Of a Hugging Face source: repo, revision, config, splits; of a Hub source: repo, repo_type, revision, files."""
 
 
-def prepare(order: Order, write: Any) -> None:
-    """Fill the target. Raises SourceError, and whatever the dataset's own code raises."""
+def prepare(order: Order, write: Any) -> dict[str, Any]:
+    """Fill the target; where it came from. Raises SourceError, and whatever the dataset's own code raises."""
+    origin: dict[str, Any] = {}
     target = Path(order.target)
     folders = {name: target / name for name in ("public", "secret", "mlgym")}
     for folder in folders.values():
@@ -62,50 +67,18 @@ def prepare(order: Order, write: Any) -> None:
         )
         if order.stand_in:
             making.rows = load_function(maker, order.stand_in)(making) or {}
+            made_files = sorted(path for path in making.source.rglob("*") if path.is_file())
+            making.files = {path.relative_to(making.source).as_posix(): path for path in made_files}
+        elif order.files:
+            making.files = {name: making.source / name for name in order.files}
+        elif order.hub is not None and "files" in order.hub:
+            making.files, origin = fetch_files(order.hub, progress)
         elif order.hub is not None:
-            making.rows = fetch(order.hub, progress)
+            making.rows, origin = fetch_rows(order.hub, progress)
         load_function(maker, order.prepare)(making)
     if not any(folders["mlgym"].iterdir()):
         folders["mlgym"].rmdir()
-
-
-def fetch(hub: dict[str, Any], progress: Any) -> Rows:
-    """The splits of a dataset of the Hub, from its own cache where they are there already."""
-    if not hub_answers():
-        os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"  # its cache, or an error at once
-    try:
-        import datasets  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        raise SourceError(
-            "the Python package `datasets` is not installed: pip install 'mlgym-tui[data]', "
-            "or use the small stand-in: --dataset tiny"
-        ) from None
-    rows: dict[str, Any] = {}
-    for number, (ours, theirs) in enumerate(hub["splits"].items()):
-        progress(number / len(hub["splits"]), f"fetching {hub['repo']}, {theirs}")
-        try:
-            rows[ours] = datasets.load_dataset(hub["repo"], hub["config"], split=theirs, revision=hub["revision"])
-        except Exception as error:  # the library raises a dozen kinds for a missing network alone
-            raise SourceError(
-                f"{hub['repo']} cannot be fetched from Hugging Face: {str(error).splitlines()[0][:200]}; "
-                "look at the network (HTTPS_PROXY, HF_ENDPOINT), or use the small stand-in: --dataset tiny"
-            ) from error
-    return rows
-
-
-def hub_answers(time_limit: float = 5.0) -> bool:
-    """Whether the Hub can be reached: its library would try for minutes. `time_limit` in seconds."""
-    import urllib.error
-    import urllib.request
-
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    try:
-        urllib.request.urlopen(urllib.request.Request(endpoint, method="HEAD"), timeout=time_limit).close()
-    except urllib.error.HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
+    return origin
 
 
 def main() -> None:
@@ -120,13 +93,13 @@ def main() -> None:
         output.flush()
 
     try:
-        prepare(order, write)
+        origin = prepare(order, write)
     except SourceError as error:
         write({"error": str(error)})
     except OSError as error:
         write({"error": f"{error.filename or order.target}: {error.strerror or error}"})
     else:
-        write({"done": True})
+        write({"done": origin})
 
 
 def _end_with_the_workbench() -> None:
