@@ -9,16 +9,16 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from workbench.agents.agent import Agent, Configured
+from workbench.agents.agent import Agent, Changeable, Configured
 from workbench.environment.assembly import STEPS, WINDOW, SandboxName, Setting, assemble, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
 from workbench.runner.runner import Runner
-from workbench.runner.services import make_services, switched_on
+from workbench.runner.services import ServiceError, make_services, switched_on
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
 from workbench.session.log import repair_log
-from workbench.session.state import fold
+from workbench.session.state import SessionState, fold
 from workbench.session.store import new_session_folder
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import Prepared, prepare_task
@@ -41,10 +41,12 @@ class Launch:
 
     task: str
     model: str = ""
-    """Empty: the agent's own, or `scripted:demo` where no agent is named."""
+    """Empty: the agent's own, or `scripted:demo` where no agent is named; as before where a session goes on."""
     agent: str = ""
     """A name, the path of a YAML file, or `module:Class`; empty: `default` for the models of providers."""
     base_url: str = ""
+    temperature: float | None = None
+    """Where a session goes on: at which answers are drawn from now on; None: as before."""
     sandbox: SandboxName = "local"
     unsafe_local: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -60,8 +62,10 @@ class Launch:
     """`tiny`: the small generated stand-in of the task's data."""
     protocol: str = ""
     """`mlgym`: `validate` sees the test data, and MLGym's primary metric counts."""
-    approve: str = "never"
-    """What waits for a person in auto mode: `always`, `never`, or the path of a file with rules."""
+    approve: str = ""
+    """What waits for a person in auto mode: `always`, `never`, or the path of a file with rules. Empty: nothing, or as
+    before where a session goes on.
+    """
 
 
 def launch(options: Launch, root: Path) -> Runner:
@@ -69,7 +73,7 @@ def launch(options: Launch, root: Path) -> Runner:
 
     Raises LaunchError, UnknownTask, TaskError, LogError, SandboxError or OSError, with nothing left behind.
     """
-    _read_approval(options)  # its faults come before anything is made
+    _read_approval(options.approve, options.interactive)  # its faults come before anything is made
     task = find_task(options.task).under(options.protocol, options.dataset)
     agent = make_agent(options.model, task, options.agent, options.base_url)
     options = _with_defaults(options, agent)
@@ -106,6 +110,7 @@ def launch(options: Launch, root: Path) -> Runner:
             tools=switched_on(agent),
             user=user_name(),
             versions=versions(),
+            approve="" if options.approve == "never" else _whole(options.approve),
         )
         return _assemble(live, task, agent, options, seed, started, [], prepared)
     except BaseException:
@@ -116,14 +121,14 @@ def launch(options: Launch, root: Path) -> Runner:
 
 
 def relaunch(folder: Path, options: Launch) -> Runner:
-    """A runner that goes on with a saved session; `options` may give new limits and modes.
+    """A runner that goes on with a saved session; `options` may give new limits, modes, another model or approval.
 
     The workspace is restored from the last snapshot. Raises what `launch` does, and LaunchError when the session cannot
     be resumed.
     """
-    _read_approval(options)
     events, problems = repair_log(folder)
     state = fold(events)
+    _read_approval(options.approve or state.approve, options.interactive)
     if state.started is None:
         raise LaunchError(f"{folder.name} has no beginning: its first event is missing", "it can only be replayed")
     if state.ended is not None and state.ended.exit_status == "submitted":
@@ -134,16 +139,47 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     started = state.started
     task = find_task(started.task_folder or started.task).under(started.protocol, started.dataset)
     prepared = prepare_task(task)
-    agent = make_agent(started.model, task, started.agent_reference, started.base_url)
+    agent, change = _agent_as_before(state, started, task, options)
     live = LiveSession(folder, state=state)
     try:
         seed = started.seed if started.seed is not None else secrets.randbits(48)
-        resumed = ev.SessionResumed(user=user_name(), versions=versions(), limits=options.limits)
+        resumed = ev.SessionResumed(
+            user=user_name(), versions=versions(), limits=options.limits, approve=_whole(options.approve)
+        )
         notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
-        return _assemble(live, task, agent, options, seed, resumed, notes, prepared)
+        runner = _assemble(live, task, agent, options, seed, resumed, notes, prepared)
+        if change is not None:
+            live.emit(change)
+        return runner
     except BaseException:
         live.close()
         raise
+
+
+def _agent_as_before(
+    state: SessionState, started: ev.SessionStarted, task: Task, options: Launch
+) -> tuple[Agent | None, ev.AgentChanged | None]:
+    """The agent of a session that goes on, and the change that `options` ask for, if they do."""
+    model = options.model or state.model
+    same_provider = model.partition(":")[0] == state.model.partition(":")[0]
+    base_url = options.base_url or (state.base_url if same_provider else "")
+    agent = make_agent(model, task, started.agent_reference, base_url)
+    if not isinstance(agent, Changeable):
+        if options.model or options.base_url or options.temperature is not None:
+            raise LaunchError(
+                f"{agent.name if agent else 'a person'} asks no model that could be changed",
+                "go on without --model, --base-url and --temperature, or name the model of a provider",
+            )
+        return agent, None
+    temperature = agent.sampling.temperature if state.agent_change is None else state.agent_change.temperature
+    changed = (agent.model, base_url) != (state.model, state.base_url)
+    if options.temperature is not None and options.temperature != temperature:
+        temperature, changed = options.temperature, True
+    agent.sampling = replace(agent.sampling, temperature=temperature)
+    if not changed:
+        return agent, None
+    who = f"human:{user_name()}"
+    return agent, ev.AgentChanged(model=agent.model, base_url=base_url, temperature=temperature, author=who)
 
 
 def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") -> Agent | None:
@@ -226,7 +262,10 @@ def _assemble(
         command_seconds=options.command_seconds,
         untrusted=agent.model if agent is not None and not agent.trusted else "",
     )
-    services = make_services(switched_on(agent), task.id, live.redactor)
+    try:
+        services = make_services(switched_on(agent), task.id, live.redactor)
+    except ServiceError as error:
+        raise LaunchError(str(error), "docs/agents.md says what memory and literature need") from error
     made = assemble(live, task, setting, first, seed=seed, prepared=prepared, notes=notes, services=services)
     try:
         runner = Runner(
@@ -238,7 +277,7 @@ def _assemble(
             interactive=options.interactive,
             delay=options.delay,
             cwd=made.cwd,
-            approval=_read_approval(options),
+            approval=_read_approval(live.state.approve, options.interactive),
         )
     except BaseException:
         made.run_folder.remove()
@@ -247,11 +286,18 @@ def _assemble(
     return runner
 
 
-def _read_approval(options: Launch) -> Approval:
+def _read_approval(given: str, interactive: bool) -> Approval:
     try:
-        approval = read_approval(options.approve)
+        approval = read_approval(given)
     except ApprovalError as error:
         raise LaunchError(str(error), "docs/agents.md says what such a file holds") from error
-    if isinstance(approval, Always) and not options.interactive:
-        raise LaunchError("nobody is there to approve each action", "leave --approve always out, or --headless")
+    if isinstance(approval, Always) and not interactive:
+        raise LaunchError(
+            "nobody is there to approve each action", "--approve never needs nobody, and without --headless you are"
+        )
     return approval
+
+
+def _whole(approve: str) -> str:
+    """A policy as the log keeps it: a file by its whole path, for the session may be resumed from another folder."""
+    return approve if approve in ("", "always", "never") else str(Path(approve).expanduser().absolute())

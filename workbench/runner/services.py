@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workbench.agents.agent import Agent, Equipped
+from workbench.agents.agent import Agent, Equipped, ModelError
 from workbench.sandbox.commands import LITERATURE_COMMANDS, MEMORY_COMMANDS, OPTIONAL_COMMANDS
 
 if TYPE_CHECKING:
     from workbench.environment.services.desk import Service
     from workbench.session.redact import Redactor
+
+
+LITERATURE_KEY = "SEMANTIC_SCHOLAR_API_KEY"
+"""Where the key of Semantic Scholar is looked for; it answers without one, too, but is often busy then."""
+
+
+class ServiceError(Exception):
+    """A service cannot be had as it is set. `str()` says why."""
 
 
 def switched_on(agent: Agent | None) -> list[str]:
@@ -20,7 +28,7 @@ def switched_on(agent: Agent | None) -> list[str]:
 
 
 def make_services(tools: Sequence[str], task: str, redactor: Redactor) -> dict[str, Service]:
-    """What serves these commands, by their names. `task` is its id. Raises ModelError for a key that cannot be one."""
+    """What serves these commands, by their names. `task` is its id. Raises ServiceError."""
     services: dict[str, Service] = {}
     if set(tools) & set(MEMORY_COMMANDS):
         from workbench.environment.services.memory import Memory
@@ -28,7 +36,12 @@ def make_services(tools: Sequence[str], task: str, redactor: Redactor) -> dict[s
 
         services |= Memory(NoteFile(task), redact=redactor.text).services()
     if set(tools) & set(LITERATURE_COMMANDS):
+        from workbench.agents.models.keys import find_server_key
         from workbench.environment.services.literature import Literature
 
-        services |= Literature().services()
+        try:
+            key = find_server_key(LITERATURE_KEY)
+            services |= Literature(key=key.reveal() if key else "").services()
+        except (ModelError, ValueError) as error:
+            raise ServiceError(str(error)) from error
     return {name: service for name, service in services.items() if name in tools}
