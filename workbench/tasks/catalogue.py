@@ -49,7 +49,9 @@ class Task:
 
     def split_for(self, kind: str) -> str:
         """The split of the data that `validate` or `submit` scores on."""
-        splits = self.spec.evaluate.splits
+        splits, protocols = self.spec.evaluate.splits, self.spec.evaluate.protocols
+        if self.protocol and self.protocol in protocols:
+            return protocols[self.protocol]
         validation = kind == "validate" and self.protocol != "mlgym" and "validation" in splits
         return "validation" if validation else "test" if "test" in splits else splits[0]
 

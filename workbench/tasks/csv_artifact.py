@@ -1,6 +1,7 @@
 """Submissions that are tables: read as text, by us, row by row; no code of theirs is run.
 
-Rows are matched by an id, in any order. What is wrong is said with the line or the ids that it is about.
+Rows are matched by an id, in any order, or are in the order of the data. What is wrong is said with the line or the ids
+that it is about.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from workbench.tasks.submission import Failure
 
@@ -20,6 +22,7 @@ MAX_NUMBER = 1e100
 _SHOWN = 5
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(nan|inf|infinity|)", re.IGNORECASE)
+_INTEGER = re.compile(r"[+-]?\d{1,15}(\.0*)?", re.ASCII)
 _WHOLE = re.compile(r"\d+\.0+", re.ASCII)
 
 
@@ -37,21 +40,7 @@ def read_predictions(
     Ids in `allowed` (of another split) may be there too. Raises Failure("invalid") for anything else: columns, rows or
     ids that are missing, doubled or unknown, values that are no finite numbers.
     """
-    found: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    doubled: list[str] = []
-    for line, ident, value in _rows(data, name, key, column):
-        ident = _plain(ident)
-        if ident in found:
-            doubled.append(ident)
-        found[ident] = value
-        lines[ident] = line
-    known = {*wanted, *allowed}
-    problems = [
-        _count(doubled, f"{key} is there more than once", f"{key}s are there more than once"),
-        _count([ident for ident in found if ident not in known], f"{key} is unknown", f"{key}s are unknown"),
-        _count([ident for ident in wanted if ident not in found], f"{key} is missing", f"{key}s are missing"),
-    ]
+    found, lines, problems = _by_id(data, name, key, column, wanted, allowed)
     numbers: dict[str, float] = {}
     not_finite: list[str] = []
     no_number: list[str] = []
@@ -69,10 +58,63 @@ def read_predictions(
         _count(not_finite, f"{column} is not finite: {key}", f"{column}s are not finite: {key}", after=True),
         _count(no_number, f"{column} is no number: {key}", f"{column}s are no numbers: {key}", after=True),
     ]
-    said = [problem for problem in problems if problem]
-    if said:
-        raise Failure("invalid", f"{name}: {'; '.join(said)}")
+    _raise_for(name, problems)
     return numbers
+
+
+def read_texts(
+    data: bytes, name: str, *, key: str, column: str, wanted: Sequence[str], allowed: Iterable[str] = ()
+) -> dict[str, str]:
+    """A text for each id in `wanted`, which may be empty; otherwise as `read_predictions`."""
+    found, _, problems = _by_id(data, name, key, column, wanted, allowed)
+    _raise_for(name, problems)
+    return {ident: found[ident] for ident in wanted}
+
+
+def read_labels(data: bytes, name: str, *, column: str, rows: int, classes: int) -> list[int]:
+    """A whole number from 0 to `classes` - 1 for each row of the data, in their order; other columns are ignored.
+
+    Raises Failure("invalid") for rows that are missing or too many, and values that are no such numbers.
+    """
+    labels: list[int] = []
+    not_there: list[str] = []
+    no_number: list[str] = []
+    outside: list[str] = []
+    for number, (line, (value,)) in enumerate(_rows(data, name, (column,))):
+        value = value.strip()
+        if _NOT_FINITE.fullmatch(value):
+            not_there.append(f"{number} ({value or 'empty'})")
+        elif not _INTEGER.fullmatch(value):
+            no_number.append(f"{number} ({value[:40]!r}, line {line})")
+        elif not 0 <= (label := int(float(value))) < classes:
+            outside.append(f"{number} ({value})")
+        else:
+            labels.append(label)
+    got = len(labels) + len(not_there) + len(no_number) + len(outside)
+    problems = [
+        _count(not_there, f"{column} is missing: row", f"{column}s are missing: rows", after=True),
+        _count(no_number, f"{column} is no whole number: row", f"{column}s are no whole numbers: rows", after=True),
+        _count(outside, f"{column} is not 0 to {classes - 1}: row", f"{column}s are not 0 to {classes - 1}: rows",
+               after=True),
+    ]  # fmt: skip
+    if got < rows:
+        lacking = f"row {got}" if got == rows - 1 else f"rows {got} to {rows - 1}"
+        problems.insert(0, f"{got:,} rows, where the data have {rows:,}: {lacking} (counted from 0) missing")
+    if got > rows:
+        extra = f"row {rows}" if got == rows + 1 else f"rows {rows} to {got - 1}"
+        problems.insert(0, f"{got:,} rows, where the data have {rows:,}: {extra} (counted from 0) too many")
+    _raise_for(name, problems)
+    return labels
+
+
+def columns_of(data: bytes, name: str) -> list[str]:
+    """The names in the first line. Raises Failure where that is no text."""
+    return _open(data, name)[1]
+
+
+def accuracy(predicted: Sequence[int], truth: Sequence[int]) -> float:
+    """The share that is equal."""
+    return sum(map(int.__eq__, predicted, truth)) / len(truth)
 
 
 def root_mean_squared_error(predicted: Mapping[str, float], truth: Mapping[str, float]) -> float:
@@ -92,8 +134,36 @@ def _squares(values: Iterable[float]) -> float:
     return math.fsum(value * value for value in values)
 
 
-def _rows(data: bytes, name: str, key: str, column: str) -> Iterable[tuple[int, str, str]]:
-    """(line, id, value) of each row. Raises Failure."""
+def _by_id(
+    data: bytes, name: str, key: str, column: str, wanted: Sequence[str], allowed: Iterable[str]
+) -> tuple[dict[str, str], dict[str, int], list[str]]:
+    """The values and lines of the ids, and what is wrong with the ids. Raises Failure for what is no such table."""
+    found: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    doubled: list[str] = []
+    for line, (ident, value) in _rows(data, name, (key, column)):
+        ident = _plain(ident)
+        if ident in found:
+            doubled.append(ident)
+        found[ident] = value
+        lines[ident] = line
+    known = {*wanted, *allowed}
+    problems = [
+        _count(doubled, f"{key} is there more than once", f"{key}s are there more than once"),
+        _count([ident for ident in found if ident not in known], f"{key} is unknown", f"{key}s are unknown"),
+        _count([ident for ident in wanted if ident not in found], f"{key} is missing", f"{key}s are missing"),
+    ]
+    return found, lines, problems
+
+
+def _raise_for(name: str, problems: Iterable[str]) -> None:
+    said = [problem for problem in problems if problem]
+    if said:
+        raise Failure("invalid", f"{name}: {'; '.join(said)}")
+
+
+def _open(data: bytes, name: str) -> tuple[Any, list[str]]:
+    """A reader of the rows after the first line, and the names in that. Raises Failure."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,13 +173,22 @@ def _rows(data: bytes, name: str, key: str, column: str) -> Iterable[tuple[int, 
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         header = [field.strip() for field in next((row for row in reader if row), [])]
-        for wanted in (key, column):
-            if header.count(wanted) != 1:
-                how = "has no" if wanted not in header else "has more than one"
-                there = ", ".join(header)[:200] or "nothing"
-                raise Failure("invalid", f"{name} {how} column {wanted}; the first line must name {key},{column} "
-                              f"(it has {there})")  # fmt: skip
-        at, value_at = header.index(key), header.index(column)
+    except csv.Error as error:
+        raise Failure("invalid", f"{name}, line {reader.line_num}: {error}") from None
+    return reader, header
+
+
+def _rows(data: bytes, name: str, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """The line and the values of the columns, for each row. Raises Failure."""
+    reader, header = _open(data, name)
+    for wanted in columns:
+        if header.count(wanted) != 1:
+            how = "has no" if wanted not in header else "has more than one"
+            there = ", ".join(header)[:200] or "nothing"
+            raise Failure("invalid", f"{name} {how} column {wanted}; the first line must name {','.join(columns)} "
+                          f"(it has {there})")  # fmt: skip
+    places = [header.index(wanted) for wanted in columns]
+    try:
         for number, row in enumerate(reader):
             if not row:
                 continue
@@ -120,7 +199,7 @@ def _rows(data: bytes, name: str, key: str, column: str) -> Iterable[tuple[int, 
                 )
             if number >= MAX_ROWS:
                 raise Failure("invalid", f"{name} has more than {MAX_ROWS:,} rows")
-            yield reader.line_num, row[at], row[value_at]
+            yield reader.line_num, [row[place] for place in places]
     except csv.Error as error:
         raise Failure("invalid", f"{name}, line {reader.line_num}: {error}") from None
 

@@ -53,6 +53,8 @@ class Baseline(Part):
     """What the same baseline reaches on the data's stand-in."""
     tolerance: dict[str, Number] = {}
     """How far from its score a baseline may be by the nature of the task (other instances, another machine)."""
+    stand_in_tolerance: dict[str, Number] = {}
+    """The same, on the stand-in."""
 
 
 class MetricSpec(Part):
@@ -120,6 +122,8 @@ class EvaluateSpec(Part):
     rooms: Annotated[int, Field(ge=1, le=4)] = 1
     """How many fresh rooms the submission is loaded in, for an evaluator that compares their answers."""
     splits: Annotated[list[str], Field(min_length=1)] = ["test"]
+    protocols: dict[Literal["mlgym"], str] = {}
+    """The split that both `validate` and `submit` see under a protocol, where that is not `test`."""
 
 
 class TaskSpec(Part):
@@ -135,6 +139,8 @@ class TaskSpec(Part):
     """Of `datasets/`, beside the tasks or in the task's folder."""
     requirements: list[Annotated[str, Field(min_length=1)]] = []
     """Python packages for the agent, and for the room of a checkpoint or a model, as pip reads them."""
+    requirements_optional: bool = False
+    """Whether the starter, the baseline and the demo run without them."""
     starter: RelativePath = "starter"
     baseline: Baseline = Baseline()
     metrics: Annotated[list[MetricSpec], Field(min_length=1)]
@@ -179,7 +185,7 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
     primary = sum(metric.primary for metric in spec.metrics)
     if primary != 1:
         found.append((("metrics",), f"exactly one metric must be primary ({primary} are)"))
-    for group in ("scores", "stand_in", "tolerance"):
+    for group in ("scores", "stand_in", "tolerance", "stand_in_tolerance"):
         for key in getattr(spec.baseline, group):
             if key not in keys:
                 found.append((("baseline", group, key), f"no such metric; there are {', '.join(keys)}"))
@@ -194,6 +200,9 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
         found.append((("evaluate", "runner"), f"{need}: the program that loads it"))
     if spec.artifact.also and not spec.artifact.bundled:
         found.append((("artifact", "also"), "is for checkpoints and models; of others one file is taken"))
+    for protocol, split in spec.evaluate.protocols.items():
+        if split not in spec.evaluate.splits:
+            found.append((("evaluate", "protocols", protocol), f"must be one of {', '.join(spec.evaluate.splits)}"))
     if not (folder / spec.starter).is_dir():
         found.append((("starter",), f"the folder {spec.starter!r} is not there"))
     files: list[tuple[Place, str | None]] = [
