@@ -37,6 +37,8 @@ BILL = {
 }
 """Dollars of one scripted answer, from the providers' published prices."""
 
+SIGNATURE = "c2lnbmVk"
+
 
 def said(dialect: Dialect, action: str, thought: str = "So be it.") -> Reply:
     """An answer as `default` reads it."""
@@ -82,3 +84,25 @@ async def talking(
 def asked(server: Server, call: int = -1) -> str:
     """All that was sent in a call, as JSON."""
     return json.dumps(server.calls[call].body)
+
+
+def thoughtful(dialect: Dialect, thought: str, name: str, **arguments: Any) -> Reply:
+    """A call of a tool after some reasoning, which is signed by those who sign it."""
+    if isinstance(dialect, GeminiDialect):
+        call = {"functionCall": {"name": name, "args": arguments}, "thoughtSignature": SIGNATURE}
+        chunks = [dialect.chunk({"text": thought, "thought": True}), dialect.chunk(call)]
+        return Reply(dialect.stream([*chunks, dialect.chunk(finish="STOP", usageMetadata=dialect.usage)]))
+    if isinstance(dialect, AnthropicDialect):
+        block = {"type": "thinking", "thinking": "", "signature": ""}
+        deltas = [{"type": "thinking_delta", "thinking": thought}, {"type": "signature_delta", "signature": SIGNATURE}]
+        use = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
+        piece = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
+        blocks = [*dialect.block(0, block, *deltas), *dialect.block(1, use, piece)]
+        return Reply(named(dialect.start(), *blocks, *dialect.end("tool_use")))
+    function = {"name": name, "arguments": json.dumps(arguments)}
+    events = [
+        OPENAI.chunk({"reasoning_content": thought}),
+        OPENAI.chunk({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": function}]}),
+        OPENAI.chunk({}, "tool_calls"),
+    ]
+    return Reply(sse(*events, OPENAI.usage))

@@ -47,6 +47,10 @@ class Proposal:
     """Seconds that the answer took; None where nobody measured."""
     remark: str = ""
     """What the model is to be told about its answer with the outcome; for `action.proposed`."""
+    reasoning: str = ""
+    """What the provider shows of the reasoning before the answer."""
+    continuation: str = ""
+    """What the model wants back with the account of this action, unread; for `model.responded`."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,7 @@ class Attempt:
     """None where the provider had not said it yet."""
     number: int = 1
     latency: float = 0.0
+    reasoning: str = ""
 
 
 class Listener(Protocol):

@@ -68,7 +68,13 @@ class Conversation:
         )
         answers = [text, *("Not run." for _ in calls[1:])]
         return [
-            Message("assistant", response.text.strip(), tool_calls=calls),
+            Message(
+                "assistant",
+                response.text.strip(),
+                tool_calls=calls,
+                reasoning=response.reasoning,
+                continuation=response.continuation,
+            ),
             *(Message("tool", said, tool_call_id=call.id) for call, said in zip(calls, answers, strict=True)),
         ]
 
@@ -117,6 +123,9 @@ class Conversation:
         told = step.edited and (self._config.tell_edits if step.edit_told is None else step.edit_told)
         thought, action = (step.proposed_thought, step.proposed) if told else (step.thought, step.action)
         turn = self._parser.turn(thought, action, step.number)
+        if turn.tool_calls and (thought, action) == (step.proposed_thought, step.proposed):
+            # Signed reasoning belongs to the very call that it led to.
+            turn = replace(turn, reasoning=step.answer.reasoning, continuation=step.answer.continuation)
         notes = [step.remark] if step.remark else []
         if told:
             notes += _edits(step)
@@ -162,6 +171,8 @@ def message_json(message: Message) -> str:
         value["tool_calls"] = [_call(call.id, call.name, call.arguments) for call in message.tool_calls]
     if message.tool_call_id:
         value["tool_call_id"] = message.tool_call_id
+    if message.continuation:
+        value["continuation"] = message.continuation
     if message.step is not None:
         value["step"] = message.step
     if message.elided:

@@ -134,6 +134,8 @@ class LanguageAgent:
                 attempt=number,
                 latency=call.seconds,
                 remark=parsed.remark,
+                reasoning=response.reasoning,
+                continuation=response.continuation,
             )
         many = self.config.format_attempts
         answers = f"{many} answers" if many > 1 else "an answer"
@@ -252,6 +254,7 @@ class _Call:
                     usage=response.usage if response is not None else None,
                     number=self._number,
                     latency=time.monotonic() - self._began,
+                    reasoning=response.reasoning if response is not None else "",
                 )
             )
 

@@ -15,7 +15,6 @@ from workbench.agents.agent import (
     Changeable,
     ModelError,
     Observable,
-    Prompt,
     Proposal,
 )
 from workbench.agents.messages import ChatModel
@@ -90,7 +89,7 @@ class Proposer:
         self.control.problem = ""
         measured = clock.elapsed - began
         latency = measured if proposal.latency is None else proposal.latency
-        self._log_answer(proposal.prompt, proposal.response, proposal.usage, latency, proposal.attempt)
+        self._log_answer(proposal, latency, proposal.attempt, proposal.continuation)
         return proposal
 
     def cancel(self) -> None:
@@ -154,25 +153,27 @@ class Proposer:
     def attempted(self, attempt: Attempt) -> None:
         """An answer that became no proposal was paid for all the same."""
         self._show_draft("")
-        self._log_answer(attempt.prompt, attempt.response, attempt.usage, attempt.latency, attempt.number)
+        self._log_answer(attempt, attempt.latency, attempt.number)
         if attempt.cause == "bad_format":
             self.control.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
 
-    def _log_answer(self, prompt: Prompt, response: str, usage: ev.Usage | None, latency: float, attempt: int) -> None:
+    def _log_answer(self, answer: Proposal | Attempt, latency: float, attempt: int, continuation: str = "") -> None:
         """What was sent and what came back, if anything was."""
         live, model = self.control.live, self.agent.model
-        if prompt.messages:
-            self._prompts.sent(prompt, model, attempt, self._alternative)
-        if response or usage is not None:
+        if answer.prompt.messages:
+            self._prompts.sent(answer.prompt, model, attempt, self._alternative)
+        if answer.response or answer.reasoning or answer.usage is not None:
             live.emit(
                 ev.ModelResponded(
-                    text=response,
+                    text=answer.response,
                     model=model,
                     author=self.agent.author,
-                    usage=usage,
+                    usage=answer.usage,
                     latency=round(latency, 6),
                     attempt=attempt,
                     alternative=self._alternative,
+                    reasoning=answer.reasoning,
+                    continuation=continuation,
                 )
             )
 

@@ -224,6 +224,11 @@ class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
     attempt: int = 1
     alternative: int = 0
     """As which alternative to the proposal under review; 0: as a proposal."""
+    reasoning: str = ""
+    """What the provider shows of the model's reasoning before it."""
+    continuation: str = ""
+    """What the model wants back, unchanged, when the action that it called for is told of: JSON with its name and
+    signed reasoning. Nobody else can read it."""
 
 
 class ModelFailed(Event, tag="model.failed", kw_only=True, frozen=True):

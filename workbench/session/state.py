@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from workbench.session import events as ev
 from workbench.session.events import Event, FileChange, Mode, ScoreRecorded, SessionStarted, WindowChanged
@@ -20,6 +20,18 @@ StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
 
 _LARGEST_GAP = 10
 """Steps that may be missing from a log at one place; each event of a hostile one could name the next so far ahead."""
+
+
+class Answer(NamedTuple):
+    """What came with a model's answer beside thought and action."""
+
+    reasoning: str = ""
+    """What the provider shows of the reasoning before it."""
+    continuation: str = ""
+    """As in `model.responded`."""
+
+
+NO_ANSWER = Answer()
 
 
 @dataclass
@@ -53,6 +65,8 @@ class Step:
     """By their numbers; when there are any, 0 is what was proposed first."""
     chosen: int = 0
     """Which of them took the place of the proposal."""
+    answers: dict[int, Answer] = field(default_factory=dict)
+    """What came with the answers that the proposal (0) and its alternatives are from, where anything did."""
     agent_change: ev.AgentChanged | None = None
     """It is the first that was proposed after this change of model or temperature."""
     edited_by: str = ""
@@ -90,6 +104,11 @@ class Step:
     """Seconds since the session began, when it was proposed."""
     finished: float = 0.0
     time: str = ""
+
+    @property
+    def answer(self) -> Answer:
+        """What came with the answer that its action is from."""
+        return self.answers.get(self.chosen, NO_ANSWER)
 
     @property
     def edited(self) -> bool:
@@ -145,6 +164,8 @@ class SessionState:
     """Path of the workspace inside the sandbox."""
     _unseen_change: ev.AgentChanged | None = None
     """A change of the agent after which nothing was proposed yet."""
+    _answer: Answer = NO_ANSWER
+    """What came with the newest answer, until something is proposed from it."""
     _unassigned: Spending = field(default_factory=Spending)
     """What the model calls cost since an agent's last proposal."""
     _workspaces: list[str] = field(default_factory=list)
@@ -323,6 +344,11 @@ def _prompt_sent(state: SessionState, event: ev.PromptSent) -> None:
 
 def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
     state.prompts.answered(event)
+    answer = Answer(event.reasoning, event.continuation)
+    if not event.alternative:
+        state._answer = answer
+    elif any(answer):
+        state.current.answers[event.alternative] = answer
     if event.usage is not None:
         state.cost += event.usage.cost or 0.0
         state.input_tokens += event.usage.input_tokens
@@ -348,6 +374,9 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
     _propose(step, event.author, event.thought, event.action, event.remark)
     if not event.author.startswith("human:"):
         step.spending, state._unassigned = state._unassigned, Spending()
+        if any(state._answer):
+            step.answers[0] = state._answer
+        state._answer = NO_ANSWER
         step.agent_change, state._unseen_change = state._unseen_change, None
         state.prompts.proposed(step.number)
     step.status, step.started, step.time = "proposed", event.elapsed, event.time

@@ -54,6 +54,8 @@ def estimate_prompt(messages: Iterable[Message], tools: Iterable[Tool] = ()) -> 
     total = 0
     for message in messages:
         total += _PER_MESSAGE + estimate_tokens(message.content)
+        if message.continuation:
+            total += estimate_tokens(message.reasoning)
         for call in message.tool_calls:
             total += (
                 _PER_MESSAGE + estimate_tokens(call.name) + estimate_tokens(call.raw_arguments or str(call.arguments))

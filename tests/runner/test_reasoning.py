@@ -1,0 +1,141 @@
+"""What models show of their reasoning: kept with the answer, sent back to those that want it, and to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents.models.dialects import ANTHROPIC, GEMINI, OPENAI, Dialect
+from tests.agents.models.server import Reply, Server, serving, sse
+from tests.runner.chat import SIGNATURE, asked, called, every, make_agent, said, talking, thoughtful
+from tests.runner.rig import driven
+from workbench.session import events as ev
+
+THOUGHT = "I look first, then I leap."
+
+SIGNING = [ANTHROPIC, *([GEMINI] if GEMINI.new else [])]
+signing = pytest.mark.parametrize("dialect", SIGNING, ids=str)
+"""The providers that sign it, and want it back with the call that it led to; the old SDK of Gemini cannot do that."""
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No key, no proxy and no `.env` of the machine."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with serving() as local:
+        yield local
+
+
+@pytest.mark.parametrize("dialect", [OPENAI, *SIGNING], ids=str)
+async def test_it_is_kept_with_the_answer_and_is_no_part_of_it(
+    tmp_path: Path, server: Server, dialect: Dialect
+) -> None:
+    server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "submit"))
+    async with talking(tmp_path, dialect, server, "tool-calls") as session:
+        assert (await session.ended()).exit_status == "submitted"
+    first, second = session.events(ev.ModelResponded)
+    assert (first.reasoning, second.reasoning) == (THOUGHT, "")
+    assert THOUGHT not in first.text
+    step = session.state.steps[1]
+    assert (step.answer.reasoning, step.thought, step.action) == (THOUGHT, "", "ls")
+    assert session.state.steps[2].answer.reasoning == ""
+
+
+@signing
+async def test_signed_reasoning_goes_back_with_its_call_also_after_a_resume(
+    tmp_path: Path, server: Server, dialect: Dialect
+) -> None:
+    server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "bash", command="true"))
+    async with talking(tmp_path, dialect, server, "tool-calls", interactive=True) as session:
+        await session.over(1)
+        await session.until(lambda: len(server.calls) > 1, "the second call")
+        session.runner.stop()
+    assert SIGNATURE in asked(server, 1)
+    server.answers(called(dialect, "submit"))
+    before = len(server.calls)
+    agent = make_agent(dialect, server, "tool-calls")
+    async with driven(tmp_path, agent, resume=session.folder) as resumed:
+        assert (await resumed.ended()).exit_status == "submitted"
+    assert SIGNATURE in asked(server, before)
+    if dialect is ANTHROPIC:
+        blocks = server.calls[before].body["messages"][1]["content"]
+        assert blocks[0] == {"type": "thinking", "thinking": THOUGHT, "signature": SIGNATURE}
+        assert blocks[1]["type"] == "tool_use"
+
+
+@signing
+async def test_another_model_is_not_sent_it(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "submit"))
+    async with talking(tmp_path, dialect, server, "tool-calls", interactive=True, mode="step") as session:
+        await session.review(1)
+        model = "claude-opus-4-5" if dialect is ANTHROPIC else "gemini-3-flash-preview"
+        other = make_agent(dialect, server, "tool-calls", model)
+        session.runner.agent.use(other.chat)  # type: ignore[union-attr]
+        session.runner.run_proposal()
+        await session.review(2)
+        assert SIGNATURE not in asked(server) and THOUGHT not in asked(server)
+
+
+@signing
+async def test_a_call_that_a_person_changed_has_none(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "submit"))
+    async with talking(tmp_path, dialect, server, "tool-calls", interactive=True, mode="step") as session:
+        await session.review(1)
+        session.runner.edit("pwd", told=False)
+        session.runner.run_proposal()
+        await session.review(2)
+    assert "pwd" in asked(server) and SIGNATURE not in asked(server) and THOUGHT not in asked(server)
+
+
+@every
+async def test_without_tools_nothing_goes_back(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    """Also from a server that tells of its reasoning beside a plain answer."""
+    answer = said(dialect, "ls")
+    if dialect is OPENAI:
+        answer = Reply([*sse(OPENAI.chunk({"reasoning": THOUGHT}), done=False), *answer.pieces])
+    server.answers(answer, said(dialect, "submit"))
+    async with talking(tmp_path, dialect, server) as session:
+        await session.ended()
+    assert all(event.continuation == "" for event in session.events(ev.ModelResponded))
+    assert THOUGHT not in asked(server)
+    if dialect is OPENAI:
+        assert session.state.steps[1].answer.reasoning == THOUGHT
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "The `reasoning_content` in the thinking mode must be passed back to the API.",
+        "Missing `reasoning_content` field in the assistant message at message index 2.",
+    ],
+)
+async def test_a_compatible_server_that_insists_on_it_gets_it(tmp_path: Path, server: Server, complaint: str) -> None:
+    server.answers(
+        thoughtful(OPENAI, THOUGHT, "bash", command="ls"),
+        OPENAI.fails(400, complaint),
+        called(OPENAI, "bash", command="pwd"),
+        called(OPENAI, "submit"),
+    )
+    async with talking(tmp_path, OPENAI, server, "tool-calls") as session:
+        assert (await session.ended()).exit_status == "submitted"
+    assert session.events(ev.ModelFailed) == []
+    assert "reasoning_content" not in asked(server, 1)
+    sent = [message.get("reasoning_content") for message in server.calls[3].body["messages"] if "tool_calls" in message]
+    assert sent == [THOUGHT, ""], "of every turn with a call, the empty one too"
+
+
+@signing
+async def test_an_unusable_call_goes_back_with_its_reasoning(tmp_path: Path, server: Server, dialect: Dialect) -> None:
+    server.answers(thoughtful(dialect, THOUGHT, "bash", order="ls"), called(dialect, "submit"))
+    async with talking(tmp_path, dialect, server, "tool-calls") as session:
+        assert (await session.ended()).exit_status == "submitted"
+    assert SIGNATURE in asked(server, 1)
+    assert [event.reasoning for event in session.events(ev.ModelResponded)] == [THOUGHT, ""]
+    assert session.state.steps[1].answer.reasoning == "", "it was not the answer that was run"
