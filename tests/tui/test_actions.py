@@ -22,7 +22,7 @@ from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import RecordedSource
 from workbench.tui.widgets.line_view import LineView
 from workbench.tui.widgets.panel_view import PanelView
-from workbench.tui.widgets.step_list import StepList
+from workbench.tui.widgets.row_list import RowList
 from workbench.tui.widgets.terminal_pane import TerminalPane
 
 Bound = type[DOMNode]
@@ -30,7 +30,7 @@ Bound = type[DOMNode]
 PLACES: tuple[Bound, ...] = (
     WorkbenchApp,
     WorkbenchScreen,
-    StepList,
+    RowList,
     LineView,
     PanelView,
     TerminalPane,
@@ -53,7 +53,7 @@ def test_every_binding_is_in_the_registry(place: Bound) -> None:
         assert binding.key in known, f"{binding.key} of {place.__name__} is not in the registry"
 
 
-@pytest.mark.parametrize("place", (WorkbenchApp, WorkbenchScreen, StepList, PanelView, Ask, Confirm, EditAction))
+@pytest.mark.parametrize("place", (WorkbenchApp, WorkbenchScreen, RowList, PanelView, Ask, Confirm, EditAction))
 def test_bindings_carry_the_id_under_which_they_can_be_changed(place: Bound) -> None:
     for binding in own_bindings(place):
         assert binding.id in BY_ID
@@ -67,7 +67,7 @@ def test_no_key_of_the_workbench_means_two_things() -> None:
 
 def test_keys_inside_panes_do_not_hide_those_of_the_workbench() -> None:
     screen_keys = {key: action.id for action in ACTIONS if not action.pane for key in action.keys}
-    for place in (StepList, PanelView):
+    for place in (RowList, PanelView):
         for binding in own_bindings(place):
             if binding.key in screen_keys:
                 assert binding.id == screen_keys[binding.key]

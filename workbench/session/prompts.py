@@ -1,23 +1,14 @@
-"""What was sent to the models: the prompts of a session, put together again from the log, and compared.
-
-Pure functions and plain data, for the prompt pane and for `mlgym-tui prompt` alike.
-"""
+"""What was sent to the models: the prompts of a session, as they are logged, and put together again from the log."""
 
 from __future__ import annotations
 
-import difflib
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
 from workbench.session import events as ev
 
 Run = tuple[int, int, int]
 """Place in a prompt, place in the one before it, how many messages from there on are the same."""
-
-Read = Callable[[str], bytes | None]
-"""Gives the content of an object by its hash; None where it is lost."""
 
 # -- as it is logged ---------------------------------------------------------------------------------------------------
 
@@ -47,6 +38,10 @@ def runs_of_same(before: Sequence[str], now: Sequence[str]) -> tuple[list[Run], 
     return runs, new
 
 
+TOOLS = "tools"
+"""Stands as the role of what is sent beside the messages: the schemas of the tools offered."""
+
+
 @dataclass(frozen=True)
 class SentMessage:
     """One message of a prompt, without its text."""
@@ -54,7 +49,7 @@ class SentMessage:
     hash: str
     """Of its object."""
     role: str = ""
-    """Empty in older logs: only its object has it."""
+    """Empty in older logs: only its object has it. `TOOLS` for the schemas of the tools."""
     tokens: int | None = None
     elided: str = ""
     step: int | None = None
@@ -107,6 +102,13 @@ class SentPrompt:
     messages: tuple[SentMessage, ...]
     problem: str = ""
     """What is missing of it, for the reader to see."""
+
+    @property
+    def parts(self) -> tuple[SentMessage, ...]:
+        """The messages, and before them the tools, where any were offered."""
+        sent = self.call.sent
+        tools = (SentMessage(sent.tools, TOOLS, sent.tool_tokens),) if sent.tools else ()
+        return (*tools, *self.messages)
 
     @property
     def tokens(self) -> int | None:
@@ -187,120 +189,3 @@ class Prompts:
             messages, problem = _put_together(each.sent, messages)
         self._last = (call.number, messages, problem)
         return SentPrompt(call, tuple(messages), problem)
-
-
-# -- its text ----------------------------------------------------------------------------------------------------------
-
-
-def message_value(data: bytes | None) -> dict[str, Any] | None:
-    """A message as it was sent, from its object: `role`, `content`, and perhaps `tool_calls` and `tool_call_id`.
-
-    None where that is lost or damaged. What the workbench notes for itself (`step`, `elided`) is left out.
-    """
-    try:
-        value = json.loads(data or b"")
-    except ValueError:
-        return None
-    if not isinstance(value, dict):
-        return None
-    return {key: item for key, item in value.items() if key not in ("step", "elided")}
-
-
-def message_text(data: bytes | None) -> str:
-    """A message as people read it: its text, and each call of a tool on a line after it."""
-    value = message_value(data)
-    if value is None:
-        return "(the text of this message is not in the recording)"
-    parts = [str(value.get("content", ""))]
-    if value.get("tool_call_id"):
-        parts.insert(0, f"(answers the call {value['tool_call_id']})")
-    calls = value.get("tool_calls")
-    for call in calls if isinstance(calls, list) else []:
-        if isinstance(call, dict):
-            arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
-            parts.append(f"(calls {call.get('name')} {arguments}, as {call.get('id')})")
-    return "\n".join(part for part in parts if part)
-
-
-# -- compared ----------------------------------------------------------------------------------------------------------
-
-Kind = Literal["same", "added", "removed", "changed", "elided"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A message beside what it was in another prompt; `elided` says that more of it is left out now."""
-
-    kind: Kind
-    old: SentMessage | None
-    new: SentMessage | None
-
-    @property
-    def message(self) -> SentMessage:
-        """As it is now; as it was, where it is gone."""
-        found = self.new or self.old
-        assert found is not None
-        return found
-
-
-def compare(old: Sequence[SentMessage], new: Sequence[SentMessage]) -> list[Change]:
-    """What became of the messages of a prompt, in the order of the new one."""
-    changes: list[Change] = []
-    matcher = difflib.SequenceMatcher(None, [m.hash for m in old], [m.hash for m in new], autojunk=False)
-    for tag, a, b, c, d in matcher.get_opcodes():
-        if tag == "equal":
-            changes += [Change("same", before, now) for before, now in zip(old[a:b], new[c:d], strict=True)]
-        else:
-            changes += _replaced(list(old[a:b]), new[c:d])
-    return changes
-
-
-def _replaced(old: list[SentMessage], new: Sequence[SentMessage]) -> Iterator[Change]:
-    """Messages in the place of others: one of the same role and step is the same message, changed."""
-    for message in new:
-        at = next(
-            (i for i, other in enumerate(old) if (other.role, other.step) == (message.role, message.step)), len(old)
-        )
-        if at == len(old):
-            yield Change("added", None, message)
-            continue
-        yield from (Change("removed", other, None) for other in old[:at])
-        more = message.elided and message.elided != old[at].elided
-        yield Change("elided" if more else "changed", old[at], message)
-        del old[: at + 1]
-    yield from (Change("removed", other, None) for other in old)
-
-
-@dataclass(frozen=True)
-class DiffLine:
-    """A line of a text compared with another."""
-
-    mark: Literal[" ", "+", "-"]
-    text: str
-
-
-_COMPARED = 4_000
-"""Lines of a text that are compared line by line; of longer ones only the common beginning and end are found."""
-
-
-def diff_lines(old: str, new: str) -> list[DiffLine]:
-    """The lines of both texts, those of the old one that went before those that came in their place."""
-    a, b = old.split("\n"), new.split("\n")
-    head = 0
-    while head < min(len(a), len(b)) and a[head] == b[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    middle_a, middle_b = a[head : len(a) - tail], b[head : len(b) - tail]
-    result = [DiffLine(" ", line) for line in a[:head]]
-    if len(middle_a) + len(middle_b) > _COMPARED:
-        result += [DiffLine("-", line) for line in middle_a] + [DiffLine("+", line) for line in middle_b]
-    else:
-        for tag, i, j, k, m in difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False).get_opcodes():
-            if tag == "equal":
-                result += [DiffLine(" ", line) for line in middle_a[i:j]]
-            else:
-                result += [DiffLine("-", line) for line in middle_a[i:j]]
-                result += [DiffLine("+", line) for line in middle_b[k:m]]
-    return result + [DiffLine(" ", line) for line in a[len(a) - tail :]]

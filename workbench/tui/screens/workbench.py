@@ -209,7 +209,7 @@ class WorkbenchScreen(Screen[None]):
         if first is None:
             return
         self.trail.update(first)
-        self.steps.steps_changed(first)
+        self.steps.rows_changed(first)
         self.time_bar.steps_changed(first)
         if self.shown >= first:
             self.show_step()

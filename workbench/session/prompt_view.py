@@ -1,0 +1,195 @@
+"""What was sent to a model for a step, made ready to be read: its texts, and what differs from the step before.
+
+Pure functions and plain data, for the prompt pane and for `mlgym-tui prompt` alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from workbench.session.prompts import Call, SentMessage, SentPrompt
+from workbench.session.state import SessionState
+
+# -- of a step ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PromptOfStep:
+    """What was sent for a step; `prompt` is None where nothing was, and `nothing` says why."""
+
+    step: int
+    calls: tuple[Call, ...] = ()
+    """All calls that were made for the step."""
+    place: int = 0
+    """Which of them `prompt` is, from 0."""
+    prompt: SentPrompt | None = None
+    previous: SentPrompt | None = None
+    """The one that was sent last for an earlier step; None before the first."""
+    nothing: str = ""
+
+
+def prompt_of_step(state: SessionState, step: int, place: int | None = None) -> PromptOfStep:
+    """What was sent for a step, in its call `place` (from 0; None: the one that made the proposal)."""
+    calls = tuple(state.prompts.of_step(step))
+    if not calls:
+        return PromptOfStep(step, nothing=_why_nothing(state, step))
+    if place is None:
+        place = max((i for i, call in enumerate(calls) if not call.sent.alternative), default=len(calls) - 1)
+    place = max(0, min(place, len(calls) - 1))
+    earlier = state.prompts.before(calls[place])
+    previous = state.prompts.prompt(earlier) if earlier is not None else None
+    return PromptOfStep(step, calls, place, state.prompts.prompt(calls[place]), previous)
+
+
+def _why_nothing(state: SessionState, step: int) -> str:
+    started = state.started
+    if not state.prompts.calls:
+        if started is not None and started.source:
+            return f"Nothing is known of what was sent: a recording of {started.source} does not hold it."
+        model = started.model if started is not None else ""
+        kind = model.partition(":")[0]
+        if kind == "human" or (started is not None and started.agent == "human"):
+            return "Nothing was sent: in this session a person acts, and no model is asked."
+        if kind in ("scripted", "replay"):
+            return f"Nothing was sent: {model} has its actions ready, and no model is asked."
+        return "Nothing was sent to a model yet."
+    if step <= 0:
+        return "Nothing was sent before the first step."
+    author = state.steps[step].author if step <= state.last_step else ""
+    if author.startswith("human:"):
+        return f"Nothing was sent for step {step}: {author.removeprefix('human:')} did it, and no model was asked."
+    return f"Nothing was sent for step {step}."
+
+
+# -- its text ----------------------------------------------------------------------------------------------------------
+
+
+def message_value(data: bytes | None) -> dict[str, Any] | None:
+    """A message as it was sent, from its object: `role`, `content`, and perhaps `tool_calls` and `tool_call_id`.
+
+    None where that is lost or damaged. What the workbench notes for itself (`step`, `elided`) is left out.
+    """
+    try:
+        value = json.loads(data or b"")
+    except ValueError:
+        return None
+    if not isinstance(value, dict):
+        return None
+    return {key: item for key, item in value.items() if key not in ("step", "elided")}
+
+
+def message_text(data: bytes | None) -> str:
+    """A message as people read it: its text, and each call of a tool on a line after it; or the tools, one by one."""
+    try:
+        whole = json.loads(data or b"")
+    except ValueError:
+        whole = None
+    if isinstance(whole, list):
+        return "\n\n".join(map(_tool_text, whole))
+    value = message_value(data)
+    if value is None:
+        return "(the text of this message is not in the recording)"
+    parts = [str(value.get("content", ""))]
+    if value.get("tool_call_id"):
+        parts.insert(0, f"(answers the call {value['tool_call_id']})")
+    calls = value.get("tool_calls")
+    for call in calls if isinstance(calls, list) else []:
+        if isinstance(call, dict):
+            arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
+            parts.append(f"(calls {call.get('name')} {arguments}, as {call.get('id')})")
+    return "\n".join(part for part in parts if part)
+
+
+def _tool_text(tool: Any) -> str:
+    if not isinstance(tool, dict):
+        return str(tool)
+    schema = json.dumps(tool.get("parameters"), indent=2, ensure_ascii=False)
+    return f"{tool.get('name')}: {tool.get('description')}\n{schema}"
+
+
+# -- compared ----------------------------------------------------------------------------------------------------------
+
+Kind = Literal["same", "added", "removed", "changed", "elided"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A message (or the tools) beside what it was in another prompt; `elided` says that more of it is left out now."""
+
+    kind: Kind
+    old: SentMessage | None
+    new: SentMessage | None
+
+    @property
+    def message(self) -> SentMessage:
+        """As it is now; as it was, where it is gone."""
+        found = self.new or self.old
+        assert found is not None
+        return found
+
+
+def compare(old: Sequence[SentMessage], new: Sequence[SentMessage]) -> list[Change]:
+    """What became of the messages of a prompt, in the order of the new one."""
+    changes: list[Change] = []
+    matcher = difflib.SequenceMatcher(None, [m.hash for m in old], [m.hash for m in new], autojunk=False)
+    for tag, a, b, c, d in matcher.get_opcodes():
+        if tag == "equal":
+            changes += [Change("same", before, now) for before, now in zip(old[a:b], new[c:d], strict=True)]
+        else:
+            changes += _replaced(list(old[a:b]), new[c:d])
+    return changes
+
+
+def _replaced(old: list[SentMessage], new: Sequence[SentMessage]) -> Iterator[Change]:
+    """Messages in the place of others: one of the same role and step is the same message, changed."""
+    for message in new:
+        at = next(
+            (i for i, other in enumerate(old) if (other.role, other.step) == (message.role, message.step)), len(old)
+        )
+        if at == len(old):
+            yield Change("added", None, message)
+            continue
+        yield from (Change("removed", other, None) for other in old[:at])
+        more = message.elided and message.elided != old[at].elided
+        yield Change("elided" if more else "changed", old[at], message)
+        del old[: at + 1]
+    yield from (Change("removed", other, None) for other in old)
+
+
+@dataclass(frozen=True)
+class DiffLine:
+    """A line of a text compared with another."""
+
+    mark: Literal[" ", "+", "-"]
+    text: str
+
+
+_COMPARED = 4_000
+"""Lines of a text that are compared line by line; of longer ones only the common beginning and end are found."""
+
+
+def diff_lines(old: str, new: str) -> list[DiffLine]:
+    """The lines of both texts, those of the old one that went before those that came in their place."""
+    a, b = old.split("\n"), new.split("\n")
+    head = 0
+    while head < min(len(a), len(b)) and a[head] == b[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
+        tail += 1
+    middle_a, middle_b = a[head : len(a) - tail], b[head : len(b) - tail]
+    result = [DiffLine(" ", line) for line in a[:head]]
+    if len(middle_a) + len(middle_b) > _COMPARED:
+        result += [DiffLine("-", line) for line in middle_a] + [DiffLine("+", line) for line in middle_b]
+    else:
+        for tag, i, j, k, m in difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False).get_opcodes():
+            if tag == "equal":
+                result += [DiffLine(" ", line) for line in middle_a[i:j]]
+            else:
+                result += [DiffLine("-", line) for line in middle_a[i:j]]
+                result += [DiffLine("+", line) for line in middle_b[k:m]]
+    return result + [DiffLine(" ", line) for line in a[len(a) - tail :]]
