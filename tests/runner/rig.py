@@ -146,7 +146,7 @@ async def driven(
         task = str(folder if folder.exists() else make_quick_task(folder).folder)
     options.setdefault("limits", ev.Limits())
     options.setdefault("unsafe_local", True)
-    arguments = Launch(task=task, model="test:list", **options)
+    arguments = Launch(task=task, model="" if resume else "test:list", **options)
     before = launching.make_agent
     launching.make_agent = lambda model, task, *rest: agent
     try:

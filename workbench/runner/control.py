@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -209,12 +209,14 @@ class Control:
         seconds: float | None = None,
         cost: float | None = None,
         tokens: int | None = None,
+        remove: Collection[str] = (),
     ) -> None:
-        """New limits for the whole session; what is left out stays as it is. They count before the next call or step.
+        """New limits for the whole session; what is left out stays as it is, what is in `remove` is no limit any more.
+        They count before the next call or step.
 
         Raises ValueError for a limit that is no finite number over 0.
         """
-        changed = changed_limits(self.state.limits, steps=steps, seconds=seconds, cost=cost, tokens=tokens)
+        changed = changed_limits(self.state.limits, remove, steps=steps, seconds=seconds, cost=cost, tokens=tokens)
         if changed != self.state.limits:
             self.live.emit(ev.LimitsChanged(limits=changed, author=self.user))
         self.wake()

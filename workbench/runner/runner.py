@@ -187,6 +187,7 @@ class Runner(Control):
                 remark=proposal.remark,
             )
         )
+        self.proposer.apply_change()
         self._mind_repetition(self.agent)
         decision = await self._review()
         if decision.kind == "reject":
@@ -286,6 +287,8 @@ class Runner(Control):
                         self.live.emit(ev.ClockPaused(reason="review"))
                     await self._wait()
         finally:
+            if self.sampler is not None:
+                await self.sampler.stop()
             if self.asking:
                 self.asking = self.problem = ""
             if self.live.clock.resume():
@@ -329,7 +332,7 @@ class Runner(Control):
             with self._failing_later():
                 finish(self.live, self.episode, current, result, began, self.live.clock.elapsed)
                 self._human_settled.put_nowait(current)
-            self._wake.set()
+            self.wake()
 
         columns, rows = self.take_over_size
         self.live.cast.resize(columns, rows)
@@ -350,7 +353,7 @@ class Runner(Control):
             yield
         except (LogError, OSError) as error:
             self._failure = self._failure or error
-            self._wake.set()
+            self.wake()
 
     async def _settle_human_steps(self) -> None:
         while not self._human_settled.empty():

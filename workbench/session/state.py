@@ -358,8 +358,8 @@ def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
         author = event.author or f"model:{event.model.partition(':')[2] or event.model}"
         state.spending_by.setdefault(author, Spending()).add(event.usage)
         if event.alternative:
-            state.current.spending.add(event.usage)
             _alternative(state.current, event.alternative).spending.add(event.usage)
+            state.current.spending.add(event.usage)
         else:
             state._unassigned.add(event.usage)
 

@@ -1,0 +1,85 @@
+"""Alternatives to a proposal under review: the agent is asked again, as often as a person likes, one call at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from workbench.agents.agent import ActionsExhausted, Changeable, ModelError, Proposal
+from workbench.session import events as ev
+
+if TYPE_CHECKING:
+    from workbench.runner.control import Control
+    from workbench.runner.proposing import Proposer
+
+MOST = 20
+"""Alternatives that can be asked for at once."""
+
+
+class Sampler:
+    """Draws alternatives. Each is an event, and so is what each costs; the agent checks its limits before each call."""
+
+    def __init__(self, control: Control, proposer: Proposer) -> None:
+        self.control = control
+        self.proposer = proposer
+        self.problem = ""
+        """Why the last sampling ended early; empty when it did not."""
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether alternatives are on their way."""
+        return self._task is not None
+
+    def start(self, count: int, temperature: float | None) -> None:
+        """Ask for so many alternatives to the proposal under review; None leaves the temperature as it is."""
+        self.problem = ""
+        self._task = self.control.spawn(self._draw(count, temperature))
+
+    async def stop(self) -> None:
+        """Break off what is under way. What was received until then is in the log when this returns."""
+        task = self._task
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.wait({task})
+
+    async def _draw(self, count: int, temperature: float | None) -> None:
+        step = self.control.state.current
+        try:
+            for _ in range(count):
+                number = max(step.alternatives, default=0) + 1
+                try:
+                    proposal = await self.proposer.ask(number, temperature=temperature)
+                except (ModelError, ActionsExhausted) as error:
+                    self._failed(error)
+                    if isinstance(error, ModelError) and error.cause == "bad_format":
+                        continue  # the next may be better
+                    return
+                if proposal is None:
+                    return
+                self._log(step.number, number, proposal, temperature)
+        finally:
+            self._task = None
+            self.control.wake()
+
+    def _log(self, step: int, number: int, proposal: Proposal, temperature: float | None) -> None:
+        agent = self.proposer.agent
+        usual = agent.sampling.temperature if isinstance(agent, Changeable) else None
+        self.control.live.emit(
+            ev.ActionSampled(
+                step=step,
+                alternative=number,
+                author=agent.author,
+                action=proposal.action,
+                thought=proposal.thought,
+                remark=proposal.remark,
+                temperature=usual if temperature is None else temperature,
+            )
+        )
+        self.proposer.apply_change()
+
+    def _failed(self, error: ModelError | ActionsExhausted) -> None:
+        cause = error.cause if isinstance(error, ModelError) else "error"
+        self.control.live.emit(ev.ModelFailed(cause=cause, message=str(error)))
+        self.problem = f"{cause}: {error}"
