@@ -33,10 +33,10 @@ class Pacer:
         self._folder = folder
         self._now = now
         self.sleep = sleep
-        self._last: dict[str, float] = {}
+        self._free: dict[str, float] = {}
 
     async def turn(self, host: str, interval: float) -> None:
-        """Wait until this host may be asked again, `interval` seconds after the turn before. Raises TooBusy."""
+        """Wait until this host may be asked; the next one may `interval` seconds later. Raises TooBusy."""
         slot = await asyncio.to_thread(self._reserve, host, interval)
         delay = slot - self._now()
         if delay > 0:
@@ -45,37 +45,37 @@ class Pacer:
     async def postpone(self, host: str, seconds: float) -> None:
         """The host wants to be left alone for so long, by everybody."""
         until = self._now() + min(seconds, _LONGEST_WAIT)
-        await asyncio.to_thread(self._change, host, lambda last: max(last, until))
+        await asyncio.to_thread(self._change, host, lambda free: max(free, until))
 
     def _reserve(self, host: str, interval: float) -> float:
         now = self._now()
 
-        def next_slot(last: float) -> float:
-            slot = max(now, last + interval)
+        def next_but_one(free: float) -> float:
+            slot = max(now, free)
             if slot - now > _LONGEST_WAIT:
                 raise TooBusy(f"too many requests to {host} are waiting; try again later")
-            return slot
+            return slot + interval
 
-        return self._change(host, next_slot)
+        return self._change(host, next_but_one) - interval
 
     def _change(self, host: str, change: Callable[[float], float]) -> float:
-        """Replace the time of the host's last turn by what `change` makes of it."""
+        """Replace the time at which the host is free by what `change` makes of it."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             file = self._folder / re.sub(r"[^a-z0-9.-]", "_", host)
             with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
-                last = change(self._sane(stream.read(64)))
+                free = change(self._sane(stream.read(64)))
                 stream.seek(0)
-                stream.write(f"{last:.6f}")
+                stream.write(f"{free:.6f}")
                 stream.truncate()
         except OSError:  # a folder that cannot be written to: this process keeps its own distance
-            last = self._last[host] = change(self._last.get(host, 0.0))
-        return last
+            free = self._free[host] = change(self._free.get(host, 0.0))
+        return free
 
     def _sane(self, text: str) -> float:
         try:
-            last = float(text)
+            free = float(text)
         except ValueError:
             return 0.0
-        return last if last < self._now() + _SANE else 0.0
+        return free if free < self._now() + _SANE else 0.0

@@ -57,6 +57,7 @@ async def pdf_text(data: bytes, *, time_limit: float = SECONDS) -> PdfText:
         raise UnreadablePdf(f"reading it took more than {time_limit:.0f} s") from None
     finally:
         kill_group(process)
+        await asyncio.shield(process.wait())
     try:
         result = msgspec.json.decode(output, type=_Result)
     except msgspec.DecodeError:
