@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Failure
-from workbench.cli.progress import data_options, progress_line
+from workbench.cli.progress import data_options, gpu_options, progress_line
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -56,6 +56,7 @@ def _shared_options(function: _Function) -> _Function:
         click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Limit on tokens without a price."),
         click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
         data_options,
+        gpu_options,
         click.option(
             "--window", type=click.IntRange(min=5, max=10_000), metavar="LINES",
             help="Lines of the agent's file window (else as its configuration says, or 100).",
@@ -69,8 +70,8 @@ def _shared_options(function: _Function) -> _Function:
 
 def _headless_options(function: _Function) -> _Function:
     function = click.option(
-        "--approve", default="never", metavar="WHAT", show_default=True,
-        help="What waits for your approval: always, never, or a YAML file of rules (docs/agents.md).",
+        "--approve", default="", metavar="WHAT",
+        help="What waits for your approval: always, never (as a new session has it), or a YAML file of rules.",
     )(function)  # fmt: skip
     function = click.option("--json", "as_json", is_flag=True, help="Without a screen: each event as a line of JSON.")(
         function
@@ -141,13 +142,20 @@ def human(task: str, **options: Any) -> None:
 Examples:
   mlgym-tui resume last
   mlgym-tui resume 20260102-101500-blotto-3fa9c1 --headless
+  mlgym-tui resume last --model openai:gpt-5.4 --temperature 0.5
 """
 )
 @click.argument("session")
+@click.option("--model", "-m", default="", metavar="MODEL", help="Another model from here on: provider:name.")
+@click.option("--base-url", default="", metavar="URL", help="Another server that speaks the model's protocol.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, 2), metavar="T", help="Another temperature from here on, from 0 to 2."
+)
 @_headless_options
 @click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), help="Where commands run (else as before).")
 @click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap.")
+@gpu_options
 @click.option(
     "--max-steps", type=click.IntRange(min=1), metavar="N", help="New limit on steps, over the whole session."
 )
@@ -159,12 +167,17 @@ Examples:
 @sessions_option
 def resume(
     session: str,
+    model: str,
+    base_url: str,
+    temperature: float | None,
     headless: bool,
     as_json: bool,
     step_mode: bool,
     approve: str,
     sandbox: str | None,
     unsafe_local: bool,
+    gpus: str,
+    share_gpus: bool,
     max_steps: int | None,
     max_time: float | None,
     max_cost: float | None,
@@ -201,12 +214,16 @@ def resume(
     )
     options = Launch(
         task=started.task,
-        model=started.model,
+        model=model,
+        base_url=base_url,
+        temperature=temperature,
         sandbox=sandbox or started.sandbox or "local",  # type: ignore[arg-type]
         unsafe_local=unsafe_local,
+        gpus=gpus,
+        share_gpus=share_gpus,
         limits=limits,
         window=started.window,
-        mode="human" if started.model == "human" else "step" if step_mode else "auto",
+        mode="human" if (model or before.model) == "human" else "step" if step_mode else "auto",
         approve=approve,
         interactive=not plain,
         delay=0.0 if plain else 1.0,
@@ -273,7 +290,9 @@ def _start(
                 window=options["window"],
                 dataset=options["dataset"] or "",
                 protocol=options["protocol"] or "",
-                approve=options.get("approve", "never"),
+                gpus=options["gpus"],
+                share_gpus=options["share_gpus"],
+                approve=options.get("approve", ""),
                 mode="human" if by_hand else "step" if step_mode else "auto",
                 interactive=not plain,
                 # A scripted agent answers at once: without a pause nobody could watch it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import msgspec
 
@@ -30,8 +31,12 @@ def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tup
     return None
 
 
-def changed_limits(limits: Limits, **changes: float | None) -> Limits:
-    """`limits` with those that are given. Raises ValueError for one that is no finite number over 0."""
+def changed_limits(limits: Limits, remove: Collection[str] = (), **changes: float | None) -> Limits:
+    """`limits` with those that are given, and without those to be removed.
+
+    Raises ValueError for one that is no finite number over 0.
+    """
+    limits = msgspec.structs.replace(limits, **dict.fromkeys(remove))
     given = {name: value for name, value in changes.items() if value is not None}
     for name, value in given.items():
         if not math.isfinite(value) or value <= 0:

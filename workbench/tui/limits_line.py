@@ -16,6 +16,7 @@ class Changes(TypedDict, total=False):
     seconds: float
     cost: float
     tokens: int
+    remove: list[str]
 
 
 def limits_line(limits: Limits) -> str:
@@ -27,10 +28,16 @@ def limits_line(limits: Limits) -> str:
 
 
 def read_limits_line(line: str) -> Changes:
-    """What a line asks for. Raises ValueError, fit to be shown, for what is no limit or no number."""
+    """What a line asks for; `cost=none` removes a limit, and what the line does not name stays as it is.
+
+    Raises ValueError, fit to be shown, for what is no limit or no number.
+    """
     changes = Changes()
     for word in line.split():
         name, _, text = word.partition("=")
+        if text.lower() == "none" and name in Limits.__struct_fields__:
+            changes.setdefault("remove", []).append(name)
+            continue
         text = text.replace(",", "").replace("_", "").removeprefix("$")
         try:
             match name:
@@ -45,7 +52,7 @@ def read_limits_line(line: str) -> Changes:
                 case _:
                     raise ValueError(f"{word!r}: limits are steps, seconds, cost and tokens, as in cost=5")
         except ValueError as error:
-            if name in Changes.__annotations__:
+            if name in Limits.__struct_fields__:
                 raise ValueError(f"{word!r}: {text!r} is no number") from None
             raise error
     return changes

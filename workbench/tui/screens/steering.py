@@ -162,7 +162,8 @@ class Steering:
         from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
 
         line = limits_line(self.control.state.limits)
-        self.screen.app.push_screen(Ask("Limits, over the whole session", "steps=50 cost=4", value=line), self._limited)
+        title = "Limits, over the whole session (cost=none removes one)"
+        self.screen.app.push_screen(Ask(title, "steps=50 cost=4", value=line), self._limited)
 
     def _limited(self, line: str | None) -> None:
         from workbench.tui.limits_line import limits_line, read_limits_line
