@@ -46,6 +46,7 @@ class ScriptedChat:
         tools: Sequence[Tool] = (),
         sampling: Sampling = _DEFAULT,
         on_delta: OnDelta | None = None,
+        on_reasoning: OnDelta | None = None,
         on_retry: OnRetry | None = None,
     ) -> Response:
         self.asked.append(list(messages))
@@ -55,6 +56,8 @@ class ScriptedChat:
             answer = Response(answer)
         if isinstance(answer, Exception) and not answer.args[1:]:
             raise answer
+        if on_reasoning is not None and isinstance(answer, Response) and answer.reasoning:
+            on_reasoning(answer.reasoning)
         text = answer.text if isinstance(answer, Response) else str(answer.args[1])
         for piece in text.splitlines(keepends=True):
             self.received += piece

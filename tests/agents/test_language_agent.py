@@ -76,11 +76,15 @@ class Ears:
 
     def __init__(self) -> None:
         self.text = ""
+        self.thoughts = ""
         self.retries: list[str] = []
         self.attempts: list[Attempt] = []
 
     def delta(self, text: str) -> None:
         self.text += text
+
+    def reasoning(self, text: str) -> None:
+        self.thoughts += text
 
     def retrying(self, reason: str, seconds: float) -> None:
         self.retries.append(reason)

@@ -77,6 +77,9 @@ class Listener(Protocol):
     def delta(self, text: str) -> None:
         """A piece of the answer, as it arrives. The pieces of a new attempt follow `attempted`."""
 
+    def reasoning(self, text: str) -> None:
+        """A piece of the reasoning before the answer, where the provider shows it."""
+
     def retrying(self, reason: str, seconds: float) -> None:
         """The call failed, and is tried again in so many seconds."""
 

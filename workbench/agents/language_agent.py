@@ -224,6 +224,7 @@ class _Call:
                 tools=agent.tools,
                 sampling=agent.sampling_sent(),
                 on_delta=self._delta,
+                on_reasoning=self._reasoning,
                 on_retry=self._retrying,
             )
         except asyncio.CancelledError:
@@ -262,6 +263,11 @@ class _Call:
         self._in_vain = False
         if self._agent.listener is not None:
             self._agent.listener.delta(text)
+
+    def _reasoning(self, text: str) -> None:
+        self._in_vain = False
+        if self._agent.listener is not None:
+            self._agent.listener.reasoning(text)
 
     def _retrying(self, reason: str, seconds: float) -> None:
         self._in_vain = True

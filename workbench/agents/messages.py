@@ -97,7 +97,7 @@ def continued(message: Message, model: str) -> Any:
 
 
 OnDelta = Callable[[str], None]
-"""Given each piece of text as it arrives."""
+"""Given each piece of text, or of reasoning, as it arrives."""
 
 OnRetry = Callable[[str, float], None]
 """Told why a call is tried again, and after how many seconds."""
@@ -121,6 +121,7 @@ class ChatModel(Protocol):
         tools: Sequence[Tool] = (),
         sampling: Sampling = Sampling(),
         on_delta: OnDelta | None = None,
+        on_reasoning: OnDelta | None = None,
         on_retry: OnRetry | None = None,
     ) -> Response:
         """One answer.

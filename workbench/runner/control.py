@@ -46,8 +46,8 @@ class Control:
         self.problem = ""
         """What went wrong last, for the status line; empty when all is well."""
         self.take_over_size = (80, 24)
-        self.draft = ""
-        """What the model has said so far of the answer that is on its way."""
+        self.draft = self.draft_reasoning = ""
+        """What the model has said so far of the answer that is on its way, and the end of its reasoning before it."""
         self.on_draft: Callable[[], None] | None = None
         self.asking = ""
         """Why the proposal under review waits for approval though the agent drives; empty when it does not."""

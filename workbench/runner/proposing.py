@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from workbench.runner.control import Control
 
 
+_REASONING_KEPT = 8_000
+"""Characters of the end of the reasoning that are kept for the eye while it goes on."""
+
+
 class Change(NamedTuple):
     """Another model, or another temperature; `chat` is None where the model stays."""
 
@@ -144,7 +148,11 @@ class Proposer:
 
     def delta(self, text: str) -> None:
         """A piece of the answer."""
-        self._show_draft(self.control.draft + text)
+        self._show_draft(self.control.draft + text, self.control.draft_reasoning)
+
+    def reasoning(self, text: str) -> None:
+        """A piece of the reasoning before it."""
+        self._show_draft(self.control.draft, (self.control.draft_reasoning + text)[-_REASONING_KEPT:])
 
     def retrying(self, reason: str, seconds: float) -> None:
         """The call is tried again."""
@@ -177,7 +185,7 @@ class Proposer:
                 )
             )
 
-    def _show_draft(self, text: str) -> None:
-        self.control.draft = text
+    def _show_draft(self, text: str, reasoning: str = "") -> None:
+        self.control.draft, self.control.draft_reasoning = text, reasoning
         if self.control.on_draft is not None:
             self.control.on_draft()

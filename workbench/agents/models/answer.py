@@ -37,8 +37,9 @@ class _Call:
 class Answer:
     """What has been received of one call so far."""
 
-    def __init__(self, on_delta: OnDelta | None = None) -> None:
+    def __init__(self, on_delta: OnDelta | None = None, on_reasoning: OnDelta | None = None) -> None:
         self._on_delta = on_delta
+        self._on_reasoning = on_reasoning
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: dict[int | str, _Call] = {}
@@ -73,17 +74,14 @@ class Answer:
             return
         self._count(piece)
         self._text.append(piece)
-        if self._on_delta is not None:
-            try:
-                self._on_delta(piece)
-            except Exception as error:
-                raise ListenerFailed from error
+        _tell(self._on_delta, piece)
 
     def add_reasoning(self, piece: str) -> None:
         """The next piece of what is shown of the reasoning."""
         if piece:
             self._count(piece)
             self._reasoning.append(piece)
+            _tell(self._on_reasoning, piece)
 
     def add_call(self, key: int | str, *, id: str = "", name: str = "", piece: str = "") -> None:  # noqa: A002
         """The beginning of a tool call, or the next piece of its arguments (JSON text)."""
@@ -125,6 +123,14 @@ class Answer:
             stop_reason=self.stop or "cancelled",
             attempts=attempts,
         )
+
+
+def _tell(listener: OnDelta | None, piece: str) -> None:
+    if listener is not None:
+        try:
+            listener(piece)
+        except Exception as error:
+            raise ListenerFailed from error
 
 
 def _new_id() -> str:

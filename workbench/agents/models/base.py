@@ -126,6 +126,7 @@ class ProviderModel(ABC):
         tools: Sequence[Tool] = (),
         sampling: Sampling = Sampling(),  # noqa: B008  # frozen
         on_delta: OnDelta | None = None,
+        on_reasoning: OnDelta | None = None,
         on_retry: OnRetry | None = None,
     ) -> Response:
         """One answer. When cancelled, `received` and `partial()` have what came until then.
@@ -134,7 +135,7 @@ class ProviderModel(ABC):
         """
         request = Request(messages, tools, sampling)
         self._prompt_tokens = estimate_prompt(messages, tools)
-        self._answer = answer = Answer(on_delta)
+        self._answer = answer = Answer(on_delta, on_reasoning)
         self._attempts = failures = 0
         while True:
             self._attempts += 1

@@ -37,7 +37,7 @@ def make_model(
     if base_url is None:
         key = find_key(provider, variable=key_variable, env=env)
     else:
-        _check_address(base_url)
+        check_address(base_url)
         key = find_server_key(key_variable, env)
     return _class(provider)(name, key=key, base_url=base_url, retries=retries, silence=silence, price_name=price_name)
 
@@ -59,7 +59,8 @@ def split_name(model: str) -> tuple[str, str]:
     raise ModelError("error", f"{reason}; {hint}")
 
 
-def _check_address(base_url: str) -> None:
+def check_address(base_url: str) -> None:
+    """Raises ModelError (error) unless a server can be at that address."""
     try:
         parts = urlsplit(base_url)
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)

@@ -34,6 +34,7 @@ from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.observation import ObservationView
 from workbench.tui.widgets.pane import Pane
+from workbench.tui.widgets.prompt_view import PromptView
 from workbench.tui.widgets.proposal import ProposalView
 from workbench.tui.widgets.status_bar import StatusBar
 from workbench.tui.widgets.step_list import StepList
@@ -89,6 +90,7 @@ class WorkbenchScreen(Screen[None]):
         self.proposal = ProposalView(state, id="proposal")
         self.file = FileWindow(state, self.source.file_bytes, id="file")
         self.observation = ObservationView(state, id="observation")
+        self.prompt = PromptView(state, self.source.object, id="prompt")
         self.shell = TerminalPane(id="shell-live")
         self.shell_then = TerminalPane(id="shell-then")
         self.time_bar = TimeBar(state, self.trail, id="time-bar")
@@ -102,6 +104,7 @@ class WorkbenchScreen(Screen[None]):
                 yield Pane(2, "File", self.file, id="file-pane")
                 yield Pane(4, "Observation", self.observation, id="observation-pane")
                 yield Pane(5, "Shell", self.shell, self.shell_then, id="shell-pane")
+                yield Pane(6, "Prompt", self.prompt, id="prompt-pane")
         yield self.time_bar
         yield self.key_bar
         yield Static("terminal too small (60 by 15 is the least)", id="too-small")
@@ -183,7 +186,8 @@ class WorkbenchScreen(Screen[None]):
 
     def _event(self, event: ev.Event) -> None:
         step = getattr(event, "step", None)
-        first = step if isinstance(step, int) else self.state.last_step
+        last = self.state.last_step
+        first = min(step, last) if isinstance(step, int) else last
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
         self._draw_soon()
         if isinstance(event, ev.ScoreRecorded) and not event.visible_to_agent:
@@ -288,18 +292,28 @@ class WorkbenchScreen(Screen[None]):
         self.observation.show_step(self.observed)
         self.file.show_step(number)
         self._show_shell()
+        self.show_prompt()
         self.show_titles()
+
+    def show_prompt(self) -> None:
+        """Draw the prompt, where it is open: that of the shown step, or of the one that the model is asked for now."""
+        if not self.arranging.prompting:
+            return
+        asked = self.shown + 1 if self.cursor is None and self.state.prompts.of_step(self.shown + 1) else self.shown
+        self.prompt.show_step(asked)
 
     def _show_proposal(self, step: Step) -> None:
         """The action; while the next one is on its way, what the model has said of it so far."""
         control = self.source.control
-        draft = control.draft if control is not None and control.phase == "proposing" and self.cursor is None else ""
-        if draft:
-            self.proposal.show_draft(draft)
+        drafting = False
+        if control is not None and control.phase == "proposing" and self.cursor is None:
+            drafting = bool(control.draft or control.draft_reasoning)
+        if control is not None and drafting:
+            self.proposal.show_draft(control.draft, control.draft_reasoning)
         else:
             self.proposal.show_step(step)
-        if bool(draft) != self._drafting:
-            self._drafting = bool(draft)
+        if drafting != self._drafting:
+            self._drafting = drafting
             self._title_proposal(step)
 
     def _show_shell(self) -> None:
@@ -324,6 +338,7 @@ class WorkbenchScreen(Screen[None]):
         name = self.arranging.tabbed("observation-pane", self.observation.title(seen, named=seen is not step))
         self.arranging.pane("observation-pane").set_title(name, self.observation.subtitle(seen))
         self._title_shell()
+        self.arranging.pane("prompt-pane").set_title(self.prompt.title, self.prompt.subtitle)
 
     def _title_proposal(self, step: Step) -> None:
         self.arranging.pane("proposal-pane").set_title(*proposal_title(step, drafting=self._drafting))
@@ -373,6 +388,14 @@ class WorkbenchScreen(Screen[None]):
     def _chosen(self, message: StepList.Chosen | TimeBar.Chosen) -> None:
         self.go_to(message.step)
 
+    @on(PromptView.Changed)
+    def _prompt_changed(self) -> None:
+        self.show_titles()
+
+    @on(PromptView.Closed)
+    def _prompt_closed(self) -> None:
+        self.arranging.close_prompt()
+
     @on(TerminalPane.Input)
     def _typed(self, message: TerminalPane.Input) -> None:
         if self.source.control is not None:
@@ -399,4 +422,6 @@ class WorkbenchScreen(Screen[None]):
             return self.file.text
         if pane.id == "shell-pane":
             return self.shown_shell.screen_text()
+        if pane.id == "prompt-pane":
+            return self.prompt.text
         return self.step.observation

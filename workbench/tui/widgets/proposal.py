@@ -25,6 +25,9 @@ _HIGHLIGHTED = 20_000
 _DRAFT_SHOWN = 8_000
 """Characters of the end of a draft that are drawn."""
 
+_REASONING_SHOWN = 40_000
+"""Characters of its beginning that are drawn."""
+
 Line = str | Content
 
 
@@ -64,7 +67,7 @@ class ProposalView(Vertical):
 
     def show_step(self, step: Step) -> None:
         """Show a step; nothing is drawn when it is as before."""
-        key = (step.number, step.proposed, step.action, step.thought, step.edited_by, self._width)
+        key = (step.number, step.proposed, step.action, step.thought, step.edited_by, step.answer, self._width)
         if key != self._key:
             self._key, self._step = key, step
             lines, marks = self._task_text() if step.number == 0 else self._action(step)
@@ -73,13 +76,16 @@ class ProposalView(Vertical):
             if marks:
                 self.view.go_to(max(marks), align="nearest")
 
-    def show_draft(self, text: str) -> None:
+    def show_draft(self, text: str, reasoning: str = "") -> None:
         """Show what the model has said so far; the end of it stays in view. Another step replaces it."""
-        key = ("draft", text, self._width)
+        key = ("draft", text, reasoning, self._width)
         if key != self._key:
             self._key, self._step = key, None
             self.view.follow = True
-            self.view.show_lines(self._prose(text[-_DRAFT_SHOWN:], _THOUGHT))
+            lines = self._reasoning(reasoning[-_DRAFT_SHOWN:])
+            if lines and text:
+                lines.append("")
+            self.view.show_lines([*lines, *self._prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
 
     def show_hint(self, hint: Hint) -> None:
         """Show what the keys will do, in a line or two; an empty hint takes no room."""
@@ -124,9 +130,26 @@ class ProposalView(Vertical):
         lines: list[Line] = self._prose(step.thought, _THOUGHT) if step.thought.strip() else []
         if lines:
             lines.append("")
+        marks: dict[int, LineMark] = {}
         if step.edited and step.proposed != step.action:
-            return _diff(lines, step.proposed, step.action)
-        return [*lines, *prompted(step.action)], {}
+            lines, marks = _diff(lines, step.proposed, step.action)
+        else:
+            lines += prompted(step.action)
+        # Below the action, however long it is: what is to be decided on stays in view.
+        reasoning = self._reasoning(step.answer.reasoning)
+        return ([*lines, "", *reasoning] if reasoning else lines), marks
+
+    def _reasoning(self, text: str) -> list[Line]:
+        """What the provider shows of the model's reasoning: under a heading, and behind a line."""
+        if not text.strip():
+            return []
+        lines: list[Line] = [Content.styled("Reasoning before the answer", f"bold {_MUTED}")]
+        for line in split_lines(text[:_REASONING_SHOWN].strip("\n")):
+            pieces = textwrap.wrap(printable(line), self._width - 2, break_long_words=False) or [""]
+            lines += [Content.styled(f"│ {piece}", f"italic {_MUTED}") for piece in pieces]
+        if len(text) > _REASONING_SHOWN:
+            lines.append(Content.styled("│ … (all of it is in the recording)", _MUTED))
+        return lines
 
 
 def prompted(action: str) -> list[Content]:
