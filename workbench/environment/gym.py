@@ -13,14 +13,14 @@ except ImportError:
     raise ImportError("Gymnasium is not installed: pip install 'mlgym-tui[gym]'") from None
 
 import msgspec
-from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from workbench.environment.assembly import STEPS, WINDOW, SandboxName
 from workbench.environment.background import BackgroundLoop
 from workbench.environment.driven_session import DrivenSession, Plan
 from workbench.environment.reward import Outcome, Reward, improvement
-from workbench.environment.text import ALPHABET, fitted
+from workbench.environment.text import fitted
+from workbench.environment.text_space import TextSpace
 from workbench.resources import checkout
 from workbench.session.events import Limits, ScoreRecorded
 from workbench.session.state import Step
@@ -42,7 +42,7 @@ class TaskEnv(gymnasium.Env[str, str]):
     Made by `gymnasium.make`, or by hand with the path of a task's folder.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}  # type: ignore[misc]
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
 
     def __init__(
         self,
@@ -86,8 +86,8 @@ class TaskEnv(gymnasium.Env[str, str]):
             command_seconds=command_seconds,
             limits=_limits(Limits(), {"steps": steps, "seconds": seconds}),
         )
-        self.observation_space = spaces.Text(observation_length, min_length=0, charset=ALPHABET)
-        self.action_space = spaces.Text(action_length, min_length=1, charset=ALPHABET)
+        self.observation_space = TextSpace(observation_length)
+        self.action_space = TextSpace(action_length, least=1)
         self.render_mode = render_mode
         self._reward = reward
         self._length = observation_length
