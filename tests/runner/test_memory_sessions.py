@@ -148,7 +148,7 @@ async def test_what_cannot_be_noted_is_refused_and_said(tmp_path: Path) -> None:
     assert codes == [1, 1, 1, 2, 2, 2, 1]
     said = [step.observation for step in session.state.steps[1:]]
     assert "empty" in said[0] and "4,001 characters" in said[2] and "quotes" in said[3] and "not a number" in said[5]
-    assert "larger than 1 MB" in said[6]
+    assert "that is too long" in said[6]
     assert NoteFile("quick").read() == ([], [])
 
 
@@ -168,7 +168,7 @@ async def test_hostile_notes_are_harmless_and_keys_are_not_kept(
     session = await run(
         tmp_path,
         r"memory_write $'a\e]0;title\a\e[2J\u202ereversed\u2028 \ud83d'",
-        "memory_write 'the key is abcdefgh-secret-1234'",
+        "memory_write 'the key is abcdefgh'-secret-1234",
         "memory_write '{\"id\": 1}'",
         "memory_read",
     )
@@ -181,8 +181,8 @@ async def test_hostile_notes_are_harmless_and_keys_are_not_kept(
 
 async def test_sessions_at_once_lose_no_note(tmp_path: Path) -> None:
     actions = [f'for i in 1 2 3 4 5; do memory_write "$(basename $PWD) {{}} {part} $i"; done' for part in "ab"]
+    await run(tmp_path, "true")  # makes the task
     runs = [run(tmp_path, *(action.replace("{}", str(number)) for action in actions)) for number in range(3)]
-    (tmp_path / "quick-task").exists() or await run(tmp_path, "true")
     sessions = await asyncio.gather(*runs)
     assert all(step.exit_code == 0 for session in sessions for step in session.state.steps[1:])
     notes, problems = NoteFile("quick").read()

@@ -7,7 +7,7 @@ import contextlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +54,8 @@ class Episode:
 
     `secret` is asked for in a thread, at the first evaluation: making it takes time on purpose.
     `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
-    `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name.
+    `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name. `gpus` are
+    the session's: evaluations of a model may use them, too.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Episode:
         command_seconds: float | None = None,
         redactor: Redactor | None = None,
         services: Mapping[str, Service] | None = None,
+        gpus: Sequence[int] = (),
     ) -> None:
         self.task = task
         self.sandbox = sandbox
@@ -84,6 +86,7 @@ class Episode:
         self._emit = emit
         self._seed = seed
         self._secret = secret
+        self._gpus = gpus
         self._session = folder.name
         self._step = 0
         self._window: dict[str, Any] | None = None
@@ -94,7 +97,8 @@ class Episode:
         """Those that the agent asked for and that are not over."""
         self._asked_for = 0
         """How many evaluations, in this step."""
-        self._desk = ServiceDesk(services or {}, session=folder.name, state=state, emit=emit)
+        redact = redactor.text if redactor is not None else str
+        self._desk = ServiceDesk(services or {}, session=folder.name, state=state, emit=emit, redact=redact)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -282,6 +286,7 @@ class Episode:
                         progress=self._progress,
                         split=split,
                         session=self._session,
+                        gpus=self._gpus,
                     )
                 finally:
                     self.progress = ""

@@ -58,6 +58,9 @@ class Launch:
     mode: Mode = "auto"
     interactive: bool = False
     delay: float = 0.0
+    gpus: str = ""
+    """As `sandbox.gpus.read_request` reads it. Empty: what the task needs, or as before where a session goes on."""
+    share_gpus: bool = False
     dataset: str = ""
     """`tiny`: the small generated stand-in of the task's data."""
     protocol: str = ""
@@ -110,6 +113,7 @@ def launch(options: Launch, root: Path) -> Runner:
             tools=switched_on(agent),
             user=user_name(),
             versions=versions(),
+            gpus=options.gpus,
             approve="" if options.approve == "never" else _whole(options.approve),
         )
         return _assemble(live, task, agent, options, seed, started, [], prepared)
@@ -144,7 +148,11 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     try:
         seed = started.seed if started.seed is not None else secrets.randbits(48)
         resumed = ev.SessionResumed(
-            user=user_name(), versions=versions(), limits=options.limits, approve=_whole(options.approve)
+            user=user_name(),
+            versions=versions(),
+            limits=options.limits,
+            gpus=options.gpus,
+            approve=_whole(options.approve),
         )
         notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
         runner = _assemble(live, task, agent, options, seed, resumed, notes, prepared)
@@ -260,10 +268,12 @@ def _assemble(
         image=options.image,
         window=options.window or WINDOW,
         command_seconds=options.command_seconds,
+        gpus=options.gpus or live.state.gpus,
+        share_gpus=options.share_gpus,
         untrusted=agent.model if agent is not None and not agent.trusted else "",
     )
     try:
-        services = make_services(switched_on(agent), task.id, live.redactor)
+        services = make_services(switched_on(agent), task.id)
     except ServiceError as error:
         raise LaunchError(str(error), "docs/agents.md says what memory and literature need") from error
     made = assemble(live, task, setting, first, seed=seed, prepared=prepared, notes=notes, services=services)
@@ -280,9 +290,9 @@ def _assemble(
             approval=_read_approval(live.state.approve, options.interactive),
         )
     except BaseException:
-        made.run_folder.remove()
+        made.release()
         raise
-    runner.on_closed = made.run_folder.remove
+    runner.on_closed = made.release
     return runner
 
 

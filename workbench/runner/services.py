@@ -10,7 +10,7 @@ from workbench.sandbox.commands import LITERATURE_COMMANDS, MEMORY_COMMANDS, OPT
 
 if TYPE_CHECKING:
     from workbench.environment.services.desk import Service
-    from workbench.session.redact import Redactor
+    from workbench.environment.services.vectors import Embed
 
 
 LITERATURE_KEY = "SEMANTIC_SCHOLAR_API_KEY"
@@ -27,14 +27,14 @@ def switched_on(agent: Agent | None) -> list[str]:
     return [name for name in OPTIONAL_COMMANDS if name in wanted]
 
 
-def make_services(tools: Sequence[str], task: str, redactor: Redactor) -> dict[str, Service]:
+def make_services(tools: Sequence[str], task: str) -> dict[str, Service]:
     """What serves these commands, by their names. `task` is its id. Raises ServiceError."""
     services: dict[str, Service] = {}
     if set(tools) & set(MEMORY_COMMANDS):
         from workbench.environment.services.memory import Memory
         from workbench.environment.services.notes import NoteFile
 
-        services |= Memory(NoteFile(task), redact=redactor.text).services()
+        services |= Memory(NoteFile(task), _embedding()).services()
     if set(tools) & set(LITERATURE_COMMANDS):
         from workbench.agents.models.keys import find_server_key
         from workbench.environment.services.literature import Literature
@@ -45,3 +45,26 @@ def make_services(tools: Sequence[str], task: str, redactor: Redactor) -> dict[s
         except (ModelError, ValueError) as error:
             raise ServiceError(str(error)) from error
     return {name: service for name, service in services.items() if name in tools}
+
+
+def _embedding() -> Embed | None:
+    """What finds notes by their meaning, where the user has set it up. Raises ServiceError."""
+    from workbench.agents.models.embeddings import embeddings_of_user
+    from workbench.environment.services.cache import DiskCache
+    from workbench.environment.services.vectors import EmbeddingError, KeptVectors
+    from workbench.tasks.datasets import cache_folder
+
+    try:
+        model = embeddings_of_user()
+    except ModelError as error:
+        raise ServiceError(str(error)) from error
+    if model is None:
+        return None
+
+    async def embed(texts: Sequence[str]) -> list[list[float]]:
+        try:
+            return await model(texts)
+        except ModelError as error:
+            raise EmbeddingError(str(error)) from None
+
+    return KeptVectors(model.name, embed, DiskCache(cache_folder() / "embeddings"))

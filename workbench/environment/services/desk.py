@@ -63,7 +63,10 @@ Service = Callable[[Request], Awaitable[Reply]]
 
 
 class ServiceDesk:
-    """The services of one session. `emit` writes to its log, `state` is the fold over it."""
+    """The services of one session. `emit` writes to its log, `state` is the fold over it.
+
+    `redact` takes secrets out of what is asked: it is kept, or sent to somebody.
+    """
 
     def __init__(
         self,
@@ -72,11 +75,13 @@ class ServiceDesk:
         session: str,
         state: SessionState,
         emit: Callable[[Event], Event],
+        redact: Callable[[str], str] = str,
     ) -> None:
         self._services = dict(services)
         self._session = session
         self._state = state
         self._emit = emit
+        self._redact = redact
         self._running: set[asyncio.Task[Reply]] = set()
         self._asked_for = 0
         self._closed = False
@@ -107,7 +112,7 @@ class ServiceDesk:
         self._asked_for += 1
         began = time.monotonic()
         query = message.get("text" if name == "memory_write" else "query")
-        query = query if isinstance(query, str) else ""
+        query = self._redact(query) if isinstance(query, str) else ""
         reply = await self._serve(service, Request(query, _number(message.get("number")), self._asker(step)))
         if self._closed:
             return _no("the session is over")

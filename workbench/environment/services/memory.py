@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-
 from workbench.environment.services.desk import Refused, Reply, Request, Service
 from workbench.environment.services.notes import MOST_CHARACTERS, MOST_NOTES, MemoryFull, Note, NoteFile
 from workbench.environment.services.ranking import by_meaning, by_words, fused
+from workbench.environment.services.vectors import Embed, EmbeddingError
 
 NOTES = 5
 """How many are shown where nobody says."""
@@ -15,20 +14,12 @@ MOST_SHOWN = 50
 NEWEST = "*"
 """The query that asks for the newest."""
 
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
-"""A vector for each text. Raises EmbeddingError."""
-
-
-class EmbeddingError(Exception):
-    """There are no vectors now. `str()` says why."""
-
 
 class Memory:
-    """The memory of one task. `redact` takes secrets out of what is about to be kept."""
+    """The memory of one task. With `embed`, notes are found by their meaning, too."""
 
-    def __init__(self, notes: NoteFile, *, redact: Callable[[str], str] = str, embed: Embed | None = None) -> None:
+    def __init__(self, notes: NoteFile, embed: Embed | None = None) -> None:
         self.notes = notes
-        self._redact = redact
         self._embed = embed
 
     def services(self) -> dict[str, Service]:
@@ -47,7 +38,7 @@ class Memory:
         asker = request.asker
         try:
             note = await asyncio.to_thread(
-                self.notes.write, self._redact(text), session=asker.session, step=asker.step, author=asker.author
+                self.notes.write, text, session=asker.session, step=asker.step, author=asker.author
             )
         except MemoryFull:
             raise Refused(f"nothing was kept: the memory of this task holds {MOST_NOTES:,} notes and is full") from None

@@ -120,6 +120,8 @@ EDIT_LIMIT = 64 << 20
 """Largest file, in bytes, that is edited or searched by search_dir."""
 CHUNK = 1 << 20
 SAMPLE = 64 << 10
+REQUEST_LIMIT = 1000000
+"""Characters of a request; the host takes none that is much longer."""
 REPORT_SECONDS = 1.0
 """How long a report of the window may hold up a command."""
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ico")
@@ -553,6 +555,8 @@ def request(name: str, **fields: str | int) -> int:
     message = '{"request":"%s"' % name
     for key, value in fields.items():
         message += ',"{}":{}'.format(key, value if isinstance(value, int) else json_text(value))
+    if len(message) > REQUEST_LIMIT:
+        raise Refusal("that is too long.")
     try:
         answer = ask(message + "}", None)
     except OSError as error:
