@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from workbench.session.prompts import Call, SentMessage, SentPrompt
 from workbench.session.state import SessionState
+
+Read = Callable[[str], bytes | None]
+"""Gives an object of the session by its hash; None where it is lost."""
 
 # -- of a step ---------------------------------------------------------------------------------------------------------
 
@@ -32,7 +36,7 @@ class PromptOfStep:
     nothing: str = ""
 
 
-def prompt_of_step(state: SessionState, step: int, place: int | None = None) -> PromptOfStep:
+def prompt_of_step(state: SessionState, read: Read, step: int, place: int | None = None) -> PromptOfStep:
     """What was sent for a step, in its call `place` (from 0; None: the one that made the proposal)."""
     calls = tuple(state.prompts.of_step(step))
     if not calls:
@@ -41,8 +45,32 @@ def prompt_of_step(state: SessionState, step: int, place: int | None = None) -> 
         place = max((i for i, call in enumerate(calls) if not call.sent.alternative), default=len(calls) - 1)
     place = max(0, min(place, len(calls) - 1))
     earlier = state.prompts.before(calls[place])
-    previous = state.prompts.prompt(earlier) if earlier is not None else None
-    return PromptOfStep(step, calls, place, state.prompts.prompt(calls[place]), previous)
+    previous = _described(state.prompts.prompt(earlier), read) if earlier is not None else None
+    return PromptOfStep(step, calls, place, _described(state.prompts.prompt(calls[place]), read), previous)
+
+
+def _described(prompt: SentPrompt, read: Read) -> SentPrompt:
+    """The prompt with what older logs say of a message in its object only."""
+    return replace(prompt, messages=tuple(m if m.role else _from_object(m, read) for m in prompt.messages))
+
+
+def _from_object(message: SentMessage, read: Read) -> SentMessage:
+    value = _json(read(message.hash))
+    if not isinstance(value, dict):
+        return message
+    step = value.get("step")
+    return replace(
+        message,
+        role=str(value.get("role", "")),
+        elided=str(value.get("elided", "")),
+        step=step if isinstance(step, int) else None,
+    )
+
+
+def last_step_asked(state: SessionState) -> int:
+    """The newest step for which a model was asked; the newest of all where none was."""
+    calls = state.prompts.calls
+    return calls[-1].step if calls else state.last_step
 
 
 def _why_nothing(state: SessionState, step: int) -> str:
@@ -65,7 +93,53 @@ def _why_nothing(state: SessionState, step: int) -> str:
     return f"Nothing was sent for step {step}."
 
 
+# -- in words ----------------------------------------------------------------------------------------------------------
+
+
+def summary(prompt: SentPrompt) -> list[str]:
+    """What can be said of a prompt in a line or three: model, sizes, settings, and what is wrong."""
+    sent, tokens, usage = prompt.call.sent, prompt.tokens, prompt.call.usage
+    first = [sent.model or "model unknown", _many(len(prompt.messages), "message")]
+    if tokens is not None:
+        first.append(f"{tokens:,} tokens ({'estimated' if sent.counted_by == 'estimate' else 'counted'})")
+    if prompt.share is not None and sent.budget is not None:
+        share = "under 1 %" if prompt.share < 0.01 else f"{100 * prompt.share:.0f} %"
+        first.append(f"{share} of the {sent.budget:,} that fit")
+    if usage is not None and usage.input_tokens:
+        cached = f", {usage.cached_tokens:,} of them cached" if usage.cached_tokens else ""
+        first.append(f"the provider counted {usage.input_tokens:,}{cached}")
+    second = []
+    if sent.settings is not None:
+        second.append(", ".join(f"{name} {value}" for name, value in sent.settings.items()) or "no settings")
+    if sent.tools:
+        second.append(f"tools: {sent.tool_tokens:,} tokens")
+    if prompt.elided:
+        second.append(f"{_many(prompt.elided, 'message')} shortened")
+    third = [part for part in (prompt.call.failure, prompt.problem) if part]
+    return [" · ".join(parts) for parts in (first, second, third) if parts]
+
+
+def comparison(changes: Sequence[Change], previous: SentPrompt | None) -> str:
+    """How many messages were added, removed, changed."""
+    counts = Counter[str](change.kind for change in changes)
+    words = {"added": "added", "removed": "removed", "changed": "changed", "elided": "shortened", "same": "as before"}
+    parts = [f"{counts[kind]:,} {word}" for kind, word in words.items() if counts[kind]]
+    against = "nothing was sent before" if previous is None else f"against step {previous.call.step}"
+    return f"{against}: {', '.join(parts) or 'nothing'}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 # -- its text ----------------------------------------------------------------------------------------------------------
+
+
+def _json(data: bytes | None) -> Any:
+    try:
+        return json.loads(data or b"")
+    except (ValueError, RecursionError):
+        return None
 
 
 def message_value(data: bytes | None) -> dict[str, Any] | None:
@@ -73,10 +147,7 @@ def message_value(data: bytes | None) -> dict[str, Any] | None:
 
     None where that is lost or damaged. What the workbench notes for itself (`step`, `elided`) is left out.
     """
-    try:
-        value = json.loads(data or b"")
-    except ValueError:
-        return None
+    value = _json(data)
     if not isinstance(value, dict):
         return None
     return {key: item for key, item in value.items() if key not in ("step", "elided")}
@@ -84,14 +155,10 @@ def message_value(data: bytes | None) -> dict[str, Any] | None:
 
 def message_text(data: bytes | None) -> str:
     """A message as people read it: its text, and each call of a tool on a line after it; or the tools, one by one."""
-    try:
-        whole = json.loads(data or b"")
-    except ValueError:
-        whole = None
-    if isinstance(whole, list):
-        return "\n\n".join(map(_tool_text, whole))
-    value = message_value(data)
-    if value is None:
+    value = _json(data)
+    if isinstance(value, list):
+        return "\n\n".join(map(_tool_text, value))
+    if not isinstance(value, dict):
         return "(the text of this message is not in the recording)"
     parts = [str(value.get("content", ""))]
     if value.get("tool_call_id"):
@@ -170,6 +237,14 @@ class DiffLine:
 
 _COMPARED = 4_000
 """Lines of a text that are compared line by line; of longer ones only the common beginning and end are found."""
+
+
+def change_lines(change: Change, text_of: Callable[[SentMessage], str]) -> list[DiffLine]:
+    """The text of a message, line by line, with what became of each."""
+    if change.old is None or change.new is None:
+        mark: Literal["+", "-"] = "+" if change.old is None else "-"
+        return [DiffLine(mark, line) for line in text_of(change.message).split("\n")]
+    return diff_lines(text_of(change.old), text_of(change.new))
 
 
 def diff_lines(old: str, new: str) -> list[DiffLine]:

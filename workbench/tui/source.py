@@ -52,6 +52,9 @@ class SessionSource(Protocol):
     def file_bytes(self, path: str, step: int) -> bytes | None:
         """A file of the workspace (a path inside the sandbox) as of a step; None when it is not in the recording."""
 
+    def object(self, digest: str) -> bytes | None:
+        """The content of an object by its hash; None when it is not in the recording, or damaged."""
+
     def shell_text(self, step: int) -> ShellRecord:
         """What the shell's terminal had been sent by the end of a step (at least its last 256 KB)."""
 
@@ -82,10 +85,11 @@ class _Saved:
     def file_bytes(self, path: str, step: int) -> bytes | None:
         relative = self.state.relative_path(path)
         file = self.state.file_at(relative, step) if relative is not None else None
-        if file is None or file.object is None or self._objects is None:
-            return None
+        return None if file is None or file.object is None else self.object(file.object)
+
+    def object(self, digest: str) -> bytes | None:
         try:
-            return self._objects.get(file.object)
+            return None if self._objects is None else self._objects.get(digest)
         except (OSError, ValueError):
             return None
 

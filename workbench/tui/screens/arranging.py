@@ -18,6 +18,8 @@ LAYOUTS = ("too-small", "narrow", "normal", "wide")
 TABS = ("file-pane", "observation-pane", "shell-pane")
 """Of these the narrow layout shows one at a time."""
 ORDER = ("steps-pane", "file-pane", "proposal-pane", "observation-pane", "shell-pane")
+PROMPT = "prompt-pane"
+"""It is open only when it is asked for, in the place of `TABS`; in the narrow layout, of all the others."""
 
 
 def layout_for(columns: int, rows: int) -> str:
@@ -62,8 +64,9 @@ class Arranging:
         """Go to the pane `name`, to the `next` or the `previous` one, or `zoom` the one that has the focus."""
         here = self.focused
         if name in ("next", "previous"):
-            at = ORDER.index(here.id) if here is not None and here.id in ORDER else -1
-            self.show(ORDER[(at + (1 if name == "next" else -1)) % len(ORDER)])
+            order = self._order
+            at = order.index(here.id) if here is not None and here.id in order else -1
+            self.show(order[(at + (1 if name == "next" else -1)) % len(order)])
         elif name == "zoom":
             self.zoom(None if self.screen.has_class("-zoomed") or here is None else here.id)
         else:
@@ -71,12 +74,36 @@ class Arranging:
 
     def show(self, name: str) -> None:
         """Bring a pane to the front and give it the focus."""
+        if name == PROMPT:
+            self.screen.add_class("-prompting")
+            self.screen.show_prompt()
+        elif self.prompting and name not in self._order:
+            self.screen.remove_class("-prompting")
         if self.screen.has_class("-zoomed"):
             self.zoom(name)
         if name in TABS:
             self.tab = name
             self.arrange()
         self.screen.set_focus(self._content(name))  # at once: the next key may be about this pane
+
+    @property
+    def prompting(self) -> bool:
+        """The prompt is open."""
+        return self.screen.has_class("-prompting")
+
+    def close_prompt(self) -> None:
+        """Give its place back to the panes that were there."""
+        if self.screen.has_class("-zoomed") and self.pane(PROMPT).has_class("-zoomed"):
+            self.zoom(None)
+        self.screen.remove_class("-prompting")
+        self.screen.set_focus(self.screen.steps)
+
+    @property
+    def _order(self) -> tuple[str, ...]:
+        """The panes that are to be seen, or a key away from that, in the order of tab."""
+        if not self.prompting:
+            return ORDER
+        return (PROMPT,) if self.screen.has_class("-narrow") else ("steps-pane", "proposal-pane", PROMPT)
 
     def _content(self, name: str) -> Widget:
         screen = self.screen
@@ -85,6 +112,7 @@ class Arranging:
             "proposal-pane": screen.proposal.view,
             "file-pane": screen.file,
             "observation-pane": screen.observation,
+            PROMPT: screen.prompt.messages,
         }.get(name, screen.shown_shell)
 
     def zoom(self, name: str | None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workbench.session.state import Step
+from workbench.tui.screens.arranging import PROMPT
 
 if TYPE_CHECKING:
     from workbench.tui.screens.workbench import WorkbenchScreen
@@ -32,14 +33,25 @@ class Searching:
     def open(self) -> None:
         from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
 
-        self.screen.app.push_screen(
-            Ask("Search", "in actions, thoughts and observations", value=self.query, bottom=True), self._search
-        )
+        self.screen.app.push_screen(Ask("Search", self._where, value=self.query, bottom=True), self._search)
+
+    @property
+    def _in_prompt(self) -> bool:
+        """The prompt has the focus: that is what is searched then."""
+        pane = self.screen.arranging.focused
+        return pane is not None and pane.id == PROMPT
+
+    @property
+    def _where(self) -> str:
+        return "in the prompt" if self._in_prompt else "in actions, thoughts and observations"
 
     def _search(self, query: str | None) -> None:
         if query is None:
             return
         self.query = query
+        if self._in_prompt:
+            self.screen.say(self.screen.prompt.search(query))
+            return
         if not query:
             self.screen.observation.clear_search()
             self.screen.proposal.view.clear_search()
@@ -53,6 +65,9 @@ class Searching:
         self._onward(-1)
 
     def _onward(self, direction: int) -> None:
+        if self._in_prompt:
+            self.screen.say(self.screen.prompt.onward(direction))
+            return
         if not self.query:
             self.screen.say("nothing to search for yet; / asks")
             return

@@ -1,0 +1,120 @@
+"""The messages of a prompt, one line each; or what became of those of the prompt before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style as RichStyle
+from textual.binding import Binding, BindingType
+from textual.message import Message as TextualMessage
+from textual.strip import Strip
+
+from workbench.session.prompt_view import Change, Kind
+from workbench.session.prompts import SentMessage
+from workbench.tui import words
+from workbench.tui.text import one_line
+from workbench.tui.widgets.line_view import LineView
+from workbench.tui.widgets.row_list import RowList
+
+ELIDED = "⋯"
+
+KINDS: dict[Kind, words.Sign] = {
+    "same": words.Sign("=", "as before", "secondary"),
+    "added": words.Sign("+", "added", "primary"),
+    "removed": words.Sign("-", "removed", "error"),
+    "changed": words.Sign("~", "changed", "warning"),
+    "elided": words.Sign(ELIDED, "shortened", "warning"),
+}
+_STEP_FROM = 60
+"""The step is shown in lists at least this wide."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A message at its place in the prompt (from 1; 0 for none), or in `folded` so many that are as they were."""
+
+    place: int = 0
+    change: Change | None = None
+    folded: int = 0
+
+
+class MessageList(RowList):
+    """`cursor` is the message whose text is shown, in a view that the paging keys scroll from here."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+d", "text('half_page', 1)", "Half a page down", show=False, id="lines.half_down"),
+        Binding("ctrl+u", "text('half_page', -1)", "Half a page up", show=False, id="lines.half_up"),
+        Binding("pagedown", "text('page', 1)", "Page down", show=False, id="lines.page_down"),
+        Binding("pageup,b", "text('page', -1)", "Page up", show=False, id="lines.page_up"),
+        Binding("shift+left", "text('sideways', -1)", "Left", show=False, id="lines.left"),
+        Binding("shift+right", "text('sideways', 1)", "Right", show=False, id="lines.right"),
+        Binding("w", "text('toggle_wrap')", "Wrap", show=False, id="lines.wrap"),
+    ]
+
+    @dataclass
+    class Chosen(TextualMessage):
+        """A row was chosen, by key or mouse."""
+
+        row: int
+
+    def __init__(self, text_view: LineView, text_of: Callable[[SentMessage], str], *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.rows: Sequence[Row] = ()
+        self._compared = False
+        self._view = text_view
+        self._text_of = text_of
+
+    def show_rows(self, rows: Sequence[Row], cursor: int, *, compared: bool) -> None:
+        """Show these, and have the cursor on one of them; `compared` marks what became of each."""
+        self.rows, self._compared = rows, compared
+        self.cursor = max(0, min(cursor, len(rows) - 1))
+        self.rows_changed(0)
+        self.refresh()
+        self._reveal()
+
+    @property
+    def row_count(self) -> int:
+        return len(self.rows)
+
+    def chosen(self, row: int) -> None:
+        self.post_message(self.Chosen(row))
+
+    def action_text(self, name: str, *amounts: int) -> None:
+        """Scroll the text of the message, or wrap it."""
+        getattr(self._view, f"action_{name}")(*amounts)
+
+    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+        shown = self.rows[row]
+        muted = self.colour("secondary", base)
+        digits = max(2, len(str(max((item.place for item in self.rows[-2:]), default=0))))
+        head = [Segment("▌" if row == self.cursor else " ", self.colour("primary", base))]
+        if shown.change is None:
+            many = f"{shown.folded:,} messages are" if shown.folded > 1 else "a message is"
+            return [*head, Segment(f"{' ' * digits} = {many} as before", muted)]
+        message, sign = shown.change.message, KINDS[shown.change.kind]
+        mark = sign if self._compared else words.Sign(ELIDED if message.elided else " ", "", "warning")
+        head.append(Segment(f"{shown.place or '':>{digits}} ", muted))
+        head.append(Segment(f"{mark.glyph} ", self.colour(mark.colour, base)))
+        head.append(Segment(f"{one_line(message.role, 9) or '?':<9} ", base))
+        if width >= _STEP_FROM:
+            head.append(Segment(f"{'' if message.step is None else f'step {message.step}':<9} ", muted))
+        head.append(Segment(f"{tokens(message.tokens):>7}  ", muted))
+        note = sign.word if self._compared else ""
+        if message.elided and shown.change.kind != "removed":
+            note = f"{ELIDED} {one_line(message.elided, 70)}"
+        used = sum(len(part.text) for part in head)
+        room = max(4, width - used)
+        body = [Segment(f"{note}  ", self.colour(mark.colour, base))] if note else []
+        body.append(Segment(one_line(self._text_of(message).lstrip(), room * 2), muted if note else base))
+        strip = Strip(body)
+        if strip.cell_length > room:
+            strip = Strip.join([strip.crop(0, room - 1), Strip([Segment("…", muted)])])
+        return [*head, *strip]
+
+
+def tokens(count: int | None) -> str:
+    """A number of tokens; a dash where nobody counted."""
+    return "–" if count is None else f"{count:,}"
