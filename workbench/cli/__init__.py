@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from workbench import __version__
-from workbench.cli import agents, baseline, machine, runs, score, sessions, tasks
+from workbench.cli import agents, baseline, machine, memory, prompt, runs, score, sessions, tasks
 from workbench.cli.errors import FriendlyGroup, start_debug_log
 
 _EXAMPLES = """
@@ -39,5 +39,14 @@ def main(context: click.Context, /, debug: bool) -> None:
 
 for _command in (runs.run, runs.human, runs.replay, runs.resume, tasks.evaluate, tasks.tasks, baseline.baseline):
     main.add_command(_command)
-for _command in (score.score, sessions.sessions, machine.doctor, machine.image, machine.gc, agents.agents):
+for _command in (
+    score.score,
+    sessions.sessions,
+    memory.memory,
+    prompt.prompt,
+    machine.doctor,
+    machine.image,
+    machine.gc,
+    agents.agents,
+):
     main.add_command(_command)
