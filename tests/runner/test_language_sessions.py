@@ -353,6 +353,10 @@ async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Se
         assert (await again.ended()).exit_status == "submitted"
     sent = asked(server, calls)
     assert "echo $marker" in sent and "row_strategy" in sent
+    assert "goes on in a new sandbox" in sent and "shell variables, functions and background jobs" in sent
+    assert f"You are in {again.state.workspace}." in sent
+    assert sent.index("echo $marker") < sent.index("goes on in a new sandbox")
+    assert "goes on in a new sandbox" not in "".join(asked(server, call) for call in range(calls))
     assert "return 0" in again.state.steps[-2].observation
     assert again.state.cost == pytest.approx(before + 2 * BILL[dialect.name])
 
@@ -504,3 +508,42 @@ async def test_repetition_is_noted_unless_the_agent_says_otherwise(tmp_path: Pat
     [note] = [note for note in session.events(ev.NoteAdded) if note.step]
     assert note.text == "the agent repeats itself: the same action 2 times in a row"
     assert "repeat yourself" not in asked(server)
+
+
+async def test_a_model_is_told_what_went_with_a_shell(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "x=1; sleep 60 & exit 3"), said(OPENAI, "echo ${x-unset}"), said(OPENAI, "submit"))
+    async with talking(tmp_path, OPENAI, server) as session:
+        assert (await session.ended()).exit_status == "submitted"
+    assert session.state.steps[2].observation.strip() == "unset"
+    assert asked(server, 1).count("without variables, functions or jobs") == 1
+    assert "A note of the workbench: the shell" not in asked(server), "it is told once"
+
+
+async def test_a_model_is_told_of_a_shell_that_died_between_its_steps(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "(sleep 0.3; kill -9 $$) &"), said(OPENAI, "true"), said(OPENAI, "submit"))
+    async with talking(tmp_path, OPENAI, server, interactive=True, mode="step") as session:
+        await session.review(1)
+        session.runner.run_proposal()
+        await session.review(2)
+        await session.until(lambda: not session.runner.episode.shell.alive, "the shell is dead")
+        session.runner.take_over(80, 24)
+        await session.phase("human")
+        await session.runner.hand_back()
+        await session.review(3)
+    sent = asked(server)
+    assert "A note of the workbench: the shell ended, and there is a new one: shell variables" in sent
+
+
+async def test_a_model_is_told_which_files_a_resume_lost(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "echo precious > kept; echo data > gone; rm -f nothing"), said(OPENAI, "true"))
+    async with talking(tmp_path, OPENAI, server) as session:
+        await session.over(1)
+        session.runner.stop("interrupted", "SIGTERM")
+        await session.ended()
+    gone = session.state.file_at("gone")
+    assert gone is not None and gone.object is not None
+    session.runner.live.objects.path(gone.object).unlink()
+    server.answers(said(OPENAI, "submit"))
+    async with talking(tmp_path, OPENAI, server, resume=session.folder) as again:
+        await again.ended()
+    assert "but for these, which are lost: gone;" in asked(server)

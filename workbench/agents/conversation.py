@@ -16,7 +16,7 @@ from workbench.agents.config import AgentConfig
 from workbench.agents.messages import Message, Response, Tool
 from workbench.agents.parsing import Parser
 from workbench.agents.tools import command_docs
-from workbench.session.state import SessionState, Step
+from workbench.session.state import NewShell, SessionState, Step
 
 _MOST_FILES = 20
 """Changed files that are named in the account of a person's command."""
@@ -43,6 +43,8 @@ class Conversation:
         for index, step in enumerate(state.steps):
             if step.number and step.over:
                 result += self._human(state, index) if _by_person(step) else self._own(step)
+            if step.number and step.new_shell:
+                result.append(_injected("", _new_shell(step.new_shell)))
             result += [_injected(message.author, message.text) for message in step.messages]
         budget = self._budget(state)
         if budget:
@@ -208,6 +210,21 @@ def _by_person(step: Step) -> bool:
 def _injected(author: str, text: str) -> Message:
     who = "A person tells you" if author.startswith("human:") else "A note of the workbench"
     return Message("user", f"{who}: {text}")
+
+
+def _new_shell(shell: NewShell) -> str:
+    """What a model is told of a shell that knows nothing of the one before it."""
+    gone = "shell variables, functions and background jobs of before are gone"
+    where = f" You are in {shell.cwd}." if shell.cwd else ""
+    if not shell.resumed:
+        return f"the shell ended, and there is a new one: {gone}.{where}"
+    files = "The files of the workspace are as they were"
+    if shell.not_restored:
+        files += f", but for these, which are lost: {', '.join(shell.not_restored)}"
+    return (
+        f"the session was interrupted here and goes on in a new sandbox. {files}; {gone}, and so is everything that "
+        f"was outside of the workspace.{where}"
+    )
 
 
 def _quoted(action: str) -> str:

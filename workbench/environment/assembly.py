@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,9 +17,11 @@ import msgspec
 from workbench import __version__
 from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
+from workbench.environment.resources import lease_gpus, sandbox_limits, shortage_notes
 from workbench.environment.services.notes import memory_folder
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxError, SandboxSpec
+from workbench.sandbox.gpus import GpuLease
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
 from workbench.session.snapshot import restore
@@ -53,6 +55,10 @@ class Setting:
     """Limit on a command that trains nothing; None: as the task says."""
     untrusted: str = ""
     """Whose commands must not run unprotected; empty where they may."""
+    gpus: str = ""
+    """As `sandbox.gpus.read_request` reads it; empty: as many as the task needs."""
+    share_gpus: bool = False
+    """Take GPUs that other sessions have, too."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,13 @@ class Assembled:
     cwd: str | None
     """Where its shell begins; None: in the workspace."""
     run_folder: OwnedFolder
-    """Holds the workspace; to be removed at the end."""
+    """Holds the workspace."""
+    lease: GpuLease
+
+    def release(self) -> None:
+        """Remove the workspace and give the GPUs back, once the sandbox is stopped. Can be called twice."""
+        self.lease.release()
+        self.run_folder.remove()
 
 
 def assemble(
@@ -81,7 +93,9 @@ def assemble(
 
     Raises SandboxError, LogError, TaskError or OSError, with no folder left behind.
     """
-    notes = notes if notes is not None else []
+    notes = [*(notes or []), *shortage_notes(task)]
+    holder = f"session {live.folder.name}"
+    lease = lease_gpus(task, setting.gpus, share=setting.share_gpus, holder=holder, notes=notes)
     run_folder = OwnedFolder("run")
     try:
         workspace = make_workspace(run_folder)
@@ -91,9 +105,11 @@ def assemble(
             missing = restore(live.state.files_at(), live.objects, workspace)
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
+            if isinstance(first, ev.SessionResumed):
+                first = msgspec.structs.replace(first, not_restored=list(missing[:20]))
         data = mounts(task, prepared)
-        packages = _find_packages(task, setting, notes)
-        sandbox = _make_sandbox(task, setting, live.folder.name, workspace, notes, data, packages)
+        packages = find_packages(task, setting, notes)
+        sandbox = make_sandbox(task, setting, live.folder.name, workspace, notes, data, packages, lease.gpus)
         offer_data(workspace, data, mounted=sandbox.protected)
         cwd = live.state.current.cwd or None
         if isinstance(first, ev.SessionStarted):
@@ -118,11 +134,13 @@ def assemble(
             command_seconds=setting.command_seconds,
             redactor=live.redactor,
             services=services,
+            gpus=lease.gpus,
         )
     except BaseException:
+        lease.release()
         run_folder.remove()
         raise
-    return Assembled(episode, cwd, run_folder)
+    return Assembled(episode, cwd, run_folder, lease)
 
 
 def session_secret(seed: int) -> bytes:
@@ -147,7 +165,7 @@ def versions() -> dict[str, str]:
     return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
 
 
-def _find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None:
+def find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None:
     """The task's Python packages, where they were installed for this sandbox; else a note says how they would be."""
     from workbench.sandbox.image import DEFAULT_IMAGE
 
@@ -163,7 +181,7 @@ def _find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | Non
     return found
 
 
-def _make_sandbox(
+def make_sandbox(
     task: Task,
     setting: Setting,
     session: str,
@@ -171,10 +189,13 @@ def _make_sandbox(
     notes: list[str],
     data: dict[Path, str],
     packages: Path | None,
+    gpus: Sequence[int],
 ) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     spec = SandboxSpec(
         session=session,
+        limits=sandbox_limits(task),
+        gpus=gpus,
         env={"WINDOW": str(setting.window)},
         mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
         hidden=(task.folder, *task_folders(), cache_folder(), memory_folder()),

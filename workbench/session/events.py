@@ -140,6 +140,8 @@ class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
     user: str = ""
     versions: dict[str, str] = {}
     parent: Parent | None = None
+    gpus: str = ""
+    """Which GPUs were asked for, as `--gpus` says it; empty: as many as the task needs."""
     approve: str = ""
     """What waits for a person though the agent drives: `always`, the path of a file with rules, or nothing."""
     source: str = ""
@@ -165,8 +167,12 @@ class SessionResumed(Event, tag="session.resumed", kw_only=True, frozen=True):
     limits: Limits | None = None
     workspace: str = ""
     """Path of the workspace from now on, where it is another (an unprotected local sandbox); else empty."""
+    gpus: str = ""
+    """Which GPUs were asked for from now on; empty: as before."""
     approve: str = ""
     """What waits for a person from now on (`never`: nothing); empty: as before."""
+    not_restored: list[str] = []
+    """Files of the workspace that are gone: too large to have been kept, or lost. The first twenty."""
 
 
 class MessageNote(msgspec.Struct, frozen=True, kw_only=True):

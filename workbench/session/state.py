@@ -34,6 +34,16 @@ class Answer(NamedTuple):
 NO_ANSWER = Answer()
 
 
+class NewShell(NamedTuple):
+    """A shell that knows nothing of the one before it."""
+
+    resumed: bool = False
+    """In a new sandbox as well: the session went on in another process."""
+    cwd: str = ""
+    not_restored: tuple[str, ...] = ()
+    """Files of the workspace that are gone."""
+
+
 @dataclass
 class Alternative:
     """Another proposal for the same step, which a person asked for."""
@@ -96,6 +106,8 @@ class Step:
     scores: list[ScoreRecorded] = field(default_factory=list)
     tools: list[ev.ToolUsed] = field(default_factory=list)
     """What of memory and literature it used."""
+    new_shell: NewShell | None = None
+    """What took the place of the shell after this step, before the next."""
     messages: list[ev.MessageInjected] = field(default_factory=list)
     """Said after this step, before the next."""
     spending: Spending = field(default_factory=Spending)
@@ -156,6 +168,8 @@ class SessionState:
     clock_paused_at: float | None = None
     paused_seconds: float = 0.0
     limits: ev.Limits = field(default_factory=ev.Limits)
+    gpus: str = ""
+    """Which GPUs were asked for, as in `session.started`."""
     approve: str = ""
     """What waits for a person though the agent drives, as in `session.started`."""
     agent_change: ev.AgentChanged | None = None
@@ -314,6 +328,7 @@ def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
     state.started = event
     state.limits = event.limits
     state.approve = event.approve
+    state.gpus = event.gpus
     state.steps[0].time = event.time
     state.workspace = event.workspace
     state._workspaces.append(event.workspace)
@@ -321,9 +336,13 @@ def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
 
 def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     state.ended = None
+    before = state.current.new_shell
+    lost = (*(before.not_restored if before else ()), *event.not_restored)
+    state.current.new_shell = NewShell(resumed=True, not_restored=tuple(dict.fromkeys(lost)))
     _clock_runs(state, event)  # a process that was killed in a pause did not say that it ended
     if event.limits is not None:
         state.limits = event.limits
+    state.gpus = event.gpus or state.gpus
     if event.approve:
         state.approve = "" if event.approve == "never" else event.approve
     if event.workspace:
@@ -334,6 +353,11 @@ def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
 def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:
     if not event.restarted:
         state.sandbox = event.sandbox
+    step = state.current
+    if step.new_shell is not None:
+        step.new_shell = step.new_shell._replace(cwd=event.cwd)
+    elif event.restarted and step.over:  # else the step that it happened in tells of it
+        step.new_shell = NewShell(cwd=event.cwd)
     if event.cwd and len(state.steps) == 1:
         state.steps[0].cwd = event.cwd
 
