@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -52,10 +52,14 @@ def task(tmp_path: Path) -> Task:
 
 
 @pytest.mark.parametrize("sandbox", BOTH)
-async def test_data_are_read_only_and_the_rest_is_not_there(task: Task, tmp_path: Path, sandbox: str) -> None:
+async def test_data_are_read_only_and_the_rest_is_not_there(
+    task: Task, tmp_path: Path, sandbox: Literal["local", "docker"]
+) -> None:
     spy = tmp_path / "spy.py"
     spy.write_text(SPY)
-    found = (await run_program(task, spy, sandbox=sandbox)).decode().split("|")
+    async with run_program(task, spy, sandbox=sandbox) as made:
+        assert isinstance(made, bytes)
+        found = made.decode().split("|")
     assert found == ["0 1 2 3 4 5 6", "refused", "refused", "refused", "refused"]
 
 

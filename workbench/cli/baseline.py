@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.progress import data_options, prepare_first, progress_line, run_stoppable
+from workbench.cli.progress import data_options, gpu_options, prepare_first, progress_line, run_stoppable
+
+if TYPE_CHECKING:
+    from workbench.environment.assembly import SandboxName
 
 
 @click.command(
@@ -23,9 +27,19 @@ Examples:
 @click.argument("task")
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the evaluation.")
+@gpu_options
 @data_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def baseline(task: str, sandbox: str, seed: int, dataset: str | None, protocol: str | None, as_json: bool) -> None:
+def baseline(
+    task: str,
+    sandbox: SandboxName,
+    seed: int,
+    gpus: str,
+    share_gpus: bool,
+    dataset: str | None,
+    protocol: str | None,
+    as_json: bool,
+) -> None:
     """Run TASK's baseline in a sandbox and compare its score with the published one.
 
     On the real data where they are here, else on the stand-in. Exits with 0 when it agrees, within noise.
@@ -42,8 +56,12 @@ def baseline(task: str, sandbox: str, seed: int, dataset: str | None, protocol: 
         found = found.under(protocol or "", "tiny")
     with progress_line() as progress:
         prepare_first(found, progress)
-        run = run_stoppable(run_baseline(found, sandbox=sandbox, seed=seed, progress=progress))
+        run = run_stoppable(
+            run_baseline(found, sandbox=sandbox, seed=seed, gpus=gpus, share_gpus=share_gpus, progress=progress)
+        )
     result = run.evaluation
+    for note in run.notes:
+        click.echo(f"note: {harmless(note)}", err=True)
     if as_json:
         print_json(
             {

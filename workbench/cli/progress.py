@@ -29,6 +29,18 @@ def data_options(function: _Function) -> _Function:
     return tiny(mlgym(function))
 
 
+def gpu_options(function: _Function) -> _Function:
+    """`--gpus` and `--share-gpus`."""
+    which = click.option(
+        "--gpus",
+        default="",
+        metavar="N|I,I|none",
+        help="GPUs of the sandbox: how many (2), which (0,1 or 3,), or none; else as many as the task needs.",
+    )
+    share = click.option("--share-gpus", is_flag=True, help="Take GPUs that other sessions have, too.")
+    return which(share(function))
+
+
 class ProgressLine:
     """One line of standard error that is written over and over; nothing where that is no terminal."""
 

@@ -11,7 +11,7 @@ import click
 
 from workbench.cli.errors import Failure
 from workbench.cli.output import harmless, number, print_json, print_table
-from workbench.cli.progress import prepare_first, progress_line, run_stoppable
+from workbench.cli.progress import gpu_options, prepare_first, progress_line, run_stoppable
 from workbench.cli.runs import sessions_option
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ Examples:
     type=click.Choice(["auto", "bubblewrap", "docker", "reduced"]),
     help="Where the submissions run (else as in the session).",
 )
+@gpu_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @sessions_option
 def score(
@@ -48,6 +49,8 @@ def score(
     which: str | None,
     task: str,
     room: str | None,
+    gpus: str,
+    share_gpus: bool,
     as_json: bool,
     sessions_folder: Path | None,
 ) -> None:
@@ -57,7 +60,9 @@ def score(
     score; where one of them is not what it was, a score within the noise. Exits with 0 when all agree, 1 when one does
     not, 3 when one cannot be scored.
     """
+    from workbench.environment.resources import lease_gpus
     from workbench.runner.rescore import NotScorable, choose, open_session, rescore
+    from workbench.sandbox.gpus import GpuError
     from workbench.session.recording import RecordingError
     from workbench.session.store import SessionNotFound, find_session
     from workbench.tasks.errors import TaskError
@@ -73,13 +78,19 @@ def score(
 
         async def run() -> None:
             with progress_line() as progress:
-                async for result in rescore(saved, entries, room=room, progress=progress):  # type: ignore[arg-type]
+                async for result in rescore(saved, entries, room=room, gpus=lease.gpus, progress=progress):  # type: ignore[arg-type]
                     done.append(result)
 
         with progress_line() as progress:
             prepare_first(saved.task, progress)
+        notes: list[str] = []
+        holder = f"the rescoring of {saved.folder.name}"
+        lease = lease_gpus(saved.task, gpus, share=share_gpus, holder=holder, notes=notes)
+        for note in notes:
+            click.echo(f"note: {harmless(note)}", err=True)
         run_stoppable(run())
-    except (NotScorable, RecordingError, SessionNotFound, TaskError) as error:
+        lease.release()
+    except (NotScorable, RecordingError, SessionNotFound, TaskError, GpuError) as error:
         raise Failure(str(error), str(getattr(error, "hint", "")), NOT_SCORED) from error
     if as_json:
         print_json(_as_dict(saved, done))

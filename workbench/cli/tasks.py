@@ -14,6 +14,7 @@ from workbench.cli.output import harmless, print_json, print_table
 from workbench.cli.progress import data_options, prepare_first, progress_line, run_stoppable
 
 if TYPE_CHECKING:
+    from workbench.environment.assembly import SandboxName
     from workbench.tasks.catalogue import Task
     from workbench.tasks.needs import Needs
 
@@ -222,7 +223,7 @@ Examples:
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def check(task: str, sandbox: str, dataset: str | None, as_json: bool) -> None:
+def check(task: str, sandbox: SandboxName, dataset: str | None, as_json: bool) -> None:
     """Whether TASK (an id, or a folder) holds: schema, files, data, metrics, baseline, bad and hostile submissions.
 
     Exits with 0 when nothing failed.

@@ -157,7 +157,7 @@ class DrivenSession:
                 await self.live.sync()
         finally:
             self.live.close()
-            await asyncio.to_thread(self._made.run_folder.remove)
+            await asyncio.to_thread(self._made.release)
 
 
 def _first_event(plan: Plan, folder: Path, seed: int, limits: Limits) -> ev.SessionStarted:

@@ -54,8 +54,8 @@ class Episode:
 
     `secret` is asked for in a thread, at the first evaluation: making it takes time on purpose.
     `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
-    `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name. `gpus` are
-    the session's: evaluations of a model may use them, too.
+    `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name. `gpus`
+    are the session's: evaluations of a model may use them, too.
     """
 
     def __init__(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from workbench.environment.assembly import SandboxName, Setting, find_packages, make_sandbox
+from workbench.environment.resources import lease_gpus, shortage_notes
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
-from workbench.sandbox.base import WORKSPACE, SandboxError, SandboxSpec
+from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import mounts, prepare_task
@@ -49,6 +53,8 @@ class BaselineRun:
 
     evaluation: Evaluation
     comparisons: list[Comparison] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What must be said of the machine and the sandbox."""
 
     @property
     def agrees(self) -> bool:
@@ -57,22 +63,39 @@ class BaselineRun:
 
 
 async def run_baseline(
-    task: Task, *, sandbox: str = "local", seed: int = 0, progress: Progress | None = None
+    task: Task,
+    *,
+    sandbox: SandboxName = "local",
+    seed: int = 0,
+    gpus: str = "",
+    share_gpus: bool = False,
+    progress: Progress | None = None,
 ) -> BaselineRun:
-    """Make and score the baseline on the split of `submit`. Raises TaskError, SandboxError or OSError."""
-    submission = task.baseline_submission()
-    if submission is None:
+    """Make and score the baseline on the split of `submit`. `gpus` as `--gpus`.
+
+    Cancelling it ends everything. Raises TaskError, SandboxError or OSError.
+    """
+    room: Any = "docker" if sandbox == "docker" else "auto"
+    notes = shortage_notes(task)
+    lease = lease_gpus(task, gpus, share=share_gpus, holder=f"the baseline of {task.id}", notes=notes)
+
+    async def score(submission: bytes | Path) -> BaselineRun:
+        split = task.split_for("submit")
+        result = await evaluate(task, submission, seed=seed, room=room, progress=progress, split=split, gpus=lease.gpus)
+        return BaselineRun(result, compare(task, result), notes)
+
+    try:
+        submission = task.baseline_submission()
+        if submission is not None:
+            return await score(submission)
         script = task.spec.baseline.script
         if script is None:
             raise BaselineError(f"task {task.id} has no baseline: neither a submission nor a script")
-        if progress is not None:
-            progress(0.0, f"running {PurePosixPath(script).name}")
-        submission = await run_program(task, task.folder / script, sandbox=sandbox)
-    room: Any = "docker" if sandbox == "docker" else "auto"
-    evaluation = await evaluate(
-        task, submission, seed=seed, room=room, progress=progress, split=task.split_for("submit")
-    )
-    return BaselineRun(evaluation, compare(task, evaluation))
+        program = task.folder / script
+        async with run_program(task, program, sandbox=sandbox, gpus=lease.gpus, notes=notes, progress=progress) as made:
+            return await score(made)
+    finally:
+        lease.release()
 
 
 def compare(task: Task, evaluation: Evaluation) -> list[Comparison]:
@@ -89,9 +112,22 @@ def compare(task: Task, evaluation: Evaluation) -> list[Comparison]:
     return sorted(found, key=lambda item: not item.primary)
 
 
-async def run_program(task: Task, program: Path, *, sandbox: str = "local") -> bytes:
-    """The submission that a program of the task writes, in a fresh workspace. Raises as `run_baseline`."""
-    prepared = prepare_task(task)
+@contextlib.asynccontextmanager
+async def run_program(
+    task: Task,
+    program: Path,
+    *,
+    sandbox: SandboxName = "local",
+    gpus: Sequence[int] = (),
+    notes: list[str] | None = None,
+    progress: Progress | None = None,
+) -> AsyncIterator[bytes | Path]:
+    """What a program of the task leaves in a fresh workspace: the submission, or the folder that holds a bundled one.
+
+    Nothing runs in that folder any more; it is gone at the end. `notes` gets what must be said of the sandbox. Raises
+    as `run_baseline`.
+    """
+    prepared = await asyncio.to_thread(prepare_task, task)
     data = mounts(task, prepared)
     starter = task.folder / task.spec.starter
     name = program.relative_to(starter).as_posix() if program.is_relative_to(starter) else program.name
@@ -99,35 +135,49 @@ async def run_program(task: Task, program: Path, *, sandbox: str = "local") -> b
     try:
         workspace = make_workspace(folder)
         fill_with(workspace, {**task.starter_files(), name: await asyncio.to_thread(program.read_bytes)})
-        spec = SandboxSpec("baseline", mounts={path: f"{WORKSPACE}/{inside}" for path, inside in data.items()})
-        made = _sandbox(sandbox, spec, workspace)
-        offer_data(workspace, data, mounted=True)
+        setting, notes = Setting(sandbox), [] if notes is None else notes
+        packages = await asyncio.to_thread(find_packages, task, setting, notes)
+        made = make_sandbox(task, setting, "baseline", workspace, notes, data, packages, gpus)
+        offer_data(workspace, data, mounted=made.protected)
         try:
             await made.start()
-            limit = task.limits.training_seconds
-            done = await made.exec(["python3", name], cwd=WORKSPACE, time_limit=limit)
-            said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            if done.timed_out:
-                raise BaselineError(f"{name} of task {task.id} took more than {limit:g} s")
-            if done.exit_code != 0:
-                raise BaselineError(
-                    f"{name} of task {task.id} ended with exit code {done.exit_code}: {said[-1][:300] if said else ''}"
-                )
-            try:
-                return bytes(await made.read_file(f"{WORKSPACE}/{task.artifact.path}", task.artifact.max_bytes))
-            except (OSError, SandboxError) as error:
-                raise BaselineError(f"{name} of task {task.id} left no {task.artifact.path}: {error}") from error
+            await _run(task, name, made, notes, progress)
+            submission = workspace if task.artifact.bundled else await _submission(task, name, made)
         finally:
             await made.stop()
+        yield submission
     finally:
-        folder.remove()
+        await asyncio.to_thread(folder.remove)
 
 
-def _sandbox(kind: str, spec: SandboxSpec, workspace: Path) -> Any:
-    if kind == "docker":
-        from workbench.sandbox.docker import DockerSandbox
+async def _run(task: Task, name: str, sandbox: Sandbox, notes: list[str], progress: Progress | None) -> None:
+    """Run it to its end. Raises BaselineError."""
+    limit = task.limits.training_seconds
+    ticking = asyncio.ensure_future(_tick(f"running {name}", limit, progress))
+    try:
+        done = await sandbox.exec(["python3", name], cwd=sandbox.workspace, time_limit=limit)
+    finally:
+        ticking.cancel()
+    if done.timed_out:
+        raise BaselineError(f"{name} of task {task.id} took more than {limit:g} s")
+    if done.exit_code != 0:
+        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
+        why = f": {said[-1][:300]}" if said else ""
+        told = f" ({'; '.join(notes)})" if notes else ""
+        raise BaselineError(f"{name} of task {task.id} ended with exit code {done.exit_code}{why}{told}")
 
-        return DockerSandbox(spec, workspace)
-    from workbench.sandbox.local import LocalSandbox
 
-    return LocalSandbox(spec, workspace)
+async def _tick(text: str, limit: float, progress: Progress | None) -> None:
+    """Say each second that it still runs: how far it is, only the program knows."""
+    began = time.monotonic()
+    while progress is not None:
+        progress(0.0, f"{text}, {time.monotonic() - began:.0f} s of at most {limit:g} s")
+        await asyncio.sleep(1.0)
+
+
+async def _submission(task: Task, name: str, sandbox: Sandbox) -> bytes:
+    path = f"{sandbox.workspace}/{task.artifact.path}"
+    try:
+        return await sandbox.read_file(path, task.artifact.max_bytes)
+    except (OSError, SandboxError) as error:
+        raise BaselineError(f"{name} of task {task.id} left no {task.artifact.path}: {error}") from error

@@ -155,11 +155,17 @@ def choose(saved: SavedSession, which: Which = "last", step: int | None = None) 
 
 
 async def rescore(
-    saved: SavedSession, entries: Sequence[ScoreRecorded], *, room: RoomChoice | None = None, progress: Progress
+    saved: SavedSession,
+    entries: Sequence[ScoreRecorded],
+    *,
+    room: RoomChoice | None = None,
+    gpus: Sequence[int] = (),
+    progress: Progress,
 ) -> AsyncIterator[Rescored]:
     """Each entry scored again, one after the other; the same submission on the same split only once.
 
-    Cancelling it kills what runs. Raises TaskError or OSError where the task's data cannot be had.
+    `gpus`: those that a model may use. Cancelling it kills what runs. Raises TaskError or OSError where the task's data
+    cannot be had.
     """
     known = await asyncio.to_thread(fingerprint, saved.task)
     seed = saved.started.seed
@@ -175,7 +181,7 @@ async def rescore(
             def show(fraction: float, text: str, where: str = where) -> None:
                 progress(fraction, f"{where}: {text}")
 
-            done[key] = await _score(saved, entry, seed, secret, room or saved.room, show)
+            done[key] = await _score(saved, entry, seed, secret, room or saved.room, gpus, show)
         result = done[key]
         if isinstance(result, str):
             yield Rescored(entry, "not scored", result)
@@ -184,14 +190,20 @@ async def rescore(
 
 
 async def _score(
-    saved: SavedSession, entry: ScoreRecorded, seed: int | None, secret: bytes | None, room: RoomChoice, show: Progress
+    saved: SavedSession,
+    entry: ScoreRecorded,
+    seed: int | None,
+    secret: bytes | None,
+    room: RoomChoice,
+    gpus: Sequence[int],
+    show: Progress,
 ) -> Evaluation | str:
     """The evaluation, or why there is none."""
     assert entry.artifact is not None
     if entry.split not in saved.task.spec.evaluate.splits:
         return f"the task has no {entry.split} data any more"
     try:
-        data = await asyncio.to_thread(ObjectStore(saved.folder / "artifacts").get, entry.artifact)
+        data = await asyncio.to_thread(_stored, saved, entry.artifact)
     except FileNotFoundError:
         return "the submission is lost: it is not in artifacts/"
     except (OSError, ValueError) as error:
@@ -206,10 +218,20 @@ async def _score(
             progress=show,
             split=entry.split,
             session=saved.folder.name,
+            gpus=gpus,
         )
     except SandboxError as error:
         hint = "; --room auto scores it without Docker" if room == "docker" else ""
         return f"the evaluation failed, through no fault of the submission: {error}{hint}"
+
+
+def _stored(saved: SavedSession, digest: str) -> bytes | Path:
+    """The submission, as it was stored. Raises FileNotFoundError where it is missing, ValueError where damaged."""
+    store = ObjectStore(saved.folder / "artifacts")
+    if not saved.task.artifact.bundled:
+        return store.get(digest)
+    store.check(digest)  # an archive may be large: it is never read as a whole
+    return store.path(digest)
 
 
 def compare(

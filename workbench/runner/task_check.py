@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from workbench.environment.assembly import SandboxName
 from workbench.runner.baseline import run_baseline, run_program
 from workbench.sandbox.base import SandboxError
 from workbench.tasks.catalogue import Task
@@ -28,7 +29,9 @@ class Finding:
     detail: str
 
 
-async def check(task: Task, *, sandbox: str = "local", progress: Progress | None = None) -> AsyncIterator[Finding]:
+async def check(
+    task: Task, *, sandbox: SandboxName = "local", progress: Progress | None = None
+) -> AsyncIterator[Finding]:
     """All checks, one after the other. The schema and the files were checked when the task was loaded.
 
     On the real data where they are here, else on the stand-in.
@@ -99,7 +102,7 @@ def bad_artifacts(task: Task) -> list[tuple[str, bytes]]:
     return cases
 
 
-async def _baseline(task: Task, sandbox: str, progress: Progress | None) -> Finding:
+async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None) -> Finding:
     spec = task.spec.baseline
     if spec.submission is None and spec.script is None:
         return Finding("baseline", "skipped", "the task has none")
@@ -116,11 +119,17 @@ async def _baseline(task: Task, sandbox: str, progress: Progress | None) -> Find
     return Finding("baseline", "ok" if run.agrees else "failed", said)
 
 
-async def _demo(task: Task, sandbox: str, score: Callable[[bytes], Awaitable[Evaluation]]) -> tuple[Outcome, str]:
+async def _demo(
+    task: Task, sandbox: SandboxName, score: Callable[[bytes | Path], Awaitable[Evaluation]]
+) -> tuple[Outcome, str]:
     assert task.spec.demo is not None
     file = task.folder / task.spec.demo
     program = task.artifact.kind != "code"
-    result = await score(await run_program(task, file, sandbox=sandbox) if program else file.read_bytes())
+    if program:
+        async with run_program(task, file, sandbox=sandbox) as made:
+            result = await score(made)
+    else:
+        result = await score(file.read_bytes())
     if result.score is None:
         return "failed", f"{result.verdict}: {result.message}"
     return "ok", f"{task.primary_metric.name} {result.score:.7g}"

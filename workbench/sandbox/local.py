@@ -28,6 +28,7 @@ from workbench.sandbox.confine import (
     python_inside,
     sandbox_uid,
 )
+from workbench.sandbox.gpus import device_nodes, visible_devices
 from workbench.sandbox.guest.guest import process_table
 from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
 from workbench.sandbox.temporary import OwnedFolder, short_base
@@ -35,7 +36,6 @@ from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
 __all__ = ["LocalSandbox", "probe_bubblewrap"]
 
-_GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset")
 _HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -152,16 +152,17 @@ class LocalSandbox(GuestSandbox):
         names = sorted(path.name for path in GUEST_FOLDER.iterdir() if path.suffix in (".py", ".sh", ""))
         names = [name for name in names if not name.startswith((".", "__"))]
         guest = {GUEST_FOLDER / name: f"{RUN_FOLDER}/{name}" for name in names}
-        gpus = [*_GPU_DEVICES, *(f"/dev/nvidia{index}" for index in self.spec.gpus)] if self.spec.gpus else []
-        env = {"MLGYM_SOCKET": f"{RUN_FOLDER}/socket", **self.spec.env}
-        if self.spec.gpus:
-            env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, self.spec.gpus))
+        env = {
+            "MLGYM_SOCKET": f"{RUN_FOLDER}/socket",
+            **self.spec.env,
+            **visible_devices(self.spec.gpus, confined=True),
+        }
         memory = self.spec.limits.memory_bytes
         confinement = Confinement(
             writable={self.workspace_folder: self.workspace},
             readonly={**guest, socket_path: f"{RUN_FOLDER}/socket", **self.spec.mounts},
             hidden=self.spec.hidden,
-            devices=gpus,
+            devices=device_nodes(self.spec.gpus),
             env=env,
             cwd=self.workspace,
             network=self.spec.network,
@@ -182,6 +183,7 @@ class LocalSandbox(GuestSandbox):
             "HOME": str(home),
             "MLGYM_SOCKET": str(socket_path),
             **self.spec.env,
+            **visible_devices(self.spec.gpus, confined=False),
         }
         command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *self._guest_options(listener)]
         return [*command, f"remove={folder}"], env

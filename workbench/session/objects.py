@@ -63,5 +63,11 @@ class ObjectStore:
             raise ValueError(f"object {digest[:12]} is damaged: its content does not match its name")
         return data
 
+    def check(self, digest: str) -> None:
+        """As `get`, for content that may be large: it is read through, and not kept."""
+        with self.path(digest).open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                raise ValueError(f"object {digest[:12]} is damaged: its content does not match its name")
+
     def __contains__(self, digest: str) -> bool:
         return self.path(digest).is_file()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
+import os
 from dataclasses import dataclass
-from pathlib import Path
 
+from workbench.sandbox.gpus import list_gpus
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, missing, needs_network
 from workbench.tasks.errors import TaskError
-
-_GPU_DEVICE = re.compile(r"nvidia\d+")
 
 
 @dataclass(frozen=True)
@@ -50,14 +48,40 @@ def examine(task: Task) -> Needs:
     gpus = task.spec.resources.gpus
     if gpus:
         words.append(f"{gpus} GPU{'s' * (gpus > 1)}")
-        here = count_gpus()
-        if here < gpus:
+        here = len(list_gpus())
+        if here < gpus and not task.variant:
             obstacles.append(f"it needs {gpus} GPU{'s' * (gpus > 1)}; this machine has {here or 'none'}")
+    words += _asked(task)
+    obstacles += lacking(task)
     if network:
         words.append("network")
     return Needs(tuple(words), tuple(obstacles), stand_in)
 
 
-def count_gpus() -> int:
-    """NVIDIA devices of this machine."""
-    return sum(1 for path in Path("/dev").glob("nvidia*") if _GPU_DEVICE.fullmatch(path.name))
+def lacking(task: Task) -> list[str]:
+    """Memory and processors that the task asks for and this machine has not; a stand-in of the data asks for none."""
+    asked = task.spec.resources
+    if task.variant:
+        return []
+    found: list[str] = []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if asked.memory_bytes is not None and asked.memory_bytes > memory:
+        found.append(f"it asks for {_gigabytes(asked.memory_bytes)} of memory; this machine has {_gigabytes(memory)}")
+    cpus = os.cpu_count() or 1
+    if asked.cpus is not None and asked.cpus > cpus:
+        found.append(f"it asks for {_cpus(asked.cpus)}; this machine has {cpus}")
+    return found
+
+
+def _asked(task: Task) -> list[str]:
+    asked = task.spec.resources
+    memory = [] if asked.memory_bytes is None else [f"{_gigabytes(asked.memory_bytes)} of memory"]
+    return memory + ([] if asked.cpus is None else [_cpus(asked.cpus)])
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / (1 << 30):.3g} GB"
+
+
+def _cpus(number: float) -> str:
+    return f"{number:g} CPU{'s' * (number != 1)}"

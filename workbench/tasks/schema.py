@@ -107,9 +107,13 @@ class TaskLimits(Part):
 
 
 class Resources(Part):
-    """What the machine must have."""
+    """What the agent's sandbox has, and the machine with it."""
 
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[int, Field(ge=0, le=64)] = 0
+    memory_bytes: Annotated[int, Field(ge=64 << 20)] | None = None
+    """For all that runs in the sandbox together; else as every sandbox has."""
+    cpus: Annotated[float, Field(ge=0.1, le=4096, allow_inf_nan=False)] | None = None
+    """Processors; else all."""
 
 
 class EvaluateSpec(Part):

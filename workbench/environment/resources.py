@@ -1,0 +1,45 @@
+"""What a task asks of the machine: memory, processors and GPUs for the sandbox of its agent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from workbench.sandbox.base import ResourceLimits
+from workbench.sandbox.gpus import Devices, GpuLease, GpuRequest, lease, list_gpus, read_request
+from workbench.tasks.catalogue import Task
+from workbench.tasks.datasets import cache_folder
+from workbench.tasks.needs import lacking
+
+
+def sandbox_limits(task: Task) -> ResourceLimits:
+    """The limits of the agent's sandbox: the task's, and for the rest our own."""
+    asked, usual = task.spec.resources, ResourceLimits()
+    return replace(usual, memory_bytes=asked.memory_bytes or usual.memory_bytes, cpus=asked.cpus or usual.cpus)
+
+
+def shortage_notes(task: Task) -> list[str]:
+    """What this machine has less of than the task asks for; the session runs all the same."""
+    return [f"{shortage}: it may go slowly, or fail" for shortage in lacking(task)]
+
+
+def lease_gpus(
+    task: Task, asked: str = "", *, share: bool = False, holder: str, notes: list[str], devices: Devices = list_gpus
+) -> GpuLease:
+    """GPUs for a task, held by this process: those that `asked` names (as `--gpus`), else as many as the task needs.
+
+    Nobody asked, and the machine has fewer: what there is, and a note; a stand-in of the data takes none. Raises
+    GpuError where GPUs that were asked for are not there, or others have what is needed.
+    """
+    if asked:
+        request = read_request(asked)
+        here = devices() if request.number else ()
+    else:
+        needed = 0 if task.variant else task.spec.resources.gpus
+        here = devices() if needed else ()
+        if len(here) < needed:
+            notes.append(
+                f"the task asks for {needed} GPU{'s' * (needed > 1)}, and this machine has {len(here) or 'none'}: "
+                f"{'that many are' if here else 'none is'} used"
+            )
+        request = GpuRequest(min(needed, len(here)))
+    return lease(request, here, cache_folder() / "gpus", holder, share=share)
