@@ -42,7 +42,7 @@ def _task_ids() -> Iterator[str]:
 
 def register_when_imported() -> None:
     """Register the tasks now if Gymnasium is loaded, else as soon as it is: nobody else pays for its import."""
-    if "gymnasium" in sys.modules:
+    if sys.modules.get("gymnasium") is not None:
         register_tasks()
     elif not any(isinstance(finder, _Gymnasium) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Gymnasium())
