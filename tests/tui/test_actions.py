@@ -14,8 +14,10 @@ from tests.tui.sessions import battle
 from tests.tui.support import screen_text, wait_for
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.alternatives import Alternatives
 from workbench.tui.screens.dialogs import Ask, Confirm, EditAction
 from workbench.tui.screens.help import HelpScreen, help_lines
+from workbench.tui.screens.model_dialog import ChangeModel
 from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.steering import Steering
 from workbench.tui.screens.workbench import WorkbenchScreen
@@ -37,6 +39,8 @@ PLACES: tuple[Bound, ...] = (
     Ask,
     Confirm,
     EditAction,
+    Alternatives,
+    ChangeModel,
     HelpScreen,
 )
 
@@ -53,7 +57,9 @@ def test_every_binding_is_in_the_registry(place: Bound) -> None:
         assert binding.key in known, f"{binding.key} of {place.__name__} is not in the registry"
 
 
-@pytest.mark.parametrize("place", (WorkbenchApp, WorkbenchScreen, RowList, PanelView, Ask, Confirm, EditAction))
+@pytest.mark.parametrize(
+    "place", (WorkbenchApp, WorkbenchScreen, RowList, PanelView, Ask, Confirm, EditAction, Alternatives, ChangeModel)
+)
 def test_bindings_carry_the_id_under_which_they_can_be_changed(place: Bound) -> None:
     for binding in own_bindings(place):
         assert binding.id in BY_ID

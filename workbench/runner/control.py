@@ -130,6 +130,11 @@ class Control:
         return self.agent.tells_edits if isinstance(self.agent, Telling) else None
 
     @property
+    def changeable(self) -> Changeable | None:
+        """The agent, where it is one around a chat model: with alternatives, and perhaps with another model."""
+        return self.agent if isinstance(self.agent, Changeable) else None
+
+    @property
     def _reviewing(self) -> bool:
         return self.phase == "review" and self.state.current.status == "proposed"
 
@@ -175,8 +180,8 @@ class Control:
 
         Raises ModelError or ValueError, in a sentence, when that cannot be; then nothing is changed.
         """
-        agent = self.agent
-        if self.proposer is None or not isinstance(agent, Changeable):
+        agent = self.changeable
+        if self.proposer is None or agent is None:
             raise ModelError("error", "this agent asks no model that could be changed")
         _check_temperature(temperature)
         if self.phase in ("ending", "ended"):

@@ -44,7 +44,7 @@ class Proposer:
         self.agent = agent
         self._prompts = PromptLog(control.live)
         self._call: asyncio.Task[Proposal] | None = None
-        self._alternative = 0
+        self.alternative = 0
         """Which alternative is asked for; 0 for a proposal."""
         self._change: Change | None = None
         """Waits for the call that is under way."""
@@ -61,7 +61,7 @@ class Proposer:
         while True:
             self.apply_change()
             self._asks_again = False
-            self._alternative = alternative
+            self.alternative = alternative
             try:
                 with self._at(temperature):
                     proposal = await self._ask()
@@ -69,7 +69,7 @@ class Proposer:
                 self.apply_change()
                 raise
             finally:
-                self._alternative = 0
+                self.alternative = 0
             if proposal is not None or not self._asks_again:
                 return proposal
 
@@ -169,7 +169,7 @@ class Proposer:
         """What was sent and what came back, if anything was."""
         live, model = self.control.live, self.agent.model
         if answer.prompt.messages:
-            self._prompts.sent(answer.prompt, model, attempt, self._alternative)
+            self._prompts.sent(answer.prompt, model, attempt, self.alternative)
         if answer.response or answer.reasoning or answer.usage is not None:
             live.emit(
                 ev.ModelResponded(
@@ -179,7 +179,7 @@ class Proposer:
                     usage=answer.usage,
                     latency=round(latency, 6),
                     attempt=attempt,
-                    alternative=self._alternative,
+                    alternative=self.alternative,
                     reasoning=answer.reasoning,
                     continuation=continuation,
                 )

@@ -24,6 +24,10 @@ class Sampler:
         self.proposer = proposer
         self.problem = ""
         """Why the last sampling ended early; empty when it did not."""
+        self.wanted = 0
+        """How many were asked for last."""
+        self.begun = 0
+        """How many of them were begun: the last of those is on its way while it is `running`."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -33,7 +37,7 @@ class Sampler:
 
     def start(self, count: int, temperature: float | None) -> None:
         """Ask for so many alternatives to the proposal under review; None leaves the temperature as it is."""
-        self.problem = ""
+        self.problem, self.wanted, self.begun = "", count, 0
         self._task = self.control.spawn(self._draw(count, temperature))
 
     async def stop(self) -> None:
@@ -47,7 +51,7 @@ class Sampler:
     async def _draw(self, count: int, temperature: float | None) -> None:
         step = self.control.state.current
         try:
-            for _ in range(count):
+            for self.begun in range(1, count + 1):
                 number = max(step.alternatives, default=0) + 1
                 try:
                     proposal = await self.proposer.ask(number, temperature=temperature)

@@ -64,9 +64,10 @@ LOOK, APP, DIALOG = "Inside a pane", "Workbench", "In a dialog"
 
 ACTIONS: tuple[Action, ...] = (
     Action("session.run", ("enter",), "run", "Run the proposed action", STEER, "review", bar=1),
-    Action("session.edit", ("e",), "edit", "Edit the proposed action before it runs", STEER, "edit", bar=2),
+    Action("session.edit", ("e",), "edit", "Edit the proposed action and thought before it runs", STEER, "edit", bar=2),
     Action("session.editor", ("E",), "$EDITOR", "Edit the proposed action in $EDITOR", STEER, "edit"),
     Action("session.reject", ("r",), "reject", "Reject the proposed action, with a comment", STEER, "review", bar=3),
+    Action("session.alternatives", ("a",), "alternatives", "Ask for alternatives to the proposed action", STEER),
     Action("session.step", ("s",), "step", "Take one step, then stop", STEER, "driver", bar=4),
     Action("session.continue", ("c",), "continue", "Let the agent go on by itself", STEER, "driver", bar=5),
     Action("session.pause", ("p",), "pause", "Stop before the next action runs", STEER, "driver", bar=6),
@@ -79,6 +80,7 @@ ACTIONS: tuple[Action, ...] = (
         "session.interrupt", ("i",), "interrupt", "Stop the running command; the session goes on", STEER, "command", 8
     ),
     Action("session.message", ("m",), "message", "Tell the agent something", STEER, "running"),
+    Action("session.model", ("M",), "model", "Another model or temperature from here on", STEER, "running"),
     Action("session.limits", ("u",), "limits", "Change the limits on steps, time, cost and tokens", STEER, "running"),
     Action("session.validate", ("v",), "validate", "Score the work as it is now, for your eyes", STEER, "score"),
     Action("step.previous", ("h", "left"), "previous", "Previous step", STEPS, bar=9),
@@ -121,6 +123,13 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.theme", (), "theme", "Dark or light", APP),
     Action("app.quit", ("q", "ctrl+q"), "quit", "Quit; a running session is saved and can be resumed", APP, bar=15),
     Action("dialog.accept", ("ctrl+s", "ctrl+j"), "accept", "Accept an edit (nothing runs yet)", DIALOG, pane=True),
+    Action("dialog.tell", ("ctrl+t",), "tell", "Tell the model of an edit, or not", DIALOG, pane=True),
+    Action("alternatives.pick", ("enter",), "pick", "Take the chosen alternative (nothing runs)", DIALOG, pane=True),
+    Action("alternatives.number", tuple("0123456789"), "pick", "Take that alternative", DIALOG, pane=True),
+    Action("alternatives.edit", ("e",), "edit", "Take the chosen alternative, and edit it", DIALOG, pane=True),
+    Action("alternatives.more", ("a",), "more", "Ask for more alternatives", DIALOG, pane=True),
+    Action("alternatives.next", ("j", "down", "l", "right"), "next", "Next alternative", DIALOG, pane=True),
+    Action("alternatives.previous", ("k", "up", "h", "left"), "previous", "Alternative before", DIALOG, pane=True),
     Action("dialog.yes", ("y",), "yes", "Yes; enter is not enough", DIALOG, pane=True),
     Action("dialog.no", ("n",), "no", "No", DIALOG, pane=True),
     Action("dialog.leave", ("escape",), "leave", "Leave a dialog, and change nothing", DIALOG, pane=True),
@@ -151,6 +160,8 @@ class Situation:
     """Somebody other than the person proposes actions."""
     ended: bool = False
     """It ran in this window, and is over."""
+    asks_model: bool = False
+    """It can be asked for alternatives, and its model be changed."""
     progress: str = ""
     """What an evaluation is doing; empty when none runs."""
 

@@ -12,6 +12,7 @@ from workbench.session.events import Mode
 from workbench.session.state import SessionState, Step
 
 EDITED = "✎"
+CHANGED_AGENT = "⇄"
 
 
 class Sign(NamedTuple):
@@ -105,6 +106,14 @@ def number(value: float) -> str:
 def money(value: float) -> str:
     """US dollars."""
     return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.3f}"
+
+
+def asked_now(state: SessionState) -> str:
+    """The model that is asked, and its temperature where that was changed."""
+    change = state.agent_change
+    if change is None or change.temperature is None:
+        return state.model
+    return f"{state.model} t={change.temperature:g}"
 
 
 def score_change(state: SessionState, value: float, before: float | None) -> Sign:

@@ -1,9 +1,9 @@
-"""The small dialogs: a question, a line of text, an action to edit. Escape leaves each of them."""
+"""The small dialogs: a question, a line of text, a proposal to edit. Escape leaves each of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -18,11 +18,17 @@ from workbench.tui.text import printable
 _LEAVE = Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
 
 
-def _foot(*keys: tuple[str, str]) -> Static:
+def keys_line(*keys: tuple[str, str]) -> Content:
+    """Keys, and what they do."""
     pieces: list[tuple[str, str]] = []
     for key, label in keys:
         pieces += [(key, "bold $primary"), (f" {label}   ", "$foreground 70%")]
-    return Static(Content.assemble(*pieces), classes="dialog-foot")
+    return Content.assemble(*pieces)
+
+
+def foot(*keys: tuple[str, str]) -> Static:
+    """The last line of a dialog."""
+    return Static(keys_line(*keys), classes="dialog-foot")
 
 
 class Confirm(ModalScreen[bool]):
@@ -44,7 +50,7 @@ class Confirm(ModalScreen[bool]):
         with Vertical(classes="dialog") as box:
             box.border_title = Content(self._title_text)
             yield Static(printable(self._text), markup=False, classes="dialog-text")
-            yield _foot(("y", self._yes), ("n", self._no))
+            yield foot(("y", self._yes), ("n", self._no))
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)
@@ -59,15 +65,17 @@ class Ask(ModalScreen[str | None]):
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [_LEAVE]
 
-    def __init__(self, title: str, placeholder: str, *, value: str = "", bottom: bool = False) -> None:
+    def __init__(self, title: str, placeholder: str, *, value: str = "", note: str = "", bottom: bool = False) -> None:
         super().__init__(classes="-bottom" if bottom else "")
-        self._title_text, self._placeholder, self._value = title, placeholder, value
+        self._title_text, self._placeholder, self._value, self._note = title, placeholder, value, note
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = Content(self._title_text)
+            if self._note:
+                yield Static(printable(self._note), markup=False, classes="dialog-text")
             yield Input(self._value, placeholder=self._placeholder, compact=True)
-            yield _foot(("enter", "ok"), ("esc", "leave"))
+            yield foot(("enter", "ok"), ("esc", "leave"))
 
     def on_mount(self) -> None:
         # At once: keys typed before a deferred focus would be lost.
@@ -81,39 +89,80 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class ActionArea(TextArea):
+class PlainArea(TextArea):
     """An editor for untrusted text: control characters are shown as glyphs, and kept as they are."""
 
     def get_line(self, line_index: int) -> Text:
         return Text(printable(self.document.get_line(line_index)), end="", no_wrap=True)
 
 
-class EditAction(ModalScreen[str | None]):
-    """An action in an editor. None when the person left without a change of mind."""
+class ActionArea(PlainArea):
+    """The action."""
+
+
+class ThoughtArea(PlainArea):
+    """The thought."""
+
+
+class Edited(NamedTuple):
+    """What a person made of a proposal."""
+
+    action: str
+    thought: str | None = None
+    """None where none was offered."""
+    told: bool | None = None
+    """Whether the model is told; None where nobody asked."""
+
+
+class EditAction(ModalScreen[Edited | None]):
+    """An action in an editor, and the thought before it. None when the person left without a change of mind."""
 
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         _LEAVE,
         Binding("ctrl+s,ctrl+j", "accept", "accept", show=False, priority=True, id="dialog.accept"),
+        Binding("ctrl+t", "tell", "tell", show=False, priority=True, id="dialog.tell"),
     ]
 
-    def __init__(self, action: str, title: str) -> None:
+    def __init__(self, action: str, title: str, *, thought: str | None = None, told: bool | None = None) -> None:
+        """`told`: whether the model is told, unless the person says otherwise; None where there is none to tell."""
         super().__init__()
-        self._action, self._title_text = action, title
+        self._action, self._title_text, self._thought, self.told = action, title, thought, told
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog -large") as box:
             box.border_title = Content(self._title_text)
+            if self._thought is not None:
+                yield Static("Thought", classes="dialog-label")
+                yield ThoughtArea(self._thought, tab_behavior="focus", soft_wrap=True, compact=True)
+                yield Static("Action", classes="dialog-label")
             yield ActionArea(self._action, language="bash", tab_behavior="indent", show_line_numbers=True, compact=True)
-            yield _foot(("ctrl+s", "accept (nothing runs yet)"), ("esc", "leave it as it was"))
+            if self.told is not None:
+                yield Static(self._told_line(), id="told")
+            keys = [("ctrl+s", "accept (nothing runs yet)"), ("esc", "leave it")]
+            yield foot(*keys, *([("shift+tab", "to the thought")] if self._thought is not None else []))
 
     def on_mount(self) -> None:
         area = self.query_one(ActionArea)
         self.set_focus(area)
         area.move_cursor(area.document.end)
 
+    def _told_line(self) -> Content:
+        if self.told:
+            said = ("The model is told", "that you changed it: it sees its own turn, and what you made of it")
+        else:
+            said = ("The model is not told", "that you changed it: it sees your version as its own")
+        return Content.assemble(("ctrl+t", "bold $primary"), (f"  {said[0]} ", "bold"), (said[1], "$foreground 70%"))
+
+    def action_tell(self) -> None:
+        """Tell the model, or not."""
+        if self.told is not None:
+            self.told = not self.told
+            self.query_one("#told", Static).update(self._told_line())
+
     def action_accept(self) -> None:
-        self.dismiss(self.query_one(ActionArea).text)
+        thought = self.query_one(ThoughtArea).text if self._thought is not None else None
+        self.dismiss(Edited(self.query_one(ActionArea).text, thought, self.told))
 
     def action_leave(self) -> None:
         self.dismiss(None)

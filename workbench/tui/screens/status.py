@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from workbench.session.events import ScoreRecorded
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
@@ -117,7 +119,19 @@ def proposal_title(step: Step, *, drafting: bool) -> tuple[str, str]:
     if step.number == 0:
         return "Task", ""
     author = words.author_sign(step.author)
-    return f"Action {step.number} · {author.glyph} {words.author_name(step.author)}", "edited" if step.edited else ""
+    return f"Action {step.number} · {author.glyph} {words.author_name(step.author)}", " · ".join(_marks(step))
+
+
+def _marks(step: Step) -> Iterator[str]:
+    """What is special about a proposal, in a few words each."""
+    if step.agent_change is not None:
+        change = step.agent_change
+        warm = "" if change.temperature is None else f" t={change.temperature:g}"
+        yield f"{words.CHANGED_AGENT} {change.model}{warm} from here on"
+    if step.alternatives:
+        yield f"alternative {step.chosen} of {max(step.alternatives)}" if step.chosen else "first of several"
+    if step.edited:
+        yield {True: "edited, told", False: "edited, not told", None: "edited"}[step.edit_told]
 
 
 def scored(entry: ScoreRecorded) -> str:
@@ -142,7 +156,15 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
             left = f"runs in {max(0.0, delay - seconds):.1f}s"
             return Hint(left, "primary", (("e", "edit"), ("p", "pause"), ("t", "take over")))
         head = "edited by you" if step.edited else "your decision"
-        keys = (("enter", "run"), ("e", "edit"), ("r", "reject"), ("t", "take over"), ("c", "go on"))
+        keys: tuple[tuple[str, str], ...] = (
+            ("enter", "run"),
+            ("e", "edit"),
+            ("r", "reject"),
+            ("t", "take over"),
+            ("c", "go on"),
+        )
+        if now.asks_model:
+            keys = (*keys[:3], ("a", "alternatives"), *keys[3:])
         return Hint(head, "warning", keys)
     if now.phase == "proposing":
         return Hint(f"the agent thinks {words.seconds(seconds)}", "primary", (("p", "pause"), ("m", "message")))

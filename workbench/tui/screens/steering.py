@@ -9,12 +9,19 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.tui import words
+
 if TYPE_CHECKING:
     from workbench.runner.control import Control
+    from workbench.tui.screens.alternatives import Pick
+    from workbench.tui.screens.dialogs import Edited
     from workbench.tui.screens.workbench import WorkbenchScreen
 
 _TAKE_OVER_FRAME = (3, 3)
 """Columns and rows that the frame of the zoomed shell takes: borders, scrollbar, status line."""
+
+
+_ONE_ANSWER = "this agent has but one answer: only the agents of language models can be asked again"
 
 
 class Steering:
@@ -80,20 +87,25 @@ class Steering:
             return
         if control.mode == "auto" and not control.asking:
             control.pause("editing")
-        number, action = control.state.last_step, control.state.current.action
+        step = control.state.current
+        told = control.tells_edits
+        if told is not None and step.edited and step.edit_told is not None:
+            told = step.edit_told
         self.screen.app.push_screen(
-            EditAction(action, f"Edit action {number}"), lambda text: self._edited(number, text)
+            EditAction(step.action, f"Edit action {step.number}", thought=step.thought, told=told),
+            lambda edited: self._edited(step.number, edited),
         )
 
-    def _edited(self, number: int, text: str | None) -> None:
-        if text is None:
+    def _edited(self, number: int, edited: Edited | None) -> None:
+        if edited is None:
             return
         control = self.control
-        if control.state.last_step != number or not control.edit(text):
+        in_time = control.state.last_step == number
+        if not in_time or not control.edit(edited.action, thought=edited.thought, told=edited.told):
             self.screen.say("too late: the action is not under review any more")
 
-    def _act(self, text: str | None) -> None:
-        if text is not None and text.strip() and not self.control.act(text):
+    def _act(self, edited: Edited | None) -> None:
+        if edited is not None and edited.action.strip() and not self.control.act(edited.action):
             self.screen.say("an action cannot be run just now")
 
     def editor(self) -> None:
@@ -106,10 +118,13 @@ class Steering:
         text = self._in_editor(action)
         if text is None:
             return
+
+        from workbench.tui.screens.dialogs import Edited
+
         if writing:
-            self._act(text)
+            self._act(Edited(text))
         else:
-            self._edited(number, text)
+            self._edited(number, Edited(text))
 
     def _in_editor(self, action: str) -> str | None:
         command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
@@ -145,6 +160,106 @@ class Steering:
             return
         if self.control.state.last_step != number or not self.control.reject(comment):
             self.screen.say("too late: the action is not under review any more")
+
+    def alternatives(self) -> None:
+        """Ask for alternatives to the proposal, or show those that were asked for in the step under the cursor."""
+        control, step = self.screen.source.control, self.screen.step
+        reviewing = control is not None and control.phase == "review" and step.number == control.state.last_step
+        if step.alternatives:
+            self._show_alternatives(step.number)
+        elif not reviewing or control is None:
+            self.screen.say("nobody asked for alternatives in this step")
+        elif control.changeable is None:
+            self.screen.say(_ONE_ANSWER)
+        else:
+            self._ask_for_alternatives()
+
+    def _ask_for_alternatives(self) -> None:
+        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+
+        control = self.control
+        step, agent = control.state.current, control.changeable
+        if control.mode == "auto" and not control.asking:
+            control.pause("asking for alternatives")
+        self.screen.go_to(None)
+        cold = agent is not None and agent.sampling.temperature == 0
+        spending = step.spending
+        note = (
+            f"The proposal has cost {words.money(spending.cost)} so far. " if spending.calls and spending.known else ""
+        )
+        note += "At temperature 0 most answers would be the same; models that take no temperature ignore it."
+        self.screen.app.push_screen(
+            Ask(
+                f"How many alternatives for step {step.number}?",
+                "3 temperature=0.7",
+                value="3 temperature=0.7" if cold else "3",
+                note=note,
+            ),
+            lambda line: self._resample(step.number, line),
+        )
+
+    def _resample(self, number: int, line: str | None) -> None:
+        from workbench.tui.screens.alternatives import read_wish
+
+        if line is None:
+            return
+        control = self.control
+        try:
+            wish = read_wish(line)
+            started = control.state.last_step == number and control.resample(wish.number, temperature=wish.temperature)
+        except ValueError as error:
+            self.screen.say(str(error))
+            return
+        if started:
+            self._show_alternatives(number)
+        else:
+            self.screen.say("too late: the action is not under review any more")
+
+    def _show_alternatives(self, number: int) -> None:
+        from workbench.tui.screens.alternatives import Alternatives
+
+        source = self.screen.source
+        self.screen.app.push_screen(
+            Alternatives(source.state, number, source.control), lambda pick: self._picked(number, pick)
+        )
+
+    def _picked(self, number: int, pick: Pick | None) -> None:
+        if pick is None:
+            return
+        if pick.number is None:
+            self._ask_for_alternatives()
+        elif self.control.state.last_step != number or not self.control.choose(pick.number):
+            self.screen.say("too late: the action is not under review any more")
+        else:
+            self.screen.go_to(None)
+            if pick.edit:
+                self.edit()
+
+    def model(self) -> None:
+        """Another model, or another temperature, from here on."""
+        from workbench.tui.screens.model_dialog import ChangeModel  # when first needed: it slows the start
+
+        control = self.control
+        agent, state = control.changeable, control.state
+        if agent is None:
+            self.screen.say("this agent asks no model that could be changed")
+            return
+        dialog = ChangeModel(state.model, state.base_url, agent.sampling.temperature, self._change_model)
+        self.screen.app.push_screen(dialog, self._model_changed)
+
+    def _change_model(self, model: str, base_url: str, temperature: float | None) -> str:
+        from workbench.agents.agent import ModelError
+
+        try:
+            self.control.change_model(model, base_url=base_url, temperature=temperature)
+        except (ModelError, ValueError) as error:
+            return str(error)
+        return ""
+
+    def _model_changed(self, changed: bool | None) -> None:
+        if changed:
+            self.screen.say("from the next call on: " + words.asked_now(self.control.state))
+            self.screen.show_titles()
 
     def message(self) -> None:
         from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start

@@ -22,6 +22,7 @@ from textual.widgets import Static
 
 from workbench.session import events as ev
 from workbench.session.state import Step
+from workbench.tui import words
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
 from workbench.tui.greeting import greeting
 from workbench.tui.scores import ScoreTrail
@@ -140,7 +141,13 @@ class WorkbenchScreen(Screen[None]):
             return Situation(live=False)
         ended = control.phase == "ended"
         return Situation(
-            not ended, control.phase, control.mode, control.agent is not None, ended, control.episode.progress
+            not ended,
+            control.phase,
+            control.mode,
+            control.agent is not None,
+            ended,
+            asks_model=control.changeable is not None,
+            progress=control.episode.progress,
         )
 
     @property
@@ -328,7 +335,7 @@ class WorkbenchScreen(Screen[None]):
         """Draw the titles of the panes."""
         step = self.step
         started = self.state.started
-        agent = (started.model or started.agent) if started else ""
+        agent = (words.asked_now(self.state) or started.agent) if started else ""
         self.arranging.pane("steps-pane").set_title("Steps", agent)
         self._title_proposal(step)
         self.arranging.pane("file-pane").set_title(

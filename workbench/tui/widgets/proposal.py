@@ -110,11 +110,13 @@ class ProposalView(Vertical):
         return max(20, self.size.width - 4)
 
     def _prose(self, text: str, style: str) -> list[Line]:
-        lines: list[Line] = []
+        return [Content.styled(piece, style) for piece in self._wrapped(text)]
+
+    def _wrapped(self, text: str) -> list[str]:
+        pieces: list[str] = []
         for line in split_lines(text.strip("\n")):
-            pieces = textwrap.wrap(printable(line), self._width, break_long_words=False) or [""]
-            lines += [Content.styled(piece, style) for piece in pieces]
-        return lines
+            pieces += textwrap.wrap(printable(line), self._width, break_long_words=False) or [""]
+        return pieces
 
     def _task_text(self) -> tuple[list[Line], dict[int, LineMark]]:
         started = self._state.started
@@ -127,12 +129,16 @@ class ProposalView(Vertical):
         return lines, {}
 
     def _action(self, step: Step) -> tuple[list[Line], dict[int, LineMark]]:
-        lines: list[Line] = self._prose(step.thought, _THOUGHT) if step.thought.strip() else []
+        lines: list[Line] = []
+        marks: dict[int, LineMark] = {}
+        if step.edited and step.proposed_thought != step.thought:
+            _diff(lines, marks, self._wrapped(step.proposed_thought), self._wrapped(step.thought))
+        elif step.thought.strip():
+            lines += self._prose(step.thought, _THOUGHT)
         if lines:
             lines.append("")
-        marks: dict[int, LineMark] = {}
         if step.edited and step.proposed != step.action:
-            lines, marks = _diff(lines, step.proposed, step.action)
+            _diff(lines, marks, split_lines(step.proposed), split_lines(step.action))
         else:
             lines += prompted(step.action)
         # Below the action, however long it is: what is to be decided on stays in view.
@@ -165,10 +171,8 @@ def prompted(action: str) -> list[Content]:
     return shown
 
 
-def _diff(lines: list[Line], before: str, after: str) -> tuple[list[Line], dict[int, LineMark]]:
-    """The original and what it was edited to, line by line."""
-    old, new = split_lines(before), split_lines(after)
-    marks: dict[int, LineMark] = {}
+def _diff(lines: list[Line], marks: dict[int, LineMark], old: list[str], new: list[str]) -> None:
+    """Add the original and what it was edited to, line by line."""
     for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if tag == "equal":
             lines += new[new_from:new_to]
@@ -179,7 +183,6 @@ def _diff(lines: list[Line], before: str, after: str) -> tuple[list[Line], dict[
         for line in new[new_from:new_to]:
             lines.append(Content.styled(line, "$primary"))
             marks[len(lines)] = ADDED
-    return lines, marks
 
 
 def _hint_content(hint: Hint, width: int) -> Content:

@@ -61,6 +61,9 @@ class StepList(RowList):
         tail = self._tail(step, result, width, base)
         room = max(4, width - digits - 4 - sum(len(part.text) for part in tail))
         text = one_line(step.action.strip(), room * 2)
+        if step.agent_change is not None:
+            head.append(Segment(f"{words.CHANGED_AGENT} ", self.colour("warning", base)))
+            room -= 2
         if step.edited:
             head.append(Segment(f"{words.EDITED} ", self.colour("warning", base)))
             room -= 2

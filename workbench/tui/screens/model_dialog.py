@@ -1,0 +1,120 @@
+"""Another model, or another temperature, from here on: a dialog with the known models and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Static
+
+from workbench.agents.models import prices
+from workbench.agents.models.nearest import nearest_models
+from workbench.tui.screens.dialogs import foot
+
+_MOST = 6
+"""Known models that are shown at once."""
+
+Change = Callable[[str, str, float | None], str]
+"""Given model, server and temperature; returns why that cannot be, or nothing when it is done."""
+
+
+def known_like(text: str) -> list[str]:
+    """Known models for what was typed so far: those that hold it, else those that are like it."""
+    wanted = text.strip().lower()
+    known = prices.known_models()
+    begin = [name for name in known if name.startswith(wanted)]
+    hold = [name for name in known if wanted in name and name not in begin]
+    return ([*begin, *hold] or nearest_models(text.strip()))[:_MOST]
+
+
+def price_of(model: str) -> str:
+    """What a known model costs, in a few words."""
+    entry = prices.find(model)
+    if entry is None:
+        return "price unknown"
+    return f"${entry.price.input:g} in, ${entry.price.output:g} out"
+
+
+class ChangeModel(ModalScreen[bool]):
+    """True when something was changed."""
+
+    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
+    ]
+
+    def __init__(self, model: str, base_url: str, temperature: float | None, change: Change) -> None:
+        super().__init__()
+        self._model, self._base_url, self._temperature, self._change = model, base_url, temperature, change
+
+    def compose(self) -> ComposeResult:
+        warm = "" if self._temperature is None else f"{self._temperature:g}"
+        names = SuggestFromList(prices.known_models(), case_sensitive=False)
+        with Vertical(classes="dialog") as box:
+            box.border_title = Content("The model from here on")
+            with Horizontal(classes="row"):
+                yield Static("model")
+                yield Input(self._model, placeholder="provider:name", suggester=names, compact=True, id="model")
+            with Horizontal(classes="row"):
+                yield Static("temperature")
+                yield Input(warm, placeholder="as the provider has it", compact=True, id="temperature")
+            with Horizontal(classes="row"):
+                yield Static("server")
+                yield Input(self._base_url, placeholder="the provider's own", compact=True, id="server")
+            yield Static(id="known", markup=False)
+            yield Static(id="problem", classes="-empty", markup=False)
+            yield foot(("enter", "use it"), ("→", "complete"), ("tab", "next field"), ("esc", "leave"))
+
+    def on_mount(self) -> None:
+        # At once: keys typed before a deferred focus would be lost.
+        self.set_focus(self.query_one("#model", Input))
+        self._show_known(self._model)
+
+    @on(Input.Changed, "#model")
+    def _typed(self, event: Input.Changed) -> None:
+        self._show_known(event.value)
+
+    def _show_known(self, text: str) -> None:
+        names = known_like(text)
+        width = max((len(name) for name in names), default=0)
+        lines = [
+            Content.assemble(f"{name:<{width}}  ", (f"{price_of(name)} per million tokens", "$foreground 55%"))
+            for name in names
+        ]
+        if not names:
+            lines = [Content.styled("not in the table of prices: its tokens are counted instead", "$foreground 55%")]
+        self.query_one("#known", Static).update(Content("\n").join(lines))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        model = self.query_one("#model", Input).value.strip()
+        server = self.query_one("#server", Input).value.strip()
+        if server == self._base_url and model.partition(":")[0] != self._model.partition(":")[0]:
+            server = ""  # it spoke the other provider's protocol
+        warm = self.query_one("#temperature", Input).value.strip()
+        try:
+            temperature = float(warm) if warm else None
+        except ValueError:
+            self._refuse(f"{warm!r} is no temperature: it is a number from 0 to 2")
+            return
+        problem = self._change(model, server, temperature)
+        if problem:
+            self._refuse(problem)
+        else:
+            self.dismiss(True)
+
+    def _refuse(self, problem: str) -> None:
+        line = self.query_one("#problem", Static)
+        line.update(problem)
+        line.set_class(not problem, "-empty")
+
+    def action_leave(self) -> None:
+        self.dismiss(False)
