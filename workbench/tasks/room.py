@@ -100,6 +100,7 @@ class Guest:
             "PYTHONHASHSEED": str(int.from_bytes(self.seed[16:20], "big")),
             "OPENBLAS_NUM_THREADS": threads,
             "OMP_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": "PASSIVE",
         }
         if self.archive is not None:
             seen |= {"ARTIFACT": f"{folder}/artifact", "DATA": data}

@@ -52,9 +52,7 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         q, k, v = self.qkv(x).view(batch, length, 3, self.heads, self.size).permute(2, 0, 3, 1, 4)
         q, k = (rotate(F.rms_norm(part, (self.size,))) for part in (q, k))
-        y = F.scaled_dot_product_attention(q, k.to(v.dtype), v, is_causal=True) if q.dtype == v.dtype else (
-            F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
-        )
+        y = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
         return self.out(y.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -148,6 +146,7 @@ def train(settings):
     if about["vocabulary"] < 10_000:  # the small stand-in: a small model, in a minute without a GPU
         config = ModelConfig(vocab_size=about["vocabulary"], n_layer=2, n_head=2, n_embd=64)
         settings.iterations, settings.batch, settings.device_batch = 60, 32, 32
+        torch.set_num_threads(1)  # more would wait for each other
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     cuda = torch.cuda.is_available()
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
