@@ -13,6 +13,7 @@ from workbench.cli.output import harmless
 
 if TYPE_CHECKING:
     from workbench.tasks.catalogue import Task
+    from workbench.tasks.datasets import Prepared
 
 _Result = TypeVar("_Result")
 _Function = Callable[..., Any]
@@ -68,13 +69,55 @@ def progress_line() -> Iterator[ProgressLine]:
         line.clear()
 
 
+@contextmanager
+def stoppable(kept: Callable[[], str] | None = None) -> Iterator[None]:
+    """Around blocking work: ctrl+c, SIGTERM and SIGHUP undo it and end the command with exit code 128 + n.
+
+    `kept` says what stays of it.
+    """
+    import signal
+
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    for each in ending:
+        signal.signal(each, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        said = kept() if kept is not None else ""
+        click.echo(f"\nstopped{f': {said}' if said else ''}", err=True)
+        sys.exit(128 + received[0] if received else 130)
+    finally:
+        for each in ending:
+            signal.signal(each, signal.SIG_DFL)
+
+
+def prepare_data(task: Task, progress: ProgressLine) -> dict[str, Prepared]:
+    """Prepare the task's data; it can be stopped, and says then what is kept. Raises TaskError or OSError."""
+    from workbench.tasks.datasets import datasets_of, needs_network, prepare_task
+    from workbench.tasks.errors import TaskError
+
+    def kept() -> str:
+        with suppress(TaskError, OSError):
+            if any(needs_network(dataset, task.variant) for dataset in datasets_of(task)):
+                return "what was fetched is kept, and the same command goes on with it"
+        return "nothing of what was being prepared is left, and the same command begins it anew"
+
+    with stoppable(kept):
+        return prepare_task(task, progress)
+
+
 def prepare_first(task: Task, progress: ProgressLine) -> None:
-    """Prepare the task's data now, where ctrl+c stops it; what is in the way is said by whoever needs them."""
-    from workbench.tasks.datasets import prepare_task
+    """Prepare the task's data now, where it can be stopped; what is in the way is said by whoever needs them."""
     from workbench.tasks.errors import TaskError
 
     with suppress(TaskError, OSError):
-        prepare_task(task, progress)
+        prepare_data(task, progress)
 
 
 def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Failure
-from workbench.cli.progress import data_options, gpu_options, progress_line
+from workbench.cli.progress import data_options, gpu_options, prepare_data, progress_line
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -264,10 +264,9 @@ def _start(
     from workbench.runner.launch import Launch, launch
     from workbench.session.events import Limits
     from workbench.tasks.catalogue import find_task
-    from workbench.tasks.datasets import prepare_task
 
     with progress_line() as progress:  # here, where it can be shown and stopped; `launch` finds it done
-        prepare_task(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
+        prepare_data(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
 
     by_hand = model == "human"
     with _undone_by_signals():

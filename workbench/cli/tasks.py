@@ -11,7 +11,7 @@ import click
 
 from workbench.cli.errors import FriendlyGroup
 from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.progress import data_options, prepare_first, progress_line, run_stoppable
+from workbench.cli.progress import data_options, prepare_data, prepare_first, progress_line, run_stoppable, stoppable
 
 if TYPE_CHECKING:
     from workbench.environment.assembly import SandboxName
@@ -187,7 +187,6 @@ def prepare(task: str, sandbox: str, image: str | None, dataset: str | None, as_
     """Have all that TASK needs ready: its data, and the Python packages for its agent. Done once; can be stopped."""
     from workbench.sandbox.image import DEFAULT_IMAGE
     from workbench.tasks.catalogue import find_task
-    from workbench.tasks.datasets import prepare_task
     from workbench.tasks.packages import install, python_of
 
     found = find_task(task).under(variant=dataset or "")
@@ -199,12 +198,13 @@ def prepare(task: str, sandbox: str, image: str | None, dataset: str | None, as_
             click.echo(text)
 
     with progress_line() as progress:
-        for ident, prepared in prepare_task(found, progress).items():
+        for ident, prepared in prepare_data(found, progress).items():
             done["data"][ident] = {"folder": str(prepared.folder), "label": prepared.label}
             say(f"data {ident}{f' ({prepared.label})' if prepared.label else ''}: {prepared.folder}")
         if found.spec.requirements:
             python = python_of(sandbox, image or DEFAULT_IMAGE)
-            folder = install(found.spec.requirements, python, progress)
+            with stoppable(lambda: "nothing was installed, and the same command begins anew"):
+                folder = install(found.spec.requirements, python, progress)
             done["packages"] = {**asdict(python), "requirements": found.spec.requirements, "folder": str(folder)}
             say(f"packages {', '.join(found.spec.requirements)} for Python {python.version}: {folder}")
     if as_json:
@@ -231,6 +231,7 @@ def check(task: str, sandbox: SandboxName, dataset: str | None, as_json: bool) -
     from workbench.runner.task_check import Finding
     from workbench.runner.task_check import check as findings_of
     from workbench.tasks.catalogue import find_task
+    from workbench.tasks.needs import examine
 
     found = find_task(task)
     if dataset and found.spec.datasets:
@@ -245,8 +246,9 @@ def check(task: str, sandbox: SandboxName, dataset: str | None, as_json: bool) -
                     progress.clear()
                     click.echo(f"{finding.outcome:<8} {finding.name}: {harmless(finding.detail)}")
 
-    with progress_line() as progress:
-        prepare_first(found, progress)
+    with progress_line() as progress:  # on what the checks will take
+        stand_in_only = not found.variant and examine(found).verdict == "stand-in only"
+        prepare_first(found.under(variant="tiny") if stand_in_only else found, progress)
     run_stoppable(run())
     failed = [finding for finding in shown if finding.outcome == "failed"]
     if as_json:
