@@ -263,6 +263,7 @@ def _step_as_dict(step: Step) -> dict[str, Any]:
         "shell_restarted": step.shell_restarted,
         "score": step.score,
         "scores": [msgspec.to_builtins(score) for score in step.scores],
+        "tools": [msgspec.to_builtins(use) for use in step.tools],
         "changed_files": [change.path for change in step.changes],
         **step.spending.as_dict(),
     }

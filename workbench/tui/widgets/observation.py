@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from workbench.session.events import ToolUsed
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
 from workbench.tui.text import one_line, split_lines
@@ -25,7 +26,8 @@ class ObservationView(PanelView):
 
     def show_step(self, step: Step) -> None:
         """Show a step; nothing is drawn when it is as before."""
-        key = (step.number, step.status, len(step.observation), len(step.scores), len(step.messages), step.exit_code)
+        beside = (len(step.scores), len(step.messages), len(step.tools))
+        key = (step.number, step.status, len(step.observation), step.exit_code, *beside)
         if key == self._key:
             return
         same = self._key[:1] == key[:1]
@@ -95,9 +97,23 @@ def _notes(state: SessionState, step: Step) -> list[str | Content]:
         if score.isolation != "sandbox":
             text += f" · {score.isolation}"
         notes += _note(text)
+    for use in step.tools:
+        notes += _note(_tool_used(use))
     for message in step.messages:
         notes += _note(f"» {words.author_name(message.author)}: {message.text}")
     return notes
+
+
+def _tool_used(use: ToolUsed) -> str:
+    """What memory or literature was asked for, and what came of it."""
+    if use.ok:
+        facts = [f"{use.results} {'result' if use.results == 1 else 'results'} of {use.source}"]
+        facts += ["cached" if use.cached else "", one_line(use.message, 200)]
+    else:
+        facts = [one_line(use.message or "nothing found", 200)]
+    facts.append(words.seconds(use.duration) if use.duration >= 0.1 else "")
+    facts.append(f"“{one_line(use.query, 80)}”" if use.query.strip("*") else "")  # last: the action above has it, too
+    return f"≡ {use.tool}: {' · '.join(fact for fact in facts if fact)}"
 
 
 def _note(text: str) -> list[str | Content]:
