@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.tasks.quick_task import make_quick_task
+from tests.tasks.small_data import make_data_task
 from workbench.cli import main
 
 
@@ -41,6 +43,7 @@ def test_show() -> None:
         "def heuristic_fn(clauses",
         "Decisions ▼ lower is better, baseline 86097.00 (2122.00 on the stand-in); counts",
         "counts under --protocol mlgym",
+        "the agent's sandbox: 8 GB of memory, all CPUs, no GPU",
         "validate → validation data, submit → test data",
         "runs here: yes",
     ):
@@ -69,6 +72,31 @@ def test_prepare() -> None:
     assert done.exit_code == 0 and "data three-sat (stand-in): " in done.output
     refused = invoke("tasks", "prepare", "regressionKaggleHousePrice")
     assert refused.exit_code == 1 and "train.csv not in" in refused.output
+
+
+def test_resources_are_shown(tmp_path: Path) -> None:
+    folder = make_quick_task(tmp_path / "quick").folder
+    file = folder / "task.yaml"
+    file.write_text(file.read_text() + "resources: {memory_bytes: 536870912, cpus: 2.5, gpus: 2}\n")
+    shown = invoke("tasks", "show", str(folder)).output
+    assert "the agent's sandbox: 0.5 GB of memory, 2.5 CPUs, 2 GPUs" in shown
+    assert "needs: 2 GPUs, 0.5 GB of memory, 2.5 CPUs" in shown
+    wrong = invoke("baseline", str(folder), "--gpus", "all")
+    assert wrong.exit_code == 1 and "neither a number of GPUs nor a list" in wrong.output
+
+
+def test_what_was_fetched_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    source = "{kind: huggingface, repo: some/rows, revision: abc, splits: {train: train}}"
+    folder = make_data_task(tmp_path / "hub", source=source).folder
+    monkeypatch.setattr("workbench.tasks.datasets.prepare_task", stopped)
+    done = invoke("tasks", "prepare", str(folder))
+    assert done.exit_code == 130
+    assert "stopped: what was fetched is kept, and the same command goes on with it" in done.output
+    tiny = invoke("tasks", "prepare", str(folder), "--dataset", "tiny")
+    assert tiny.exit_code == 130 and "is left, and the same command begins it anew" in tiny.output
 
 
 def test_baseline() -> None:

@@ -107,6 +107,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(task: str, as_json: bool) -> None:
     """What TASK is: what the agent is told, its metrics, limits and data, and whether it can run here."""
+    from workbench.environment.resources import sandbox_limits
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.needs import examine
 
@@ -133,6 +134,12 @@ def show(task: str, as_json: bool) -> None:
     click.echo(
         f"limits: {limits.command_seconds:g} s a command, {limits.training_seconds:g} s a training command, "
         f"{limits.evaluation_seconds:g} s an evaluation"
+    )
+    has = sandbox_limits(found)
+    click.echo(
+        f"the agent's sandbox: {'no limit' if has.memory_bytes is None else f'{has.memory_bytes / (1 << 30):.3g} GB'} "
+        f"of memory, {'all' if has.cpus is None else f'{has.cpus:g}'} CPUs, {spec.resources.gpus or 'no'} "
+        f"GPU{'s' * (spec.resources.gpus > 1)}"
     )
     click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")
     click.echo(f"needs: {', '.join(needs.words) or 'nothing'}")
