@@ -212,3 +212,49 @@ async def test_the_sdk_is_loaded_without_stopping_the_screen(server: Server) -> 
     await OPENAI.make(server).respond(ASK)
     counting.cancel()
     assert turns > 3
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {},
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+        {"prompt_tokens": None, "completion_tokens": None},
+        {"prompt_tokens": "12", "completion_tokens": "3"},
+        {"prompt_tokens": -5, "completion_tokens": -7, "prompt_tokens_details": {"cached_tokens": -9}},
+        {"prompt_tokens": [], "completion_tokens": {"a": 1}, "completion_tokens_details": 7},
+        {"prompt_tokens": 1e300, "completion_tokens": True},
+        {"total_tokens": 40},
+        "many",
+        17,
+    ],
+    ids=repr,
+)
+async def test_usage_that_cannot_be_is_estimated(server: Server, usage: object) -> None:
+    events = [OPENAI.chunk({"content": "eight words, or so, come from this one"}), OPENAI.chunk({}, "stop")]
+    server.answers(Reply(sse(*events, {**OPENAI.usage, "usage": usage})))
+    response = await OPENAI.make(server).respond(ASK)
+    assert 5 < response.usage.output_tokens < 20 and 5 < response.usage.input_tokens < 60
+    assert response.usage.cached_tokens == 0 and response.usage.cost is not None and response.usage.cost > 0
+
+
+async def test_usage_is_never_more_than_it_can_be(server: Server) -> None:
+    usage = {
+        "prompt_tokens": 100.0,
+        "completion_tokens": 10,
+        "prompt_tokens_details": {"cached_tokens": 5000, "cache_write_tokens": 70},
+    }
+    server.answers(Reply(sse(OPENAI.chunk({"content": "hi"}, "stop"), {**OPENAI.usage, "usage": usage})))
+    said = (await OPENAI.make(server).respond(ASK)).usage
+    assert (said.input_tokens, said.cached_tokens, said.cache_write_tokens, said.output_tokens) == (100, 100, 0, 10)
+    assert said.cost == pytest.approx((100 * 1.25 + 10 * 10) / 1e6)
+
+
+async def test_usage_that_comes_with_every_piece_counts_once(server: Server) -> None:
+    pieces = [
+        {**OPENAI.chunk({"content": "hi"}), "usage": {"prompt_tokens": 9, "completion_tokens": n}} for n in (1, 2)
+    ]
+    server.answers(Reply(sse(*pieces, OPENAI.chunk({}, "stop"))))
+    said = (await OPENAI.make(server).respond(ASK)).usage
+    assert (said.input_tokens, said.output_tokens) == (9, 2)

@@ -22,6 +22,16 @@ def part(value: Any, name: str) -> Any:
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
+def count(value: Any, name: str) -> int:
+    """A number of tokens as `part` finds it; 0 for what cannot be one: servers that only resemble a provider's say
+    anything.
+    """
+    found = part(value, name)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < 1e12:
+        return 0
+    return int(found)
+
+
 class ListenerFailed(Exception):
     """What listens to the pieces of an answer failed; the cause says how. Not the model's doing."""
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, Sampling, StopReason, Tool, continuation, continued
 from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer, part
+from workbench.agents.models.answer import Answer, count, part
 from workbench.agents.models.base import (
     ProviderModel,
     Request,
@@ -228,9 +228,10 @@ def _usage(usage: Any, before: Usage | None) -> Usage | None:
     """Usage so far: what the beginning says of the input, what the end says of the output, and corrections."""
     if usage is None:
         return before
-    read = part(usage, "cache_read_input_tokens")
-    written = part(usage, "cache_creation_input_tokens")
-    plain = part(usage, "input_tokens")
+    read, written, plain = (
+        None if part(usage, name) is None else count(usage, name)
+        for name in ("cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens")
+    )
     details = part(usage, "output_tokens_details")
     if before is not None:
         read = before.cached_tokens if read is None else read
@@ -239,8 +240,8 @@ def _usage(usage: Any, before: Usage | None) -> Usage | None:
             plain = before.input_tokens - before.cached_tokens - before.cache_write_tokens
     return Usage(
         input_tokens=(plain or 0) + (read or 0) + (written or 0),
-        output_tokens=part(usage, "output_tokens") or 0,
+        output_tokens=count(usage, "output_tokens"),
         cached_tokens=read or 0,
         cache_write_tokens=written or 0,
-        reasoning_tokens=part(details, "thinking_tokens") or 0,
+        reasoning_tokens=count(details, "thinking_tokens"),
     )

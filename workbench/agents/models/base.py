@@ -181,7 +181,9 @@ class ProviderModel(ABC):
 
     def _usage(self, answer: Answer) -> Usage:
         usage = answer.usage or Usage(input_tokens=self._prompt_tokens)
-        if answer.stop is None or answer.usage is None:
+        if not usage.input_tokens:  # some servers say that of everything
+            usage = msgspec.structs.replace(usage, input_tokens=self._prompt_tokens)
+        if answer.stop is None or not usage.output_tokens:
             output = max(usage.output_tokens, answer.estimated_output())
             usage = msgspec.structs.replace(usage, output_tokens=output)
         return msgspec.structs.replace(usage, cost=self.cost(usage))

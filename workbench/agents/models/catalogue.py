@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from workbench.agents.agent import ModelError
+from workbench.agents.models import prices
 from workbench.agents.models.base import ProviderModel, Retries
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES, Key, find_key, find_server_key
 from workbench.agents.models.nearest import nearest_models
@@ -50,7 +51,7 @@ def split_name(model: str) -> tuple[str, str]:
     provider, colon, name = model.partition(":")
     if provider in PROVIDERS and name.strip():
         return provider, name.strip()
-    near = nearest_models(model)
+    near = prices.known_models(provider)[:2] if provider in PROVIDERS else nearest_models(model)
     hint = f"did you mean {' or '.join(near)}?" if near else "for example openai:gpt-5.4-mini"
     if colon and provider not in PROVIDERS:
         reason = f"there is no provider {provider!r} (there are {', '.join(PROVIDERS)})"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, StopReason
 from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer, part
+from workbench.agents.models.answer import Answer, count, part
 from workbench.agents.models.base import ProviderModel, Request, answered_calls, merged, until_silent
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.wire import watched_client
@@ -180,10 +180,12 @@ def _take(chunk: Any, answer: Answer) -> None:
 def _usage(usage: Any) -> Usage:
     sent = part(usage, "prompt_tokens_details")
     made = part(usage, "completion_tokens_details")
+    whole = count(usage, "prompt_tokens")
+    cached = min(whole, count(sent, "cached_tokens"))
     return Usage(
-        input_tokens=part(usage, "prompt_tokens") or 0,
-        output_tokens=part(usage, "completion_tokens") or 0,
-        cached_tokens=part(sent, "cached_tokens") or 0,
-        cache_write_tokens=part(sent, "cache_write_tokens") or 0,
-        reasoning_tokens=part(made, "reasoning_tokens") or 0,
+        input_tokens=whole,
+        output_tokens=count(usage, "completion_tokens"),
+        cached_tokens=cached,
+        cache_write_tokens=min(whole - cached, count(sent, "cache_write_tokens")),
+        reasoning_tokens=count(made, "reasoning_tokens"),
     )
