@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
@@ -51,7 +52,8 @@ class ProgressLine:
     def __call__(self, fraction: float, text: str) -> None:
         if self._shown:
             share = f" {fraction:.0%}" if fraction > 0 else ""
-            click.echo(f"\r\x1b[K{harmless(text)}{share}", nl=False, err=True)
+            room = shutil.get_terminal_size().columns - len(share) - 1  # a line that wraps is not written over
+            click.echo(f"\r\x1b[K{harmless(text)[:room]}{share}", nl=False, err=True)
 
     def clear(self) -> None:
         """Take it off the screen."""

@@ -85,7 +85,8 @@ def score(
             prepare_first(saved.task, progress)
         notes: list[str] = []
         holder = f"the rescoring of {saved.folder.name}"
-        lease = lease_gpus(saved.task, gpus, share=share_gpus, holder=holder, notes=notes)
+        models = saved.task.artifact.bundled  # nothing else of a submission is computed on a GPU
+        lease = lease_gpus(saved.task, gpus if models else "none", share=share_gpus, holder=holder, notes=notes)
         for note in notes:
             click.echo(f"note: {harmless(note)}", err=True)
         run_stoppable(run())

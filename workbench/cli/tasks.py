@@ -109,7 +109,7 @@ def show(task: str, as_json: bool) -> None:
     """What TASK is: what the agent is told, its metrics, limits and data, and whether it can run here."""
     from workbench.environment.resources import sandbox_limits
     from workbench.tasks.catalogue import find_task
-    from workbench.tasks.needs import examine
+    from workbench.tasks.needs import cpus, examine, gigabytes
 
     found = find_task(task)
     needs = examine(found)
@@ -137,8 +137,8 @@ def show(task: str, as_json: bool) -> None:
     )
     has = sandbox_limits(found)
     click.echo(
-        f"the agent's sandbox: {'no limit' if has.memory_bytes is None else f'{has.memory_bytes / (1 << 30):.3g} GB'} "
-        f"of memory, {'all' if has.cpus is None else f'{has.cpus:g}'} CPUs, {spec.resources.gpus or 'no'} "
+        f"the agent's sandbox: {'no limit' if has.memory_bytes is None else gigabytes(has.memory_bytes)} "
+        f"of memory, {'all CPUs' if has.cpus is None else cpus(has.cpus)}, {spec.resources.gpus or 'no'} "
         f"GPU{'s' * (spec.resources.gpus > 1)}"
     )
     click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")

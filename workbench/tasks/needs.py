@@ -66,22 +66,24 @@ def lacking(task: Task) -> list[str]:
     found: list[str] = []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if asked.memory_bytes is not None and asked.memory_bytes > memory:
-        found.append(f"it asks for {_gigabytes(asked.memory_bytes)} of memory; this machine has {_gigabytes(memory)}")
-    cpus = os.cpu_count() or 1
-    if asked.cpus is not None and asked.cpus > cpus:
-        found.append(f"it asks for {_cpus(asked.cpus)}; this machine has {cpus}")
+        found.append(f"it asks for {gigabytes(asked.memory_bytes)} of memory; this machine has {gigabytes(memory)}")
+    here = os.cpu_count() or 1
+    if asked.cpus is not None and asked.cpus > here:
+        found.append(f"it asks for {cpus(asked.cpus)}; this machine has {here}")
     return found
 
 
 def _asked(task: Task) -> list[str]:
     asked = task.spec.resources
-    memory = [] if asked.memory_bytes is None else [f"{_gigabytes(asked.memory_bytes)} of memory"]
-    return memory + ([] if asked.cpus is None else [_cpus(asked.cpus)])
+    memory = [] if asked.memory_bytes is None else [f"{gigabytes(asked.memory_bytes)} of memory"]
+    return memory + ([] if asked.cpus is None else [cpus(asked.cpus)])
 
 
-def _gigabytes(size: int) -> str:
+def gigabytes(size: int) -> str:
+    """Like "0.5 GB"."""
     return f"{size / (1 << 30):.3g} GB"
 
 
-def _cpus(number: float) -> str:
+def cpus(number: float) -> str:
+    """Like "1 CPU", "2.5 CPUs"."""
     return f"{number:g} CPU{'s' * (number != 1)}"
