@@ -27,6 +27,7 @@ from workbench.environment.background import ForeignProcess
 from workbench.environment.gym import NO_EXIT_CODE, TaskEnv
 from workbench.environment.reward import Outcome
 from workbench.formats.open import open_recording
+from workbench.runner.launch import Launch, LaunchError, relaunch
 from workbench.sandbox.guest.guest import process_table
 from workbench.session import events as ev
 from workbench.session.log import is_locked, read_log
@@ -124,6 +125,10 @@ def test_the_log_is_that_of_any_session(made: Any) -> None:
     recording = open_recording(env.session)
     assert (recording.source, recording.problems, len(recording.events)) == ("mlgym-tui", [], len(events))
     assert not is_locked(env.session)
+    env.reset()
+    env.close()
+    with pytest.raises(LaunchError, match="policy:tiny acted from outside"):
+        relaunch(env.session, Launch(task=""))
 
 
 def test_each_reset_is_a_session_of_its_own(made: Any) -> None:

@@ -16,9 +16,9 @@ from workbench.environment.text import ALPHABET
 class TextSpace(Text):
     """Texts in ALPHABET.
 
-    A `Text` of Gymnasium but for one thing: AsyncVectorEnv reads the memory that it shares with its processes once, when
-    it is made. That serves arrays, which are views of it; of plain texts it would return for ever those of the
-    beginning. Batches of this space are views, too.
+    A `Text` of Gymnasium but for one thing: AsyncVectorEnv reads the memory that it shares with its processes once, at
+    the beginning. That serves arrays, which are views of it; plain texts would be those of the beginning for ever.
+    Batches of this space are views, too.
     """
 
     def __init__(self, length: int, *, least: int = 0) -> None:

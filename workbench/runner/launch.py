@@ -195,6 +195,11 @@ def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") 
     provider, _, name = model.partition(":")
     if not reference and model == "human":
         return None
+    if provider == "policy":
+        raise LaunchError(
+            f"{model} acted from outside, through Gymnasium: nothing can go on in its place",
+            "`mlgym-tui replay` shows such a session",
+        )
     if not reference and model in ("", "scripted:demo"):
         return _scripted_demo(task)
     if not reference and provider == "replay" and name:
