@@ -437,13 +437,20 @@ async def test_a_server_of_ones_own_has_no_price_and_gets_no_key(
 async def test_the_same_agent_in_two_sandboxes(
     tmp_path: Path, server: Server, dialect: Dialect, options: dict[str, Any]
 ) -> None:
-    runs = []
+    def shape(event: ev.Event) -> dict[str, Any]:
+        """What of an event must be the same in every sandbox."""
+        kept = ("author", "action", "thought", "exit_code", "verdict", "score", "mode", "usage", "text", "exit_status")
+        return {"name": event.name, **{name: getattr(event, name) for name in kept if hasattr(event, name)}}
+
+    runs, told = [], []
     for each in ({"unsafe_local": True}, options):
         server.answers(*(said(dialect, action) for action in ["echo $((1+1))", *ACTIONS]))
-        async with talking(tmp_path, dialect, server, **each) as session:
+        async with talking(tmp_path, dialect, server, seed=7, **each) as session:
             assert (await session.ended()).exit_status == "submitted"
         runs.append(session.state)
+        told.append([shape(event) for event in session.seen if not isinstance(event, ev.NoteAdded)])
     unsafe_run, local = runs
+    assert told[0] == told[1], "the same events, but for times, places and the sandbox"
     assert local.started is not None and local.started.sandbox == options["sandbox"]
     assert local.sandbox != unsafe_run.sandbox
     for one, other in zip(unsafe_run.steps[1:4], local.steps[1:4], strict=True):
