@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -181,11 +182,11 @@ class Library:
 
 
 @contextlib.asynccontextmanager
-async def open_library() -> AsyncIterator[Library]:
+async def open_library(tls: ssl.SSLContext | None = None) -> AsyncIterator[Library]:
     """A library on a free port of this machine."""
     library = Library()
-    listener = await asyncio.start_server(library.handle, "127.0.0.1", 0)
-    library.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+    listener = await asyncio.start_server(library.handle, "127.0.0.1", 0, ssl=tls)
+    library.url = f"{'https' if tls else 'http'}://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
         yield library
     finally:
