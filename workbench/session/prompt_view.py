@@ -51,6 +51,8 @@ def prompt_of_step(state: SessionState, read: Read, step: int, place: int | None
 
 def _described(prompt: SentPrompt, read: Read) -> SentPrompt:
     """The prompt with what older logs say of a message in its object only."""
+    if all(message.role for message in prompt.messages):
+        return prompt
     return replace(prompt, messages=tuple(m if m.role else _from_object(m, read) for m in prompt.messages))
 
 
@@ -65,6 +67,12 @@ def _from_object(message: SentMessage, read: Read) -> SentMessage:
         elided=str(value.get("elided", "")),
         step=step if isinstance(step, int) else None,
     )
+
+
+def numbered(prompt: SentPrompt) -> list[tuple[int, SentMessage]]:
+    """The parts of a prompt with the places of the messages, from 1; the tools have none, that is 0."""
+    begin = 1 - (len(prompt.parts) - len(prompt.messages))
+    return list(enumerate(prompt.parts, begin))
 
 
 def last_step_asked(state: SessionState) -> int:

@@ -128,6 +128,10 @@ class SentPrompt:
         return sum(bool(message.elided) for message in self.messages)
 
 
+_KEPT = 50
+"""Each so manieth prompt is kept once it was put together, so that the next ones begin there."""
+
+
 @dataclass
 class Prompts:
     """The calls of a session, as they come; a prompt is put together when it is asked for."""
@@ -135,8 +139,8 @@ class Prompts:
     calls: list[Call] = field(default_factory=list)
     _by_step: dict[int, list[Call]] = field(default_factory=dict)
     _unassigned: list[Call] = field(default_factory=list)
-    _last: tuple[int, list[SentMessage], str] = (-1, [], "")
-    """The prompt that was put together last: its number, its messages, and what is wrong with it."""
+    _kept: dict[int, tuple[list[SentMessage], str]] = field(default_factory=dict)
+    """Some prompts that were put together, and what is wrong with each, by the number of the call."""
 
     def sent(self, event: ev.PromptSent, newest_step: int) -> None:
         """A model is asked."""
@@ -176,16 +180,14 @@ class Prompts:
         return next(earlier, None)
 
     def prompt(self, call: Call) -> SentPrompt:
-        """All that was sent in a call. Takes milliseconds in a session of thousands of steps."""
-        number, messages, problem = self._last
+        """All that was sent in a call. The first time takes longer: some of the prompts before it are kept for later."""
         begin = call.number
-        while begin and self.calls[begin].sent.same and begin - 1 != number:
+        while begin not in self._kept and begin and self.calls[begin].sent.same:
             begin -= 1
-        if number == call.number:
-            return SentPrompt(call, tuple(messages), problem)
-        if begin - 1 != number:
-            messages = []
-        for each in self.calls[begin : call.number + 1]:
+        messages, problem = self._kept.get(begin, ([], ""))
+        first = begin + 1 if begin in self._kept else begin
+        for each in self.calls[first : call.number + 1]:
             messages, problem = _put_together(each.sent, messages)
-        self._last = (call.number, messages, problem)
+            if each.number % _KEPT == 0:
+                self._kept[each.number] = (messages, problem)
         return SentPrompt(call, tuple(messages), problem)

@@ -20,10 +20,11 @@ from workbench.session.prompt_view import (
     compare,
     comparison,
     message_text,
+    numbered,
     prompt_of_step,
     summary,
 )
-from workbench.session.prompts import TOOLS, SentMessage, SentPrompt
+from workbench.session.prompts import TOOLS, SentMessage
 from workbench.session.state import SessionState
 from workbench.tui.text import one_line, printable, split_lines
 from workbench.tui.widgets.line_search import compile_query
@@ -119,7 +120,7 @@ class PromptView(Vertical):
             rows = _compared_rows(changes)
             news = next((index for index, row in enumerate(rows) if row.change is not None), 0)
         else:
-            rows = [Row(place, Change("same", None, message)) for place, message in _numbered(prompt)]
+            rows = [Row(place, Change("same", None, message)) for place, message in numbered(prompt)]
             news = len(rows) - 1
         self._summary.update(Content("\n".join(map(printable, lines))))
         self.messages.show_rows(rows, news if cursor is None else cursor, compared=self.compared)
@@ -258,16 +259,6 @@ class PromptView(Vertical):
 
 
 _COLOURS = {"+": "$primary", "-": "$error"}
-
-
-def _numbered(prompt: SentPrompt) -> list[tuple[int, SentMessage]]:
-    """The parts of a prompt with the places of the messages, from 1; the tools have none."""
-    place = 0
-    numbered = []
-    for part in prompt.parts:
-        place += part.role != TOOLS
-        numbered.append((0 if part.role == TOOLS else place, part))
-    return numbered
 
 
 def _compared_rows(changes: list[Change]) -> list[Row]:
