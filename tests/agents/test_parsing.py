@@ -187,6 +187,11 @@ good_calls = st.one_of(
     st.builds(lambda name: ("find_file", {"name": name}), words),
     st.just(("scroll_down", {})),
     st.just(("submit", {})),
+    st.builds(lambda note: ("memory_write", {"note": note}), texts.filter(bool)),
+    st.just(("memory_read", {})),
+    st.builds(lambda query: ("memory_read", {"query": query}), words),
+    st.builds(lambda query, number: ("literature_search", {"query": query, "number": number}), words, numbers),
+    st.builds(lambda paper: ("literature_read", {"paper": paper}), words),
 )  # fmt: skip
 
 

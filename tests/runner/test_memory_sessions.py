@@ -14,7 +14,7 @@ from tests.agents.models.server import Server, serving
 from tests.runner.chat import asked, called, make_agent, said, talking
 from tests.runner.rig import Driven, ListAgent, driven
 from workbench.environment.services.desk import MOST_IN_A_STEP
-from workbench.environment.services.notes import MOST_CHARACTERS, NoteFile
+from workbench.environment.services.notes import MOST_CHARACTERS, NoteFile, memory_folder
 from workbench.session import events as ev
 
 
@@ -48,7 +48,11 @@ async def two_sessions(root: Path, server: Server, **options: object) -> tuple[D
     )
     async with talking(root, OPENAI, server, "memory", **options) as first:
         await first.ended(40)
-    server.answers(said(OPENAI, "memory_read 'which score did answering give' 1"), said(OPENAI, "submit"))
+    server.answers(
+        said(OPENAI, "memory_read 'which score did answering give' 1"),
+        said(OPENAI, f"ls {memory_folder()}; env | grep MEMORY"),
+        said(OPENAI, "submit"),
+    )
     async with talking(root, OPENAI, server, "memory", **options) as second:
         await second.ended(40)
     return first, second
@@ -87,6 +91,7 @@ async def test_the_next_session_reads_what_one_has_noted(tmp_path: Path, server:
 async def test_in_the_sandbox_no_note_is_seen_but_by_asking(tmp_path: Path, server: Server) -> None:
     first, second = await two_sessions(tmp_path, server, unsafe_local=False)
     check_two_sessions(first, second, server)
+    assert "No such file" in second.state.steps[2].observation and second.state.steps[2].exit_code == 1
 
 
 @pytest.mark.docker
@@ -174,7 +179,7 @@ async def test_hostile_notes_are_harmless_and_keys_are_not_kept(
     )
     shown = session.state.steps[4].observation
     assert "\\x1b]0;title\\x07\\x1b[2J\\u202ereversed" in shown and '{"id": 1}' in shown
-    kept = "".join(path.read_text() for path in own_memory.iterdir())
+    kept = NoteFile("quick", own_memory).file.read_text()
     assert "abcdefgh-secret" not in kept and "the key is [redacted]" in kept
     assert all(json.loads(line)["text"] for line in kept.splitlines())
 
