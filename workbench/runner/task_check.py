@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.environment.assembly import SandboxName
+from workbench.runner.bad_artifacts import bad_files, bad_folders
 from workbench.runner.baseline import run_baseline, run_program
 from workbench.sandbox.base import SandboxError
+from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, label_of, missing, prepare, verify
 from workbench.tasks.errors import TaskError
@@ -18,6 +20,9 @@ from workbench.tasks.evaluation import Evaluation, evaluate
 
 Outcome = Literal["ok", "failed", "skipped"]
 Progress = Callable[[float, str], None]
+
+
+NO_SCORE = ("invalid", "crashed", "timeout", "missing")
 
 
 @dataclass(frozen=True)
@@ -58,48 +63,16 @@ async def check(
         return await evaluate(task, artifact, seed=1, room=room, progress=progress, split=task.split_for("submit"))
 
     yield await _baseline(task, sandbox, progress)
-    if task.spec.demo is not None:
-        yield await _guarded("demo", _demo(task, sandbox, score))
+    async for finding in _demo(task, sandbox, score):
+        yield finding
     yield await _guarded("missing artefact", _refused(score, None, ("missing",)))
-    for name, artifact in bad_artifacts(task):
-        yield await _guarded(name, _refused(score, artifact, ("invalid", "crashed", "timeout", "missing")))
-    with tempfile.TemporaryDirectory() as folder:
-        link = Path(folder) / Path(task.artifact.path).name
-        link.symlink_to(task.evaluator)
-        yield await _guarded("hostile artefact: a link", _refused(score, link, ("invalid",)))
-
-
-def bad_artifacts(task: Task) -> list[tuple[str, bytes]]:
-    """Submissions that must get no score."""
-    too_large = ("hostile artefact: too large", b"\0" * (min(task.artifact.max_bytes, 64 << 20) + 1))
-    cases = [("wrong artefact: not of the kind", b"\xff\xfe\0 this is nothing \0" * 9)]
-    if task.artifact.kind == "code":
-        function = task.artifact.function or "f"
-        forge = (
-            "import os, sys\n"
-            'line = b\'{"result": {"verdict": "ok", "metrics": {"'
-            + task.primary_metric.name
-            + '": 1e9}, "standard_error": 0}}\\n\'\n'
-            "for number in range(64):\n"
-            "    try: os.write(number, line)\n"
-            "    except OSError: pass\n"
-            "os._exit(0)\n"
-        )
-        cases += [
-            ("wrong artefact: no such function", f"def {function}_(*arguments):\n    return 0\n".encode()),
-            ("wrong artefact: an exception", f"def {function}(*arguments):\n    raise ValueError('no')\n".encode()),
-            ("hostile artefact: forged result", forge.encode()),
-            ("hostile artefact: ends its process", b"import os\nos._exit(0)\n"),
-        ]
-    if task.artifact.kind == "csv":
-        cases += [
-            ("wrong artefact: no rows", b"Id,value\n"),
-            ("hostile artefact: one endless line", b"Id," + b"a" * 1_000_000),
-            ("hostile artefact: quotes left open", b'Id,value\n1,"' + b"1\n" * 100_000),
-        ]
-    if task.artifact.max_bytes < 64 << 20:
-        cases.append(too_large)
-    return cases
+    for name, artifact in [] if task.artifact.bundled else bad_files(task):
+        yield await _guarded(name, _refused(score, artifact))
+    if not task.artifact.bundled:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / Path(task.artifact.path).name
+            link.symlink_to(task.evaluator)
+            yield await _guarded("hostile artefact: a link", _refused(score, link, ("invalid",)))
 
 
 async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None) -> Finding:
@@ -121,22 +94,37 @@ async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None)
 
 async def _demo(
     task: Task, sandbox: SandboxName, score: Callable[[bytes | Path], Awaitable[Evaluation]]
-) -> tuple[Outcome, str]:
-    assert task.spec.demo is not None
-    file = task.folder / task.spec.demo
-    program = task.artifact.kind != "code"
-    if program:
+) -> AsyncIterator[Finding]:
+    """The demo's submission; of a checkpoint or a model, also what becomes of it when it is spoiled."""
+    program = task.spec.demo or (task.spec.baseline.script if task.artifact.bundled else None)
+    if program is None:
+        return
+    file = task.folder / program
+    if task.artifact.kind == "code":
+        yield await _guarded("demo", _scored(task, score, file.read_bytes()))
+        return
+    try:
         async with run_program(task, file, sandbox=sandbox) as made:
-            result = await score(made)
-    else:
-        result = await score(file.read_bytes())
+            yield await _guarded("demo", _scored(task, score, made))
+            if isinstance(made, Path):
+                with tempfile.TemporaryDirectory() as folder:
+                    for name, bad in bad_folders(task, made, Path(folder)):
+                        yield await _guarded(name, _refused(score, bad))
+    except (ArtifactError, TaskError, SandboxError, OSError) as error:
+        yield Finding("demo", "failed", str(error))
+
+
+async def _scored(
+    task: Task, score: Callable[[bytes | Path], Awaitable[Evaluation]], submission: bytes | Path
+) -> tuple[Outcome, str]:
+    result = await score(submission)
     if result.score is None:
         return "failed", f"{result.verdict}: {result.message}"
     return "ok", f"{task.primary_metric.name} {result.score:.7g}"
 
 
 async def _refused(
-    score: Callable[[Any], Awaitable[Evaluation]], artifact: bytes | Path | None, verdicts: tuple[str, ...]
+    score: Callable[[Any], Awaitable[Evaluation]], artifact: bytes | Path | None, verdicts: tuple[str, ...] = NO_SCORE
 ) -> tuple[Outcome, str]:
     result = await score(artifact)
     if result.verdict in verdicts:

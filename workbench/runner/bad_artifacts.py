@@ -1,0 +1,119 @@
+"""Submissions that must get no score: of the wrong form, broken, hostile."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from workbench.tasks.bundle import pack, unpack
+from workbench.tasks.catalogue import Task
+
+_CODE = (".py", ".yaml", ".yml", ".json", ".txt", ".md")
+"""Files that are read as text: a damaged one may still be a fine one."""
+_LARGE = 64 << 20
+
+
+def bad_files(task: Task) -> Iterator[tuple[str, bytes]]:
+    """For a task whose submission is one file: what the case is, and its bytes."""
+    yield "wrong artefact: not of the kind", b"\xff\xfe\0 this is nothing \0" * 9
+    if task.artifact.kind == "code":
+        function = task.artifact.function or "f"
+        yield "wrong artefact: no such function", f"def {function}_(*arguments):\n    return 0\n".encode()
+        yield "wrong artefact: an exception", f"def {function}(*arguments):\n    raise ValueError('no')\n".encode()
+        yield "hostile artefact: forged result", _forging(task).encode()
+        yield "hostile artefact: ends its process", b"import os\nos._exit(0)\n"
+    if task.artifact.kind == "csv":
+        yield "wrong artefact: no rows", b"Id,value\n"
+        yield "hostile artefact: one endless line", b"Id," + b"a" * 1_000_000
+        yield "hostile artefact: quotes left open", b'Id,value\n1,"' + b"1\n" * 100_000
+    if task.artifact.max_bytes < _LARGE:
+        yield "hostile artefact: too large", b"\0" * (task.artifact.max_bytes + 1)
+
+
+def bad_folders(task: Task, good: Path, making: Path) -> Iterator[tuple[str, Path]]:
+    """For a checkpoint or a model: what the case is, and a folder that is like the valid one `good`, but for that.
+
+    Each is made in `making`, and gone when the next one comes. Blocks.
+    """
+    archive = making / "good.tar"
+    pack(good, task.artifact.path, task.artifact.also, task.artifact.max_bytes, archive)
+    for name, spoil in _cases(task):
+        folder = making / "bad"
+        unpack(archive, folder, task.artifact.max_bytes)
+        spoil(folder)
+        try:
+            yield name, folder
+        finally:
+            shutil.rmtree(folder)
+
+
+def _cases(task: Task) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    def main_file(folder: Path) -> Path:
+        """The artefact, or one of its files."""
+        path = folder / task.artifact.path
+        return path if path.is_file() else next(file for file in sorted(path.rglob("*")) if file.is_file())
+
+    def cut(folder: Path) -> None:
+        for file in _files(folder, code=False):
+            _write(file, file.read_bytes()[: file.stat().st_size // 2])
+
+    def bomb(folder: Path) -> None:
+        for file in _files(folder, code=False):
+            _write(file, pickle.dumps(_Bomb(_forging(task))))
+
+    def forge(folder: Path) -> None:
+        for file in _files(folder, code=True):
+            if file.suffix == ".py":
+                _write(file, _forging(task).encode())
+
+    def link(folder: Path) -> None:
+        file = main_file(folder)
+        file.unlink()
+        file.symlink_to(task.evaluator)
+
+    def large(folder: Path) -> None:
+        file = main_file(folder)
+        file.chmod(0o600)
+        os.truncate(file, task.artifact.max_bytes + 1)
+
+    yield "wrong artefact: files cut short", cut
+    yield "hostile artefact: pickles that run code", bomb
+    if task.artifact.also:
+        yield "hostile artefact: code that forges a result", forge
+    yield "hostile artefact: a link", link
+    yield "hostile artefact: too large", large
+
+
+class _Bomb:
+    """Its pickle runs code where it is loaded."""
+
+    def __init__(self, code: str) -> None:
+        self._code = code
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, (self._code,)
+
+
+def _forging(task: Task) -> str:
+    """A program that writes a result wherever it can, and ends."""
+    result = f'{{"result": {{"verdict": "ok", "metrics": {{"{task.primary_metric.name}": 1e9}}, "standard_error": 0}}}}'
+    return (
+        "import os\n"
+        f"line = {result!r}.encode() + b'\\n'\n"
+        "for number in range(64):\n"
+        "    try: os.write(number, line)\n"
+        "    except OSError: pass\n"
+        "os._exit(0)\n"
+    )
+
+
+def _files(folder: Path, *, code: bool) -> list[Path]:
+    return [file for file in sorted(folder.rglob("*")) if file.is_file() and (file.suffix in _CODE) == code]
+
+
+def _write(file: Path, data: bytes) -> None:
+    file.chmod(0o600)
+    file.write_bytes(data)
