@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from textual.widgets import Input
 
 from tests.agents.models.dialects import OPENAI, AnthropicDialect, Dialect
 from tests.agents.models.server import Server, serving
@@ -211,13 +212,18 @@ async def test_another_model_from_here_on(tmp_path: Path, server: Server, size: 
         await on.press("M")
         await dialog(on, ChangeModel)
         await on.shows("$2.5 in, $10 out per million tokens")
-        await on.press("end", *(["backspace"] * 20), *"opnai:gpt-4o", "enter")
+        model, server_field = (on.app.screen.query_one(name, Input) for name in ("#model", "#server"))
+        await on.press("end", "o", "enter")
+        await on.shows("did you mean openai:gpt-4o?")
+        model.value = "opnai:gpt-4o"
+        await on.press("enter")
         await on.shows("there is no provider 'opnai'")
-        await on.press(*(["backspace"] * 20), *"anthropic:claude-sonnet-4-6", "enter")
+        model.value = "anthropic:claude-sonnet-4-6"
+        await on.press("enter")
         await on.shows("ANTHROPIC_API_KEY")
         assert on.state.agent_change is None, "nothing is changed yet"
-        await on.press(*(["backspace"] * 40), *"openai:new-one", "tab")
-        await on.press("end", *(["backspace"] * 5), *"0.5", "tab", *f"{server.url}/v1", "enter")
+        model.value, server_field.value = "openai:new-one", f"{server.url}/v1"
+        await on.press("tab", "end", "backspace", *"0.5", "enter")
         await gone(on)
         change = on.state.agent_change
         assert change is not None and (change.model, change.temperature) == ("openai:new-one", 0.5)

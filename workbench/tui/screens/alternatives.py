@@ -207,7 +207,10 @@ class Alternatives(ModalScreen[Pick | None]):
         control = self._control
         sampler = control.sampler if control is not None else None
         cost = self._step.spending
-        total = f"this step so far: {words.money(cost.cost)}" if cost.known and cost.calls else ""
+        total = ""
+        if cost.calls:
+            tokens = f"{cost.input_tokens + cost.output_tokens:,} tokens"
+            total = f"this step so far: {words.money(cost.cost) if cost.known else tokens}"
         if not self._open:
             return Content.assemble(("what there was to choose from", _MUTED), f"   {total}")
         if sampler is not None and sampler.running:
@@ -221,9 +224,9 @@ class Alternatives(ModalScreen[Pick | None]):
     def _keys(self) -> tuple[tuple[str, str], ...]:
         if not self._open:
             return (("esc", "leave"),)
-        stop = ("esc", "stop asking") if self._asking else ("esc", "leave it as it is")
+        stop = ("esc", "stop asking") if self._asking else ("esc", "leave")
         more = () if self._asking else (("a", "more"),)
-        return (("enter 0-9", "take it (nothing runs yet)"), ("e", "take and edit"), *more, stop)
+        return (("enter 0-9", "take (nothing runs yet)"), ("e", "take and edit"), *more, stop)
 
     # -- what the keys do --------------------------------------------------------------------------------------------
 

@@ -122,6 +122,8 @@ class EditAction(ModalScreen[Edited | None]):
         _LEAVE,
         Binding("ctrl+s,ctrl+j", "accept", "accept", show=False, priority=True, id="dialog.accept"),
         Binding("ctrl+t", "tell", "tell", show=False, priority=True, id="dialog.tell"),
+        # Before the editor sees it, so that what is typed next is in the other one.
+        Binding("shift+tab", "switch", "switch", show=False, priority=True, id="pane.previous"),
     ]
 
     def __init__(self, action: str, title: str, *, thought: str | None = None, told: bool | None = None) -> None:
@@ -140,7 +142,7 @@ class EditAction(ModalScreen[Edited | None]):
             if self.told is not None:
                 yield Static(self._told_line(), id="told")
             keys = [("ctrl+s", "accept (nothing runs yet)"), ("esc", "leave it")]
-            yield foot(*keys, *([("shift+tab", "to the thought")] if self._thought is not None else []))
+            yield foot(*keys, *([("shift+tab", "thought")] if self._thought is not None else []))
 
     def on_mount(self) -> None:
         area = self.query_one(ActionArea)
@@ -160,7 +162,17 @@ class EditAction(ModalScreen[Edited | None]):
             self.told = not self.told
             self.query_one("#told", Static).update(self._told_line())
 
+    def action_switch(self) -> None:
+        """To the thought, or back to the action."""
+        if self._thought is not None:
+            action = self.query_one(ActionArea)
+            self.set_focus(self.query_one(ThoughtArea) if self.focused is action else action)
+
     def action_accept(self) -> None:
+        # What was typed last may still wait for the editor, behind which this key came first.
+        (self.focused or self).call_later(self._accept)
+
+    def _accept(self) -> None:
         thought = self.query_one(ThoughtArea).text if self._thought is not None else None
         self.dismiss(Edited(self.query_one(ActionArea).text, thought, self.told))
 

@@ -43,6 +43,14 @@ def price_of(model: str) -> str:
     return f"${entry.price.input:g} in, ${entry.price.output:g} out"
 
 
+def _mistaken(model: str) -> str:
+    """The known model that somebody may have meant; empty for one that is known, or like none of its provider."""
+    provider = model.partition(":")[0]
+    if not prices.known_models(provider) or prices.find(model) is not None:
+        return ""
+    return next((name for name in known_like(model) if name.startswith(f"{provider}:")), "")
+
+
 class ChangeModel(ModalScreen[bool]):
     """True when something was changed."""
 
@@ -54,6 +62,8 @@ class ChangeModel(ModalScreen[bool]):
     def __init__(self, model: str, base_url: str, temperature: float | None, change: Change) -> None:
         super().__init__()
         self._model, self._base_url, self._temperature, self._change = model, base_url, temperature, change
+        self._doubted = ""
+        """A name that looked like a mistake, and may be none."""
 
     def compose(self) -> ComposeResult:
         warm = "" if self._temperature is None else f"{self._temperature:g}"
@@ -104,6 +114,10 @@ class ChangeModel(ModalScreen[bool]):
             temperature = float(warm) if warm else None
         except ValueError:
             self._refuse(f"{warm!r} is no temperature: it is a number from 0 to 2")
+            return
+        if not server and model not in (self._model, self._doubted) and (near := _mistaken(model)):
+            self._doubted = model
+            self._refuse(f"{model} is not in the table; did you mean {near}? Enter again uses it all the same")
             return
         problem = self._change(model, server, temperature)
         if problem:
