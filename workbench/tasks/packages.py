@@ -132,7 +132,12 @@ def install(requirements: Sequence[str], python: PythonInside, progress: Progres
 def variables(folder: str, path: str = "") -> dict[str, str]:
     """Variables that make the packages in `folder` (as the sandbox has it) known. `path`: PATH without them."""
     path = path or base_environment()["PATH"]
-    return {"PYTHONPATH": folder, "PATH": f"{folder}/bin:{path}", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {
+        "PYTHONPATH": folder,
+        "PATH": f"{folder}/bin:{path}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_WAIT_POLICY": "passive",  # threads of numpy and torch that wait would spin, and starve those of others
+    }
 
 
 def _folder(requirements: Sequence[str], python: PythonInside) -> Path:
