@@ -8,11 +8,13 @@ ifneq ($(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bi
 .PHONY: $(STAMP)
 endif
 
-.PHONY: help demo test check check-format check-lint check-types check-imports screenshot benchmark lock clean
+.PHONY: help demo test packages check-tasks check check-format check-lint check-types check-imports screenshot benchmark lock clean
 
 help:
 	@echo 'make demo        watch the scripted agent work on battleOfSexes (no key, no Docker, no network needed)'
 	@echo 'make test        run the tests; says what it skips, and why'
+	@echo 'make packages    install what tasks need besides the workbench (PyTorch, JAX)'
+	@echo 'make check-tasks whether all tasks hold; SANDBOX=docker does it in containers'
 	@echo 'make check       formatting, lint, types, and which room imports which'
 	@echo 'make benchmark   measure the workbench against the floors of this machine'
 	@echo 'make screenshot  draw docs/workbench.svg anew'
@@ -34,6 +36,15 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: $(STAMP)
 	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# What tasks need besides the workbench (PyTorch, JAX: a gigabyte or two), and all that can go wrong with a task.
+SANDBOX ?= local
+
+packages: $(STAMP)
+	@.venv/bin/mlgym-tui tasks prepare --all --dataset tiny --sandbox $(SANDBOX)
+
+check-tasks: packages
+	@.venv/bin/mlgym-tui tasks check --all --sandbox $(SANDBOX)
 
 check: check-format check-lint check-types check-imports
 

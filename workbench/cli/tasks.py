@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,9 @@ from workbench.cli.progress import data_options, prepare_data, prepare_first, pr
 
 if TYPE_CHECKING:
     from workbench.environment.assembly import SandboxName
+    from workbench.runner.task_check import Finding
     from workbench.tasks.catalogue import Task
+    from workbench.tasks.errors import TaskError
     from workbench.tasks.needs import Needs
 
 
@@ -40,7 +43,6 @@ def tasks(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     from workbench.tasks.catalogue import list_tasks
-    from workbench.tasks.errors import TaskError
     from workbench.tasks.needs import examine
 
     problems: list[TaskError] = []
@@ -175,29 +177,61 @@ def new(ident: str, folder: Path, as_json: bool) -> None:
     click.echo(f"check it: mlgym-tui tasks check {made}\nrun it:   mlgym-tui run {made}")
 
 
+def several_tasks(command: Callable[..., None]) -> Callable[..., None]:
+    """One task or several, or all of them."""
+    command = click.option("--all", "every", is_flag=True, help="All that `mlgym-tui tasks` lists.")(command)
+    return click.argument("tasks", metavar="TASK...", nargs=-1)(command)
+
+
+def named_tasks(names: tuple[str, ...], every: bool) -> list[Task]:
+    """Those that were asked for, one at least."""
+    from workbench.tasks.catalogue import find_task, list_tasks
+
+    if every == bool(names):
+        raise click.UsageError("name one TASK or several, or --all" if not every else "either TASK or --all, not both")
+    if not every:
+        return [find_task(name) for name in names]
+    problems: list[TaskError] = []
+    found = list_tasks(problems=problems)
+    if problems:
+        raise problems[0]
+    return found
+
+
 @tasks.command(
     epilog="""
 \b
 Examples:
   mlgym-tui tasks prepare 3SATTime
   mlgym-tui tasks prepare regressionKaggleHousePrice --sandbox docker
+  mlgym-tui tasks prepare --all --dataset tiny
 """
 )
-@click.argument("task")
+@several_tasks
 @click.option(
     "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="For which."
 )
 @click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def prepare(task: str, sandbox: str, image: str | None, dataset: str | None, as_json: bool) -> None:
-    """Have all that TASK needs ready: its data, and the Python packages for its agent. Done once; can be stopped."""
+def prepare(
+    tasks: tuple[str, ...], every: bool, sandbox: str, image: str | None, dataset: str | None, as_json: bool
+) -> None:
+    """Have all that each TASK needs ready: its data, its agent's Python packages. Done once; can be stopped."""
+    found = named_tasks(tasks, every)
+    done = [
+        _prepare(task.under(variant=dataset if dataset and task.spec.datasets else ""), sandbox, image, as_json)
+        for task in found
+    ]
+    if as_json:
+        print_json(done if len(found) > 1 else done[0])
+
+
+def _prepare(found: Task, sandbox: str, image: str | None, as_json: bool) -> dict[str, Any]:
     from workbench.sandbox.image import DEFAULT_IMAGE
-    from workbench.tasks.catalogue import find_task
     from workbench.tasks.packages import install, python_of
 
-    found = find_task(task).under(variant=dataset or "")
-    done: dict[str, Any] = {"data": {}, "packages": None}
+    done: dict[str, Any] = {"task": found.id, "data": {}, "packages": None}
 
     def say(text: str) -> None:
         if not as_json:
@@ -214,8 +248,7 @@ def prepare(task: str, sandbox: str, image: str | None, dataset: str | None, as_
                 folder = install(found.spec.requirements, python, progress)
             done["packages"] = {**asdict(python), "requirements": found.spec.requirements, "folder": str(folder)}
             say(f"packages {', '.join(found.spec.requirements)} for Python {python.version}: {folder}")
-    if as_json:
-        print_json(done)
+    return done
 
 
 @tasks.command(
@@ -224,25 +257,34 @@ def prepare(task: str, sandbox: str, image: str | None, dataset: str | None, as_
 Examples:
   mlgym-tui tasks check blotto
   mlgym-tui tasks check ./my-task --sandbox docker
+  mlgym-tui tasks check --all --dataset tiny
 """
 )
-@click.argument("task")
+@several_tasks
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def check(task: str, sandbox: SandboxName, dataset: str | None, as_json: bool) -> None:
-    """Whether TASK (an id, or a folder) holds: schema, files, data, metrics, baseline, bad and hostile submissions.
+def check(tasks: tuple[str, ...], every: bool, sandbox: SandboxName, dataset: str | None, as_json: bool) -> None:
+    """Whether each TASK (id or folder) holds: schema, files, data, metrics, baseline, bad and hostile submissions.
 
     Exits with 0 when nothing failed.
     """
-    from workbench.runner.task_check import Finding
+    found = named_tasks(tasks, every)
+    findings = {}
+    for task in found:
+        findings[task.id] = _check(
+            task.under(variant=dataset) if dataset and task.spec.datasets else task, sandbox, as_json
+        )
+    if as_json:
+        shown = {ident: [asdict(finding) for finding in some] for ident, some in findings.items()}
+        print_json(shown if len(found) > 1 else shown[found[0].id])
+    sys.exit(1 if any(finding.outcome == "failed" for some in findings.values() for finding in some) else 0)
+
+
+def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
     from workbench.runner.task_check import check as findings_of
-    from workbench.tasks.catalogue import find_task
     from workbench.tasks.needs import examine
 
-    found = find_task(task)
-    if dataset and found.spec.datasets:
-        found = found.under(variant=dataset)
     shown: list[Finding] = []
 
     async def run() -> None:
@@ -257,12 +299,10 @@ def check(task: str, sandbox: SandboxName, dataset: str | None, as_json: bool) -
         stand_in_only = not found.variant and examine(found).verdict == "stand-in only"
         prepare_first(found.under(variant="tiny") if stand_in_only else found, progress)
     run_stoppable(run())
-    failed = [finding for finding in shown if finding.outcome == "failed"]
-    if as_json:
-        print_json([asdict(finding) for finding in shown])
-    else:
-        click.echo(f"{found.id}: " + (f"{len(failed)} of {len(shown)} checks failed" if failed else "all holds"))
-    sys.exit(1 if failed else 0)
+    if not as_json:
+        failed = sum(finding.outcome == "failed" for finding in shown)
+        click.echo(f"{found.id}: " + (f"{failed} of {len(shown)} checks failed" if failed else "all holds"))
+    return shown
 
 
 @click.command(
