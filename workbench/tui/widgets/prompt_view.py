@@ -74,6 +74,7 @@ class PromptView(Vertical):
         self.compared = False
         """Whether what became of the messages of the prompt before is shown."""
         self.shown = PromptOfStep(-1)
+        self.summary_text = ""
         self.text_view = PanelView(id="prompt-text")
         self.text_view.wrap = True
         self.messages = MessageList(self.text_view, self._text_of, id="prompt-messages")
@@ -116,13 +117,14 @@ class PromptView(Vertical):
         lines = summary(prompt)
         if self.compared:
             changes = compare(previous.parts if previous is not None else (), prompt.parts)
-            lines.append(comparison(changes, previous))
+            lines.insert(0, comparison(changes, previous))
             rows = _compared_rows(changes)
             news = next((index for index, row in enumerate(rows) if row.change is not None), 0)
         else:
             rows = [Row(place, Change("same", None, message)) for place, message in numbered(prompt)]
             news = len(rows) - 1
-        self._summary.update(Content("\n".join(map(printable, lines))))
+        self.summary_text = "\n".join(map(printable, lines))
+        self._summary.update(Content(self.summary_text))
         self.messages.show_rows(rows, news if cursor is None else cursor, compared=self.compared)
         self._show_text()
 
