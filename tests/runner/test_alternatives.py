@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.agents.models.dialects import OPENAI, AnthropicDialect, Dialect
 from tests.agents.models.server import Server, serving
 from tests.runner.chat import BILL, asked, called, make_agent, said, talking
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
 from workbench.agents.agent import ModelError
+from workbench.cli import main
 from workbench.runner.launch import Launch, LaunchError, relaunch
 from workbench.session import events as ev
 from workbench.session.events import Limits
@@ -482,3 +484,21 @@ async def test_a_take_over_is_told_as_it_was(tmp_path: Path, server: Server, dia
     assert "took over" in text and "was not run" in text
     assert "A person took over the shell and ran:\n$ echo by-hand > made; false" in text
     assert "exit code 1" in text and "made (added)" in text and "The shell is yours again." in text
+
+
+async def test_sessions_show_names_what_was_chosen(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "echo one"), said(OPENAI, "echo two"), said(OPENAI, "submit"))
+    async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
+        await session.review(1)
+        session.runner.resample(1)
+        await drawn(session, 1)
+        session.runner.choose(1)
+        session.runner.step()
+        await session.review(2)
+    shown = CliRunner().invoke(main, ["sessions", "show", str(session.folder)])
+    assert "echo two [alternative 1 of 1]" in shown.output
+    shown = CliRunner().invoke(main, ["sessions", "show", str(session.folder), "--json"])
+    step = json.loads(shown.output)["steps"][0]
+    assert step["alternative"] == 1 and step["model_changed"] is None
+    assert [item["action"] for item in step["alternatives"]] == ["echo one", "echo two"]
+    assert [item["cost"] for item in step["alternatives"]] == [pytest.approx(BILL["openai"])] * 2

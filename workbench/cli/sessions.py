@@ -15,7 +15,7 @@ from workbench.cli.runs import sessions_option
 if TYPE_CHECKING:
     from workbench.session.events import FinalScores, ScoreRecorded
     from workbench.session.spending import Spending
-    from workbench.session.state import SessionState, Step
+    from workbench.session.state import Alternative, SessionState, Step
 
 
 def _root(option: Path | None) -> Path:
@@ -251,6 +251,11 @@ def _step_as_dict(step: Step) -> dict[str, Any]:
         "proposed": step.proposed,
         "action": step.action,
         "edited_by": step.edited_by or None,
+        "edit_told": step.edit_told,
+        "proposed_thought": step.proposed_thought,
+        "alternative": step.chosen,
+        "alternatives": [_alternative_as_dict(item) for item in step.alternatives.values()],
+        "model_changed": step.agent_change.model if step.agent_change else None,
         "status": step.status,
         "comment": step.comment or None,
         "exit_code": step.exit_code,
@@ -266,6 +271,17 @@ def _step_as_dict(step: Step) -> dict[str, Any]:
         "tools": [msgspec.to_builtins(use) for use in step.tools],
         "changed_files": [change.path for change in step.changes],
         **step.spending.as_dict(),
+    }
+
+
+def _alternative_as_dict(item: Alternative) -> dict[str, Any]:
+    return {
+        "alternative": item.number,
+        "author": item.author,
+        "thought": item.thought,
+        "action": item.action,
+        "temperature": item.temperature,
+        **item.spending.as_dict(),
     }
 
 
@@ -311,5 +327,6 @@ def _spent(author: str, spent: Spending) -> str:
 def _first_line(step: Step) -> str:
     first, _, rest = step.action.strip().partition("\n")
     text = first[:60] + ("…" if rest or len(first) > 60 else "")
-    marks = [name for name, on in (("edited", step.edited), ("rejected", step.status == "rejected"), ("refused", step.status == "refused"), ("timed out", step.timed_out)) if on]  # fmt: skip  # noqa: E501
+    chosen = f"alternative {step.chosen} of {max(step.alternatives, default=0)}"
+    marks = [name for name, on in ((chosen, step.chosen), ("edited", step.edited), ("rejected", step.status == "rejected"), ("refused", step.status == "refused"), ("timed out", step.timed_out)) if on]  # fmt: skip  # noqa: E501
     return f"{text} [{', '.join(marks)}]" if marks else text
