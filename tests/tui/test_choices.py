@@ -243,3 +243,33 @@ async def test_a_limit_is_removed_with_a_word(tmp_path: Path) -> None:
         await on.press(*" cost=none", "enter")
         await on.until(lambda: on.state.limits == ev.Limits(steps=1), "the limit is gone")
         await on.shows("limits: steps=1")
+
+
+async def test_a_long_alternative_is_read_to_its_end(tmp_path: Path, server: Server) -> None:
+    long = "\n".join(f"echo line-{number}" for number in range(40))
+    server.answers(said(OPENAI, "echo one"), said(OPENAI, long))
+    async with opened(tmp_path, make_agent(OPENAI, server), (80, 24)) as on:
+        await on.review(1)
+        assert on.runner.resample(1)
+        await on.until(lambda: len(on.state.steps[1].alternatives) == 2, "the alternative")
+        await on.press("a")
+        await on.shows("line-0")
+        await on.press("j")
+        await on.until(lambda: on.app.screen.selected == 1, "it is selected")  # type: ignore[attr-defined]
+        assert "line-39" not in on.text
+        await on.press(*["pagedown"] * 8)
+        await on.shows("line-39")
+
+
+async def test_the_editor_keeps_the_choice_of_who_is_told(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers(said(OPENAI, "echo one", "A thought."))
+    async with opened(tmp_path, make_agent(OPENAI, server)) as on:
+        await on.review(1)
+        assert on.runner.edit("echo two", thought="Another.", told=False)
+        monkeypatch.setattr(on.screen.steering, "_in_editor", lambda action: f"{action} and more")
+        await on.press("E")
+        step = on.state.steps[1]
+        await on.until(lambda: step.action == "echo two and more", "the edit")
+        assert (step.thought, step.edit_told) == ("Another.", False)

@@ -49,7 +49,7 @@ class Sampler:
         await asyncio.wait({task})
 
     async def _draw(self, count: int, temperature: float | None) -> None:
-        step = self.control.state.current
+        step, problem = self.control.state.current, self.control.problem
         try:
             for self.begun in range(1, count + 1):
                 number = max(step.alternatives, default=0) + 1
@@ -65,6 +65,7 @@ class Sampler:
                 self._log(step.number, number, proposal, temperature)
         finally:
             self._task = None
+            self.control.problem = problem  # what a call said of itself is over, and an approval still waited for
             self.control.wake()
 
     def _log(self, step: int, number: int, proposal: Proposal, temperature: float | None) -> None:

@@ -112,6 +112,10 @@ class Alternatives(ModalScreen[Pick | None]):
         Binding("a", "more", "more", show=False, id="alternatives.more"),
         Binding("j,down,l,right", "move(1)", "next", show=False, id="alternatives.next"),
         Binding("k,up,h,left", "move(-1)", "previous", show=False, id="alternatives.previous"),
+        Binding("ctrl+d", "scroll_card(0.5)", "half page down", show=False, id="lines.half_down"),
+        Binding("ctrl+u", "scroll_card(-0.5)", "half page up", show=False, id="lines.half_up"),
+        Binding("pagedown,shift+pagedown", "scroll_card(1)", "page down", show=False, id="lines.page_down"),
+        Binding("pageup,shift+pageup", "scroll_card(-1)", "page up", show=False, id="lines.page_up"),
         *(
             Binding(str(digit), f"number({digit})", str(digit), show=False, id="alternatives.number")
             for digit in range(10)
@@ -184,7 +188,7 @@ class Alternatives(ModalScreen[Pick | None]):
 
     def _draw(self, card: _Card, item: Alternative) -> None:
         step = self._step
-        title = f"{item.number} · {words.author_name(item.author)}" if item.author else str(item.number)
+        title = f"{item.number} · {printable(words.author_name(item.author))}" if item.author else str(item.number)
         if item.number == step.chosen:
             title += " · proposed now" if self._open else " · taken"
         if item.temperature is not None:
@@ -239,6 +243,12 @@ class Alternatives(ModalScreen[Pick | None]):
         for card in self.query(_Card):
             if card.number == self.selected:
                 card.scroll_visible(animate=False)
+
+    def action_scroll_card(self, pages: float) -> None:
+        """Through the one that is selected, where it is longer than its card."""
+        for card in self.query(_Card):
+            if card.number == self.selected:
+                card.scroll_relative(y=round(pages * max(2, card.size.height - 1)), animate=False)
 
     def action_number(self, number: int) -> None:
         """Take the one of this number."""

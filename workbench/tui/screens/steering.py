@@ -114,8 +114,8 @@ class Steering:
         if control.mode == "auto" and not control.asking:
             control.pause("editing")
         writing = control.phase == "waiting"
-        number, action = control.state.last_step, "" if writing else control.state.current.action
-        text = self._in_editor(action)
+        step = control.state.current
+        text = self._in_editor("" if writing else step.action)
         if text is None:
             return
 
@@ -124,7 +124,7 @@ class Steering:
         if writing:
             self._act(Edited(text))
         else:
-            self._edited(number, Edited(text))
+            self._edited(step.number, Edited(text, told=step.edit_told))
 
     def _in_editor(self, action: str) -> str | None:
         command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
