@@ -11,9 +11,9 @@ import sys
 import warnings
 from typing import Any
 
-import gymnax
-import jax
-import jax.numpy as jnp
+import gymnax  # type: ignore[import-not-found, unused-ignore]
+import jax  # type: ignore[import-not-found, unused-ignore]
+import jax.numpy as jnp  # type: ignore[import-not-found, unused-ignore]
 import numpy as np
 
 warnings.simplefilter("ignore")
