@@ -411,3 +411,19 @@ def _running(name: bytes) -> bool:
             except OSError:
                 continue
     return False
+
+
+async def test_a_resume_asks_another_model_only_when_it_can(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", ["true", "true"])
+    sessions = tmp_path / "s"
+    outcome = await mlgym("run", quick, "--model", model, "--unsafe-local", "--headless", sessions=sessions)
+    log = next(sessions.glob("*/events.jsonl"))
+    before = log.read_bytes()
+    for options, says in (
+        (["--model", "opnai:gpt-4o"], "there is no provider 'opnai'"),
+        (["--temperature", "0.5"], "asks no model that could be changed"),
+        (["--temperature", "7"], "0<=x<=2"),
+    ):
+        outcome = await mlgym("resume", "last", *options, "--unsafe-local", "--headless", sessions=sessions)
+        assert outcome.code != 0 and says in outcome.err, outcome.err
+    assert log.read_bytes() == before, "nothing was changed"
