@@ -238,6 +238,8 @@ def test_texts_of_messages() -> None:
     }
     answer = {"role": "tool", "content": "out", "tool_call_id": "c1"}
     assert message_text(json.dumps(answer).encode()) == "(answers the call c1)\nout"
+    signed = {"role": "assistant", "content": "I look.", "continuation": "x" * 1200}
+    assert message_text(json.dumps(signed).encode()).startswith("I look.\n(goes back with it: 1,200 characters of")
     tools = [{"name": "bash", "description": "Runs it.", "parameters": {"type": "object"}}]
     assert message_text(json.dumps(tools).encode()).startswith("bash: Runs it.\n{")
 

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 
 from tests.agents.scripted_chat import ScriptedChat
 from tests.tasks.quick_task import make_quick_task
-from tests.tui.prompted import prompted
+from tests.tui.prompted import Talk, message, prompted
 from tests.tui.sessions import SessionBuilder, battle
 from tests.tui.support import screen_text, wait_for
 from workbench.agents.catalogue import FOLDER
@@ -45,6 +45,9 @@ class Replay:
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    async def shows(self, text: str) -> None:
+        await self.until(lambda: text in self.text, f"on the screen: {text}")
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
         await wait_for(self.pilot, condition, what)
@@ -114,6 +117,21 @@ async def test_what_is_new_since_the_step_before(replay: Replay) -> None:
     assert "message 4 · user · shortened · of step 1 · 35 → 42 tokens" in replay.text
     await replay.press("d")
     await replay.until(lambda: len(replay.view.messages.rows) == 10, "the whole prompt")
+
+
+async def test_what_is_new_in_a_long_text_is_brought_into_view(tmp_path: Path) -> None:
+    made = prompted(tmp_path / "session")
+    talk = Talk(made)
+    long = "\n".join(f"a line of the output that is long enough to be broken in a narrow pane {i}" for i in range(200))
+    talk.send([message("system", f"{long}\nold end")])
+    made.ran("ls", "")
+    talk.send([message("system", f"{long}\nnew end")])
+    made.ran("ls", "")
+    async for replay in replaying(made, (120, 40)):
+        await replay.open(7)
+        await replay.press("d")
+        await replay.shows("- old end")
+        await replay.shows("+ new end")
 
 
 async def test_the_calls_that_were_made_for_a_step(narrow: Replay) -> None:

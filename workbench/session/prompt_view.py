@@ -176,6 +176,9 @@ def message_text(data: bytes | None) -> str:
         if isinstance(call, dict):
             arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
             parts.append(f"(calls {call.get('name')} {arguments}, as {call.get('id')})")
+    if value.get("continuation"):
+        size = len(str(value["continuation"]))
+        parts.append(f"(goes back with it: {size:,} characters of signed reasoning, which only its model can read)")
     return "\n".join(part for part in parts if part)
 
 

@@ -180,7 +180,7 @@ class Prompts:
         return next(earlier, None)
 
     def prompt(self, call: Call) -> SentPrompt:
-        """All that was sent in a call. The first time takes longer: some of the prompts before it are kept for later."""
+        """All that was sent in a call. The first time takes longer: some prompts before it are kept for later."""
         begin = call.number
         while begin not in self._kept and begin and self.calls[begin].sent.same:
             begin -= 1

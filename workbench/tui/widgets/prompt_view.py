@@ -139,7 +139,9 @@ class PromptView(Vertical):
         if self.compared:
             lines, marks = self._difference(row.change)
             self.text_view.show_lines(lines, marks=marks)
-            self.text_view.go_to(min(marks, default=1), align="nearest")
+            first = min(marks, default=1)
+            self.text_view.go_to(first)
+            self.call_after_refresh(self.text_view.go_to, first)  # its height may change with the summary's
         else:
             self.text_view.show_lines(split_lines(self._text_of(row.change.message)))
 
