@@ -311,7 +311,7 @@ class TestInTheRoom:
 
     async def test_the_starter_trains_in_time(self, tmp_path: Path) -> None:
         task = find_task("rlMetaMazeMisc")
-        packages = installed_for(task.spec.requirements, "local", "")
+        packages = installed_for(task.requirements, "local", "")
         shutil.copytree(task.folder / "starter", tmp_path / "w")
         made = await asyncio.to_thread(
             subprocess.run,
@@ -326,3 +326,10 @@ class TestInTheRoom:
         assert len(list((tmp_path / "w" / "checkpoints").glob("config-?.pkl"))) == 5
         found = await self.score(tmp_path / "w", name=task.id)
         assert found.verdict == "ok" and found.score is not None and 0 <= found.score < 10, found
+
+
+def test_packages_for_gpus_are_wanted_where_gpus_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = find_task(TASKS[0])
+    for here, wanted in (([], []), ([0], ["jax[cuda12]==0.6.2"])):
+        monkeypatch.setattr("workbench.sandbox.gpus.list_gpus", lambda here=here: here)
+        assert task.requirements == [*task.spec.requirements, *wanted]

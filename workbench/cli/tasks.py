@@ -145,8 +145,8 @@ def show(task: str, as_json: bool) -> None:
     )
     click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")
     click.echo(f"needs: {', '.join(needs.words) or 'nothing'}")
-    if spec.requirements:
-        click.echo(f"Python packages for the agent: {', '.join(spec.requirements)} (`tasks prepare` installs them)")
+    if found.requirements:
+        click.echo(f"Python packages for the agent: {', '.join(found.requirements)} (`tasks prepare` installs them)")
     click.echo(f"runs here: {needs.verdict}")
     for obstacle in needs.obstacles:
         click.echo(f"  {harmless(obstacle)}")
@@ -242,12 +242,12 @@ def _prepare(found: Task, sandbox: str, image: str | None, as_json: bool) -> dic
         for ident, prepared in prepare_data(found, progress).items():
             done["data"][ident] = {"folder": str(prepared.folder), "label": prepared.label}
             say(f"data {ident}{f' ({prepared.label})' if prepared.label else ''}: {prepared.folder}")
-        if found.spec.requirements:
+        if found.requirements:
             python = python_of(sandbox, image or DEFAULT_IMAGE)
             with stoppable(lambda: "nothing was installed, and the same command begins anew"):
-                folder = install(found.spec.requirements, python, progress)
-            done["packages"] = {**asdict(python), "requirements": found.spec.requirements, "folder": str(folder)}
-            say(f"packages {', '.join(found.spec.requirements)} for Python {python.version}: {folder}")
+                folder = install(found.requirements, python, progress)
+            done["packages"] = {**asdict(python), "requirements": found.requirements, "folder": str(folder)}
+            say(f"packages {', '.join(found.requirements)} for Python {python.version}: {folder}")
     return done
 
 

@@ -28,7 +28,7 @@ from workbench.session.snapshot import restore
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, cache_folder, mounts
 from workbench.tasks.packages import INSIDE as PACKAGES
-from workbench.tasks.packages import installed_for
+from workbench.tasks.packages import installed_for, not_installed
 from workbench.tasks.packages import variables as package_variables
 
 if TYPE_CHECKING:
@@ -166,18 +166,20 @@ def versions() -> dict[str, str]:
 
 
 def find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None:
-    """The task's Python packages, where they were installed for this sandbox; else a note says how they would be."""
+    """The task's Python packages, where they were installed for this sandbox; else a note says how they would be.
+
+    Raises SandboxError where nothing of the task runs without them, unless the image or the host may have them.
+    """
     from workbench.sandbox.image import DEFAULT_IMAGE
 
-    if not task.spec.requirements:
+    if not task.requirements:
         return None
-    found = installed_for(task.spec.requirements, setting.sandbox, setting.image or DEFAULT_IMAGE)
+    found = installed_for(task.requirements, setting.sandbox, setting.image or DEFAULT_IMAGE)
     if found is None:
-        where = " --sandbox docker" if setting.sandbox == "docker" else ""
-        notes.append(
-            f"not installed for the agent: {', '.join(task.spec.requirements)}; "
-            f"`mlgym-tui tasks prepare {task.id}{where}` installs them once"
-        )
+        why, _, remedy = not_installed(task, setting.sandbox).partition(": ")
+        if not (task.spec.requirements_optional or setting.image or setting.unsafe_local):
+            raise SandboxError(f"task {task.id}: {why}", f"{remedy} installs them once")
+        notes.append(f"{why} ({', '.join(task.requirements)}); `{remedy}` installs them once")
     return found
 
 

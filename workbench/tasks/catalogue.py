@@ -76,6 +76,14 @@ class Task:
         return self.spec.artifact
 
     @property
+    def requirements(self) -> list[str]:
+        """Python packages, as pip reads them: the task's, and those that its GPUs need where this machine has some."""
+        from workbench.sandbox.gpus import list_gpus
+
+        besides = self.spec.resources.requirements
+        return [*self.spec.requirements, *(besides if besides and list_gpus() else [])]
+
+    @property
     def primary_metric(self) -> Metric:
         """The metric that counts, with the published baseline (on a stand-in: the baseline there)."""
         metric = self.spec.primary_under(self.protocol)

@@ -250,13 +250,13 @@ async def _guest(
 
 def _packages(task: Task, room: RoomKind) -> Path | None:
     """The folder with the packages that load the model. Raises EvaluationError."""
-    if not task.spec.requirements:
+    if not task.requirements:
         return None
-    folder = installed_for(task.spec.requirements, "docker" if room == "docker" else "local", DEFAULT_IMAGE)
+    folder = installed_for(task.requirements, "docker" if room == "docker" else "local", DEFAULT_IMAGE)
     if folder is None:
         where = " --sandbox docker" if room == "docker" else ""
         raise EvaluationError(
-            f"the packages of task {task.id} are not installed ({', '.join(task.spec.requirements)})",
+            f"the packages of task {task.id} are not installed ({', '.join(task.requirements)})",
             f"install them: mlgym-tui tasks prepare {task.id}{where}",
         )
     return folder

@@ -9,6 +9,7 @@ from workbench.sandbox.gpus import list_gpus
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, missing, needs_network
 from workbench.tasks.errors import TaskError
+from workbench.tasks.packages import installed_for, not_installed
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,10 @@ def examine(task: Task) -> Needs:
             stand_in = stand_in and dataset.spec.tiny is not None
     except TaskError as error:
         obstacles.append(str(error))
+        stand_in = False
+    spec = task.spec
+    if spec.requirements and not spec.requirements_optional and installed_for(task.requirements, "local", "") is None:
+        obstacles.append(not_installed(task))
         stand_in = False
     gpus = task.spec.resources.gpus
     if gpus:

@@ -114,6 +114,8 @@ class Resources(Part):
     """For all that runs in the sandbox together; else as every sandbox has."""
     cpus: Annotated[float, Field(ge=0.1, le=4096, allow_inf_nan=False)] | None = None
     """Processors; else all."""
+    requirements: list[Annotated[str, Field(min_length=1)]] = []
+    """Python packages besides the task's, on a machine that has GPUs."""
 
 
 class EvaluateSpec(Part):
