@@ -7,6 +7,7 @@ requirements and of that Python.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -18,11 +19,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.confine import base_environment
 from workbench.tasks.datasets import cache_folder
 from workbench.tasks.errors import TaskError
+
+if TYPE_CHECKING:
+    from workbench.tasks.catalogue import Task
 
 INSIDE = "/opt/mlgym/packages"
 """Where sandboxes have them."""
@@ -57,6 +62,7 @@ class PythonInside:
         return [*tags, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
 
 
+@functools.cache
 def local_python() -> PythonInside:
     """Of the local sandbox. Raises PackageError."""
     from workbench.sandbox.confine import python_inside
@@ -196,6 +202,12 @@ def _mend_scripts(folder: Path) -> None:
         first, newline, rest = data.partition(b"\n")
         if first.startswith(b"#!") and b"python" in first:
             path.write_bytes(b"#!/usr/bin/env python3" + newline + rest)
+
+
+def not_installed(task: Task, sandbox: str = "local") -> str:
+    """That a task's packages are not there, and what to do."""
+    where = " --sandbox docker" if sandbox == "docker" else ""
+    return f"its packages are not installed: mlgym-tui tasks prepare {task.id}{where}"
 
 
 def python_of(sandbox: str, image: str) -> PythonInside:
