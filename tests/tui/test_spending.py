@@ -8,6 +8,7 @@ import pytest
 
 from tests.runner.rig import ListAgent
 from tests.tui.test_workbench import opened
+from workbench.environment.limits import changed_limits
 from workbench.session.events import Limits
 from workbench.tui.limits_line import limits_line, read_limits_line
 
@@ -22,11 +23,12 @@ from workbench.tui.limits_line import limits_line, read_limits_line
 )
 def test_a_line_says_the_limits_and_reads_back_as_them(limits: Limits, line: str) -> None:
     assert limits_line(limits) == line
-    assert Limits(**read_limits_line(line)) == limits
+    assert changed_limits(Limits(), **read_limits_line(line)) == limits
 
 
 def test_a_line_as_people_write_it() -> None:
     assert read_limits_line(" cost=$5  tokens=1,000_000 ") == {"cost": 5.0, "tokens": 1_000_000}
+    assert read_limits_line("cost=none steps=9 tokens=None") == {"remove": ["cost", "tokens"], "steps": 9}
 
 
 @pytest.mark.parametrize(
