@@ -78,6 +78,19 @@ def _proportional(process: SandboxProcess) -> int:
     return process.resident
 
 
+def memory_of(guest: int, limit: int) -> int:
+    """Bytes of memory that all that descends from a process takes; more exactly where that is over the limit."""
+    processes = sandbox_processes(guest)
+    used = sum(process.resident for process in processes)
+    return used if used <= limit else sum(_proportional(process) for process in processes)
+
+
+def free_space(folder: Path) -> int:
+    """Bytes that are left on the disk of a folder. Raises OSError."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
 def megabytes(size: float) -> str:
     """A size for people."""
     return f"{size / (1 << 20):,.0f} MB"
@@ -115,11 +128,8 @@ class ResourceWatch:
         limit = self.limits.memory_bytes
         if limit is None:
             return 1.0
-        processes = sandbox_processes(self.guest)
-        used = sum(process.resident for process in processes)
-        if used > limit:
-            used = sum(_proportional(process) for process in processes)
-        if used > limit:
+        used = memory_of(self.guest, limit)
+        if used > limit and (processes := sandbox_processes(self.guest)):
             largest = max(processes, key=_proportional)
             self.warn(
                 f"the sandbox used {megabytes(used)} of its {megabytes(limit)} of memory: "
@@ -130,10 +140,9 @@ class ResourceWatch:
 
     def _look_at_disk(self) -> float:
         try:
-            disk = os.statvfs(self.folder)
+            free = free_space(self.folder)
         except OSError:
             return 1.0
-        free = disk.f_bavail * disk.f_frsize
         if free >= self.disk_reserve:
             self._strikes = 0
         else:

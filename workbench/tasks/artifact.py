@@ -8,14 +8,21 @@ import stat
 from pathlib import Path
 from typing import Literal
 
+_MESSAGE = 1000
+
+
+def printable(text: str) -> str:
+    """Text of a submission, or about it, on one line of bounded length."""
+    return "".join(character if character.isprintable() else " " for character in text[: 4 * _MESSAGE])[:_MESSAGE]
+
 
 class ArtifactError(Exception):
-    """There is no submission to score. `verdict` says of which kind, `message` what to do."""
+    """There is no submission to score. `verdict` says of which kind, `message` what to do: printable, on one line."""
 
     def __init__(self, verdict: Literal["missing", "invalid"], message: str) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.verdict: Literal["missing", "invalid"] = verdict
-        self.message = message
+        self.message = printable(message)
 
 
 def open_artifact(path: Path | str, cap: int) -> bytes:

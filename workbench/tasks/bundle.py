@@ -6,61 +6,72 @@ The same files give the same bytes: entries are sorted and carry neither times n
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import stat
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from workbench.tasks.artifact import ArtifactError, explain
+from workbench.tasks.copying import FULL
 
 MOST_FILES = 2000
+"""Files and folders."""
 MOST_FOLDERS_DEEP = 16
 _SKIPPED = frozenset({"__pycache__", ".git", ".ipynb_checkpoints"})
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-def pack(root: Path, path: str, also: Sequence[str], cap: int, archive: Path) -> None:
+def pack(
+    root: Path, path: str, also: Sequence[str], cap: int, archive: Path, check: Callable[[], None] = lambda: None
+) -> None:
     """Copy `path`, and those of `also` that are there, from the folder `root` (which is not to be trusted).
 
-    Each is a file or a folder; no link is followed anywhere below `root`. Raises ArtifactError: something is missing,
-    is no regular file, or all of it is larger than `cap` bytes. Blocks.
+    Each is a file or a folder; no link is followed anywhere below `root`. `check` is called again and again, and may
+    raise. Raises ArtifactError: something is missing, is no regular file, or all of it is larger than `cap` bytes; and
+    OSError where the archive cannot be written. Blocks.
     """
     left = cap
-    count = 0
+    seen = _Count(path, check)
     taken: set[str] = set()
     with archive.open("wb") as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for wanted in (path, *also):
             try:
-                for name, file in _files(root, wanted):
+                for name, file in _files(root, wanted, seen):
                     with os.fdopen(file, "rb") as source:
                         if name in taken:
                             continue
                         size = os.fstat(source.fileno()).st_size
-                        left, count = left - size, count + 1
+                        left -= size
                         if left < 0:
                             raise ArtifactError(
                                 "invalid", f"{path}: more than {cap:,} bytes, the most that this task takes"
                             )
-                        if count > MOST_FILES:
-                            raise ArtifactError("invalid", f"{path}: more than {MOST_FILES:,} files")
                         taken.add(name)
                         entry = tarfile.TarInfo(name)
                         entry.size, entry.mode = size, 0o444
-                        tar.addfile(entry, source)
+                        tar.addfile(entry, cast(IO[bytes], _Checked(source, check)))
             except ArtifactError as error:
                 if error.verdict != "missing" or wanted == path:
                     raise
             except OSError as error:
                 if str(error) == "unexpected end of data":
                     raise ArtifactError("invalid", f"{wanted} was written to while it was copied: try again") from error
+                if error.errno in FULL:
+                    raise
                 raise explain(error, wanted) from error
-    if not count:
+    if not taken:
         raise ArtifactError("missing", f"{path} is an empty folder: write it, then try again")
 
 
-def unpack(archive: Path, folder: Path, cap: int) -> None:
-    """Write the files of an archive of `pack` to `folder`. Raises ArtifactError for any other archive. Blocks."""
+def unpack(archive: Path, folder: Path, cap: int, check: Callable[[], None] = lambda: None) -> None:
+    """Write the files of an archive of `pack` to `folder`, calling `check` again and again.
+
+    Raises ArtifactError for any other archive, and OSError where they cannot be written. Blocks.
+    """
     left, count = cap, 0
     try:
         with tarfile.open(archive, "r:") as tar:
@@ -80,13 +91,44 @@ def unpack(archive: Path, folder: Path, cap: int) -> None:
                 assert content is not None
                 with content, target.open("xb") as stream:
                     while piece := content.read(1 << 20):
+                        check()
                         stream.write(piece)
                 target.chmod(0o444)
     except (tarfile.TarError, EOFError, FileExistsError, NotADirectoryError, UnicodeError) as error:
         raise ArtifactError("invalid", f"{archive.name} is no archive of an artefact: {error}") from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        raise ArtifactError("invalid", f"{archive.name} has a file with a name that is too long here") from error
 
 
-def _files(root: Path, wanted: str) -> Iterator[tuple[str, int]]:
+class _Count:
+    """Counts the files and folders that were come by: a tree of a million empty folders takes its time, too."""
+
+    def __init__(self, path: str, check: Callable[[], None]) -> None:
+        self._path, self._check, self._left = path, check, MOST_FILES
+
+    def more(self) -> None:
+        """Raises ArtifactError: it was one too many."""
+        self._check()
+        self._left -= 1
+        if self._left < 0:
+            raise ArtifactError("invalid", f"{self._path}: more than {MOST_FILES:,} files and folders")
+
+
+class _Checked:
+    """A file that is read in pieces, with a look at something else before each."""
+
+    def __init__(self, source: IO[bytes], check: Callable[[], None]) -> None:
+        self._source, self._check = source, check
+
+    def read(self, size: int) -> bytes:
+        """The next piece."""
+        self._check()
+        return self._source.read(size)
+
+
+def _files(root: Path, wanted: str, seen: _Count) -> Iterator[tuple[str, int]]:
     """The regular files of a file or folder below `root`: path relative to it, and a descriptor, the caller's to close.
 
     Raises ArtifactError or OSError.
@@ -101,29 +143,33 @@ def _files(root: Path, wanted: str) -> Iterator[tuple[str, int]]:
         *above, last = PurePosixPath(wanted).parts
         for part in above:
             folder = keep(_open(part, folder, wanted, os.O_DIRECTORY))
-        yield from _below(folder, last, wanted, 0)
+        yield from _below(folder, last, wanted, 0, seen)
 
 
-def _below(folder: int, name: str, path: str, depth: int) -> Iterator[tuple[str, int]]:
+def _below(folder: int, name: str, path: str, depth: int, seen: _Count) -> Iterator[tuple[str, int]]:
     descriptor = _open(name, folder, path)
-    kind = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(kind):
-        yield path, descriptor
-        return
     try:
+        kind = os.fstat(descriptor).st_mode
+        seen.more()
+        if stat.S_ISREG(kind):
+            given, descriptor = descriptor, -1
+            yield path, given
+            return
         if not stat.S_ISDIR(kind):
             raise ArtifactError("invalid", f"{path} is not a regular file")
         if depth > MOST_FOLDERS_DEEP:
             raise ArtifactError("invalid", f"{path}: folders in folders, more than {MOST_FOLDERS_DEEP} deep")
         try:
-            names = sorted(os.listdir(descriptor))
+            with os.scandir(descriptor) as entries:  # of which there may be millions
+                names = sorted(entry.name for entry in itertools.islice(entries, MOST_FILES + len(_SKIPPED) + 1))
         except OSError as error:
             raise explain(error, path) from error
         for inner in names:
             if inner not in _SKIPPED:
-                yield from _below(descriptor, inner, f"{path}/{inner}", depth + 1)
+                yield from _below(descriptor, inner, f"{path}/{inner}", depth + 1, seen)
     finally:
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _open(name: str, folder: int, path: str, flags: int = 0) -> int:

@@ -206,6 +206,11 @@ class _ContainerRoom(Room):
         self._api = api
         self._name = name
 
+    async def end(self) -> None:
+        from workbench.sandbox.orphans import remove_container
+
+        await asyncio.to_thread(remove_container, self._api, self._name)
+
     async def how_it_ended(self) -> str:
         state = await asyncio.to_thread(_wait, self._api, self._name)
         if state.get("OOMKilled"):

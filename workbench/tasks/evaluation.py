@@ -8,7 +8,6 @@ import hashlib
 import json
 import math
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,9 +19,10 @@ from workbench.sandbox.base import SandboxError
 from workbench.sandbox.image import DEFAULT_IMAGE
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session.events import Verdict
-from workbench.tasks.artifact import ArtifactError, open_artifact
+from workbench.tasks.artifact import ArtifactError, open_artifact, printable
 from workbench.tasks.bundle import pack
 from workbench.tasks.catalogue import Task, task_folders
+from workbench.tasks.copying import Check, copy_in_thread
 from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.judge import JobSpec
@@ -48,7 +48,6 @@ __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evalu
 Progress = Callable[[float, str], None]
 PROCESSES_OF_MODELS = 256
 """Threads and processes in a room that loads a model."""
-_MESSAGE = 1000
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -120,7 +119,7 @@ async def evaluate(
     except ArtifactError as error:
         return Evaluation(
             error.verdict,
-            message=printable(error.message),
+            message=error.message,
             artifact_hash=digest,
             duration=_since(started),
             split=split,
@@ -160,13 +159,14 @@ async def _copied(task: Task, artifact: bytes | Path | None) -> AsyncIterator[_C
         return
     owned = OwnedFolder("room")
     try:
-        archive = await asyncio.to_thread(_archive_of, task, artifact, owned.path / "artifact.tar")
+        target = owned.path / "artifact.tar"
+        archive = await copy_in_thread(owned.path, lambda check: _archive_of(task, artifact, target, check))
         yield _Copy(await asyncio.to_thread(_digest_of, archive), archive=archive)
     finally:
         await asyncio.shield(asyncio.to_thread(owned.remove))
 
 
-def _archive_of(task: Task, artifact: bytes | Path | None, target: Path) -> Path:
+def _archive_of(task: Task, artifact: bytes | Path | None, target: Path, check: Check) -> Path:
     """The archive of a checkpoint or model: packed from a folder that holds it, or one of `pack`."""
     if artifact is None:
         raise ArtifactError("missing", f"{task.artifact.path} is missing: write it, then try again")
@@ -174,7 +174,7 @@ def _archive_of(task: Task, artifact: bytes | Path | None, target: Path) -> Path
         target.write_bytes(artifact)
         return target
     if artifact.is_dir():
-        pack(artifact, task.artifact.path, task.artifact.also, task.artifact.max_bytes, target)
+        pack(artifact, task.artifact.path, task.artifact.also, task.artifact.max_bytes, target, check)
         return target
     if not artifact.is_file() or artifact.is_symlink():
         raise ArtifactError("missing", f"{artifact} is neither a folder that holds {task.artifact.path} nor an archive")
@@ -200,6 +200,7 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
         total_seconds=limits.evaluation_seconds,
         artifact_name=os.path.basename(task.artifact.path),
         slow_to_load=task.artifact.bundled,
+        hushed=task.artifact.bundled and task.split_for("validate") != split,
         data={name: (str(item.public(task.protocol)), str(item.secret)) for name, item in prepared.items()},
     )
 
@@ -271,13 +272,13 @@ async def _score(
         return result, await _message(result, None), "sandbox"
     async with contextlib.AsyncExitStack() as rooms:
         opened = [await rooms.enter_async_context(open_room(room, guest)) for _ in range(count)]
-        result = await _judge(spec, [one.channel for one in opened], b"", progress)
+        result = await _judge(spec, opened, b"", progress)
         if "room_failed" in result:
-            said = " ".join([*(await asyncio.gather(*(one.standard_error() for one in opened)))]).split()
+            said = (await opened[result["room"]].standard_error()).split()
             raise RoomError(
                 f"the room for the submission did not come up: {' '.join(said)[-300:] or result['room_failed']}"
             )
-        return result, await _message(result, opened), opened[0].isolation
+        return result, await _message(result, opened[result.get("room", 0)]), opened[0].isolation
 
 
 def _since(started: float) -> float:
@@ -317,31 +318,21 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
     return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
 
 
-async def _message(result: dict[str, Any], rooms: Sequence[Room] | None) -> str:
+async def _message(result: dict[str, Any], room: Room | None) -> str:
     """What the author of the submission is told, in printable characters."""
     text = str(result.get("message", ""))
-    if result.get("ended") and rooms:
-        how, said = "", ""
-        for room in rooms:
-            how = how or await room.how_it_ended()
-            said = said or (await room.standard_error()).strip()
+    if result.get("ended") and room is not None:
+        how = await room.how_it_ended()
+        said = (await room.standard_error()).strip()
         text += f": {how}" if how else ""
         text += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
     return printable(text)
 
 
-def printable(text: str) -> str:
-    """Text of a submission, or about it, on one line of bounded length."""
-    return "".join(character if character.isprintable() else " " for character in text)[:_MESSAGE]
-
-
-async def _judge(
-    spec: JobSpec, channels: Sequence[socket.socket], artifact: bytes, progress: Progress | None
-) -> dict[str, Any]:
-    """Run the judge's process on our ends of the channels, or on the submission's bytes; its result."""
+async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress: Progress | None) -> dict[str, Any]:
+    """Run the judge's process on our ends of the rooms' channels, or on the submission's bytes; its result."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    rooms = max(1, len(channels))
-    descriptors = [channel.fileno() for channel in channels]
+    descriptors = [room.channel.fileno() for room in rooms]
     spec = replace(spec, artifact_bytes=len(artifact))
     process = await start_process(
         sys.executable,
@@ -359,15 +350,19 @@ async def _judge(
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.ensure_future(read_tail(process.stderr))
     try:
-        for channel in channels:
-            channel.close()  # the judge holds the only copy: its death is seen in the room
+        for room in rooms:
+            room.channel.close()  # the judge holds the only copy: its death is seen in the room
         process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
-        async with asyncio.timeout(rooms * (START_SECONDS + spec.loading_seconds) + spec.total_seconds + 10):
+        starting = max(1, len(rooms)) * (START_SECONDS + spec.loading_seconds)
+        async with asyncio.timeout(starting + spec.total_seconds + 10):
             async for line in process.stdout:
                 message = json.loads(line)
                 if "result" in message:
                     return dict(message["result"])
-                if progress is not None:
+                if "over" in message:
+                    await rooms[message["over"]].end()
+                    process.stdin.write(b"\n")
+                elif progress is not None:
                     progress(*message["progress"])
         said = (await errors).decode(errors="replace").strip().splitlines()
         raise EvaluationError(

@@ -2,13 +2,15 @@
 
 `python -m workbench.tasks.judge [FD …]` reads one line of JSON (the job) from standard input, which stays open. Each
 FD is the channel of a room; without one there is nobody to ask, and the submission's bytes follow on standard input.
-JSON lines come on standard output: `{"progress": [fraction, text]}`, and last `{"result": {...}}`. Nothing that a
-submission sends is more than data that is checked here; it has no way to write to this process's output.
+JSON lines come on standard output: `{"progress": [fraction, text]}`; `{"over": number}` for a room that is not asked
+any more, answered by a byte on standard input when it is gone; and last `{"result": {...}}`. Nothing that a submission
+sends is more than data that is checked here; it has no way to write to this process's output.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import os
@@ -47,6 +49,8 @@ class JobSpec:
     artifact_bytes: int = 0
     """How many bytes of the submission follow on standard input."""
     slow_to_load: bool = False
+    hushed: bool = False
+    """See `Submission`."""
     data: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Public and secret folder of each dataset."""
 
@@ -72,16 +76,35 @@ def load_function(file: Path, function: str, name: str = "") -> Callable[..., An
 
 
 def judge(
-    spec: JobSpec, channels: Sequence[socket.socket], artifact: bytes, write: Callable[[dict[str, Any]], None]
+    spec: JobSpec,
+    channels: Sequence[socket.socket],
+    artifact: bytes,
+    write: Callable[[dict[str, Any]], None],
+    gone: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Run one evaluation; the result as a JSON object."""
+    """Run one evaluation; the result as a JSON object. `gone` waits until a room is, of which that was written."""
     folder = Path(spec.folder)
     evaluator = load_evaluator(folder, spec.evaluator, spec.function)
     submissions = [
-        Submission(channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds)
+        Submission(
+            channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds, hushed=spec.hushed
+        )
         for channel in channels
     ]
     last = [0.0]
+    current = [0]
+
+    def enter(number: int) -> None:
+        """Room `number` comes next: the one before is left for good, before anything is loaded here."""
+        if number != current[0] + 1:
+            raise RuntimeError("the rooms of a submission are asked one after the other")
+        submissions[current[0]].leave()
+        write({"over": current[0]})
+        gone()
+        current[0] = number
+
+    for number, submission in enumerate(submissions):
+        submission.before_start = functools.partial(enter, number)
 
     def progress(fraction: float, text: str) -> None:
         now = time.monotonic()
@@ -92,7 +115,7 @@ def judge(
     try:
         if spec.slow_to_load and submissions:
             progress(0.0, "loading the submission")
-        for submission in submissions:
+        for submission in submissions[:1]:
             submission.start()
         job = Job(
             submissions=submissions,
@@ -106,17 +129,19 @@ def judge(
         )
         return {"verdict": "ok", **asdict(evaluator(job))}
     except RoomNotReady as error:
-        return {"room_failed": str(error)}
+        return {"room_failed": str(error), "room": current[0]}
     except Failure as failure:
-        ended = isinstance(failure, ProcessEnded)
-        return {"verdict": failure.verdict, "message": failure.message, "ended": ended}
+        hushed = spec.hushed and any(submission.questions for submission in submissions)
+        ended = isinstance(failure, ProcessEnded) and not hushed
+        return {"verdict": failure.verdict, "message": failure.message, "ended": ended, "room": current[0]}
 
 
 def main() -> None:
     """Entry point of the process."""
     spec = JobSpec(**json.loads(sys.stdin.buffer.readline()))
     artifact = sys.stdin.buffer.read(spec.artifact_bytes)
-    threading.Thread(target=_end_with_the_workbench, daemon=True).start()
+    gone = threading.Semaphore(0)
+    threading.Thread(target=_listen_to_the_workbench, args=(gone,), daemon=True).start()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # an evaluator that prints disturbs nothing
 
@@ -126,12 +151,16 @@ def main() -> None:
 
     with contextlib.ExitStack() as kept:
         channels = [kept.enter_context(socket.socket(fileno=int(descriptor))) for descriptor in sys.argv[1:]]
-        write({"result": judge(spec, channels, artifact, write)})
+        write({"result": judge(spec, channels, artifact, write, gone.acquire)})
 
 
-def _end_with_the_workbench() -> None:
-    """Standard input stays open as long as the workbench lives; its end ends this process, and so the submission's."""
-    os.read(0, 1)
+def _listen_to_the_workbench(gone: threading.Semaphore) -> None:
+    """A byte on standard input says that a room is gone.
+
+    It stays open as long as the workbench lives; its end ends this process, and so the submission's.
+    """
+    while os.read(0, 1):
+        gone.release()
     os._exit(1)
 
 

@@ -7,6 +7,7 @@ that can ever reach the judge is text that the judge reads as one move per quest
 Lines of the channel, each ended by a newline:
 
     player  hello                      the room is up
+    judge   load                       before this, nothing of the submission is touched
     player  ready                      the submission is loaded
     judge   <id> new                   first round of a game: the history is empty
     judge   <id> <row> <column>        the moves of the round before; next, please
@@ -54,6 +55,8 @@ def main(argv: list[str]) -> NoReturn:
     redirect_standard_streams()
     set_limits(int(options["memory"]), int(options["cpu"]), int(options["processes"]), options["gpu"] == "1")
     forbid_reaching_others()
+    if not told_to_load(channel):
+        os._exit(0)
     try:
         with open(options["file"], "rb") as stream:
             source = stream.read()
@@ -97,6 +100,18 @@ def connect(address: str) -> socket.socket | StandardStreams:
     return channel
 
 
+def told_to_load(channel: socket.socket | StandardStreams) -> bool:
+    """Wait for the judge; whether it wants the submission. Where there are several rooms, it is loaded in one only
+    when the one before is gone, so that no two of them can talk."""
+    line = b""
+    while not line.endswith(b"\n"):
+        data = channel.recv(1)  # what comes behind the line is for others to read
+        if not data:
+            return False
+        line += data
+    return line == b"load\n"
+
+
 def redirect_standard_streams() -> None:
     """What a submission prints is ignored; standard error stays with whoever started this program."""
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -134,6 +149,7 @@ def supervise() -> None:
     Returns in the child. Each of the two dies with its parent.
     """
     die_with_parent()
+    adopt_orphans()
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
@@ -152,21 +168,39 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
+def adopt_orphans() -> None:
+    """Have what descends from this process stay below it, where it is found and counted (Linux only)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+
+
 FORBIDDEN_CALLS = {
     # kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_send_signal pidfd_getfd ptrace
     # process_vm_readv process_vm_writev socket io_uring_setup unshare setns mount bpf perf_event_open
     # add_key request_key keyctl userfaultfd setsid setpgid
+    # and what tells or changes which parts of a file are in memory, a message to whoever comes to read the same file:
+    # fadvise64 mincore preadv2 cachestat
     ("x86_64", 0xC000003E): (
         *(62, 200, 234, 129, 297, 434, 424, 438, 101),
         *(310, 311, 41, 425, 272, 308, 165, 321, 298),
         *(248, 249, 250, 323, 112, 109),
+        *(221, 27, 327, 451),
     ),
     ("aarch64", 0xC00000B7): (
         *(129, 130, 131, 138, 240, 434, 424, 438, 117),
         *(270, 271, 198, 425, 97, 268, 40, 280, 241),
         *(217, 218, 219, 282, 157, 154),
+        *(223, 232, 286, 451),
     ),
 }
+CONDITIONAL_CALLS = {
+    # fcntl with F_SETOWN F_SETSIG F_SETOWN_EX (a signal, in a roundabout way); prlimit64 of another process
+    "x86_64": (72, 302),
+    "aarch64": (25, 261),
+}
+FORBIDDEN_FCNTL = (8, 10, 15)
 
 
 def forbid_reaching_others() -> None:
@@ -182,12 +216,29 @@ def forbid_reaching_others() -> None:
     import struct
 
     arch, calls = known[0]
+    fcntl, prlimit = CONDITIONAL_CALLS[os.uname().machine]
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    refuse, allow = 0x00050000 | 1, 0x7FFF0000  # errno EPERM
-    program = [(load, 0, 0, 4), (equal, 1, 0, arch), (give, 0, 0, refuse), (load, 0, 0, 0)]
-    program.append((at_least, len(calls) + 1, 0, 0x40000000))  # the other calling convention of x86-64
-    program += [(equal, len(calls) - index, 0, call) for index, call in enumerate(calls)]
-    program += [(give, 0, 0, allow), (give, 0, 0, refuse)]
+    number, first, second = 0, 16, 24  # where a call's number and its arguments are
+    bad: list[tuple[int, int | str, int | str, int]] = [(equal, "refuse", 0, value) for value in FORBIDDEN_FCNTL]
+    lines: list[tuple[int, int | str, int | str, int]] = [
+        (load, 0, 0, 4),
+        (equal, 0, "refuse", arch),
+        (load, 0, 0, number),
+        (at_least, "refuse", 0, 0x40000000),  # the other calling convention of x86-64
+        *((equal, "refuse", 0, call) for call in calls),
+        (equal, 0, len(bad) + 2, fcntl),
+        *((load, 0, 0, second), *bad, (give, 0, 0, 0x7FFF0000)),
+        (equal, 0, "allow", prlimit),
+        *((load, 0, 0, first), (equal, "allow", "refuse", 0)),  # 0 is this process
+        (give, 0, 0, 0x7FFF0000),
+        (give, 0, 0, 0x00050000 | 1),  # errno EPERM
+    ]
+
+    def jump(place: int, to: int | str) -> int:
+        """How many lines to skip: those that allow and refuse are the last two."""
+        return to if isinstance(to, int) else len(lines) - (2 if to == "allow" else 1) - place - 1
+
+    program = [(kind, jump(at, yes), jump(at, no), value) for at, (kind, yes, no, value) in enumerate(lines)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
     prctl = ctypes.CDLL(None).prctl

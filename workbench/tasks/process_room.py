@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from workbench.sandbox.base import ResourceLimits
 from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewrap, python_inside
+from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes, memory_of
 from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import (
     TEMPORARY_BYTES,
@@ -81,10 +82,31 @@ class _ProcessRoom(Room):
         self.isolation = isolation
         self._process = process
         self._tail = bytearray()
+        self._over = False
+        self._killed = ""
+        """Why we killed it."""
         assert process.stderr is not None
         self._reader = asyncio.ensure_future(read_tail(process.stderr, self._tail))
 
+    async def watch(self, folder: Path, memory_bytes: int) -> None:
+        """Kill the room when its processes take more memory together, or fill the disk of its folder.
+
+        Each process has limits of its own; this is for what many do together.
+        """
+        while True:
+            used = memory_of(self._process.pid, memory_bytes)
+            if used > memory_bytes:
+                self._killed = f"killed: its processes took {megabytes(used)} of memory, of {megabytes(memory_bytes)}"
+            elif self.isolation != "sandbox" and free_space(folder) < DISK_RESERVE / 2:
+                self._killed = "killed: it filled the disk"
+            if self._killed:
+                kill_group(self._process)
+                return
+            await asyncio.sleep(1.0 if used < memory_bytes / 4 else 0.05)
+
     async def how_it_ended(self) -> str:
+        if self._killed:
+            return self._killed
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(2.0):
                 return describe_status(await self._process.wait())
@@ -96,8 +118,11 @@ class _ProcessRoom(Room):
                 await asyncio.shield(self._reader)
         return self._tail.decode("utf-8", "replace")
 
-    async def close(self) -> None:
-        """Kill all of it. The end of standard error says that the last process has gone."""
+    async def end(self) -> None:
+        """The end of standard error says that the last process has gone."""
+        if self._over:  # its number may be another process's by now
+            return
+        self._over = True
         kill_group(self._process)
         await self._process.wait()
         with contextlib.suppress(TimeoutError):
@@ -126,10 +151,14 @@ async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "
             raise RoomError(f"the submission's process cannot be started: {error.strerror}") from error
         kept.close()  # the room holds the only other end: its death is seen
         room = _ProcessRoom(ours, process, "sandbox" if kind == "bubblewrap" else "reduced isolation")
+        watched = guest.processes or kind == "reduced"
+        watching = asyncio.ensure_future(room.watch(folder, guest.memory_bytes)) if watched else None
         try:
             yield room
         finally:
-            await asyncio.shield(room.close())
+            if watching is not None:
+                watching.cancel()
+            await asyncio.shield(room.end())
 
 
 async def _confined(guest: Guest, folder: Path, channel: str) -> tuple[list[str], dict[str, Any]]:

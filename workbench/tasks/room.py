@@ -19,6 +19,7 @@ from typing import Literal
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.tasks.bundle import unpack
+from workbench.tasks.copying import Check, copy_in_thread
 
 RoomKind = Literal["bubblewrap", "docker", "reduced"]
 RoomChoice = Literal["auto", "bubblewrap", "docker", "reduced"]
@@ -119,6 +120,10 @@ class Room:
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel
 
+    async def end(self) -> None:
+        """Kill all of it, and wait until it is gone. Can be called twice."""
+        raise NotImplementedError
+
     async def how_it_ended(self) -> str:
         """How the process ended ("exit status 3"), waiting a moment for that; empty when it is not known."""
         raise NotImplementedError
@@ -132,12 +137,13 @@ class Room:
 async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
     """A fresh room with the submission running in it; on leaving, everything in it is killed and removed.
 
-    `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError, or ArtifactError.
+    `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError, ArtifactError, or SandboxError
+    where the disk is full.
     """
     kind = await choose(choice)
     owned = OwnedFolder("room")
     try:
-        folder = await asyncio.to_thread(_furnish, owned.path, guest)
+        folder = await copy_in_thread(owned.path, lambda check: _furnish(owned.path, guest, check))
         if kind == "docker":
             from workbench.tasks.container_room import container_room
 
@@ -164,7 +170,7 @@ async def choose(choice: RoomChoice) -> RoomKind:
     return "docker" if await container_available() else "reduced"
 
 
-def _furnish(folder: Path, guest: Guest) -> Path:
+def _furnish(folder: Path, guest: Guest, check: Check) -> Path:
     """The folder that only the room's user can enter, with the player and the submission in `room`."""
     inner = folder / "room"
     for made in (inner, folder / "work"):
@@ -174,7 +180,7 @@ def _furnish(folder: Path, guest: Guest) -> Path:
         (inner / name).write_bytes(data)
         (inner / name).chmod(0o444)
     if guest.archive is not None:
-        unpack(guest.archive, inner / "artifact", guest.archive_bytes)
+        unpack(guest.archive, inner / "artifact", guest.archive_bytes, check)
     if os.geteuid() == 0:
         for made in (folder, folder / "work"):
             os.chown(made, UNPRIVILEGED, UNPRIVILEGED)

@@ -97,7 +97,10 @@ class DataFolders:
 
 @dataclass
 class Submission:
-    """The submission's process as the judge sees it: a socket to ask over."""
+    """The submission's process as the judge sees it: a socket to ask over.
+
+    With several rooms, the first question to one of them starts it, and ends the one before for good.
+    """
 
     channel: socket.socket
     function: str
@@ -108,6 +111,11 @@ class Submission:
     total_seconds: float
     """For all of it, from the loading of the submission on."""
     questions: int = 0
+    hushed: bool = False
+    """Whether what it says of a failure is withheld, once it was asked: its questions are secret, and it might tell."""
+    before_start: Callable[[], None] = lambda: None
+    """Called before it is started at its first question."""
+    _started: bool = field(init=False, default=False)
     _deadline: float = field(init=False, default=float("inf"))
     _ids: Iterator[str] = field(init=False, repr=False)
 
@@ -123,9 +131,11 @@ class Submission:
             raise RoomNotReady(str(error)) from error
         if first != "hello":
             raise RoomNotReady(first[:200])
+        self._started = True
         self._deadline = time.monotonic() + self.total_seconds
         self._allow(self.loading_seconds)
         try:
+            self.channel.sendall(b"load\n")
             answer = (rest or self._line(self.loading_seconds)).removesuffix("\n")
         except (TimeoutError, BlockingIOError):
             raise Failure("timeout", f"it did not load within {self.loading_seconds:g} s") from None
@@ -135,8 +145,19 @@ class Submission:
             raise self._fault(answer)
         self._allow(self.answer_seconds)
 
+    def leave(self) -> None:
+        """Hang up: nothing more is asked."""
+        self._started = False
+        self.channel.close()
+
+    def _start_late(self) -> None:
+        self.before_start()
+        self.start()
+
     def ask(self, question: str) -> str:
         """One question, one answer (without its id). Raises Failure."""
+        if not self._started:
+            self._start_late()
         ident = next(self._ids)
         self.questions += 1
         try:
@@ -173,6 +194,8 @@ class Submission:
 
     def send(self, question: bytes, most: int) -> bytes:
         """Ask the program that has loaded a model: bytes for bytes, at most `most` of them. Raises Failure."""
+        if not self._started:
+            self._start_late()
         ident = next(self._ids)
         self.questions += 1
         deadline = time.monotonic() + self.answer_seconds
@@ -183,9 +206,10 @@ class Submission:
             got, _, answer = head.decode("utf-8", "replace").partition(" ")
             if got != ident or not answer.startswith("= "):
                 raise self._fault(head.decode("utf-8", "replace") if got != ident else answer)
-            size = int(answer[2:]) if answer[2:].isascii() and answer[2:].isdigit() else -1
+            told = answer[2:]
+            size = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else -1
             if not 0 <= size <= most:
-                raise Failure("invalid", f"an answer of {answer[2:][:20]} bytes; {most:,} are the most")
+                raise Failure("invalid", f"an answer of {told[:20]!r} bytes; {most:,} are the most")
             while len(received) < size:
                 self._in_time(deadline)
                 piece = self.channel.recv(min(size - len(received), 1 << 20))
@@ -250,6 +274,8 @@ class Submission:
         mark, _, rest = answer.partition(" ")
         verdict, _, text = rest.partition(" ")
         if mark == "!" and verdict in ("invalid", "crashed"):
+            if self.hushed and self.questions:
+                text = f"{self.function} failed while it was scored; on these data it cannot tell more (`validate` can)"
             return Failure(cast(BadVerdict, verdict), text)
         return Failure("invalid", "something other than the returned value was written to the judge")
 
