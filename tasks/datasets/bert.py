@@ -1,4 +1,4 @@
-"""BERT's weights and tokenizer, as `transformers` reads them from a folder. The stand-in is small, its weights random."""
+"""BERT's weights and tokenizer, as `transformers` reads them. The stand-in is small, its weights are random."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MultiNLI: pairs of sentences, and whether the first entails or contradicts the second. The matched ones are held back."""
+"""MultiNLI: does the first of two sentences entail or contradict the second? The matched pairs are held back."""
 
 from __future__ import annotations
 

@@ -30,7 +30,8 @@ class Thinker:
         await self.gate.wait()
         self.listener.delta("So I look.")
         usage = Usage(input_tokens=1, output_tokens=1, cost=0.0)
-        return Proposal("ls -la", "So I look.", response="raw", usage=usage, reasoning="[b]first[/b] things\n" * self.length)
+        reasoning = "[b]first[/b] things\n" * self.length
+        return Proposal("ls -la", "So I look.", response="raw", usage=usage, reasoning=reasoning)
 
 
 async def test_reasoning_is_shown_apart_from_thought_and_action(tmp_path: Path) -> None:

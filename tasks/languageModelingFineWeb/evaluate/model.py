@@ -1,6 +1,5 @@
 """Loads a language model, and answers with its losses, or with its probabilities at some places."""
 
-import dataclasses
 import inspect
 import os
 import struct
@@ -28,10 +27,7 @@ def load():
         setattr(sys.modules["__main__"], name, getattr(baseline, name))  # where a pickled configuration looks for it
     config = read("model_config.pt")
     if isinstance(config, dict):
-        known = {field.name for field in dataclasses.fields(baseline.ModelConfig)} if dataclasses.is_dataclass(
-            baseline.ModelConfig
-        ) else set(config)
-        config = baseline.ModelConfig(**{name: value for name, value in config.items() if name in known})
+        config = baseline.ModelConfig(**config)
     weights = read("model.pt")
     if isinstance(weights, dict) and isinstance(weights.get("model"), dict):
         weights = weights["model"]
@@ -91,13 +87,13 @@ def answer(question):
         targets = integers(question, rest, rows * length).view(rows, length)
         parts = [
             torch.nn.functional.cross_entropy(logits_of(x).flatten(0, 1), y.flatten(), reduction="none")
-            for x, y in zip(inputs.split(together), targets.split(together))
+            for x, y in zip(inputs.split(together), targets.split(together), strict=True)
         ]
     else:
         places = integers(question, rest, rows)
         parts = [
             logits_of(x)[torch.arange(len(x), device=DEVICE), at].log_softmax(-1)
-            for x, at in zip(inputs.split(together), places.split(together))
+            for x, at in zip(inputs.split(together), places.split(together), strict=True)
         ]
     return torch.cat(parts).float().cpu().numpy().astype("<f4").tobytes()
 

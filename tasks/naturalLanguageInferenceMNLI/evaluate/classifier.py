@@ -45,7 +45,7 @@ MODEL, TOKENIZER = load_model(), load_tokenizer()
 
 @torch.inference_mode()
 def answer(question):
-    premises, hypotheses = zip(*json.loads(question))
+    premises, hypotheses = zip(*json.loads(question), strict=True)
     inputs = TOKENIZER(
         list(premises), list(hypotheses), truncation=True, max_length=LENGTH, padding=True, return_tensors="pt"
     )

@@ -3,8 +3,8 @@
 One self-contained program (standard library only, Python >= 3.8) that runs inside the sandbox as
 `python3 -I -S tools.py COMMAND ARGUMENTS`; `functions.sh` wraps each command in a shell function. It remembers the
 open file in `$HOME/.mlgym/window`, and tells the host about the window over the unix socket `$MLGYM_SOCKET`; `validate`,
-`submit`, memory and literature are requests to the host over the same socket. It starts anew for every command, so modules that are slow to import (json, socket, subprocess, re) are
-avoided or imported only where they are needed.
+`submit`, memory and literature are requests to the host over the same socket. It starts anew for every command, so
+modules that are slow to import (json, socket, subprocess, re) are avoided, or imported only where they are needed.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage.
 """
@@ -552,9 +552,9 @@ def report_window(path: str, first: int, last: int, total: int, current: int) ->
 
 def request(name: str, **fields: str | int) -> int:
     """Asks the host for something, prints what it says, and returns the exit code that it gives."""
-    message = '{"request":"%s"' % name
+    message = f'{{"request":"{name}"'
     for key, value in fields.items():
-        message += ',"{}":{}'.format(key, value if isinstance(value, int) else json_text(value))
+        message += f',"{key}":{value if isinstance(value, int) else json_text(value)}'
     if len(message) > REQUEST_LIMIT:
         raise Refusal("that is too long.")
     try:
