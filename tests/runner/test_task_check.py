@@ -104,3 +104,12 @@ async def test_a_stochastic_baseline_agrees_within_noise() -> None:
     run = await run_baseline(find_task("battleOfSexes"), seed=3)
     (metric,) = run.comparisons
     assert run.agrees and metric.published == 1.0227 and 0.005 < metric.tolerance < 0.02
+
+
+async def test_what_takes_a_gpu_is_checked_on_the_stand_in_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.tasks.needs.list_gpus", lambda: [])
+    found = check(find_task("rlMetaMazeMisc"))
+    said = [await anext(found) for _ in range(3)]
+    skipped = "the real ones (it needs 1 GPU; this machine has none); the stand-in is used"
+    assert said[1] == Finding("data", "skipped", skipped)
+    assert said[2] == Finding("data", "ok", "rl-budget (stand-in): prepared, checksums as they were")

@@ -14,9 +14,10 @@ from workbench.runner.baseline import run_baseline, run_program
 from workbench.sandbox.base import SandboxError
 from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.catalogue import Task
-from workbench.tasks.datasets import datasets_of, label_of, missing, prepare, verify
+from workbench.tasks.datasets import datasets_of, label_of, prepare, verify
 from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
+from workbench.tasks.needs import examine
 
 Outcome = Literal["ok", "failed", "skipped"]
 Progress = Callable[[float, str], None]
@@ -39,15 +40,16 @@ async def check(
 ) -> AsyncIterator[Finding]:
     """All checks, one after the other. The schema and the files were checked when the task was loaded.
 
-    On the real data where they are here, else on the stand-in.
+    On the real data where they are here and this machine is one for them, else on the stand-in.
     """
     yield Finding("schema", "ok", f"{task.folder / 'task.yaml'} and the files it names")
     try:
-        for dataset in datasets_of(task):
-            why = missing(dataset, task.variant)
-            if why is not None and not task.variant and dataset.spec.tiny is not None:
+        if not task.variant and task.spec.datasets and all(item.spec.tiny for item in datasets_of(task)):
+            tiny = task.under(task.protocol, "tiny")
+            cured = [why for why in examine(task).obstacles if why not in examine(tiny).obstacles]
+            for why in cured:
                 yield Finding("data", "skipped", f"the real ones ({why.rstrip('.')}); the stand-in is used")
-                task = task.under(task.protocol, "tiny")
+            task = tiny if cured else task
         prepared = {dataset.id: prepare(dataset, task.variant, progress) for dataset in datasets_of(task)}
         wrong = [f"{item.id}: {fault}" for item in prepared.values() for fault in verify(item)]
         if prepared:
