@@ -23,7 +23,7 @@ from workbench.tasks.submission import Failure, Job, Scores, Submission
 HEADER_BYTES = 1024
 BATCH = 32
 """Sequences in a question."""
-PLACES, PLACES_IN_EACH = 8192, 2
+PLACES, PLACES_IN_EACH = 16_384, 2
 """Places whose probabilities are asked for, at least: in all, and in each sequence."""
 MOST_VOCABULARY = 1 << 18
 SUM_TOLERANCE = 1e-3
@@ -111,7 +111,7 @@ def ask_places(
         for number, rows in enumerate(batches(count, dice)):
             job.progress((turn + number * BATCH / count) / each, "checking probabilities")
             places = drawn[rows, turn]
-            others = dice.integers(1, vocabulary - 1, (len(rows), length), dtype=np.int32)
+            others = sequences.flat[dice.integers(sequences.size, size=(len(rows), length))]
             given = np.where(behind > places[:, None], others, sequences[rows, :-1])
             found = ask_probabilities(room, given, places, vocabulary)
             blind[rows, turn] = -found[np.arange(len(rows)), sequences[rows, places + 1]]
