@@ -191,6 +191,28 @@ class Distribution:
 def get_model_ready(rng, config):
     return Model(), {"push": jnp.zeros(())}
 """
+OTHER_NETWORK = """
+import flax.linen as nn
+import gymnax
+import jax.numpy as jnp
+from tensorflow_probability.substrates import jax as tfp
+
+
+class Network(nn.Module):
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x, rng):
+        push = self.param("push", nn.initializers.ones, ())
+        mean = jnp.where(x[..., 1:] < 0, -1.0, 1.0) * push * jnp.ones(self.outputs)
+        return jnp.zeros(len(x)), tfp.distributions.MultivariateNormalDiag(mean, 0.1 * jnp.ones_like(mean))
+
+
+def get_model_ready(rng, config):
+    env, env_params = gymnax.make(config.env_name, **config.env_kwargs)
+    model = Network(env.num_actions)
+    return model, model.init(rng, jnp.zeros((1, *env.observation_space(env_params).shape)), rng)
+"""
 SWING = "return jnp.where(self.observations[:, 1] < 0, -1.0, 1.0) * self.params['push']"
 
 
@@ -308,6 +330,14 @@ class TestInTheRoom:
             stream.truncate(10 << 30)
         found = await self.score(folder)
         assert found.verdict == "invalid" and "268,435,456 bytes" in found.message
+
+    async def test_a_network_as_others_write_them(self, tmp_path: Path) -> None:
+        parameters = {"network": {"params": {"push": np.ones((), np.float32)}}, "log_steps": [1]}
+        folder = submission(tmp_path / "w", content=pickle.dumps(parameters))
+        (folder / "src" / "networks.py").write_text(OTHER_NETWORK)
+        shutil.move(folder / "src" / "config.yaml", folder / "config.yaml")
+        found = await self.score(folder)
+        assert found.verdict == "ok" and found.score is not None and 70 < found.score < 95, found
 
     async def test_the_starter_trains_in_time(self, tmp_path: Path) -> None:
         task = find_task("rlMetaMazeMisc")
