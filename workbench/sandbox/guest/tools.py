@@ -1,10 +1,10 @@
 """The agent commands: open, goto, scroll, create, edit, insert, search, validate, submit, memory and literature.
 
-One self-contained program (standard library only, Python >= 3.8) that runs inside the sandbox as
-`python3 -I -S tools.py COMMAND ARGUMENTS`; `functions.sh` wraps each command in a shell function. It remembers the
-open file in `$HOME/.mlgym/window`, and tells the host about the window over the unix socket `$MLGYM_SOCKET`; `validate`,
-`submit`, memory and literature are requests to the host over the same socket. It starts anew for every command, so
-modules that are slow to import (json, socket, subprocess, re) are avoided, or imported only where they are needed.
+One self-contained program (standard library only, Python >= 3.8) that runs inside the sandbox as `python3 -I -S
+tools.py COMMAND ARGUMENTS`; `functions.sh` wraps each command in a shell function. It remembers the open file in
+`$HOME/.mlgym/window`, and tells the host about the window over the unix socket `$MLGYM_SOCKET`; `validate`, `submit`,
+memory and literature are requests to the host over the same socket. It starts anew for every command, so modules that
+are slow to import (json, socket, subprocess, re) are avoided, or imported only where they are needed.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage.
 """
