@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from workbench.environment.services.desk import Service, ServiceDesk
+from workbench.environment.submissions import take
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.commands import OPTIONAL_COMMANDS
 from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
@@ -22,8 +21,6 @@ from workbench.session.objects import ObjectStore
 from workbench.session.redact import Redactor
 from workbench.session.snapshot import Snapshotter
 from workbench.session.state import SessionState
-from workbench.tasks.artifact import ArtifactError
-from workbench.tasks.bundle import pack
 from workbench.tasks.catalogue import Task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
@@ -272,7 +269,8 @@ class Episode:
             if self.submitted:
                 raise AlreadySubmitted
             artifact = self.task.artifact.path
-            digest, copy, evaluation = await self._artifact()
+            taken = await take(self.task, self.sandbox, self.artifacts, validation=kind == "validate")
+            digest, copy, evaluation = taken.digest, taken.copy, taken.refused
             split = self.task.split_for(kind)
             if copy is not None:
                 secret = await asyncio.to_thread(self._secret)
@@ -314,42 +312,6 @@ class Episode:
             if kind == "submit" and entry.verdict == "ok":
                 self.submitted = True
             return entry
-
-    async def _artifact(self) -> tuple[str | None, bytes | Path | None, Evaluation | None]:
-        """The submission as it was stored (its hash, its bytes or archive), or the verdict on why there is none."""
-        if self.task.artifact.bundled:
-            try:
-                digest = await asyncio.to_thread(self._store_archive)
-            except ArtifactError as error:
-                return None, None, _no_artifact(error.verdict, error.message)
-            return digest, self.artifacts.path(digest), None
-        name = self.task.artifact.path
-        path = f"{self.sandbox.workspace}/{name}"
-        cap = self.task.artifact.max_bytes
-        try:
-            data = await self.sandbox.read_file(path, cap)
-        except FileNotFoundError:
-            return None, None, _no_artifact("missing", f"{name} is missing: write it to {path}, then try again")
-        except IsADirectoryError:
-            return None, None, _no_artifact("invalid", f"{name} is a folder: it must be a regular file")
-        except PermissionError:
-            return None, None, _no_artifact("invalid", f"{name} cannot be read: chmod u+r {path}")
-        except SandboxError as error:
-            return None, None, _no_artifact("invalid", f"{name} cannot be scored: {error}")
-        return await asyncio.to_thread(self.artifacts.put, data), data, None
-
-    def _store_archive(self) -> str:
-        """Copy a checkpoint or model out of the workspace into one stored archive. Raises ArtifactError or OSError."""
-        wanted = self.task.artifact
-        self.artifacts.folder.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=".packing-", dir=self.artifacts.folder)
-        os.close(descriptor)
-        try:
-            pack(self.sandbox.workspace_folder, wanted.path, wanted.also, wanted.max_bytes, Path(name))
-            return self.artifacts.put_file(Path(name))
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
 
     def _room(self) -> Literal["auto", "docker"]:
         return "docker" if self.sandbox.describe().get("backend") == "docker" else "auto"
@@ -397,10 +359,6 @@ class Episode:
 
 def _number(value: float) -> str:
     return f"{value:.6g}"
-
-
-def _no_artifact(verdict: Literal["missing", "invalid"], message: str) -> Evaluation:
-    return Evaluation(verdict=verdict, message=message)
 
 
 def _window_event(step: int, request: dict[str, Any]) -> ev.WindowChanged:

@@ -1,0 +1,100 @@
+"""Taking what is to be scored out of the workspace, into the session's store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.sandbox.watch import megabytes
+from workbench.session.objects import ObjectStore
+from workbench.tasks.artifact import ArtifactError
+from workbench.tasks.bundle import pack
+from workbench.tasks.catalogue import Task
+from workbench.tasks.copying import Check, copy_in_thread
+from workbench.tasks.evaluation import Evaluation
+
+MOST_KEPT = 8
+"""How many checkpoints or models of the largest size the validations of a session may leave in its store."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A submission as it was stored, or the verdict on why there is none."""
+
+    digest: str | None = None
+    copy: bytes | Path | None = None
+    """Its bytes, or its archive."""
+    refused: Evaluation | None = None
+
+
+async def take(task: Task, sandbox: Sandbox, store: ObjectStore, *, validation: bool) -> Taken:
+    """Copy the task's artifact out of the workspace and store it.
+
+    Raises SandboxError where it cannot be stored; validations have a limit in this, a submission has none.
+    """
+    try:
+        if task.artifact.bundled:
+            return await _take_archive(task, sandbox, store, validation)
+        return await _take_file(task, sandbox, store)
+    except ArtifactError as error:
+        return Taken(refused=Evaluation(error.verdict, message=error.message))
+    except OSError as error:
+        raise SandboxError(f"the submission cannot be stored in {store.folder}: {error.strerror or error}") from error
+
+
+async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> Taken:
+    name = task.artifact.path
+    path = f"{sandbox.workspace}/{name}"
+    try:
+        data = await sandbox.read_file(path, task.artifact.max_bytes)
+    except FileNotFoundError:
+        raise ArtifactError("missing", f"{name} is missing: write it to {path}, then try again") from None
+    except IsADirectoryError:
+        raise ArtifactError("invalid", f"{name} is a folder: it must be a regular file") from None
+    except PermissionError:
+        raise ArtifactError("invalid", f"{name} cannot be read: chmod u+r {path}") from None
+    except SandboxError as error:
+        raise ArtifactError("invalid", f"{name} cannot be scored: {error}") from None
+    return Taken(await asyncio.to_thread(store.put, data), data)
+
+
+async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, validation: bool) -> Taken:
+    """A checkpoint or model, whose files become one archive."""
+    wanted = task.artifact
+    most = MOST_KEPT * wanted.max_bytes
+    kept = await asyncio.to_thread(_size_of, store)
+    if validation and kept >= most:
+        raise SandboxError(
+            f"what `validate` has scored in this session is kept, and takes {megabytes(kept)} already, of "
+            f"{megabytes(most)}: nothing more can be validated; `submit` still works"
+        )
+
+    def store_archive(check: Check) -> str:
+        descriptor, name = tempfile.mkstemp(prefix=".packing-", dir=store.folder)
+        os.close(descriptor)
+        try:
+            pack(sandbox.workspace_folder, wanted.path, wanted.also, wanted.max_bytes, Path(name), check)
+            return store.put_file(Path(name))
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    store.folder.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(_remove_leftovers, store.folder)
+    digest = await copy_in_thread(store.folder, store_archive)
+    return Taken(digest, store.path(digest))
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Of a workbench that was killed while it packed. One evaluation at a time, in one process: they are nobody's."""
+    for path in folder.glob(".packing-*"):
+        path.unlink(missing_ok=True)
+
+
+def _size_of(store: ObjectStore) -> int:
+    return sum(file.stat().st_size for file in store.folder.rglob("*") if file.is_file())
