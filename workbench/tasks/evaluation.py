@@ -25,6 +25,7 @@ from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.copying import Check, copy_in_thread
 from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
 from workbench.tasks.errors import TaskError
+from workbench.tasks.faults import last_fault
 from workbench.tasks.judge import JobSpec
 from workbench.tasks.packages import installed_for
 from workbench.tasks.processes import kill_group, start_process
@@ -37,6 +38,7 @@ from workbench.tasks.room import (
     RoomError,
     RoomKind,
     choose,
+    describe_status,
     open_room,
     read_tail,
 )
@@ -314,7 +316,11 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
         if not isinstance(metrics.get(metric.key), int | float) or not math.isfinite(metrics[metric.key])
     ]
     if wrong:
-        raise EvaluationError(f"the evaluator of task {task.id} gives no number for {', '.join(wrong)}")
+        returned = ", ".join(f"{key} = {value:g}" for key, value in metrics.items()) or "none"
+        raise EvaluationError(
+            f"{task.evaluator}: {task.spec.evaluate.function} returns no finite number for {', '.join(wrong)}, "
+            f"which metrics of task.yaml names; it returns {returned}"
+        )
     return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
 
 
@@ -323,7 +329,7 @@ async def _message(result: dict[str, Any], room: Room | None) -> str:
     text = str(result.get("message", ""))
     if result.get("ended") and room is not None:
         how = await room.how_it_ended()
-        said = (await room.standard_error()).strip()
+        said = "" if result.get("hushed") else (await room.standard_error()).strip()
         text += f": {how}" if how else ""
         text += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
     return printable(text)
@@ -364,9 +370,11 @@ async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress
                     process.stdin.write(b"\n")
                 elif progress is not None:
                     progress(*message["progress"])
-        said = (await errors).decode(errors="replace").strip().splitlines()
+        fault = last_fault((await errors).decode(errors="replace"), spec.folder)
+        if not fault:
+            fault = f"its process ended without a result: {describe_status(await process.wait())}"
         raise EvaluationError(
-            f"the evaluator {spec.evaluator} of the task in {spec.folder} failed: {said[-1] if said else 'no result'}"
+            f"the evaluator failed: {fault if spec.folder in fault else f'{spec.folder}/{spec.evaluator}: {fault}'}"
         )
     except TimeoutError:
         return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s"}

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import numbers
 import os
 import socket
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from workbench.tasks.faults import function_of
 from workbench.tasks.seeds import UnpredictableRandom
 from workbench.tasks.submission import DataFolders, Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission
 
@@ -61,7 +63,7 @@ def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Sc
 
 
 def load_function(file: Path, function: str, name: str = "") -> Callable[..., Any]:
-    """A function of a Python file that belongs to a task or a dataset, and so is trusted."""
+    """A function of a Python file that belongs to a task or a dataset, and so is trusted. Raises what that raises."""
     spec = importlib.util.spec_from_file_location(name or file.stem, file)
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} is no Python file")
@@ -72,7 +74,7 @@ def load_function(file: Path, function: str, name: str = "") -> Callable[..., An
         spec.loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = keep
-    return cast(Callable[..., Any], getattr(module, function))
+    return function_of(module, function, file)
 
 
 def judge(
@@ -107,6 +109,7 @@ def judge(
         submission.before_start = functools.partial(enter, number)
 
     def progress(fraction: float, text: str) -> None:
+        fraction, text = float(fraction), str(text)
         now = time.monotonic()
         if now - last[0] >= 0.1 or fraction in (0.0, 1.0):
             last[0] = now
@@ -127,13 +130,26 @@ def judge(
             artifact_name=spec.artifact_name,
             data={name: DataFolders(Path(public), Path(secret)) for name, (public, secret) in spec.data.items()},
         )
-        return {"verdict": "ok", **asdict(evaluator(job))}
+        return {"verdict": "ok", **asdict(_numbers(evaluator(job), spec.function))}
     except RoomNotReady as error:
         return {"room_failed": str(error), "room": current[0]}
     except Failure as failure:
         hushed = spec.hushed and any(submission.questions for submission in submissions)
-        ended = isinstance(failure, ProcessEnded) and not hushed
-        return {"verdict": failure.verdict, "message": failure.message, "ended": ended, "room": current[0]}
+        result = {"verdict": failure.verdict, "message": failure.message, "room": current[0]}
+        return {**result, "ended": isinstance(failure, ProcessEnded), "hushed": hushed}
+
+
+def _numbers(scores: object, function: str) -> Scores:
+    """What an evaluator returned, with plain numbers. Raises TypeError for what are no scores."""
+    if not isinstance(scores, Scores):
+        raise TypeError(f"{function} returned a {type(scores).__name__}, where it must return Scores")
+    for name, value in {**scores.metrics, "standard_error": scores.standard_error or 0.0}.items():
+        if not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} in the Scores that {function} returned is {value!r}, which is no number")
+    return Scores(
+        {name: float(value) for name, value in scores.metrics.items()},
+        None if scores.standard_error is None else float(scores.standard_error),
+    )
 
 
 def main() -> None:
