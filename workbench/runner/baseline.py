@@ -19,6 +19,7 @@ from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import mounts, prepare_task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
+from workbench.tasks.faults import last_fault
 
 Progress = Callable[[float, str], None]
 REPEATED = 1e-6
@@ -162,8 +163,8 @@ async def _run(task: Task, name: str, sandbox: Sandbox, notes: list[str], progre
     if done.timed_out:
         raise BaselineError(f"{name} of task {task.id} took more than {limit:g} s")
     if done.exit_code != 0:
-        said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-        why = f": {said[-1][:300]}" if said else ""
+        said = last_fault((done.stderr or done.stdout).decode(errors="replace"), sandbox.workspace)
+        why = f": {said.removeprefix(f'{sandbox.workspace}/')[:300]}" if said else ""
         told = f" ({'; '.join(notes)})" if notes else ""
         raise BaselineError(f"{name} of task {task.id} ended with exit code {done.exit_code}{why}{told}")
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.tasks.catalogue import Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
+from workbench.tasks.faults import last_fault
 from workbench.tasks.hub import is_pattern
 from workbench.tasks.preparing import Order
 
@@ -320,9 +321,9 @@ def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | 
                 os.killpg(process.pid, signal.SIGKILL)
         errors.seek(0, os.SEEK_END)
         errors.seek(max(0, errors.tell() - 4096))
-        said = errors.read().decode(errors="replace").strip().splitlines()
+        said = last_fault(errors.read().decode(errors="replace"), dataset.maker.parent)
     if "done" not in outcome:
-        why = outcome.get("error") or (said[-1] if said else "its process ended")
+        why = outcome.get("error") or said or f"the process of {dataset.maker} ended"
         raise DatasetError(f"dataset {dataset.id} could not be prepared: {why}")
     return dict(outcome["done"])
 

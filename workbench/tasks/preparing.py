@@ -96,6 +96,8 @@ def main() -> None:
         origin = prepare(order, write)
     except SourceError as error:
         write({"error": str(error)})
+    except SystemExit as error:
+        write({"error": f"{order.maker}: it ended its process by SystemExit({error.code!r})"})
     except OSError as error:
         write({"error": f"{error.filename or order.target}: {error.strerror or error}"})
     else:
