@@ -88,3 +88,23 @@ def test_the_catalogue_is_cheap_to_import() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_what_a_task_shares_with_others(tmp_path: Path) -> None:
+    make_quick_task(tmp_path / "one")
+    (tmp_path / "all" / "starter").mkdir(parents=True)
+    (tmp_path / "all" / "evaluate").mkdir()
+    (tmp_path / "one" / "evaluate" / "game.py").rename(tmp_path / "all" / "evaluate" / "game.py")
+    for name in ("strategy.py", "more.py"):
+        (tmp_path / "all" / "starter" / name).write_text("shared")
+    file = tmp_path / "one" / "task.yaml"
+    with pytest.raises(TaskError, match=r"evaluate/game\.py' is not there"):
+        load_task(tmp_path / "one")
+    file.write_text(file.read_text() + "shares: all\n")
+    task = load_task(tmp_path / "one")
+    assert task.evaluator == tmp_path / "all" / "evaluate" / "game.py"
+    files = task.starter_files()
+    assert files["more.py"] == b"shared" and files["strategy.py"] != b"shared"
+    file.write_text(file.read_text().replace("shares: all", "shares: none"))
+    with pytest.raises(TaskError, match="no folder 'none' beside one"):
+        load_task(tmp_path / "one")

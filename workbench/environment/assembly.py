@@ -200,7 +200,7 @@ def make_sandbox(
         gpus=gpus,
         env={"WINDOW": str(setting.window)},
         mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
-        hidden=(task.folder, *task_folders(), cache_folder(), memory_folder()),
+        hidden=(*task.folders, *task_folders(), cache_folder(), memory_folder()),
     )
     plain = spec
     if packages is not None:

@@ -92,7 +92,7 @@ async def run_baseline(
         script = task.spec.baseline.script
         if script is None:
             raise BaselineError(f"task {task.id} has no baseline: neither a submission nor a script")
-        program = task.folder / script
+        program = task.file(script)
         async with run_program(task, program, sandbox=sandbox, gpus=lease.gpus, notes=notes, progress=progress) as made:
             return await score(made)
     finally:
@@ -131,8 +131,9 @@ async def run_program(
     """
     prepared = await asyncio.to_thread(prepare_task, task)
     data = mounts(task, prepared)
-    starter = task.folder / task.spec.starter
-    name = program.relative_to(starter).as_posix() if program.is_relative_to(starter) else program.name
+    starters = [folder / task.spec.starter for folder in task.folders]
+    inside = [program.relative_to(starter).as_posix() for starter in starters if program.is_relative_to(starter)]
+    name = inside[0] if inside else program.name
     folder = OwnedFolder("run")
     try:
         workspace = make_workspace(folder)

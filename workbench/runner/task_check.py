@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -9,21 +11,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.environment.assembly import SandboxName
-from workbench.runner.bad_artifacts import bad_files, bad_folders
-from workbench.runner.baseline import run_baseline, run_program
+from workbench.runner.bad_artifacts import bad_files, bad_folders, bad_tables
+from workbench.runner.baseline import REPEATED, BaselineRun, run_baseline, run_program
 from workbench.sandbox.base import SandboxError
 from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.catalogue import Task
-from workbench.tasks.datasets import datasets_of, label_of, prepare, verify
+from workbench.tasks.datasets import Prepared, datasets_of, label_of, prepare, verify
 from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.needs import examine
 
 Outcome = Literal["ok", "failed", "skipped"]
 Progress = Callable[[float, str], None]
-
+Score = Callable[..., Awaitable[Evaluation]]
+"""Scores an artefact, on the split of `submit` or on a named one."""
 
 NO_SCORE = ("invalid", "crashed", "timeout", "missing")
+LONG = 60.0
+"""Seconds of an evaluation that is not repeated."""
+ROUNDING = 1e-9
+"""How far, as a part of it, a score may be from the same one computed again."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +47,18 @@ async def check(
 ) -> AsyncIterator[Finding]:
     """All checks, one after the other. The schema and the files were checked when the task was loaded.
 
-    On the real data where they are here and this machine is one for them, else on the stand-in.
+    On the real data where they are here and this machine is one for them, else on the stand-in. A fault that several
+    checks meet is told in full once.
     """
+    told: dict[str, str] = {}
+    async for finding in _all_checks(task, sandbox, progress):
+        before = told.setdefault(finding.detail, finding.name)
+        if finding.outcome == "failed" and before != finding.name:
+            finding = dataclasses.replace(finding, detail=f"as {before}")
+        yield finding
+
+
+async def _all_checks(task: Task, sandbox: SandboxName, progress: Progress | None) -> AsyncIterator[Finding]:
     yield Finding("schema", "ok", f"{task.folder / 'task.yaml'} and the files it names")
     try:
         if not task.variant and task.spec.datasets and all(item.spec.tiny for item in datasets_of(task)):
@@ -51,18 +68,21 @@ async def check(
                 yield Finding("data", "skipped", f"the real ones ({why.rstrip('.')}); the stand-in is used")
             task = tiny if cured else task
         prepared = {dataset.id: prepare(dataset, task.variant, progress) for dataset in datasets_of(task)}
-        wrong = [f"{item.id}: {fault}" for item in prepared.values() for fault in verify(item)]
+        wrong = [
+            f"{item.id}: {fault}" for item in prepared.values() for fault in [*verify(item), *_given_away(task, item)]
+        ]
         if prepared:
             label = label_of(prepared)
             detail = f"{', '.join(prepared)}{f' ({label})' if label else ''}: prepared, checksums as they were"
             yield Finding("data", "failed" if wrong else "ok", "; ".join(wrong) or detail)
     except (TaskError, SandboxError, OSError) as error:
-        yield Finding("data", "failed", str(error))
+        yield Finding("data", "failed", _told(error))
         return
     room: Any = "docker" if sandbox == "docker" else "auto"
 
-    async def score(artifact: bytes | Path | None) -> Evaluation:
-        return await evaluate(task, artifact, seed=1, room=room, progress=progress, split=task.split_for("submit"))
+    async def score(artifact: bytes | Path | None, split: str = "") -> Evaluation:
+        split = split or task.split_for("submit")
+        return await evaluate(task, artifact, seed=1, room=room, progress=progress, split=split)
 
     yield await _baseline(task, sandbox, progress)
     async for finding in _demo(task, sandbox, score):
@@ -84,49 +104,113 @@ async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None)
     try:
         run = await run_baseline(task, sandbox=sandbox, progress=progress)
     except (TaskError, SandboxError, OSError) as error:
-        return Finding("baseline", "failed", str(error))
+        return Finding("baseline", "failed", _told(error))
     if run.evaluation.verdict != "ok":
         return Finding("baseline", "failed", f"{run.evaluation.verdict}: {run.evaluation.message}")
     said = ", ".join(
-        f"{item.metric} {item.got:.7g}" + ("" if item.published is None else f" (published {item.published:.7g})")
+        f"{item.metric} {item.got:.10g}" + ("" if item.published is None else f" (published {item.published:.10g})")
         for item in run.comparisons
     )
-    return Finding("baseline", "ok" if run.agrees else "failed", said)
+    return Finding("baseline", "ok", said) if run.agrees else Finding("baseline", "failed", said + _mend(task, run))
 
 
-async def _demo(
-    task: Task, sandbox: SandboxName, score: Callable[[bytes | Path], Awaitable[Evaluation]]
-) -> AsyncIterator[Finding]:
-    """The demo's submission; of a checkpoint or a model, also what becomes of it when it is spoiled."""
+def _mend(task: Task, run: BaselineRun) -> str:
+    """What to change where the baseline is not where its scores say."""
+    scores, tolerance = ("stand_in", "stand_in_tolerance") if task.variant else ("scores", "tolerance")
+    off = ", ".join(f"{item.metric} ± {item.tolerance:.2g}" for item in run.comparisons if not item.agrees)
+    return (
+        f": further apart than {off}. Write what it reaches under baseline.{scores} of task.yaml; where it cannot be "
+        f"met more exactly, how far off it may be under baseline.{tolerance}"
+    )
+
+
+def _given_away(task: Task, prepared: Prepared) -> list[str]:
+    """Secret files of a split that the agent has, too."""
+    files = prepared.checksums()
+    public = {digest: name for name, digest in files.items() if name.startswith("public/")}
+    return [
+        f"the agent has {name} too, as {public[digest]}: what is held back belongs in making.secret only"
+        for name, digest in files.items()
+        if name.startswith("secret/") and Path(name).stem in task.spec.evaluate.splits and digest in public
+    ]
+
+
+async def _demo(task: Task, sandbox: SandboxName, score: Score) -> AsyncIterator[Finding]:
+    """The demo's submission; of a table, a checkpoint or a model, also what becomes of it when it is spoiled."""
     program = task.spec.demo or (task.spec.baseline.script if task.artifact.bundled else None)
     if program is None:
         return
-    file = task.folder / program
+    file = task.file(program)
     if task.artifact.kind == "code":
-        yield await _guarded("demo", _scored(task, score, file.read_bytes()))
+        async for finding in _good(task, score, file.read_bytes()):
+            yield finding
         return
     try:
         async with run_program(task, file, sandbox=sandbox) as made:
-            yield await _guarded("demo", _scored(task, score, made))
-            if isinstance(made, Path):
+            async for finding in _good(task, score, made):
+                yield finding
+            if isinstance(made, bytes):
+                for name, table in bad_tables(made):
+                    yield await _guarded(name, _refused(score, table))
+            else:
                 with tempfile.TemporaryDirectory() as folder:
                     for name, bad in bad_folders(task, made, Path(folder)):
                         yield await _guarded(name, _refused(score, bad))
     except (ArtifactError, TaskError, SandboxError, OSError) as error:
-        yield Finding("demo", "failed", str(error))
+        yield Finding("demo", "failed", _told(error))
 
 
-async def _scored(
-    task: Task, score: Callable[[bytes | Path], Awaitable[Evaluation]], submission: bytes | Path
-) -> tuple[Outcome, str]:
-    result = await score(submission)
-    if result.score is None:
-        return "failed", f"{result.verdict}: {result.message}"
-    return "ok", f"{task.primary_metric.name} {result.score:.7g}"
+async def _good(task: Task, score: Score, submission: bytes | Path) -> AsyncIterator[Finding]:
+    """A valid submission: its score, the same once more, and that on each other split."""
+    results: list[Evaluation] = []
+
+    async def scored(split: str) -> tuple[Outcome, str]:
+        result = await score(submission, split)
+        if result.score is None:
+            return "failed", f"{result.verdict}: {result.message}"
+        results.append(result)
+        return "ok", f"{task.primary_metric.name} {result.score:.7g}{_beside_baseline(task, result.score)}"
+
+    submitted = task.split_for("submit")
+    yield await _guarded("demo", scored(submitted))
+    if results:
+        yield await _guarded("same score again", _repeated(task, score, submission, results[0]))
+    for split in task.spec.evaluate.splits:
+        if split != submitted:
+            yield await _guarded(f"demo on {split} data", scored(split))
+
+
+def _beside_baseline(task: Task, score: float) -> str:
+    """A remark where a demo is not what it should be, or the metric's direction not what was meant."""
+    metric = task.primary_metric
+    if metric.baseline is None:
+        return ""
+    gain = score - metric.baseline if metric.direction == "maximize" else metric.baseline - score
+    return "" if gain > 0 else f" (no better than the baseline, {metric.baseline:.7g}: {metric.direction} is meant?)"
+
+
+async def _repeated(task: Task, score: Score, submission: bytes | Path, first: Evaluation) -> tuple[Outcome, str]:
+    """Whether the same submission and seed give the same metrics, but for those that are measured."""
+    if first.duration > LONG:
+        return "skipped", f"an evaluation takes {first.duration:.0f} s"
+    again = (await score(submission)).metrics
+    part = REPEATED if task.artifact.bundled else ROUNDING
+    different = [
+        f"{metric.key} {first.metrics[metric.key]:.10g}, then {again.get(metric.key, math.nan):.10g}"
+        for metric in task.spec.metrics
+        if not metric.measured
+        and not math.isclose(first.metrics[metric.key], again.get(metric.key, math.nan), rel_tol=part, abs_tol=part)
+    ]
+    if not different:
+        return "ok", "with the same seed"
+    return "failed", (
+        f"{'; '.join(different)}, with the same seed: job.random is the only randomness that an evaluator may use; "
+        "of a time or the like, say `measured: true`"
+    )
 
 
 async def _refused(
-    score: Callable[[Any], Awaitable[Evaluation]], artifact: bytes | Path | None, verdicts: tuple[str, ...] = NO_SCORE
+    score: Score, artifact: bytes | Path | None, verdicts: tuple[str, ...] = NO_SCORE
 ) -> tuple[Outcome, str]:
     result = await score(artifact)
     if result.verdict in verdicts:
@@ -139,5 +223,11 @@ async def _guarded(name: str, work: Awaitable[tuple[Outcome, str]]) -> Finding:
     try:
         outcome, detail = await work
     except (TaskError, SandboxError, OSError) as error:
-        return Finding(name, "failed", str(error))
+        return Finding(name, "failed", _told(error))
     return Finding(name, outcome, detail)
+
+
+def _told(error: Exception) -> str:
+    """What happened, and what to do."""
+    hint = getattr(error, "hint", "")
+    return f"{error}: {hint}" if hint else str(error)

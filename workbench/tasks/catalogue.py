@@ -95,9 +95,20 @@ class Task:
         return self.spec.baseline.stand_in if self.variant else self.spec.baseline.scores
 
     @property
+    def folders(self) -> list[Path]:
+        """Where its files are looked for: its own folder, and the one that it shares with others."""
+        shared = self.spec.shares
+        return [self.folder] if shared is None else [self.folder, self.folder.parent / shared]
+
+    def file(self, path: str) -> Path:
+        """A file of the task, by its path in the task's folder."""
+        found = [folder / path for folder in self.folders if (folder / path).is_file()]
+        return found[0] if found else self.folder / path
+
+    @property
     def evaluator(self) -> Path:
         """The evaluator's file. Never shown to an agent."""
-        return self.folder / self.spec.evaluate.file
+        return self.file(self.spec.evaluate.file)
 
     def description(self, workspace: str = "/home/agent/workspace") -> str:
         """The task as the agent reads it. `workspace` is the path inside the sandbox."""
@@ -113,17 +124,17 @@ class Task:
 
     def starter_files(self) -> dict[str, bytes]:
         """Content of the workspace on arrival: path, with '/' between parts → bytes. Raises OSError."""
-        root = self.folder / self.spec.starter
-        return {path.relative_to(root).as_posix(): path.read_bytes() for path in regular_files(root)}
+        roots = [folder / self.spec.starter for folder in reversed(self.folders)]
+        return {path.relative_to(root).as_posix(): path.read_bytes() for root in roots for path in regular_files(root)}
 
     def baseline_submission(self) -> bytes | None:
         """The artifact that the published baseline belongs to, where it ships with the task. Raises OSError."""
         path = self.spec.baseline.submission
-        return (self.folder / path).read_bytes() if path else None
+        return self.file(path).read_bytes() if path else None
 
     def demo(self) -> str | None:
         """A better submission, for the scripted demo agent. Raises OSError."""
-        return (self.folder / self.spec.demo).read_text(encoding="utf-8") if self.spec.demo else None
+        return self.file(self.spec.demo).read_text(encoding="utf-8") if self.spec.demo else None
 
 
 def load_task(folder: Path) -> Task:

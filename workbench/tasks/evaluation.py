@@ -192,7 +192,7 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
     limits = task.limits
     return JobSpec(
         folder=str(task.folder),
-        evaluator=task.spec.evaluate.file,
+        evaluator=str(task.evaluator),
         function=task.spec.evaluate.function,
         asked=task.artifact.function or task.artifact.path,
         key=derive(key, "evaluator").hex(),
@@ -229,7 +229,7 @@ async def _guest(
         memory_bytes=limits.memory_bytes,
         cpu_seconds=seconds,
         session=session,
-        hide=(task.folder, *task_folders(), cache_folder()),
+        hide=(*task.folders, *task_folders(), cache_folder()),
     )
     runner = task.spec.evaluate.runner
     if runner is None:
@@ -238,7 +238,7 @@ async def _guest(
     public = {folder: inside.removeprefix("data").strip("/") for folder, inside in mounts(task, prepared).items()}
     return replace(
         code,
-        files={name: await asyncio.to_thread((task.folder / runner).read_bytes)},
+        files={name: await asyncio.to_thread(task.file(runner).read_bytes)},
         name=name,
         function="answer",
         cpu_seconds=seconds * MOST_THREADS,
@@ -370,12 +370,11 @@ async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress
                     process.stdin.write(b"\n")
                 elif progress is not None:
                     progress(*message["progress"])
-        fault = last_fault((await errors).decode(errors="replace"), spec.folder)
+        beside = os.path.dirname(spec.evaluator)
+        fault = last_fault((await errors).decode(errors="replace"), beside)
         if not fault:
             fault = f"its process ended without a result: {describe_status(await process.wait())}"
-        raise EvaluationError(
-            f"the evaluator failed: {fault if spec.folder in fault else f'{spec.folder}/{spec.evaluator}: {fault}'}"
-        )
+        raise EvaluationError(f"the evaluator failed: {fault if beside in fault else f'{spec.evaluator}: {fault}'}")
     except TimeoutError:
         return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s"}
     finally:

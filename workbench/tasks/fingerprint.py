@@ -21,10 +21,11 @@ def fingerprint(task: Task) -> dict[str, str]:
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     baseline, demo = task.spec.baseline, task.spec.demo
     left_out = {"task.yaml", demo, baseline.script, baseline.submission}
-    for path in regular_files(task.folder):
-        name = path.relative_to(task.folder).as_posix()
-        if name not in left_out:
-            digest.update(f"\0{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
+    for folder in task.folders:
+        for path in regular_files(folder):
+            name = path.relative_to(folder).as_posix()
+            if name not in left_out:
+                digest.update(f"\0{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
     found = {"task": digest.hexdigest()[:16], "package": __version__}
     prepared = prepare_task(task)
     if prepared:

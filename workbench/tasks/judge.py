@@ -36,7 +36,7 @@ class JobSpec:
 
     folder: str
     evaluator: str
-    """File with the evaluator, relative to the folder."""
+    """File with the evaluator, absolute or relative to the folder."""
     function: str
     """The function in it."""
     asked: str

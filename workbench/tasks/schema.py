@@ -147,6 +147,8 @@ class TaskSpec(Part):
     """Python packages for the agent, and for the room of a checkpoint or a model, as pip reads them."""
     requirements_optional: bool = False
     """Whether the starter, the baseline and the demo run without them."""
+    shares: Identifier | None = None
+    """A folder beside the task's, laid out like it: its files are this task's, too, where it has none of that name."""
     starter: RelativePath = "starter"
     baseline: Baseline = Baseline()
     metrics: Annotated[list[MetricSpec], Field(min_length=1)]
@@ -195,10 +197,6 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
         for key in getattr(spec.baseline, group):
             if key not in keys:
                 found.append((("baseline", group, key), f"no such metric; there are {', '.join(keys)}"))
-    if spec.demo is not None and spec.artifact.kind != "code":
-        program = f"{spec.starter}/{PurePosixPath(spec.demo).name}"
-        if not (folder / program).is_file():
-            found.append((("demo",), f"must be another version of a program of the starter; there is no {program!r}"))
     if spec.artifact.kind == "code" and spec.artifact.function is None:
         found.append((("artifact", "function"), "is required for code: the function that is asked"))
     if spec.artifact.bundled != (spec.evaluate.runner is not None):
@@ -209,7 +207,14 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
     for protocol, split in spec.evaluate.protocols.items():
         if split not in spec.evaluate.splits:
             found.append((("evaluate", "protocols", protocol), f"must be one of {', '.join(spec.evaluate.splits)}"))
-    if not (folder / spec.starter).is_dir():
+    folders = [folder] if spec.shares is None else [folder, folder.parent / spec.shares]
+    if not folders[-1].is_dir():
+        found.append((("shares",), f"there is no folder {spec.shares!r} beside {folder.name}"))
+    if spec.demo is not None and spec.artifact.kind != "code":
+        program = f"{spec.starter}/{PurePosixPath(spec.demo).name}"
+        if not any((place / program).is_file() for place in folders):
+            found.append((("demo",), f"must be another version of a program of the starter; there is no {program!r}"))
+    if not any((place / spec.starter).is_dir() for place in folders):
         found.append((("starter",), f"the folder {spec.starter!r} is not there"))
     files: list[tuple[Place, str | None]] = [
         (("evaluate", "file"), spec.evaluate.file),
@@ -219,7 +224,7 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
         (("baseline", "script"), spec.baseline.script),
     ]
     for place, path in files:
-        if path is not None and not (folder / path).is_file():
+        if path is not None and not any((place / path).is_file() for place in folders):
             found.append((place, f"the file {path!r} is not there"))
     for name in ("file", "runner"):
         if PurePosixPath(spec.starter) in PurePosixPath(getattr(spec.evaluate, name) or "").parents:
