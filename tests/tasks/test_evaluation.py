@@ -204,7 +204,7 @@ async def test_faults_of_the_evaluator_are_not_the_submissions(task: Task) -> No
     for wrong, words in (
         ("raise RuntimeError('broken evaluator')\n", "broken evaluator"),
         (good.replace("return play(", "print('{}')\n    return 7 or play("), "failed"),
-        (good.replace("return play(", "return Scores({'Other': 1.0}) or play("), "no number for Score"),
+        (good.replace("return play(", "return Scores({'Other': 1.0}) or play("), "no finite number for Score"),
     ):
         evaluator.write_text(wrong)
         with pytest.raises(EvaluationError, match=words):
