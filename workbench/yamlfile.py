@@ -156,6 +156,9 @@ def _say(item: Any, model: type[BaseModel]) -> str:
         return "is required"
     if item["type"] == "union_tag_not_found":
         return f"must say which one it is, in the field {item['ctx']['discriminator']}"
+    if item["type"] == "union_tag_invalid":
+        context = item["ctx"]
+        return f"the {context['discriminator']} should be one of {context['expected_tags']} (it is {context['tag']!r})"
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(place[-1]), _known_fields(model, place[:-1]), 1)
         return f"is not a known field; did you mean {near[0]!r}?" if near else "is not a known field"
@@ -185,3 +188,18 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
+
+
+def readable_yaml(value: Any) -> str:
+    """Plain values as YAML in which texts of several lines stand as they are read."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    dumped: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return dumped

@@ -89,7 +89,7 @@ def test_a_file_of_ones_own(file: Path) -> None:
         ("openai:gpt-4o", "gpt-4o", 2, "model", "pattern"),
         ("[open, submit]", "[open, sumbit]", 3, "tools.1", "did you mean 'submit'"),
         ("[open, submit]", "[open, open]", 3, "tools.1", "given twice"),
-        ("last_observations", "last_observation", 5, "history.0", "last_observations"),
+        ("last_observations", "last_observation", 5, "history.0", "processor' should be one of 'full'"),
         ("first: 2", "frist: 2", 6, "history.0.frist", "did you mean 'first'"),
         ("first: 2", "first: -1", 6, "history.0.first", "greater than or equal to 0"),
         ("processor: token_budget", "kind: token_budget", 7, "history.1", "must say which one it is"),

@@ -411,3 +411,11 @@ def test_a_hostile_log_cannot_drive_the_terminal(tmp_path: Path) -> None:
         assert not found, (command, result.output)
     shown = json.loads(invoke(*commands[3]).stdout)
     assert shown["steps"][0]["observation"] == bad
+
+
+@pytest.mark.parametrize("name", ["default", "literature", "memory", "minimal", "tool-calls"])
+def test_a_shown_agent_is_a_file_to_begin_with(name: str, tmp_path: Path) -> None:
+    shown = invoke("agents", "show", name).output
+    assert "system: |\n" in shown and "\\n" not in shown, "texts stand as they are read"
+    (tmp_path / "mine.yaml").write_text(shown, encoding="utf-8")
+    assert invoke("agents", "show", str(tmp_path / "mine.yaml")).output == shown

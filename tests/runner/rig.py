@@ -26,11 +26,14 @@ PROMPT = Prompt(('{"role": "user", "content": "Go on."}',))
 
 E = TypeVar("E", bound=Event)
 
+LONGEST = 60.0
+"""Seconds that anything may take before a test fails: an evaluation alone takes ten where the machine is busy."""
+
 GOOD = "printf 'def row_strategy(history):\\n    return 0\\n' > strategy.py"
 """Writes a strategy with a better score than the starter's."""
 
 
-async def wait_for(predicate: Callable[[], object], what: str, time_limit: float = 15.0) -> None:
+async def wait_for(predicate: Callable[[], object], what: str, time_limit: float = LONGEST) -> None:
     """Until `predicate` is true; fails with `what` when that takes too long."""
     deadline = asyncio.get_running_loop().time() + time_limit
     while not predicate():
@@ -121,7 +124,7 @@ class Driven:
         """What a person types, in a take-over."""
         self.runner.send_keys(text.encode())
 
-    async def ended(self, time_limit: float = 15.0) -> ev.SessionEnded:
+    async def ended(self, time_limit: float = LONGEST) -> ev.SessionEnded:
         """The last event, when the session is over."""
         async with asyncio.timeout(time_limit):
             return await asyncio.shield(self.running)
@@ -159,7 +162,7 @@ async def driven(
     finally:
         if not session.running.done():
             runner.stop("stopped", "the test is over")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LONGEST):
             await asyncio.wait({session.running})
         assert_log_folds_to(session)
 

@@ -391,6 +391,19 @@ async def test_a_temperature_alone_keeps_the_model_and_its_price(tmp_path: Path,
         assert session.state.cost == pytest.approx(2 * BILL["openai"])
 
 
+async def test_a_session_can_begin_at_a_temperature_of_its_own(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "echo one"), said(OPENAI, "echo two"))
+    async with talking(tmp_path, OPENAI, server, **STEPPING, temperature=0.7) as session:
+        await session.review(1)
+        assert session.state.agent_change is not None and session.state.agent_change.temperature == 0.7
+    async with talking(tmp_path, OPENAI, server, **STEPPING, resume=session.folder) as session:
+        await session.review(2)
+    assert [call.body["temperature"] for call in server.calls] == [0.7, 0.7]
+    with pytest.raises(LaunchError, match="has a temperature"):
+        async with driven(tmp_path, ListAgent(["true"]), temperature=0.7):
+            pass
+
+
 async def test_a_call_of_which_nothing_came_is_asked_of_the_new_model(tmp_path: Path, server: Server) -> None:
     held = OPENAI.answer("never", "said", hold_before=0)
     server.answers(held, said(OPENAI, "echo one"))

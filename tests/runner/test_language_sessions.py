@@ -355,6 +355,28 @@ async def test_a_take_over_in_the_middle_of_an_answer_keeps_it(
 
 
 @every
+async def test_an_answer_that_is_stopped_is_kept_and_asked_for_again(
+    tmp_path: Path, server: Server, dialect: Dialect
+) -> None:
+    pieces = dialect.pieces("I was about to ", "say something")
+    server.answers(Reply(pieces, hold_before=next(i for i, piece in enumerate(pieces) if b"say something" in piece)))
+    async with talking(tmp_path, dialect, server, interactive=True) as session:
+        assert not session.runner.interrupt(), "nothing is on its way yet"
+        await session.until(lambda: session.runner.draft == "I was about to ", "the draft is shown")
+        assert session.runner.interrupt()
+        await session.phase("waiting")
+        [kept] = session.events(ev.ModelResponded)
+        assert kept.text == "I was about to " and kept.usage is not None and kept.usage.cost
+        assert session.runner.mode == "paused" and "stopped" in session.runner.problem
+        server.answers(said(dialect, "submit"))
+        session.runner.continue_()
+        assert not session.runner.problem
+        assert (await session.ended()).exit_status == "submitted"
+    assert session.state.cost == pytest.approx(kept.usage.cost + BILL[dialect.name])
+    server.go_on.set()
+
+
+@every
 async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(*(said(dialect, action) for action in ["marker=kept; echo $marker", GOOD, "echo under review"]))
     async with talking(tmp_path, dialect, server) as session:

@@ -10,7 +10,7 @@ from typing import Any
 from textual.app import App
 from textual.pilot import Pilot
 
-LONGEST = 15.0
+LONGEST = 60.0
 """Seconds that anything may take before a test fails."""
 
 

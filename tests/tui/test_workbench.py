@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ async def test_interrupting_keeps_the_session(tmp_path: Path) -> None:
     async with opened(tmp_path, ["echo before; sleep 60", "echo two"]) as on:
         await on.review(1)
         await on.press("i")
-        await on.until(lambda: "no command is running" in on.screen.status_bar.text, "the answer")
+        await on.until(lambda: "no command is running, and no answer" in on.screen.status_bar.text, "the answer")
         await on.press("s")
         await on.until(lambda: on.runner.phase == "executing", "the command")
         await on.shows("interrupt")
@@ -206,6 +207,29 @@ async def test_a_failing_model_is_said_and_can_be_asked_again(tmp_path: Path) ->
         await on.shows("rate_limit: slow down")
         assert on.runner.mode == "paused"
         await on.shows("try again")
+        await on.press("s")
+        await on.review(1)
+
+
+async def test_why_a_model_failed_can_be_read_to_the_end(tmp_path: Path) -> None:
+    reason = "the account's quota is used up " + "and so on " * 9 + "add credit, then try again."
+    async with opened(tmp_path, ListAgent([ModelError("quota", reason), "echo one"]), (80, 24)) as on:
+        await on.shows("Action 1 · there is none")
+        await on.shows("quota: the account's quota")
+        assert re.search(r"add\W+credit,\W+then\W+try\W+again\.", on.text)
+        await on.press("c")
+        await on.shows("$ echo one")
+        assert "quota" not in on.text and "there is none" not in on.text
+
+
+async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
+    agent = TalkingAgent(["echo proposed"])
+    async with opened(tmp_path, agent) as on:
+        await on.shows("i stop it")
+        await on.press("i")
+        await on.shows("the answer was stopped")
+        assert on.runner.phase == "waiting" and not on.state.last_step
+        agent.gate.set()
         await on.press("s")
         await on.review(1)
 

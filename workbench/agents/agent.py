@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -9,6 +11,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from workbench.agents.messages import ChatModel, Sampling
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
+
+
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+"""Where Python's own modules are."""
 
 
 @dataclass(frozen=True)
@@ -184,3 +190,13 @@ class Agent(Protocol):
 
         Raises ModelError when there is none, ActionsExhausted at the end of a replayed list.
         """
+
+
+def with_place(error: BaseException) -> str:
+    """An error of somebody's code, with the line that it came from: the innermost that is no library's."""
+    own = outside = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        outside = f" ({frame.filename}, line {frame.lineno})" if not frame.filename.startswith("<frozen") else outside
+        if not frame.filename.startswith(("<frozen", _STANDARD)) and "site-packages" not in frame.filename:
+            own = outside
+    return f"{type(error).__name__}: {error}{own or outside}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from workbench.agents.agent import Agent
+from workbench.agents.agent import Agent, with_place
 
 if TYPE_CHECKING:
     from workbench.agents.config import AgentConfig
@@ -81,7 +81,7 @@ def make_agent(reference: str, setup: AgentSetup) -> Agent:
     try:
         agent: Any = found(setup)
     except Exception as error:
-        raise AgentError(f"the agent {reference} cannot be made: {_place(error)}") from error
+        raise AgentError(f"the agent {reference} cannot be made: {with_place(error)}") from error
     missing = [name for name in ("name", "model", "author", "trusted", "propose") if not hasattr(agent, name)]
     if missing:
         raise AgentError(f"the agent {reference} has no {', '.join(missing)}; see docs/agents.md for what it needs")
@@ -98,7 +98,7 @@ def _agent_class(reference: str) -> AgentClass:
     try:
         module = _module(module_name)
     except Exception as error:
-        raise AgentError(f"{module_name} cannot be imported: {_place(error)}") from error
+        raise AgentError(f"{module_name} cannot be imported: {with_place(error)}") from error
     found = getattr(module, class_name, None)
     if not isinstance(found, type):
         classes = [name for name, value in vars(module).items() if inspect.isclass(value) and hasattr(value, "propose")]
@@ -124,14 +124,3 @@ def _module(name: str) -> ModuleType:
     sys.modules.setdefault(path.stem, module)  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
-
-
-def _place(error: BaseException) -> str:
-    """An error of somebody's code, with the line that it came from."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    where = ""
-    if traceback is not None and not traceback.tb_frame.f_code.co_filename.startswith("<frozen"):
-        where = f" ({traceback.tb_frame.f_code.co_filename}, line {traceback.tb_lineno})"
-    return f"{type(error).__name__}: {error}{where}"

@@ -41,6 +41,7 @@ def agents(context: click.Context, as_json: bool) -> None:
 \b
 Examples:
   mlgym-tui agents show default
+  mlgym-tui agents show default > my-agent.yaml        to begin one of your own
   mlgym-tui agents show ./my-agent.yaml --json
 """
 )
@@ -53,11 +54,11 @@ def show(agent: str, as_json: bool) -> None:
 
     found = find_agent(agent)
     if not isinstance(found, AgentConfig):
-        click.echo(f"{agent} is a class: {found}")
+        click.echo(f"{agent} is a class; what it does stands in its code")
         return
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    import yaml
+    from workbench.yamlfile import readable_yaml
 
-    click.echo(yaml.safe_dump(found.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+    click.echo(readable_yaml(found.model_dump(mode="json")).rstrip())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench.cli.errors import silence_output
-from workbench.cli.output import harmless, harmless_json, number, standing
+from workbench.cli.output import ending, harmless, harmless_json, number, standing
 from workbench.session import events as ev
 from workbench.session.log import read_log
 
@@ -147,9 +147,7 @@ class _PlainSteps(_Listener):
 
 
 def _print_end(ended: ev.SessionEnded) -> None:
-    click.echo(
-        f"\n{ended.exit_status}{f': {harmless(ended.reason)}' if ended.reason else ''} after {ended.steps} steps"
-    )
+    click.echo(f"\n{ending(ended)}")
     click.echo(standing(ended.scores))
     click.echo(f"saved in {ended.session}")
     click.echo(f"replay it with: mlgym-tui replay {os.path.basename(ended.session)}")

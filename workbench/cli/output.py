@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from workbench.session.events import FinalScores
+    from workbench.session.events import FinalScores, SessionEnded
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
 
@@ -58,6 +58,12 @@ def age(seconds: float) -> str:
 def number(value: float | None) -> str:
     """A score, or a dash."""
     return "–" if value is None else f"{value:.4f}"
+
+
+def ending(ended: SessionEnded) -> str:
+    """How a session ended, and why where something is to be said of it."""
+    why = f": {harmless(ended.reason)}" if ended.reason else ""
+    return f"{ended.exit_status} after {ended.steps} {'step' if ended.steps == 1 else 'steps'}{why}"
 
 
 def standing(scores: FinalScores) -> str:

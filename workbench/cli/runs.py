@@ -100,6 +100,12 @@ Examples:
 )
 @click.option("--agent", "-a", default="", metavar="AGENT", help="An agent's name, YAML file, or module:Class.")
 @click.option("--base-url", default="", metavar="URL", help="Another server that speaks the model's protocol.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    metavar="T",
+    help="Temperature of the answers, from 0 to 2 (else as the agent's file says).",
+)
 @click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
 @click.option(
     "--delay", type=_Amount(min_open=False), metavar="SECONDS", help="How long each proposal is shown before it runs."
@@ -278,6 +284,7 @@ def _start(
                 unsafe_local=options["unsafe_local"],
                 agent=options.get("agent", ""),
                 base_url=options.get("base_url", ""),
+                temperature=options.get("temperature"),
                 limits=Limits(
                     steps=options["max_steps"],
                     seconds=options["max_time"],
@@ -333,10 +340,10 @@ def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
 
 
 def _say_where(ended: SessionEnded) -> None:
-    from workbench.cli.output import harmless, standing
+    from workbench.cli.output import ending, standing
 
     name = Path(ended.session).name
-    click.echo(f"{ended.exit_status}{f': {harmless(ended.reason)}' if ended.reason else ''} after {ended.steps} steps")
+    click.echo(ending(ended))
     click.echo(standing(ended.scores))
     click.echo(f"saved in {ended.session}")
     if ended.exit_status != "submitted":

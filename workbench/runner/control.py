@@ -21,6 +21,9 @@ T = TypeVar("T")
 Phase = Literal["starting", "proposing", "review", "executing", "human", "waiting", "scoring", "ending", "ended"]
 
 
+ANSWER_STOPPED = "the answer was stopped; what came of it is kept"
+
+
 @dataclass(frozen=True)
 class Decision:
     """What becomes of the proposal under review."""
@@ -75,7 +78,7 @@ class Control:
         """Run the proposal under review, or get one; then stop again."""
         if self.mode == "human":
             return
-        self._hold = False
+        self._let_go()
         self.set_mode("step")
         if self.phase == "review":
             self._decide(Decision("run", self.user))
@@ -84,7 +87,7 @@ class Control:
         """Let the agent drive until something stops it."""
         if self.mode == "human":
             return
-        self._hold = False
+        self._let_go()
         self.set_mode("auto")
         if self.phase == "review":
             self._decide(Decision("run", self.user))
@@ -93,6 +96,10 @@ class Control:
         """Stop at the next review. A running command finishes. `author`: who wants it, by default the person."""
         if self.mode != "human":
             self.set_mode("paused", author=author, reason=reason)
+
+    def _let_go(self) -> None:
+        if self._hold:
+            self._hold, self.problem = False, ""
 
     def run_proposal(self) -> None:
         """Run the proposal under review; the mode stays as it is."""
@@ -268,7 +275,15 @@ class Control:
             self.live.cast.resize(columns, rows)
 
     def interrupt(self) -> bool:
-        """Stop the running command (INT, then TERM, then KILL); the session goes on. False when none runs."""
+        """Stop the running command (INT, then TERM, then KILL); the session goes on. Or stop the answer that the model
+        gives, or that is waited for: what came of it is kept, and the session pauses. False when there is neither.
+        """
+        if self.phase == "proposing" and self.proposer is not None:
+            if not self.proposer.cancel():
+                return False
+            self._hold, self.problem = True, ANSWER_STOPPED
+            self.set_mode("paused", reason=ANSWER_STOPPED)
+            return True
         if self.phase not in ("executing", "human"):
             return False
         self.spawn(self.episode.shell.interrupt())

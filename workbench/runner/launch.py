@@ -46,7 +46,7 @@ class Launch:
     """A name, the path of a YAML file, or `module:Class`; empty: `default` for the models of providers."""
     base_url: str = ""
     temperature: float | None = None
-    """Where a session goes on: at which answers are drawn from now on; None: as before."""
+    """At which answers are drawn; None: as the agent's configuration says, or as before where a session goes on."""
     sandbox: SandboxName = "local"
     unsafe_local: bool = False
     limits: Limits = field(default_factory=Limits)
@@ -79,6 +79,7 @@ def launch(options: Launch, root: Path) -> Runner:
     _read_approval(options.approve, options.interactive)  # its faults come before anything is made
     task = find_task(options.task).under(options.protocol, options.dataset)
     agent = make_agent(options.model, task, options.agent, options.base_url)
+    change = _other_temperature(agent, options)
     options = _with_defaults(options, agent)
     prepared = prepare_task(task)
     seed = secrets.randbits(48) if options.seed is None else options.seed
@@ -116,7 +117,10 @@ def launch(options: Launch, root: Path) -> Runner:
             gpus=options.gpus,
             approve="" if options.approve == "never" else _whole(options.approve),
         )
-        return _assemble(live, task, agent, options, seed, started, [], prepared)
+        runner = _assemble(live, task, agent, options, seed, started, [], prepared)
+        if change is not None:
+            live.emit(change)
+        return runner
     except BaseException:
         if live is not None:
             live.close()
@@ -162,6 +166,24 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     except BaseException:
         live.close()
         raise
+
+
+def _other_temperature(agent: Agent | None, options: Launch) -> ev.AgentChanged | None:
+    """Have the agent of a new session draw its answers at the temperature that `options` ask for, if they do."""
+    if options.temperature is None:
+        return None
+    if not isinstance(agent, Changeable):
+        raise LaunchError(
+            f"{agent.name if agent else 'a person'} asks no model that has a temperature",
+            "leave --temperature out, or name the model of a provider",
+        )
+    agent.sampling = replace(agent.sampling, temperature=options.temperature)
+    return ev.AgentChanged(
+        model=agent.model,
+        base_url=options.base_url,
+        temperature=options.temperature,
+        author=f"human:{user_name()}",
+    )
 
 
 def _agent_as_before(

@@ -16,6 +16,7 @@ from workbench.agents.agent import (
     ModelError,
     Observable,
     Proposal,
+    with_place,
 )
 from workbench.agents.messages import ChatModel
 from workbench.runner.prompt_log import PromptLog
@@ -87,7 +88,7 @@ class Proposer:
         except (ModelError, ActionsExhausted):
             raise
         except Exception as error:  # agents may come from anywhere
-            raise ModelError("error", f"the agent broke off: {type(error).__name__}: {error}") from error
+            raise ModelError("error", f"the agent broke off: {with_place(error)}") from error
         finally:
             self._call = None
         self.control.problem = ""
@@ -96,11 +97,10 @@ class Proposer:
         self._log_answer(proposal, latency, proposal.attempt, proposal.continuation)
         return proposal
 
-    def cancel(self) -> None:
-        """Break the call off that is under way, if one is; what was received is kept."""
+    def cancel(self) -> bool:
+        """Break the call off that is under way; what was received is kept. False when none is."""
         self._asks_again = False
-        if self._call is not None:
-            self._call.cancel()
+        return self._call is not None and self._call.cancel()
 
     @contextlib.contextmanager
     def _at(self, temperature: float | None) -> Iterator[None]:

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 
 Need = Literal["nothing", "running", "driver", "review", "edit", "command", "score"]
 """What an action needs: a running session; one that the person does not drive already; a proposal under review; a
-proposal, or a turn of the person, to write; a running command; a moment in which the artifact can be scored."""
+proposal, or a turn of the person, to write; a running command or an answer on its way; a moment in which the artifact can be scored."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("session.release", ("ctrl+right_square_bracket",), "release", "Give the shell back", STEER, "running"),
     Action(
-        "session.interrupt", ("i",), "interrupt", "Stop the running command; the session goes on", STEER, "command", 8
+        "session.interrupt", ("i",), "interrupt", "Stop the running command, or the model's answer", STEER, "command", 8
     ),
     Action("session.message", ("m",), "message", "Tell the agent something", STEER, "running"),
     Action("session.model", ("M",), "model", "Another model or temperature from here on", STEER, "running"),
@@ -186,8 +186,8 @@ def why_not(action: Action, now: Situation) -> str:
         return _no_proposal(now)
     if action.need == "edit" and now.phase != "review" and (now.agent or now.phase != "waiting"):
         return _no_proposal(now)
-    if action.need == "command" and now.phase not in ("executing", "human"):
-        return "no command is running"
+    if action.need == "command" and now.phase not in ("executing", "human", "proposing"):
+        return "no command is running, and no answer is on its way"
     if action.need == "score" and now.phase not in ("review", "waiting", "human"):
         return f"not while the session is {now.phase}: pause it first"
     return ""

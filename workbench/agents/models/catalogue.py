@@ -52,6 +52,8 @@ def split_name(model: str) -> tuple[str, str]:
     if provider in PROVIDERS and name.strip():
         return provider, name.strip()
     near = prices.known_models(provider)[:2] if provider in PROVIDERS else nearest_models(model)
+    if near and near[0].partition(":")[2] == model.rpartition(":")[2]:
+        near = near[:1]
     hint = f"did you mean {' or '.join(near)}?" if near else "for example openai:gpt-5.4-mini"
     if colon and provider not in PROVIDERS:
         reason = f"there is no provider {provider!r} (there are {', '.join(PROVIDERS)})"

@@ -171,10 +171,11 @@ def _refused(text: str, sent: Sequence[str]) -> str:
 
 def unknown_model(server: Server, said: str = "") -> Fault:
     """No such model: with the nearest names, or what else to look at."""
+    near = [name for name in server.nearest if name.partition(":")[2] != server.model]
     if server.address:
         hint = "name one that it serves, and see that the address ends where its API begins (often in /v1)"
-    elif server.nearest:
-        hint = f"did you mean {' or '.join(server.nearest)}?"
+    elif near:
+        hint = f"did you mean {' or '.join(near)}?"
     else:
         hint = "look its name up in the provider's list of models"
     return Fault("error", f"{capital(server.title)} knows no model {server.model!r}{said}; {hint}")

@@ -223,14 +223,14 @@ class Alternatives(ModalScreen[Pick | None]):
             return Content.assemble((begun, "bold $primary"), f"   {total}   ", (problem, "$warning"))
         if sampler is not None and sampler.problem:
             return Content.assemble((sampler.problem, "bold $warning"))
-        return Content.assemble(("your choice", "bold $warning"), f"   {total}")
+        return Content.assemble(("your choice", "bold $warning"), f" (nothing runs yet)   {total}")
 
     def _keys(self) -> tuple[tuple[str, str], ...]:
         if not self._open:
             return (("esc", "leave"),)
         stop = ("esc", "stop asking") if self._asking else ("esc", "leave")
         more = () if self._asking else (("a", "more"),)
-        return (("enter 0-9", "take (nothing runs yet)"), ("e", "take and edit"), *more, stop)
+        return (("j k", "choose"), ("enter 0-9", "take"), ("e", "take and edit"), *more, stop)
 
     # -- what the keys do --------------------------------------------------------------------------------------------
 

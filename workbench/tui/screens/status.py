@@ -112,10 +112,10 @@ def _caveat(entry: ScoreRecorded) -> str:
     return "".join(f" ({caveat})" for caveat in entry.caveats)
 
 
-def proposal_title(step: Step, *, drafting: bool) -> tuple[str, str]:
+def proposal_title(step: Step, *, drafting: bool, stuck: bool = False) -> tuple[str, str]:
     """Title and subtitle of the pane with the action."""
-    if drafting:
-        return f"Action {step.number + 1} · being written", ""
+    if drafting or stuck:
+        return f"Action {step.number + 1} · {'being written' if drafting else 'there is none'}", ""
     if step.number == 0:
         return "Task", ""
     author = words.author_sign(step.author)
@@ -167,12 +167,14 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
             keys = (*keys[:3], ("a", "alternatives"), *keys[3:])
         return Hint(head, "warning", keys)
     if now.phase == "proposing":
-        return Hint(f"the agent thinks {words.seconds(seconds)}", "primary", (("p", "pause"), ("m", "message")))
+        head = f"the agent thinks {words.seconds(seconds)}"
+        return Hint(head, "primary", (("i", "stop it"), ("p", "pause after it"), ("m", "message")))
     if now.phase == "executing":
         return Hint(f"running {words.seconds(seconds)}", "primary", (("i", "interrupt"), ("p", "pause after it")))
     if now.phase == "waiting":
         if now.agent:
-            return Hint("stopped", "warning", (("s", "try again"), ("c", "continue"), ("t", "take over")))
+            model = (("M", "other model"),) if now.asks_model else ()
+            return Hint("stopped", "warning", (("c", "try again"), ("s", "one step"), *model, ("t", "take over")))
         return Hint("your turn", "warning", (("t", "take the shell"), ("e", "write an action")))
     return NO_HINT
 

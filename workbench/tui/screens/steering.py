@@ -67,7 +67,8 @@ class Steering:
             self.continue_()
 
     def interrupt(self) -> None:
-        if self.control.interrupt():
+        command = self.control.phase != "proposing"
+        if self.control.interrupt() and command:
             self.screen.say("interrupting the command", of_phase=True)
 
     def validate(self) -> None:

@@ -79,7 +79,7 @@ class WorkbenchScreen(Screen[None]):
         self._seen: tuple[object, ...] = ()
         self._phase_since = time.monotonic()
         self._shell_step = -1
-        self._drafting = False
+        self._writing = (False, False)
         self._ends: list[Callable[[], None]] = []
 
     # -- building ----------------------------------------------------------------------------------------------------
@@ -237,6 +237,7 @@ class WorkbenchScreen(Screen[None]):
                     self._message = ""
             self._seen = seen
             self.steering.phase_changed()
+            self._show_proposal(self.step)
         self.show_status()
 
     def show_status(self) -> None:
@@ -310,17 +311,20 @@ class WorkbenchScreen(Screen[None]):
         self.prompt.show_step(asked)
 
     def _show_proposal(self, step: Step) -> None:
-        """The action; while the next one is on its way, what the model has said of it so far."""
+        """The action; while the next one is on its way, what the model has said of it so far; where none came, why."""
         control = self.source.control
-        drafting = False
-        if control is not None and control.phase == "proposing" and self.cursor is None:
-            drafting = bool(control.draft or control.draft_reasoning)
+        drafting = stuck = False
+        if control is not None and self.cursor is None:
+            drafting = control.phase == "proposing" and bool(control.draft or control.draft_reasoning)
+            stuck = control.phase == "waiting" and control.agent is not None and bool(control.problem)
         if control is not None and drafting:
             self.proposal.show_draft(control.draft, control.draft_reasoning)
+        elif control is not None and stuck:
+            self.proposal.show_problem(control.problem)
         else:
             self.proposal.show_step(step)
-        if drafting != self._drafting:
-            self._drafting = drafting
+        if (drafting, stuck) != self._writing:
+            self._writing = (drafting, stuck)
             self._title_proposal(step)
 
     def _show_shell(self) -> None:
@@ -348,7 +352,9 @@ class WorkbenchScreen(Screen[None]):
         self.arranging.pane("prompt-pane").set_title(self.prompt.title, self.prompt.subtitle)
 
     def _title_proposal(self, step: Step) -> None:
-        self.arranging.pane("proposal-pane").set_title(*proposal_title(step, drafting=self._drafting))
+        self.arranging.pane("proposal-pane").set_title(
+            *proposal_title(step, drafting=self._writing[0], stuck=self._writing[1])
+        )
 
     def _title_shell(self) -> None:
         pane = self.arranging.pane("shell-pane")

@@ -34,8 +34,8 @@ class ObservationView(PanelView):
         self._key = key
         notes = _notes(self._state, step)
         body: list[str | Content] = list(split_lines(step.observation))
-        if not body:
-            body = [Content.styled(_empty(step), _MUTED)]
+        if not step.observation.strip():
+            body = [Content.styled("(blank lines only)" if body else _empty(step), _MUTED)]
         if notes:
             notes.append("")
         self.before = len(notes)

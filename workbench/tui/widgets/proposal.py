@@ -87,6 +87,14 @@ class ProposalView(Vertical):
                 lines.append("")
             self.view.show_lines([*lines, *self._prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
 
+    def show_problem(self, text: str) -> None:
+        """Show why there is no action. Another step replaces it."""
+        key = ("problem", text, self._width)
+        if key != self._key:
+            self._key, self._step = key, None
+            self.view.follow = False
+            self.view.show_lines([Content.styled(piece, "$warning") for piece in self._wrapped(text)])
+
     def show_hint(self, hint: Hint) -> None:
         """Show what the keys will do, in a line or two; an empty hint takes no room."""
         if (hint, self.size.width) != self._hint:
