@@ -12,7 +12,6 @@ from workbench.agents.messages import ChatModel, Sampling
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
 
-
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 """Where Python's own modules are."""
 

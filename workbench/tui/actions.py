@@ -14,7 +14,8 @@ from textual.binding import Binding, BindingType
 
 Need = Literal["nothing", "running", "driver", "review", "edit", "command", "score"]
 """What an action needs: a running session; one that the person does not drive already; a proposal under review; a
-proposal, or a turn of the person, to write; a running command or an answer on its way; a moment in which the artifact can be scored."""
+proposal, or a turn of the person, to write; a running command, or an answer on its way; a moment in which the artifact
+can be scored."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from workbench.tui.text import printable
+from workbench.tui.widgets.typing import KeysInOrder, LineInput
 
 _LEAVE = Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
 
@@ -74,7 +75,7 @@ class Ask(ModalScreen[str | None]):
             box.border_title = Content(self._title_text)
             if self._note:
                 yield Static(printable(self._note), markup=False, classes="dialog-text")
-            yield Input(self._value, placeholder=self._placeholder, compact=True)
+            yield LineInput(self._value, placeholder=self._placeholder, compact=True)
             yield foot(("enter", "ok"), ("esc", "leave"))
 
     def on_mount(self) -> None:
@@ -89,7 +90,7 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class PlainArea(TextArea):
+class PlainArea(KeysInOrder, TextArea):
     """An editor for untrusted text: control characters are shown as glyphs, and kept as they are."""
 
     def get_line(self, line_index: int) -> Text:

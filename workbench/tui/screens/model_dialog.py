@@ -18,6 +18,7 @@ from textual.widgets import Input, Static
 from workbench.agents.models import prices
 from workbench.agents.models.nearest import nearest_models
 from workbench.tui.screens.dialogs import foot
+from workbench.tui.widgets.typing import LineInput
 
 _MOST = 6
 """Known models that are shown at once."""
@@ -72,13 +73,13 @@ class ChangeModel(ModalScreen[bool]):
             box.border_title = Content("The model from here on")
             with Horizontal(classes="row"):
                 yield Static("model")
-                yield Input(self._model, placeholder="provider:name", suggester=names, compact=True, id="model")
+                yield LineInput(self._model, placeholder="provider:name", suggester=names, compact=True, id="model")
             with Horizontal(classes="row"):
                 yield Static("temperature")
-                yield Input(warm, placeholder="as the provider has it", compact=True, id="temperature")
+                yield LineInput(warm, placeholder="as the provider has it", compact=True, id="temperature")
             with Horizontal(classes="row"):
                 yield Static("server")
-                yield Input(self._base_url, placeholder="the provider's own", compact=True, id="server")
+                yield LineInput(self._base_url, placeholder="the provider's own", compact=True, id="server")
             yield Static(id="known", markup=False)
             yield Static(id="problem", classes="-empty", markup=False)
             yield foot(("enter", "use it"), ("→", "complete"), ("tab", "next field"), ("esc", "leave"))
