@@ -16,7 +16,7 @@ from gymnasium.vector.utils.shared_memory import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.environment.reward import Outcome, improvement
+from workbench.environment.reward import NEXT_TO_ZERO, Outcome, improvement
 from workbench.environment.text import ALPHABET, fitted
 from workbench.environment.text_space import TextSpace
 from workbench.session.events import Direction, Metric, ScoreRecorded
@@ -111,4 +111,5 @@ def test_rewards_add_up_to_the_last_score(scores: list[float], baseline: float) 
     befores = [None, *scores[:-1]]
     total = sum(improvement(outcome(now, before=b, baseline=baseline)) for now, b in zip(scores, befores, strict=True))
     expected = improvement(outcome(scores[-1], baseline=baseline))
-    assert total == pytest.approx(expected, rel=1e-6, abs=1e-3 * (1 + len(scores)) / (abs(baseline) or 1.0))
+    size = abs(baseline) if abs(baseline) > NEXT_TO_ZERO else 1.0
+    assert total == pytest.approx(expected, rel=1e-6, abs=1e-3 * (1 + len(scores)) / size)

@@ -29,6 +29,8 @@ class Outcome:
 
 
 Reward = Callable[[Outcome], float]
+NEXT_TO_ZERO = 1e-9
+"""A baseline of this size is as good as 0."""
 
 
 def improvement(outcome: Outcome) -> float:
@@ -44,4 +46,4 @@ def improvement(outcome: Outcome) -> float:
     baseline = outcome.metric.baseline or 0.0
     before = baseline if outcome.before is None else outcome.before
     better = after - before if outcome.metric.direction == "maximize" else before - after
-    return better / (abs(baseline) or 1.0)
+    return better / (abs(baseline) if abs(baseline) > NEXT_TO_ZERO else 1.0)
