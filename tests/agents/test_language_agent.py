@@ -187,8 +187,8 @@ async def test_a_rejection_is_told_with_its_comment() -> None:
 async def test_a_proposal_that_was_dropped_was_not_run() -> None:
     session = Session()
     number = session.propose("ls")
-    session.emit(ev.ActionRejected(step=number, author="", comment="dropped: human:eva took over"))
-    assert "The action was not run (dropped: human:eva took over)." in await last(session)
+    session.emit(ev.ActionRejected(step=number, author="", comment="dropped: eva took over"))
+    assert "The action was not run (dropped: eva took over)." in await last(session)
 
 
 @pytest.mark.parametrize(

@@ -434,7 +434,7 @@ async def test_an_answer_is_shown_while_it_comes(tmp_path: Path) -> None:
     async with opened(tmp_path, agent) as on:
         await on.shows("the strategy is too random.")
         await on.shows("Action 1 · being written")
-        await on.shows("rate limit; trying again in 7 s")
+        await on.shows("trying again in 7 s: rate limit")
         agent.gate.set()
         await on.review(1)
         await on.shows("$ echo proposed")

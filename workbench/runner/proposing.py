@@ -156,7 +156,7 @@ class Proposer:
 
     def retrying(self, reason: str, seconds: float) -> None:
         """The call is tried again."""
-        self.control.problem = f"{reason}; trying again in {seconds:.0f} s"
+        self.control.problem = f"trying again in {seconds:.0f} s: {reason}"
 
     def attempted(self, attempt: Attempt) -> None:
         """An answer that became no proposal was paid for all the same."""

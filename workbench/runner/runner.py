@@ -276,7 +276,7 @@ class Runner(Control):
                 if self._decision is not None:
                     return self._decision
                 if self.mode == "human":
-                    return Decision("reject", "", f"dropped: {self.user} took over")
+                    return Decision("reject", "", f"dropped: {self.user.partition(':')[2]} took over")
                 if self.mode == "auto" and not self.asking:
                     left = due - loop.time()
                     if left <= 0:

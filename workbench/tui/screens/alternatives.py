@@ -227,7 +227,7 @@ class Alternatives(ModalScreen[Pick | None]):
 
     def _keys(self) -> tuple[tuple[str, str], ...]:
         if not self._open:
-            return (("esc", "leave"),)
+            return (("j k", "choose"), ("esc", "leave"))
         stop = ("esc", "stop asking") if self._asking else ("esc", "leave")
         more = () if self._asking else (("a", "more"),)
         return (("j k", "choose"), ("enter 0-9", "take"), ("e", "take and edit"), *more, stop)
