@@ -67,6 +67,14 @@ def test_new_and_check(tmp_path: Path) -> None:
     assert invoke("tasks", "new", "mine", "--in", str(tmp_path)).exit_code == 1
 
 
+def test_new_tasks_of_other_kinds(tmp_path: Path) -> None:
+    made = invoke("tasks", "new", "mine", "--kind", "csv", "--in", str(tmp_path))
+    assert made.exit_code == 0 and "\n  datasets/measurements.yaml\n" in made.output
+    assert as_json("tasks", "show", str(tmp_path / "mine"))["artifact"]["kind"] == "csv"
+    made = invoke("tasks", "new", "other", "--kind", "table", "--in", str(tmp_path))
+    assert made.exit_code == 2 and "checkpoint" in made.output and not (tmp_path / "other").exists()
+
+
 def test_prepare() -> None:
     done = invoke("tasks", "prepare", "3SATTime", "--dataset", "tiny")
     assert done.exit_code == 0 and "data three-sat (stand-in): " in done.output

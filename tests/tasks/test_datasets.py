@@ -214,7 +214,7 @@ def test_faults_of_the_file_are_named(task: Task, old: str, new: str, words: str
 
 
 def test_a_dataset_that_is_not_there(task: Task) -> None:
-    with pytest.raises(DatasetError, match=r"names the dataset 'letters'.*letters.yaml"):
+    with pytest.raises(DatasetError, match=r"task.yaml: datasets: 'letters' is not there: no letters.yaml"):
         find_dataset("letters", task)
 
 

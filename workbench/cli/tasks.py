@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from workbench.tasks.catalogue import Task
     from workbench.tasks.errors import TaskError
     from workbench.tasks.needs import Needs
+    from workbench.tasks.scaffold import Kind
 
 
 @click.group(
@@ -157,23 +158,33 @@ def show(task: str, as_json: bool) -> None:
 \b
 Examples:
   mlgym-tui tasks new myTask
-  mlgym-tui tasks new myTask --in ~/my-tasks
+  mlgym-tui tasks new myTask --kind csv --in ~/my-tasks
 """
 )
 @click.argument("ident", metavar="ID")
 @click.option(
+    "--kind",
+    type=click.Choice(["code", "csv", "checkpoint"]),
+    default="code",
+    show_default=True,
+    help="What is handed in: a function, a table of predictions, a trained model.",
+)
+@click.option(
     "--in", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where (else here)."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def new(ident: str, folder: Path, as_json: bool) -> None:
+def new(ident: str, kind: Kind, folder: Path, as_json: bool) -> None:
     """Make the folder of a new task, ID: complete, runnable, and yours to change."""
+    from workbench.tasks.catalogue import regular_files
     from workbench.tasks.scaffold import scaffold
 
-    made = scaffold(folder / ident, ident)
+    made = scaffold(folder / ident, ident, kind)
     if as_json:
         print_json({"id": ident, "folder": str(made)})
         return
-    click.echo(f"made {made}: a task that runs as it is; change its task.yaml, starter/, evaluate/ and demo/")
+    click.echo(f"made {made}: a task that runs as it is, for you to change")
+    for file in regular_files(made):
+        click.echo(f"  {file.relative_to(made)}")
     click.echo(f"check it: mlgym-tui tasks check {made}\nrun it:   mlgym-tui run {made}")
 
 

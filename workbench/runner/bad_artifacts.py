@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from workbench.tasks.catalogue import Task
 
 _CODE = (".py", ".yaml", ".yml", ".json", ".txt", ".md")
 """Files that are read as text: a damaged one may still be a fine one."""
+_NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _LARGE = 64 << 20
 
 
@@ -31,6 +33,17 @@ def bad_files(task: Task) -> Iterator[tuple[str, bytes]]:
         yield "hostile artefact: quotes left open", b'Id,value\n1,"' + b"1\n" * 100_000
     if task.artifact.max_bytes < _LARGE:
         yield "hostile artefact: too large", b"\0" * (task.artifact.max_bytes + 1)
+
+
+def bad_tables(good: bytes) -> Iterator[tuple[str, bytes]]:
+    """For a task whose submission is a table: what the case is, and the valid one `good` with that fault."""
+    first, *rows = good.decode("utf-8", "replace").splitlines(keepends=True) or [""]
+    yield "wrong artefact: every second row is missing", "".join([first, *rows[::2]]).encode()
+    yield "wrong artefact: every row twice", "".join([first, *rows, *rows]).encode()
+    cells = [row.rstrip("\r\n").rpartition(",") for row in rows]
+    if all(_NUMBER.fullmatch(value) for _, _, value in cells):
+        spoiled = (f"{before}{comma}nan\n" for before, comma, _ in cells)
+        yield "wrong artefact: NaN in the last column", "".join([first, *spoiled]).encode()
 
 
 def bad_folders(task: Task, good: Path, making: Path) -> Iterator[tuple[str, Path]]:
@@ -56,12 +69,16 @@ def _cases(task: Task) -> Iterator[tuple[str, Callable[[Path], None]]]:
         path = folder / task.artifact.path
         return path if path.is_file() else next(file for file in sorted(path.rglob("*")) if file.is_file())
 
+    def weights(folder: Path) -> list[Path]:
+        """All files that are no text; where there is none, the artefact's main file."""
+        return _files(folder, code=False) or [main_file(folder)]
+
     def cut(folder: Path) -> None:
-        for file in _files(folder, code=False):
+        for file in weights(folder):
             _write(file, file.read_bytes()[: file.stat().st_size // 2])
 
     def bomb(folder: Path) -> None:
-        for file in _files(folder, code=False):
+        for file in weights(folder):
             _write(file, pickle.dumps(_Bomb(_forging(task))))
 
     def forge(folder: Path) -> None:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.tasks.catalogue import Task, Variant, task_roots
+from workbench.tasks.catalogue import TASK_FILE, Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
 from workbench.tasks.faults import last_fault
 from workbench.tasks.hub import is_pattern
@@ -94,7 +94,7 @@ def find_dataset(ident: str, task: Task) -> Dataset:
         if file.is_file():
             return Dataset(file, read_dataset(file))
     looked = ", ".join(str(root / "datasets") for root in dict.fromkeys(roots))
-    raise DatasetError(f"task {task.id} names the dataset {ident!r}, which is not there: no {ident}.yaml in {looked}")
+    raise DatasetError(f"{task.folder / TASK_FILE}: datasets: {ident!r} is not there: no {ident}.yaml in {looked}")
 
 
 def datasets_of(task: Task) -> list[Dataset]:

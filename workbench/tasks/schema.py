@@ -21,7 +21,7 @@ PLACEHOLDERS = frozenset(
 def _relative(path: str) -> str:
     parts = PurePosixPath(path)
     if not path or parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
-        raise ValueError("must be a path relative to the task's folder, without '..'")
+        raise ValueError("must be a relative path, without '..'")
     return path
 
 

@@ -1,0 +1,3 @@
+def total(numbers):
+    """There is a function for that."""
+    return sum(numbers)
