@@ -6,7 +6,7 @@ from workbench.session import events as ev
 from workbench.session.state import fold
 from workbench.tui.actions import Situation
 from workbench.tui.scores import Standing
-from workbench.tui.screens.status import status_parts
+from workbench.tui.screens.status import hint, status_parts
 
 
 def test_an_evaluation_is_followed() -> None:
@@ -14,3 +14,10 @@ def test_an_evaluation_is_followed() -> None:
     state = fold([ev.SessionStarted(format=1, task="t")])
     parts = status_parts(state, now, Standing(), cursor=0, following=True, phase_seconds=2.0, message="", working=2.0)
     assert any(part.text.startswith("playing 10,000 games 40%") for part in parts)
+
+
+def test_what_helps_is_among_the_keys() -> None:
+    now = Situation(live=True, phase="waiting", mode="paused", asks_model=True)
+    for cause, keys in (("auth", ["c", "s", "M", "t"]), ("cost_limit", ["c", "s", "u", "t"])):
+        state = fold([ev.SessionStarted(format=1, task="t"), ev.ModelFailed(cause=cause, message="")])
+        assert [key for key, _ in hint(state.current, state, now, seconds=0, delay=0).keys] == keys

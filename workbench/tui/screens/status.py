@@ -173,8 +173,10 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
         return Hint(f"running {words.seconds(seconds)}", "primary", (("i", "interrupt"), ("p", "pause after it")))
     if now.phase == "waiting":
         if now.agent:
-            model = (("M", "other model"),) if now.asks_model else ()
-            return Hint("stopped", "warning", (("c", "try again"), ("s", "one step"), *model, ("t", "take over")))
+            remedy: tuple[tuple[str, str], ...] = (("M", "other model"),) if now.asks_model else ()
+            if state.failures and state.failures[-1].cause == "cost_limit":
+                remedy = (("u", "limits"),)
+            return Hint("stopped", "warning", (("c", "try again"), ("s", "one step"), *remedy, ("t", "take over")))
         return Hint("your turn", "warning", (("t", "take the shell"), ("e", "write an action")))
     return NO_HINT
 

@@ -235,6 +235,8 @@ class WorkbenchScreen(Screen[None]):
                 self._phase_since = time.monotonic()
                 if self._message_of_phase:
                     self._message = ""
+            if control is not None and control.problem and seen[2:] != self._seen[2:]:
+                self._message = ""  # what is new is said, and not what was said before it
             self._seen = seen
             self.steering.phase_changed()
             self._show_proposal(self.step)
