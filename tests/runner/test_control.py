@@ -191,7 +191,8 @@ async def test_a_take_over_in_review_drops_the_proposal(tmp_path: Path) -> None:
         session.runner.step()
         assert (await session.over(4)).observation == "was_here\n"
     assert (step.author, step.action, step.exit_code) == (session.runner.user, "echo new > file.txt; false", 1)
-    assert [change.path for change in step.changes] == ["file.txt"]
+    # On a busy machine the snapshot after the second step may be taken when the third has run already.
+    assert [change.path for each in session.state.steps[2:4] for change in each.changes] == ["file.txt"]
     assert session.state.mode == "step"
     modes = [event.mode for event in session.events(ev.ControlChanged)]
     assert modes == ["step", "human", "step"]
