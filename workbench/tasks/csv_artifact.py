@@ -55,8 +55,8 @@ def read_predictions(
         else:
             numbers[ident] = number
     problems += [
-        _count(not_finite, f"{column} is not finite: {key}", f"{column}s are not finite: {key}", after=True),
-        _count(no_number, f"{column} is no number: {key}", f"{column}s are no numbers: {key}", after=True),
+        _count(not_finite, f"{column} is not finite: {key}", f"{_plural(column)} are not finite: {key}", after=True),
+        _count(no_number, f"{column} is no number: {key}", f"{_plural(column)} are no numbers: {key}", after=True),
     ]
     _raise_for(name, problems)
     return numbers
@@ -92,9 +92,9 @@ def read_labels(data: bytes, name: str, *, column: str, rows: int, classes: int)
             labels.append(label)
     got = len(labels) + len(not_there) + len(no_number) + len(outside)
     problems = [
-        _count(not_there, f"{column} is missing: row", f"{column}s are missing: rows", after=True),
-        _count(no_number, f"{column} is no whole number: row", f"{column}s are no whole numbers: rows", after=True),
-        _count(outside, f"{column} is not 0 to {classes - 1}: row", f"{column}s are not 0 to {classes - 1}: rows",
+        _count(not_there, f"{column} is missing: row", f"{_plural(column)} are missing: rows", after=True),
+        _count(no_number, f"{column} is no whole number: row", f"{_plural(column)} are no whole numbers: rows", after=True),
+        _count(outside, f"{column} is not 0 to {classes - 1}: row", f"{_plural(column)} are not 0 to {classes - 1}: rows",
                after=True),
     ]  # fmt: skip
     if got < rows:
@@ -149,9 +149,9 @@ def _by_id(
         lines[ident] = line
     known = {*wanted, *allowed}
     problems = [
-        _count(doubled, f"{key} is there more than once", f"{key}s are there more than once"),
-        _count([ident for ident in found if ident not in known], f"{key} is unknown", f"{key}s are unknown"),
-        _count([ident for ident in wanted if ident not in found], f"{key} is missing", f"{key}s are missing"),
+        _count(doubled, f"{key} is there more than once", f"{_plural(key)} are there more than once"),
+        _count([ident for ident in found if ident not in known], f"{key} is unknown", f"{_plural(key)} are unknown"),
+        _count([ident for ident in wanted if ident not in found], f"{key} is missing", f"{_plural(key)} are missing"),
     ]
     return found, lines, problems
 
@@ -202,6 +202,10 @@ def _rows(data: bytes, name: str, columns: Sequence[str]) -> Iterator[tuple[int,
             yield reader.line_num, [row[place] for place in places]
     except csv.Error as error:
         raise Failure("invalid", f"{name}, line {reader.line_num}: {error}") from None
+
+
+def _plural(name: str) -> str:
+    return name if name.endswith("s") else f"{name}s"
 
 
 def _plain(ident: str) -> str:
