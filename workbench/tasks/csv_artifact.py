@@ -91,10 +91,11 @@ def read_labels(data: bytes, name: str, *, column: str, rows: int, classes: int)
         else:
             labels.append(label)
     got = len(labels) + len(not_there) + len(no_number) + len(outside)
+    columns = _plural(column)
     problems = [
-        _count(not_there, f"{column} is missing: row", f"{_plural(column)} are missing: rows", after=True),
-        _count(no_number, f"{column} is no whole number: row", f"{_plural(column)} are no whole numbers: rows", after=True),
-        _count(outside, f"{column} is not 0 to {classes - 1}: row", f"{_plural(column)} are not 0 to {classes - 1}: rows",
+        _count(not_there, f"{column} is missing: row", f"{columns} are missing: rows", after=True),
+        _count(no_number, f"{column} is no whole number: row", f"{columns} are no whole numbers: rows", after=True),
+        _count(outside, f"{column} is not 0 to {classes - 1}: row", f"{columns} are not 0 to {classes - 1}: rows",
                after=True),
     ]  # fmt: skip
     if got < rows:
