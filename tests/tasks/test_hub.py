@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.tasks.fake_hub import COMMIT, serve
 from tests.tasks.small_data import make_data_task
-from workbench.tasks.catalogue import Task, find_task
+from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import DatasetError, find_dataset, missing, needs_network, prepare
 from workbench.tasks.hub import chosen
 from workbench.tasks.making import SourceError
-from workbench.tasks.packages import installed_for
 
 FILES = {"config.json": b"{}", "model.bin": b"m" * 5000, "parts/1.bin": b"1" * 3000, "parts/2.bin": b"2" * 3000}
 MAKER = """
@@ -44,19 +42,6 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def library(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Hub's own library, which comes with the packages of the tasks that use models."""
-    monkeypatch.delenv("MLGYM_CACHE")
-    found = installed_for(find_task("imageCaptioningCOCO").spec.requirements, "local", "")
-    monkeypatch.setenv("MLGYM_CACHE", str(places / "MLGYM_CACHE"))
-    assert found is not None
-    monkeypatch.setenv("PYTHONPATH", str(found))
-    monkeypatch.setattr(sys, "path", [*sys.path, str(found)])
-
-
-@pytest.mark.packages("imageCaptioningCOCO")
-@pytest.mark.usefixtures("library")
 def test_fetched_checked_and_kept(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task(places / "task", revision="main")
     dataset = find_dataset("numbers", task)
@@ -75,8 +60,6 @@ def test_fetched_checked_and_kept(places: Path, monkeypatch: pytest.MonkeyPatch)
     assert any(text.startswith("fetching some/model") for text in said) and not needs_network(dataset, "")
 
 
-@pytest.mark.packages("imageCaptioningCOCO")
-@pytest.mark.usefixtures("library")
 def test_without_a_network_from_the_hubs_cache_or_an_error_at_once(
     places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,8 +76,6 @@ def test_without_a_network_from_the_hubs_cache_or_an_error_at_once(
         prepare(find_dataset("numbers", make_task(places / "more", "{model.bin: null}")))
 
 
-@pytest.mark.packages("imageCaptioningCOCO")
-@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("known", ["null", KNOWN])
 def test_other_bytes_than_promised_are_refused(places: Path, monkeypatch: pytest.MonkeyPatch, known: str) -> None:
     dataset = find_dataset("numbers", make_task(places / "task", f"{{model.bin: {known}}}"))
@@ -105,8 +86,6 @@ def test_other_bytes_than_promised_are_refused(places: Path, monkeypatch: pytest
             prepare(dataset)
 
 
-@pytest.mark.packages("imageCaptioningCOCO")
-@pytest.mark.usefixtures("library")
 def test_a_file_that_the_repository_has_not(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = find_dataset("numbers", make_task(places / "task", "{'*.txt': null}"))
     with serve("some/model", FILES) as address:
