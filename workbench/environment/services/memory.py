@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from workbench.environment.services.desk import Refused, Reply, Request, Service
 from workbench.environment.services.notes import MOST_CHARACTERS, MOST_NOTES, MemoryFull, Note, NoteFile
 from workbench.environment.services.ranking import by_meaning, by_words, fused
