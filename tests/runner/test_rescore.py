@@ -14,6 +14,7 @@ import pytest
 
 from tests.formats.trajectories import healthy, write_run
 from tests.runner.rig import GOOD, ListAgent, driven
+from tests.tasks.model_task import make_model_task
 from tests.tasks.quick_task import make_quick_task
 from workbench.environment.assembly import session_secret
 from workbench.runner.rescore import NotScorable, Rescored, SavedSession, choose, open_session, rescore
@@ -108,6 +109,22 @@ async def test_a_session_that_was_run_agrees_with_itself(tmp_path: Path, quick: 
         (6, "agrees", True),
     ]
     assert all(result.now is not None and result.now.metrics == result.entry.metrics for result in found)
+
+
+async def test_models_are_scored_again_from_their_archives(tmp_path: Path) -> None:
+    task = make_model_task(tmp_path / "model-task")
+    write = "mkdir -p model && echo '{\"weight\": 1.5}' > model/weights.json"
+    actions = [write, "validate", write.replace("1.5", "2.0"), "submit"]
+    async with driven(tmp_path, ListAgent(actions), mode="auto", task=str(task.folder)) as session:
+        await session.ended()
+    found = await again(session.folder)
+    assert [(result.entry.score, result.outcome, result.exact) for result in found] == [
+        (3.0, "agrees", True),
+        (0.0, "agrees", True),
+    ]
+    (archive,) = (session.folder / "artifacts").rglob(str(found[0].entry.artifact)[2:])
+    archive.write_bytes(archive.read_bytes()[:-1] + b"x")
+    assert [result.outcome for result in await again(session.folder)] == ["not scored", "agrees"]
     saved = open_session(session.folder)
     assert [item.step for item in choose(saved)] == [6] and [item.step for item in choose(saved, "best")] == [3]
     assert [item.step for item in choose(saved, step=1)] == [1]
