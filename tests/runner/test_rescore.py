@@ -109,6 +109,14 @@ async def test_a_session_that_was_run_agrees_with_itself(tmp_path: Path, quick: 
         (6, "agrees", True),
     ]
     assert all(result.now is not None and result.now.metrics == result.entry.metrics for result in found)
+    saved = open_session(session.folder)
+    assert [item.step for item in choose(saved)] == [6] and [item.step for item in choose(saved, "best")] == [3]
+    assert [item.step for item in choose(saved, step=1)] == [1]
+    with pytest.raises(NotScorable, match="no submission of step 4"):
+        choose(saved, step=4)
+    before = (session.folder / EVENTS_FILE).read_bytes()
+    await again(session.folder, which="last")
+    assert (session.folder / EVENTS_FILE).read_bytes() == before  # the ledger is never written
 
 
 async def test_models_are_scored_again_from_their_archives(tmp_path: Path) -> None:
@@ -125,14 +133,6 @@ async def test_models_are_scored_again_from_their_archives(tmp_path: Path) -> No
     (archive,) = (session.folder / "artifacts").rglob(str(found[0].entry.artifact)[2:])
     archive.write_bytes(archive.read_bytes()[:-1] + b"x")
     assert [result.outcome for result in await again(session.folder)] == ["not scored", "agrees"]
-    saved = open_session(session.folder)
-    assert [item.step for item in choose(saved)] == [6] and [item.step for item in choose(saved, "best")] == [3]
-    assert [item.step for item in choose(saved, step=1)] == [1]
-    with pytest.raises(NotScorable, match="no submission of step 4"):
-        choose(saved, step=4)
-    before = (session.folder / EVENTS_FILE).read_bytes()
-    await again(session.folder, which="last")
-    assert (session.folder / EVENTS_FILE).read_bytes() == before  # the ledger is never written
 
 
 async def test_a_ledger_that_was_changed_does_not_agree(tmp_path: Path, quick: Task) -> None:
