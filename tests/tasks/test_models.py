@@ -237,3 +237,16 @@ def _commands_with(text: bytes) -> list[Path]:
             if entry.name.isdigit() and text in (entry / "cmdline").read_bytes():
                 found.append(entry)
     return found
+
+
+@pytest.mark.parametrize(
+    ("room", "seen"), [pytest.param("bubblewrap", "0", marks=pytest.mark.bwrap), pytest.param("reduced", "3")]
+)
+async def test_a_room_is_told_its_gpus_as_it_counts_them(
+    tmp_path: Path, task: Task, room: RoomChoice, seen: str
+) -> None:
+    """Where other devices are hidden, CUDA counts those that are there from 0."""
+    network = "import os\n\ndef apply(weight, value):\n    raise LookupError(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+    workspace = make_submission(tmp_path / "workspace", network=network)
+    found = await evaluate(task, workspace, seed=1, room=room, gpus=(3,))
+    assert found.verdict == "crashed" and f"LookupError: {seen}" in found.message

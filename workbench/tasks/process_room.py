@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from workbench.sandbox.base import ResourceLimits
 from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewrap, python_inside
+from workbench.sandbox.gpus import device_nodes, visible_devices
 from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes, memory_of
 from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import (
@@ -167,12 +168,11 @@ async def _confined(guest: Guest, folder: Path, channel: str) -> tuple[list[str]
     if why is not None:
         raise RoomError(f"bubblewrap does not work here: {why}", "`mlgym-tui doctor` says what is missing")
     mounts = guest.mounts()
-    devices = [f"/dev/nvidia{number}" for number in guest.gpus]
     confinement = Confinement(
         readonly={folder / "room": "/room", **mounts},
         hidden=guest.hide,
-        devices=[*devices, "/dev/nvidiactl", "/dev/nvidia-uvm"] if devices else [],
-        env=guest.environment("/room"),
+        devices=device_nodes(guest.gpus),
+        env={**guest.environment("/room"), **visible_devices(guest.gpus, confined=True)},
         cwd="/tmp",
         limits=ResourceLimits(processes=None, file_bytes=None),  # the player sets its own
         scratch_bytes=TEMPORARY_BYTES,
@@ -200,6 +200,9 @@ async def _unconfined(guest: Guest, folder: Path, channel: str) -> tuple[list[st
     command = [python, "-s", "-B", f"{own}/player.py", *guest.options(channel, own), "supervise=1"]
     return command, {
         "cwd": folder / "work",
-        "env": guest.environment(own, str(data), str(guest.packages)),
+        "env": {
+            **guest.environment(own, str(data), str(guest.packages)),
+            **visible_devices(guest.gpus, confined=False),
+        },
         **_identity(),
     }

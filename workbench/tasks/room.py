@@ -107,8 +107,6 @@ class Guest:
             seen |= {"ARTIFACT": f"{folder}/artifact", "DATA": data}
         if self.packages is not None:
             seen["PYTHONPATH"] = packages
-        if self.gpus:
-            seen["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(len(self.gpus))))
         return seen
 
 
