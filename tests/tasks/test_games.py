@@ -17,7 +17,7 @@ from workbench.tasks.player import encode
 from workbench.tasks.seeds import UnpredictableRandom, derive, evaluation_key
 from workbench.tasks.submission import Job, Submission
 
-PUBLISHED = {"battleOfSexes": 1.0227, "prisonersDilemma": 2.3716, "blotto": -0.2480}
+PUBLISHED = {"battleOfSexes": 1.0226699, "prisonersDilemma": 2.3716302, "blotto": -0.2479700}
 DEMO = {"battleOfSexes": (1.42, 1.46), "prisonersDilemma": (2.5, 2.8), "blotto": (0.2, 0.3)}
 
 

@@ -116,6 +116,17 @@ async def test_either_split_alone_is_enough_for_its_score(tiny: Task) -> None:
     assert other.verdict == "invalid" and f"{len(truth['validation'])} Ids are missing" in other.message
 
 
+async def test_without_ids_the_rows_count_in_their_order_under_mlgyms_protocol(tiny: Task) -> None:
+    truth = rows(prepare_task(tiny)["house-prices"].secret / "test.csv")
+    submission = "\n".join(["SalePrice", *(row["SalePrice"] for row in truth)]).encode()
+    found = await evaluate(tiny.under("mlgym", "tiny"), submission, seed=1)
+    assert (found.verdict, found.metrics) == ("ok", {"r2": 1.0, "rmse": 0.0})
+    short = await evaluate(tiny.under("mlgym", "tiny"), submission.rpartition(b"\n")[0], seed=1)
+    assert short.verdict == "invalid" and f"{len(truth) - 1} rows without an id" in short.message
+    ours = await evaluate(tiny, submission, seed=1)
+    assert ours.verdict == "invalid" and "no column Id" in ours.message
+
+
 def test_protocols(tiny: Task) -> None:
     assert (tiny.split_for("validate"), tiny.split_for("submit")) == ("validation", "test")
     assert tiny.under("mlgym").split_for("validate") == "test"

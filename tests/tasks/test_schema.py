@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.tasks.quick_task import make_quick_task
-from workbench.tasks.catalogue import list_tasks, load_task
+from workbench.tasks.catalogue import find_task, list_tasks, load_task
 from workbench.tasks.errors import Problem, TaskFileError
 
 
@@ -85,14 +86,28 @@ def test_a_missing_file_and_a_huge_one(folder: Path) -> None:
         load_task(folder)
 
 
+def test_what_mlgyms_tasks_start_with() -> None:
+    shown = {
+        name: find_task(name).starter_files()["sample_submission.csv"].decode().partition("\n")[0]
+        for name in ("imageClassificationCifar10", "imageClassificationFMnist", "imageCaptioningCOCO")
+    }
+    assert list(shown.values()) == ["label", "label", "image_id,caption"]
+    configs = {
+        name: find_task(name).starter_files()["src/config.yaml"].decode()
+        for name in ("rlBreakoutMinAtar", "rlMetaMazeMisc", "rlMountainCarContinuous")
+    }
+    warmups = [re.search(r"lr_warmup: (\S+)", text) for text in configs.values()]
+    assert [match and match[1] for match in warmups] == ["0.05", "0.05", "0.03"]
+
+
 def test_shipped_tasks_are_complete() -> None:
     problems: list[Exception] = []
     tasks = {task.id: task for task in list_tasks(problems=problems)}  # type: ignore[arg-type]
     assert not problems
-    for name, baseline in {"battleOfSexes": 1.0227, "prisonersDilemma": 2.3716, "blotto": -0.2480}.items():
+    for name, baseline in {"battleOfSexes": 1.0226699, "prisonersDilemma": 2.3716302, "blotto": -0.2479700}.items():
         task = tasks[name]
         assert task.folder.name == name
-        assert task.primary_metric.baseline == baseline and task.primary_metric.direction == "maximize"
+        assert task.primary_metric.baseline == pytest.approx(baseline, abs=1e-7) and task.primary_metric.direction == "maximize"
         assert task.artifact.path == "strategy.py" and task.artifact.function == "row_strategy"
         assert task.limits.training_seconds == 1800 and task.limits.evaluation_seconds == 120
         assert list(task.starter_files()) == ["strategy.py"]

@@ -34,13 +34,18 @@ def read_predictions(
     column: str,
     wanted: Sequence[str],
     allowed: Iterable[str] = (),
+    in_order: bool = False,
 ) -> dict[str, float]:
     """One finite number for each id in `wanted`. `name` is the file's, for messages.
 
-    Ids in `allowed` (of another split) may be there too. Raises Failure("invalid") for anything else: columns, rows or
-    ids that are missing, doubled or unknown, values that are no finite numbers.
+    Ids in `allowed` (of another split) may be there too. With `in_order`, a table without ids is taken to have the rows
+    of `wanted`, in that order. Raises Failure("invalid") for anything else: columns, rows or ids that are missing,
+    doubled or unknown, values that are no finite numbers.
     """
-    found, lines, problems = _by_id(data, name, key, column, wanted, allowed)
+    if in_order and key not in columns_of(data, name):
+        found, lines, problems = _by_row(data, name, column, wanted)
+    else:
+        found, lines, problems = _by_id(data, name, key, column, wanted, allowed)
     numbers: dict[str, float] = {}
     not_finite: list[str] = []
     no_number: list[str] = []
@@ -155,6 +160,17 @@ def _by_id(
         _count([ident for ident in wanted if ident not in found], f"{key} is missing", f"{_plural(key)} are missing"),
     ]
     return found, lines, problems
+
+
+def _by_row(
+    data: bytes, name: str, column: str, wanted: Sequence[str]
+) -> tuple[dict[str, str], dict[str, int], list[str]]:
+    """As `_by_id`, for a table without ids."""
+    rows = list(_rows(data, name, (column,)))
+    if len(rows) != len(wanted):
+        raise Failure("invalid", f"{name}: {len(rows):,} rows without an id, where the data have {len(wanted):,}")
+    found = {ident: value for ident, (_, (value,)) in zip(wanted, rows, strict=True)}
+    return found, {ident: line for ident, (line, _) in zip(wanted, rows, strict=True)}, []
 
 
 def _raise_for(name: str, problems: Iterable[str]) -> None:

@@ -204,6 +204,7 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
         slow_to_load=task.artifact.bundled,
         hushed=task.artifact.bundled and task.split_for("validate") != split,
         data={name: (str(item.public(task.protocol)), str(item.secret)) for name, item in prepared.items()},
+        protocol=task.protocol,
     )
 
 

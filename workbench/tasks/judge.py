@@ -55,6 +55,8 @@ class JobSpec:
     """See `Submission`."""
     data: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Public and secret folder of each dataset."""
+    protocol: str = ""
+    """See `Job`."""
 
 
 def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Scores]:
@@ -129,6 +131,7 @@ def judge(
             artifact=artifact,
             artifact_name=spec.artifact_name,
             data={name: DataFolders(Path(public), Path(secret)) for name, (public, secret) in spec.data.items()},
+            protocol=spec.protocol,
         )
         return {"verdict": "ok", **asdict(_numbers(evaluator(job), spec.function))}
     except RoomNotReady as error:

@@ -72,6 +72,8 @@ class Job:
     """For messages."""
     data: Mapping[str, DataFolders] = field(default_factory=dict)
     """The task's datasets, by id."""
+    protocol: str = ""
+    """By whose rules is scored: empty for our own, `mlgym` for MLGym's."""
 
     @property
     def submission(self) -> Submission:

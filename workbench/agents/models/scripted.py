@@ -102,7 +102,8 @@ class ScriptedDemo:
         scores = state.final_scores()
         if scores.last is None:
             return "I could not get a score, but the solution is in place: I submit it."
-        return f"{scores.metric} {scores.last:.4f} against a baseline of {scores.baseline}: I submit it."
+        against = "" if scores.baseline is None else f" against a baseline of {scores.baseline:.4f}"
+        return f"{scores.metric} {scores.last:.4f}{against}: I submit it."
 
     def _progress(self, steps: list[Step]) -> _Progress:
         progress = _Progress()
