@@ -67,7 +67,9 @@ def test_the_demo_solves_the_task(demos: dict[str, tuple[Path, Outcome]], task: 
     assert {"metric", "baseline", "best", "last"} <= set(scores)
     assert scores["best"] == scores["last"] > least
     if task == "battleOfSexes":
-        assert scores["best"] == pytest.approx(1.44, abs=0.015) and scores["baseline"] == pytest.approx(1.0227, abs=1e-4)
+        assert scores["best"] == pytest.approx(1.44, abs=0.015) and scores["baseline"] == pytest.approx(
+            1.0227, abs=1e-4
+        )
     folder = Path(ended["session"])
     assert folder.is_absolute() and folder.parent == root
     # Each line is an event as in the log, from the first to the last, as it was written.

@@ -107,7 +107,10 @@ def test_shipped_tasks_are_complete() -> None:
     for name, baseline in {"battleOfSexes": 1.0226699, "prisonersDilemma": 2.3716302, "blotto": -0.2479700}.items():
         task = tasks[name]
         assert task.folder.name == name
-        assert task.primary_metric.baseline == pytest.approx(baseline, abs=1e-7) and task.primary_metric.direction == "maximize"
+        assert (
+            task.primary_metric.baseline == pytest.approx(baseline, abs=1e-7)
+            and task.primary_metric.direction == "maximize"
+        )
         assert task.artifact.path == "strategy.py" and task.artifact.function == "row_strategy"
         assert task.limits.training_seconds == 1800 and task.limits.evaluation_seconds == 120
         assert list(task.starter_files()) == ["strategy.py"]
