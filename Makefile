@@ -1,11 +1,12 @@
 # Everything sets itself up: .venv is made once, at the versions of constraints.txt, and again when those change.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
-STAMP := .venv/.installed
+RUN := .venv/.installed-run
+DEV := .venv/.installed-dev
 
 # A checkout that was moved, or whose Python has gone, is set up again.
-ifneq ($(shell [ "$$(cat $(STAMP) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bin/python ] && echo ready),ready)
-.PHONY: $(STAMP)
+ifneq ($(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bin/python ] && echo ready),ready)
+.PHONY: $(RUN) $(DEV)
 endif
 
 .PHONY: help demo test packages check-tasks check check-format check-lint check-types check-imports screenshot benchmark lock clean
@@ -23,25 +24,29 @@ help:
 	@echo
 	@echo 'Each sets up what it needs. PYTHON=/path/to/python3.12 chooses the Python of .venv.'
 
-$(STAMP): pyproject.toml constraints.txt scripts/setup.sh scripts/install.py
-	@PYTHON='$(PYTHON)' scripts/setup.sh
+# What the workbench needs comes first; what tests and checks need as well is installed when they are first run.
+$(RUN): pyproject.toml constraints.txt scripts/setup.sh scripts/install.py
+	@PYTHON='$(PYTHON)' scripts/setup.sh run
+
+$(DEV): pyproject.toml constraints.txt scripts/setup.sh scripts/install.py
+	@PYTHON='$(PYTHON)' scripts/setup.sh dev
 
 # Leaving the workbench before the agent submitted is no error of make's; without a terminal the exit code counts.
-demo: $(STAMP)
+demo: $(RUN)
 	@.venv/bin/mlgym-tui run battleOfSexes || { code=$$?; [ $$code = 1 ] && [ -t 0 ] && [ -t 1 ] || exit $$code; }
 	@command -v mlgym-tui >/dev/null || echo '(here the command is .venv/bin/mlgym-tui)'
 
 # Much of the suite waits for processes: one worker more than there are processors. JOBS=0 runs it in one process.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-test: $(STAMP)
+test: $(DEV)
 	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # What tasks need besides the workbench (PyTorch, JAX: a gigabyte or two), and all that can go wrong with a task.
 SANDBOX ?= local
 TASKS ?= $$(.venv/bin/mlgym-tui tasks --json | .venv/bin/python -c 'import json, sys; print(*(t["id"] for t in json.load(sys.stdin)))')
 
-packages: $(STAMP)
+packages: $(RUN)
 	@.venv/bin/mlgym-tui tasks prepare --all --dataset tiny --sandbox $(SANDBOX)
 
 # Two at a time, since much of a check waits for processes; what one says comes in one piece.
@@ -51,25 +56,25 @@ check-tasks: packages
 
 check: check-format check-lint check-types check-imports
 
-check-format: $(STAMP)
+check-format: $(DEV)
 	.venv/bin/ruff format --check .
 
-check-lint: $(STAMP)
+check-lint: $(DEV)
 	.venv/bin/ruff check .
 
-check-types: $(STAMP)
+check-types: $(DEV)
 	.venv/bin/mypy
 
-check-imports: $(STAMP)
+check-imports: $(DEV)
 	.venv/bin/lint-imports
 
-screenshot: $(STAMP)
+screenshot: $(RUN)
 	.venv/bin/python scripts/screenshot.py
 
-benchmark: $(STAMP)
+benchmark: $(DEV)
 	.venv/bin/python -m benchmarks $(ARGS)
 
-lock: $(STAMP)
+lock: $(DEV)
 	.venv/bin/python scripts/lock.py
 
 clean:

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes .venv with everything the workbench and its tests need, at the versions of constraints.txt. `make` calls it when
-# that has to be done; it can be run again at any time. PYTHON names the Python to use (default: the newest suitable).
+# Makes .venv at the versions of constraints.txt: `setup.sh run` with what the workbench needs to run, `setup.sh dev` with
+# what tests and checks need as well. `make` calls it when that has to be done; it can be run again at any time. PYTHON
+# names the Python to use (default: the newest suitable).
 set -eu
 cd "$(dirname "$0")/.."
-stamp=.venv/.installed
+part=${1:-dev}
 
 fail() {
     printf '\nsetup: %s\n' "$1" >&2
@@ -65,7 +66,7 @@ explain_missing_python() {
 # their folder).
 usable_venv() {
     [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1 || return 1
-    [ ! -f "$stamp" ] || [ "$(cat "$stamp")" = "$(pwd -P)" ]
+    [ ! -f .venv/.installed-run ] || [ "$(cat .venv/.installed-run)" = "$(pwd -P)" ]
 }
 
 if ! usable_venv; then
@@ -75,6 +76,7 @@ if ! usable_venv; then
     "$found" -m venv --clear .venv || fail "the virtual environment could not be made; see above." \
         "is there space, and may you write in $(pwd -P)?"
 fi
-rm -f "$stamp"
-.venv/bin/python scripts/install.py
-pwd -P >"$stamp"
+rm -f .venv/.installed-*
+.venv/bin/python scripts/install.py "$part"
+pwd -P >.venv/.installed-run
+[ "$part" = run ] || cp .venv/.installed-run .venv/.installed-dev
