@@ -52,7 +52,7 @@ def make_certificate(folder: Path) -> Path:
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(fetch, "_made", [])
+    fetch._context.cache_clear()
     return make_certificate(tmp_path)
 
 
@@ -131,3 +131,17 @@ async def test_by_way_of_a_proxy(
         assert "secret" not in str(error.value)
     finally:
         proxy.close()
+
+
+async def test_an_address_that_does_not_answer_is_passed_over(
+    library: Library, tmp_path: Path, certificate: Path
+) -> None:
+    fetch._context().load_verify_locations(certificate)
+    port = int(library.url.rpartition(":")[2])
+    fetcher = Fetcher(
+        Pacer(tmp_path / "turns"),
+        trusted=[Origin("https", "127.0.0.1", port)],
+        find=lambda origin, trusted: ["::1", "127.0.0.1"],
+    )
+    found = await fetcher.get(f"https://127.0.0.1:{port}/pdf/1706.03762", most=1 << 20, time_limit=10)
+    assert found.body.startswith(b"%PDF")

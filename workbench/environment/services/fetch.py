@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import email.utils
-import http.client
+import functools
 import socket
 import ssl
 import time
 import urllib.request
-from base64 import b64encode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urljoin, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
 
 from workbench import __version__
 from workbench.environment.services.addresses import BadAddress, Origin, Target, parse, resolve
 from workbench.environment.services.pacing import Pacer, TooBusy
+
+if TYPE_CHECKING:
+    import httpx2
 
 REDIRECTS = 5
 ATTEMPTS = 4
 """Of one request, where the server is busy; one that cannot be reached is asked only twice."""
 SILENCE = 15.0
 """Seconds that a server may say nothing."""
+HEADERS = {"User-Agent": f"mlgym-tui/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 LONGEST_PAUSE = 20.0
 """A server that wants to be left alone for longer is given up for now."""
-_CHUNK = 64 << 10
 
 
 class FetchError(Exception):
@@ -110,16 +111,16 @@ class Fetcher:
 
     async def _patiently(self, target: Target, headers: Mapping[str, str], most: int, time_limit: float) -> _Answer:
         """One request, made again while the server is busy. Raises FetchError."""
+        import httpx2  # late: it takes a while, and few sessions ask for anything
+
         host = str(target.origin)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 await self._pacer.turn(host, self._interval(target.origin))
                 answer = await self._once(target, headers, most, time_limit)
-            except TooBusy as error:
+            except (TooBusy, BadAddress) as error:
                 raise FetchError(str(error)) from None
-            except BadAddress as error:
-                raise FetchError(str(error)) from None
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
                 if attempt >= 2:
                     raise FetchError(f"{host} cannot be reached ({_reason(error)})") from None
                 await self._pacer.sleep(1.0)
@@ -146,155 +147,72 @@ class Fetcher:
         return 1.0
 
     async def _once(self, target: Target, headers: Mapping[str, str], most: int, time_limit: float) -> _Answer:
-        request = _Request(target, headers, most, self._trusted, self._find)
+        """One GET. Raises FetchError, BadAddress, OSError, HTTPError, ValueError."""
+        origin = target.origin
         try:
-            async with asyncio.timeout(time_limit) as limit:
-                return await asyncio.shield(asyncio.to_thread(request.run))
+            async with asyncio.timeout(time_limit) as limit, self._client(origin) as client:
+                response = await self._send(client, target, headers)
+                body = bytearray()
+                async for piece in response.aiter_raw():
+                    body += piece
+                    if len(body) > most:
+                        raise FetchError(f"{origin} answers with more than {most >> 20} MiB")
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise FetchError(f"{target.origin} was too slow: not done within {time_limit:.0f} s") from None
-        finally:
-            request.end()
+            raise FetchError(f"{origin} was too slow: not done within {time_limit:.0f} s") from None
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise FetchError(f"{origin} answers in an encoding that was not asked for")
+        return _Answer(response.status_code, response.headers, bytes(body))
 
+    def _client(self, origin: Origin) -> httpx2.AsyncClient:
+        """A client for one request: without cookies, redirects, or settings of the user but the proxy."""
+        import httpx2
 
-class _Request:
-    """One GET, in a thread, which `end` ends from another."""
-
-    def __init__(
-        self,
-        target: Target,
-        headers: Mapping[str, str],
-        most: int,
-        trusted: Collection[Origin],
-        find: Callable[[Origin, Collection[Origin]], list[str]],
-    ) -> None:
-        self._target = target
-        self._headers = {
-            "User-Agent": f"mlgym-tui/{__version__}",
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            **headers,
-        }
-        self._most = most
-        self._trusted = trusted
-        self._find = find
-        self._socket: socket.socket | None = None
-        self._ended = False
-
-    def run(self) -> _Answer:
-        """Raises FetchError, BadAddress, OSError, HTTPException, ValueError."""
-        path = self._target.path
-        proxy = _proxy(self._target.origin)
-        if proxy is None:
-            connection = self._direct()
-        else:
-            connection, path = self._through(proxy)
-        self._socket = connection.sock  # the connection itself forgets it before the body is read
+        proxy = _proxy(origin)
         try:
-            self._go_on()
-            connection.request("GET", path, headers=self._headers)
-            response = connection.getresponse()
-            headers = {name.lower(): value for name, value in response.getheaders()}
-            if headers.get("content-encoding", "identity") != "identity":
-                raise FetchError(f"{self._target.origin} answers in an encoding that was not asked for")
-            return _Answer(response.status, headers, self._body(response))
-        finally:
-            connection.close()
+            transport = httpx2.AsyncHTTPTransport(verify=_context(), trust_env=False, proxy=proxy)
+        except (ValueError, ImportError, httpx2.InvalidURL):
+            raise FetchError("the proxy of the environment is none that can be used (http://host:port is)") from None
+        return httpx2.AsyncClient(transport=transport, trust_env=False, timeout=SILENCE)
 
-    def end(self) -> None:
-        """Whatever the thread waits for fails now."""
-        self._ended = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+    async def _send(self, client: httpx2.AsyncClient, target: Target, headers: Mapping[str, str]) -> httpx2.Response:
+        """The beginning of an answer, of the very address that was checked: a name may resolve to another one the next
+        time. Where there is a proxy, that resolves names.
+        """
+        import httpx2
 
-    def _go_on(self) -> None:
-        if self._ended:
-            raise ConnectionAbortedError("not wanted any more")
-
-    def _body(self, response: http.client.HTTPResponse) -> bytes:
-        parts, size = [], 0
-        while piece := response.read(_CHUNK):
-            size += len(piece)
-            if size > self._most:
-                raise FetchError(f"{self._target.origin} answers with more than {self._most >> 20} MiB")
-            parts.append(piece)
-        if response.length:
-            raise http.client.IncompleteRead(b"", response.length)
-        return b"".join(parts)
-
-    def _direct(self) -> http.client.HTTPConnection:
-        """To the very address that was checked: a name may resolve to another one the next time."""
-        origin = self._target.origin
-        sock: socket.socket | None = None
-        problem: OSError = OSError("it has no address")
-        for address in self._find(origin, self._trusted)[:4]:
-            self._go_on()
+        origin = target.origin
+        request = client.build_request("GET", target.url, headers={**HEADERS, **headers})
+        if _proxy(origin) is not None:
+            return await client.send(request, stream=True)
+        request.extensions["sni_hostname"] = origin.host  # the name that the certificate must be for
+        problem: Exception = OSError("it has no address")
+        for address in (await asyncio.to_thread(self._find, origin, self._trusted))[:4]:
+            request.url = request.url.copy_with(host=address)  # its header Host keeps the name
             try:
-                sock = socket.create_connection((address, origin.port), SILENCE)
-                break
-            except OSError as error:
+                return await client.send(request, stream=True)
+            except httpx2.ConnectError as error:  # a machine may have no IPv6
                 problem = error
-        if sock is None:
-            raise problem
-        connection: http.client.HTTPConnection
-        if origin.scheme == "https":
-            connection = http.client.HTTPSConnection(origin.host, origin.port, context=_context())
-            try:
-                sock = _context().wrap_socket(sock, server_hostname=origin.host)
-            except BaseException:
-                sock.close()
-                raise
-        else:
-            connection = http.client.HTTPConnection(origin.host, origin.port)
-        connection.sock = sock
-        return connection
-
-    def _through(self, proxy: str) -> tuple[http.client.HTTPConnection, str]:
-        """By way of the user's proxy, which is the one that resolves names then."""
-        origin = self._target.origin
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        if parts.scheme != "http" or not parts.hostname:
-            raise FetchError("the proxy of the environment is none that can be used (http://host:port is)")
-        permit = {}
-        if parts.username is not None:
-            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            permit = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"}
-        port = parts.port or 80
-        if origin.scheme == "https":
-            connection = http.client.HTTPSConnection(parts.hostname, port, timeout=SILENCE, context=_context())
-            connection.set_tunnel(origin.host, origin.port, permit)
-            connection.connect()
-            return connection, self._target.path
-        self._headers.update(permit)
-        plain = http.client.HTTPConnection(parts.hostname, port, timeout=SILENCE)
-        plain.connect()
-        return plain, self._target.url
+        raise problem
 
 
 def _proxy(origin: Origin) -> str | None:
     if urllib.request.proxy_bypass(f"{origin.host}:{origin.port}"):
         return None
-    proxies: dict[str, Any] = urllib.request.getproxies()
+    proxies: dict[str, str] = urllib.request.getproxies()
     found = proxies.get(origin.scheme) or proxies.get("all")
-    return str(found) if found else None
+    return found if not found or "://" in found else f"http://{found}"
 
 
-_made: list[ssl.SSLContext] = []
-
-
+@functools.cache
 def _context() -> ssl.SSLContext:
-    """What servers must prove: the certificates of the system, and those that come with certifi where it is there."""
-    if not _made:
-        context = ssl.create_default_context()
-        with contextlib.suppress(ImportError, OSError):
-            import certifi
+    """What servers must prove: the certificates of the system, and those that come with certifi."""
+    import certifi
 
-            context.load_verify_locations(certifi.where())
-        _made.append(context)
-    return _made[0]
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+    return context
 
 
 def _retry_after(text: str) -> float | None:
@@ -309,12 +227,15 @@ def _retry_after(text: str) -> float | None:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, socket.gaierror):
-        return "its name cannot be resolved: is there a network?"
-    if isinstance(error, TimeoutError):
-        return "no answer"
-    if isinstance(error, ssl.SSLError):
-        return f"its certificate or encryption is refused: {error.reason or error}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    cause: BaseException | None = error
+    while cause is not None:  # the client wraps what it met
+        if isinstance(cause, socket.gaierror):
+            return "its name cannot be resolved: is there a network?"
+        if isinstance(cause, ssl.SSLError):
+            return f"its certificate or encryption is refused: {cause.reason or cause}"
+        if isinstance(cause, TimeoutError):
+            return "no answer"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
     return f"it does not speak HTTP as it should: {type(error).__name__}"
