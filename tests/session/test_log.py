@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -18,6 +20,8 @@ from workbench.session.clock import Clock
 from workbench.session.log import EVENTS_FILE, EventLog, LogError, is_locked, read_log, repair_log
 from workbench.session.objects import ObjectStore, content_hash
 from workbench.session.redact import REPLACEMENT, Redactor
+
+KEY = "sk-Very/secret+0123"
 
 
 def write_log(folder: Path, count: int = 20) -> list[ev.Event]:
@@ -185,6 +189,31 @@ def test_secrets_that_json_spells_otherwise_are_not_written(tmp_path: Path) -> N
     log.close()
     line = (tmp_path / EVENTS_FILE).read_text()
     assert json.loads(line)["text"] == f"it is {REPLACEMENT}."
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    [
+        KEY.upper(),
+        KEY.swapcase(),
+        KEY[::-1],
+        quote(KEY, safe=""),
+        KEY.encode().hex(),
+        *(base64.b64encode(f"{lead}{KEY}{lead}".encode()).decode() for lead in ("", ":", "::", "Bearer ")),
+        base64.urlsafe_b64encode(KEY.encode()).decode(),
+    ],
+)
+def test_secrets_are_found_in_their_usual_spellings(spelling: str) -> None:
+    redactor = Redactor({"OPENAI_API_KEY": KEY})
+    shown = redactor.text(f"it is <{spelling}>")
+    assert REPLACEMENT in shown and spelling[4:-6] not in shown
+    assert redactor.data(f"it is <{spelling}>".encode()) == shown.encode()
+    assert redactor.unfinished(f"it is <{KEY[:7]}") == 7 and redactor.unfinished(f"it is <{spelling}>") == 0
+
+
+def test_a_secret_that_is_a_word_is_found_as_it_is_alone() -> None:
+    redactor = Redactor({"DB_PASSWORD": "password"})
+    assert redactor.text("password, PASSWORD, drowssap") == f"{REPLACEMENT}, PASSWORD, drowssap"
 
 
 def test_objects_hold_no_secrets(tmp_path: Path) -> None:

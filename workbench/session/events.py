@@ -560,7 +560,7 @@ def encode(event: Event) -> bytes:
     try:
         return _encoder.encode(event)
     except UnicodeEncodeError:
-        clean = msgspec.convert(_scrub(msgspec.to_builtins(event)), type(event))
+        clean = msgspec.convert(without_surrogates(msgspec.to_builtins(event)), type(event))
         return _encoder.encode(clean)
 
 
@@ -579,11 +579,17 @@ def decode(line: bytes) -> Event:
         raise
 
 
-def _scrub(value: Any) -> Any:
+def without_surrogates(value: Any) -> Any:
+    """Plain values whose texts can be written and printed: pairs of surrogates become their character, others U+FFFD.
+
+    Raises RecursionError for what is nested very deeply.
+    """
     if isinstance(value, str):
+        if value.isascii():
+            return value
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {_scrub(key): _scrub(item) for key, item in value.items()}
+        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_scrub(item) for item in value]
+        return [without_surrogates(item) for item in value]
     return value
