@@ -226,3 +226,34 @@ async def test_a_protected_session_scores_in_a_sandbox(tmp_path: Path) -> None:
     assert session.state.sandbox["protected"] is True
     assert [score.isolation for score in scores(session)] == ["sandbox"]
     assert session.state.workspace == "/home/agent/workspace"
+
+
+PLACES = [
+    pytest.param({"unsafe_local": True}, id="unprotected"),
+    pytest.param({"unsafe_local": False}, marks=pytest.mark.bwrap, id="local"),
+    pytest.param({"unsafe_local": False, "sandbox": "docker"}, marks=pytest.mark.docker, id="docker"),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+async def test_the_linter_is_there_in_every_sandbox(tmp_path: Path, place: dict[str, object]) -> None:
+    edit = "edit 2:2 strategy.py\n    return undefined_name\nend_of_edit"
+    async with driven(tmp_path, ListAgent([edit]), **place) as session:
+        await session.ended()
+    assert session.state.steps[1].exit_code == 0
+    assert "(Warning: line 2: undefined name 'undefined_name')" in session.state.steps[1].observation
+
+
+class StrictAgent(ListAgent):
+    lint = "refuse"
+
+
+@pytest.mark.parametrize(("agent", "protocol"), [(StrictAgent, ""), (ListAgent, "mlgym")])
+async def test_undefined_names_are_refused_for_a_strict_agent_and_under_mlgyms_protocol(
+    tmp_path: Path, agent: type[ListAgent], protocol: str
+) -> None:
+    edit = "edit 2:2 strategy.py\n    return undefined_name\nend_of_edit"
+    async with driven(tmp_path, agent([edit]), protocol=protocol) as session:
+        await session.ended()
+    assert session.state.steps[1].exit_code == 1
+    assert "line 2: undefined name 'undefined_name'" in session.state.steps[1].observation

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.sandbox.commands import COMMAND_NAMES, GUEST_FOLDER, command_docs
+from workbench.sandbox.commands import COMMAND_NAMES, GUEST_FOLDER, command_docs, linter_folder
 from workbench.sandbox.guest import tools
 from workbench.sandbox.multiline import rewrite_multiline
 
@@ -51,6 +51,7 @@ class Place:
             "MLGYM_SOCKET": str(folder / "none"),
             "LANG": "C.UTF-8",
             "MLGYM_PYTHON": sys.executable,
+            "MLGYM_LINTER": str(linter_folder().parent),
         }
 
     def run(self, *arguments: str, text: bytes | None = None, **env: str) -> Result:
@@ -415,35 +416,85 @@ def test_insert_puts_the_text_after_the_line(place: Place) -> None:
     assert path.read_bytes() == b"top\nline 1\na\nb\nline 2\n"
 
 
-def test_an_edit_after_which_python_does_not_parse_is_refused_and_leaves_no_trace(place: Place) -> None:
+def test_an_edit_after_which_python_does_not_compile_is_refused_and_leaves_no_trace(place: Place) -> None:
     path = place.write("s.py", b"def f():\n    return 1\n")
     os.utime(path, ns=(10**18, 10**18))
     before = path.stat()
     done = place.run("edit", "2:2", "s.py", text=b"return 1\n")
     assert (done.code, done.out) == (1, "")
-    assert "would no longer parse, so nothing was changed" in done.err
+    assert "would no longer compile, so nothing was changed" in done.err
     assert "IndentationError" in done.err
     assert "2:return 1" in done.err
     assert "2:    return 1" in done.err
     after = path.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
     assert os.listdir(place.work) == ["s.py"]
+    place.write("s.py", b"x = 1\n")  # what parses, but does not compile, is no better
+    assert "would no longer compile" in place.run("insert", "1", "s.py", text=b"return x\n").err
 
 
-def test_valid_python_that_linters_dislike_is_accepted(place: Place) -> None:
+def test_what_compiles_is_accepted_with_warnings(place: Place) -> None:
     place.write("s.py", b"x = 1\n")
-    done = place.run("edit", "1:1", "s.py", text=b"if 1:\n  print(undefined)\n  '\\d'\n")
+    done = place.run("edit", "1:1", "s.py", text=b"import os\nif 1:\n  print(undefined)\n  '\\d'\n")
     assert done.code == 0
-    assert "(Warning: line 3: invalid escape sequence" in done.out
+    assert "(Warning: line 4: invalid escape sequence" in done.out
+    assert "(Warning: line 3: undefined name 'undefined')" in done.out
+    assert done.out.count("Warning") == 2  # nothing of the import and the indentation
     again = place.run("insert", "0", "s.py", text=b"# comment\n")
-    assert "Warning: line 4: invalid" not in again.out
+    assert again.code == 0 and "Warning" not in again.out
+    silent = place.run("edit", "4:4", "s.py", text=b"  print(missing)\n", MLGYM_LINT="off")
+    assert silent.code == 0 and "Warning" not in silent.out
 
 
-def test_a_file_that_did_not_parse_before_may_be_mended_step_by_step(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("before", "lines", "text", "said"),
+    [
+        (b"x = 1\n", "1:1", b"x = y\n", "line 1: undefined name 'y'"),
+        (b"x = 1\n", "1:1", b"__all__ = ['y']\n", "line 1: undefined name 'y' in __all__"),
+        (b"x = 1\n", "1:1", b"if 1:\n  x = 2\n", "line 2: the indentation is not a multiple of four"),
+        (b"import os\nos.getcwd()\n", "1:1", b"", "line 1: undefined name 'os'"),  # below the edit
+        (b"a\nx = 1\n", "1:1", b"b = c\n", "line 1: undefined name 'c'"),
+        (b"a\nx = 1\n", "1:1", b"a\n", "line 1: undefined name 'a'"),  # it wrote it itself
+        (b"def f(:\n", "1:1", b"def f(:\n", "SyntaxError"),
+    ],
+)
+def test_the_strict_linter_refuses_what_the_edit_brings_in(
+    place: Place, before: bytes, lines: str, text: bytes, said: str
+) -> None:
+    path = place.write("s.py", before)
+    options = () if text else ("--delete",)
+    done = place.run("edit", lines, "s.py", *options, text=text or None, MLGYM_LINT="refuse")
+    assert (done.code, done.out) == (1, "")
+    assert said in done.err and "so nothing was changed" in done.err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("before", "lines", "text"),
+    [
+        (b"a\nx = 1\nb\n", "2:2", b"x = 2\ny = 3\n"),  # above and below the edit, as before
+        (b"if 1:\n  x = 1\ny = 1\n", "3:3", b"y = 2\n"),
+        (b"x = 1\n", "1:1", b"x = y  # NoQA\n"),
+        (b"x = 1\n", "1:1", b"import os, sys\nx = (\n  1)\n\t\ndef f():\n\tif x:\n\t\treturn __file__\n"),
+        (b"x = 1\ndef f(:\n", "1:1", b"x = 2\n\n"),
+    ],
+)
+def test_the_strict_linter_accepts_what_was_there_before(place: Place, before: bytes, lines: str, text: bytes) -> None:
+    place.write("s.py", before)
+    assert place.run("edit", lines, "s.py", text=text, MLGYM_LINT="refuse").code == 0
+
+
+def test_without_a_linter_edits_work(place: Place, tmp_path: Path) -> None:
+    place.write("s.py", b"x = 1\n")
+    done = place.run("edit", "1:1", "s.py", text=b"x = y\n", MLGYM_LINT="refuse", MLGYM_LINTER=str(tmp_path))
+    assert done.code == 0
+
+
+def test_a_file_that_did_not_compile_before_may_be_mended_step_by_step(place: Place) -> None:
     path = place.write("s.py", b"def f(:\n    return (\n")
     done = place.run("edit", "1:1", "s.py", text=b"def f():\n")
     assert done.code == 0
-    assert "did not parse before and does not parse now" in done.out
+    assert "did not compile before and does not compile now" in done.out
     assert path.read_bytes() == b"def f():\n    return (\n"
     assert "Warning" not in place.run("edit", "2:2", text=b"    return ()\n").out
 
@@ -638,6 +689,40 @@ def test_search_file_looks_in_the_open_file(place: Place) -> None:
     assert place.run("search_file", "nothing").code == 1
 
 
+TERMS = r"""
+    ^def x$ a.c a*b *a ^*a a\+ ab\?c a+b a|b a\|b (a) \(ab\)\1 a\{2\} [0-9] [^a-z] []x] [[:digit:]]b [a-] [\d]
+    \<a a\> \bab\b \w\W x\.y \$ a^b a$b \(^a\) é.x \* {2} \ [a [[:no:]] x.y.z
+"""
+
+
+@pytest.mark.parametrize("term", TERMS.split())
+def test_searches_take_the_regular_expressions_of_grep(place: Place, term: str) -> None:
+    lines = ["def f():", "x", "abc", "aab", "*a", "a+b", "a|b", "b", "(a)", "abab", "a1b", "a-", "]x", "a\\d", "x.y",
+             "a$b",              "a^b", "éax", "{2}", "ab c", "1b", "zz a", "2", "x[0]", "a{", "AB", ""]  # fmt: skip
+    text = "\n".join(lines) + "\n"
+    place.write("t.txt", text.encode())
+    grep = subprocess.run(
+        ["grep", "-n", "--", term], input=text.encode(), capture_output=True, check=False, env=place.env
+    )
+    done = place.run("search_file", "--", term, "t.txt")
+    if grep.returncode == 2:  # no regular expression: the letters are searched
+        expected = [f"{number}:{line}" for number, line in enumerate(lines, 1) if term in line]
+        assert "This is no regular expression" in done.out + done.err
+    else:
+        expected = grep.stdout.decode().splitlines()
+    shown = [row.removeprefix("Line ") for row in done.out.splitlines() if row.startswith("Line ")]
+    assert shown == expected
+    counted = place.run("search_dir", "--", term)
+    assert ("t.txt (" in counted.out) == bool(expected)
+
+
+def test_where_no_line_matches_the_letters_themselves_are_found(place: Place) -> None:
+    place.write("t.py", b"x[0] = 1\n")
+    done = place.run("search_file", "x[0]", "t.py")
+    assert "Line 1:x[0] = 1" in done.out and "No line matches it as a regular expression" in done.out
+    assert "t.py (1 match)" in place.run("search_dir", "x[0]").out
+
+
 def test_find_file_takes_names_and_wildcards(place: Place) -> None:
     (place.work / "sub").mkdir()
     path = place.write("sub/model.py", b"")
@@ -770,6 +855,7 @@ def test_the_functions_can_be_loaded_twice_and_leave_little_behind(place: Place)
     done = place.bash(f". '{FUNCTIONS}'; {names}")
     assert done.err == ""
     expected = {*COMMAND_NAMES, "__mlgym_run", "__mlgym_tools", "__mlgym_python", "MLGYM_PYTHON", "MLGYM_SOCKET"}
+    expected.add("MLGYM_LINTER")
     assert set(done.out.split()) == expected
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from workbench.agents.messages import ChatModel, Sampling
+from workbench.sandbox.commands import LintPolicy
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
 
@@ -158,6 +159,14 @@ class Repetitive(Protocol):
 
     @property
     def loops(self) -> LoopPolicy: ...
+
+
+@runtime_checkable
+class Linted(Protocol):
+    """An agent that says what its edits of Python files are to meet. Others are warned."""
+
+    @property
+    def lint(self) -> LintPolicy: ...
 
 
 class ModelError(Exception):

@@ -16,7 +16,7 @@ from workbench.agents import history, prompts
 from workbench.agents.agent import LoopPolicy
 from workbench.agents.messages import Sampling
 from workbench.agents.parsing import ParserName
-from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS
+from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS, LintPolicy
 from workbench.session.events import Limits
 from workbench.yamlfile import FaultyFile, Place, read_yaml
 
@@ -137,6 +137,8 @@ class AgentConfig(_Part):
     """Whether the model is told what is left of steps and cost."""
     loops: LoopPolicy = "warn"
     """What is done when it repeats itself."""
+    lint: LintPolicy = "warn"
+    """What is done about an edit of a Python file that brings in names which are not defined."""
 
 
 def read_agent(file: Path) -> AgentConfig:

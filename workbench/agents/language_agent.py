@@ -17,6 +17,7 @@ from workbench.agents.models import prices
 from workbench.agents.models.tokens import estimate_prompt
 from workbench.agents.parsing import FormatError, make_parser
 from workbench.agents.tools import make_tools
+from workbench.sandbox.commands import LintPolicy
 from workbench.session.events import Limits
 from workbench.session.state import SessionState
 
@@ -85,6 +86,11 @@ class LanguageAgent:
     def tells_edits(self) -> bool:
         """Whether its model learns that a person changed its proposal, where the person does not say."""
         return self.config.tell_edits
+
+    @property
+    def lint(self) -> LintPolicy:
+        """What its edits of Python files meet."""
+        return self.config.lint
 
     @property
     def loops(self) -> LoopPolicy:

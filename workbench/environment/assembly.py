@@ -20,7 +20,8 @@ from workbench.environment.live import LiveSession
 from workbench.environment.resources import lease_gpus, sandbox_limits, shortage_notes
 from workbench.environment.services.notes import memory_folder
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
-from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxError, SandboxSpec
+from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, Sandbox, SandboxError, SandboxSpec
+from workbench.sandbox.commands import LintPolicy, linter_folder
 from workbench.sandbox.gpus import GpuLease
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
@@ -59,6 +60,8 @@ class Setting:
     """As `sandbox.gpus.read_request` reads it; empty: as many as the task needs."""
     share_gpus: bool = False
     """Take GPUs that other sessions have, too."""
+    lint: LintPolicy = "warn"
+    """About edits of Python files. MLGym's protocol has them refused."""
 
 
 @dataclass(frozen=True)
@@ -194,15 +197,20 @@ def make_sandbox(
     gpus: Sequence[int],
 ) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
+    linter = linter_folder()
+    lint = "refuse" if task.protocol == "mlgym" else setting.lint
     spec = SandboxSpec(
         session=session,
         limits=sandbox_limits(task),
         gpus=gpus,
-        env={"WINDOW": str(setting.window)},
-        mounts={folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
+        env={"WINDOW": str(setting.window), "MLGYM_LINT": lint},
+        mounts={
+            linter: f"{RUN_FOLDER}/{linter.name}",
+            **{folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
+        },
         hidden=(*task.folders, *task_folders(), cache_folder(), memory_folder()),
     )
-    plain = spec
+    plain = replace(spec, env={**spec.env, "MLGYM_LINTER": str(linter.parent)})
     if packages is not None:
         spec = replace(
             spec, mounts={**spec.mounts, packages: PACKAGES}, env={**spec.env, **package_variables(PACKAGES)}

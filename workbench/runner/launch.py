@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from workbench.agents.agent import Agent, Changeable, Configured
+from workbench.agents.agent import Agent, Changeable, Configured, Linted
 from workbench.environment.assembly import STEPS, WINDOW, SandboxName, Setting, assemble, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
@@ -298,6 +298,7 @@ def _assemble(
         gpus=options.gpus or live.state.gpus,
         share_gpus=options.share_gpus,
         untrusted=agent.model if agent is not None and not agent.trusted else "",
+        lint=agent.lint if isinstance(agent, Linted) else "warn",
     )
     try:
         services = make_services(switched_on(agent), task.id)

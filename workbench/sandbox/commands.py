@@ -5,7 +5,9 @@ The words come from the table in the program that runs inside the sandbox, so th
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Literal
 
 from workbench.sandbox.guest.tools import COMMANDS
 
@@ -20,6 +22,18 @@ OPTIONAL_COMMANDS = MEMORY_COMMANDS + LITERATURE_COMMANDS
 """Those that the host serves only to an agent whose configuration names them."""
 USUAL_COMMANDS = tuple(name for name in COMMAND_NAMES if name not in OPTIONAL_COMMANDS)
 """Those that are always there."""
+
+LintPolicy = Literal["warn", "refuse", "off"]
+"""What `edit`, `insert` and `create` do about Python in which names are not defined, or that flake8's F821, F822, F831
+and E111 are about: say so, refuse it (as MLGym does), or nothing.
+"""
+
+
+def linter_folder() -> Path:
+    """Where the package pyflakes is on this machine: all that a sandbox needs of it."""
+    spec = importlib.util.find_spec("pyflakes")
+    assert spec is not None and spec.origin is not None, "mlgym-tui is installed together with pyflakes"
+    return Path(spec.origin).parent
 
 
 def command_docs() -> str:

@@ -52,9 +52,9 @@ COMMANDS = {
         "edit <first>:<last> [<file>]\n<replacement text>\nend_of_edit",
         "Replaces the lines <first> to <last> (both included) of the file, or of the open file when none is named, by "
         "the text that follows, up to a line that holds only `end_of_edit` (a here-document does as well). The text is "
-        "taken as it stands, indentation included. An edit after which a Python file no longer parses is refused and "
-        "changes nothing; other doubts are only warnings. To delete lines, give no text, or the option --delete. The "
-        "file becomes the open file, and the window around the edit is shown.",
+        "taken as it stands, indentation included. An edit after which a Python file no longer compiles is refused and "
+        "changes nothing; names that are not defined are warned of, or refused as well. To delete lines, give no text, "
+        "or the option --delete. The file becomes the open file, and the window around the edit is shown.",
     ),
     "insert": (
         "insert <line> [<file>]\n<text>\nend_of_edit",
@@ -63,13 +63,14 @@ COMMANDS = {
     ),
     "search_dir": (
         'search_dir "<term>" [<dir>]',
-        "Searches a literal term (case counts) in all text files below the folder, the current one when none is "
-        "named, and lists the files with their number of matching lines. Hidden folders are skipped.",
+        "Searches a term, a regular expression as grep takes it (case counts), in all text files below the folder, the "
+        "current one when none is named, and lists the files with their number of matching lines. Hidden folders are "
+        "skipped.",
     ),
     "search_file": (
         'search_file "<term>" [<file>]',
-        "Searches a literal term (case counts) in the file, or in the open file when none is named, and shows the "
-        "matching lines with their numbers.",
+        "Searches a term, a regular expression as grep takes it (case counts), in the file, or in the open file when "
+        "none is named, and shows the matching lines with their numbers.",
     ),
     "find_file": (
         'find_file "<name>" [<dir>]',
@@ -693,16 +694,29 @@ def spliced(content: bytes, start: int, end: int, text: bytes) -> bytes:
     return bom + b"".join(before) + text + b"".join(after)
 
 
-class Problem:
-    """Why Python cannot parse a text."""
+class Finding:
+    """What is wrong or doubtful about a Python file, and in which line (0: not known)."""
 
-    def __init__(self, kind: str, message: str, line: int) -> None:
-        self.text = f"{kind}: {message} (line {line})" if line else f"{kind}: {message}"
+    def __init__(self, line: int, message: str, refused: bool = False) -> None:
         self.line = line
+        self.message = message
+        self.refused = refused
+        """Whether the strict linter refuses an edit that brings it in."""
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}" if self.line else self.message
 
 
-def parse_problem(content: bytes, path: str, warned: list[str] | None = None) -> Problem | None:
-    """What keeps Python from compiling the text, or None. The compiler's own warnings are added to `warned`."""
+class EditFault(Exception):
+    """An edit that is refused: what is said of it, and what it would have brought in."""
+
+    def __init__(self, verdict: str, findings: list[Finding]) -> None:
+        super().__init__(verdict)
+        self.findings = findings
+
+
+def compiler_findings(content: bytes, path: str) -> tuple[Finding | None, list[Finding]]:
+    """What keeps Python from compiling the text, or None, and what the compiler warns of."""
     import warnings
 
     with warnings.catch_warnings(record=True) as caught:
@@ -710,15 +724,13 @@ def parse_problem(content: bytes, path: str, warned: list[str] | None = None) ->
         try:
             compile(content, path, "exec", dont_inherit=True)
         except SyntaxError as error:
-            return Problem(type(error).__name__, error.msg or "invalid syntax", error.lineno or 0)
+            return Finding(error.lineno or 0, f"{type(error).__name__}: {error.msg or 'invalid syntax'}", True), []
         except (ValueError, RecursionError, MemoryError, OverflowError):
-            return None  # too much for this compiler, which says nothing about the program
-    if warned is not None:
-        warned += [f"line {item.lineno}: {item.message}" for item in caught]
-    return None
+            return None, []  # too much for this compiler, which says nothing about the program
+    return None, [Finding(item.lineno, str(item.message)) for item in caught]
 
 
-def parses_elsewhere(content: bytes) -> bool:
+def compiles_elsewhere(content: bytes) -> bool:
     """Whether the Python of the agent's PATH, which may be newer than this one, compiles the text."""
     mine = os.path.realpath(sys.executable or "")
     for folder in os.environ.get("PATH", "").split(":"):
@@ -745,62 +757,112 @@ def parses_elsewhere(content: bytes) -> bool:
     return False
 
 
-def flakes(content: bytes, path: str) -> list[tuple[int, str]]:
-    """What pyflakes, where this Python has it, finds: (line, message)."""
-    version = "python{}.{}".format(*sys.version_info[:2])
-    places = (
-        os.path.join(sys.prefix, "lib", version, "site-packages"),
-        os.path.join(sys.prefix, "local", "lib", version, "dist-packages"),
-        os.path.join(sys.prefix, "lib", "python3", "dist-packages"),
-    )
-    for place in places:
-        if os.path.isdir(os.path.join(place, "pyflakes")):
-            sys.path.append(place)
-            try:
-                import ast
-
-                from pyflakes.checker import Checker  # type: ignore[import-not-found,import-untyped,unused-ignore]
-
-                found = Checker(ast.parse(content), path).messages
-                return sorted((item.lineno, item.message % item.message_args) for item in found)
-            except Exception:  # a linter that fails is no reason to refuse an edit
-                return []
-    return []
+UNDEFINED = ("UndefinedName", "UndefinedExport", "DuplicateArgument")
+"""What pyflakes calls the faults that flake8 numbers F821, F822 and F831."""
 
 
-def python_warnings(path: str, old: bytes, new: bytes) -> list[str]:
-    """Doubts about the new text that the old one did not raise. Raises Refusal when it no longer parses."""
-    warned: list[str] = []
-    problem = parse_problem(new, path, warned)
-    if problem is not None:
-        if parse_problem(old, path) is not None:
-            return ["The file did not parse before and does not parse now: " + problem.text]
-        if not parses_elsewhere(new):
-            raise ParseRefusal(problem)
+class NoExamples:
+    """Stands for the parser of doctest."""
+
+    def get_examples(self, text: str, name: str = "") -> list[object]:
         return []
-    before: list[str] = []
-    parse_problem(old, path, before)
-    known = {item.partition(": ")[2] for item in before}
-    fresh = [item for item in warned if item.partition(": ")[2] not in known]
-    found = flakes(new, path)
-    if found:
-        seen = {message for _, message in flakes(old, path)}
-        fresh += ["line {}: {}".format(*item) for item in found if item[1] not in seen]
-    if len(fresh) > SAMPLE_LINES:
-        fresh[SAMPLE_LINES:] = [f"and {len(fresh) - SAMPLE_LINES} more"]
-    return fresh
 
 
-class ParseRefusal(Exception):
-    """The file would no longer parse."""
+def linter_findings(content: bytes, path: str) -> list[Finding]:
+    """What pyflakes says of a file that compiles; nothing where it is not there.
 
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.text)
-        self.problem = problem
+    That something is not used is left out: in a file that is being written, much is not used yet.
+    """
+    folder = os.environ.get("MLGYM_LINTER") or os.path.dirname(os.path.abspath(__file__))
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        import ast
+
+        for name in ("collections", "contextlib", "functools", "re", "string", "warnings"):
+            __import__(name)  # Python's own are compiled where they are, and not in the cache for pyflakes
+        # It asks doctest, which takes longer to load than all the rest, for examples: there are none.
+        sys.modules["doctest"] = doctest = type(sys)("doctest")
+        doctest.__dict__["DocTestParser"] = NoExamples
+        sys.pycache_prefix = os.path.join(os.path.dirname(state_path()), "cache")
+        from pyflakes.checker import Checker  # type: ignore[import-untyped,unused-ignore]
+
+        found = [(type(item).__name__, item) for item in Checker(ast.parse(content), path).messages]
+    except Exception:  # a linter that fails is no reason to refuse an edit
+        return []
+    finally:
+        sys.pycache_prefix = None
+    return [
+        Finding(item.lineno, item.message % item.message_args, name in UNDEFINED)
+        for name, item in found
+        if not name.startswith("Unused")
+    ]
 
 
-def is_python(path: str) -> bool:
-    return path.endswith((".py", ".pyw", ".pyi"))
+def indentation_findings(content: bytes) -> list[Finding]:
+    """Statements that are not indented by a multiple of four columns (flake8's E111)."""
+    import io
+    import tokenize
+
+    blank = (tokenize.ENCODING, tokenize.COMMENT, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    found = []
+    begins = True
+    try:
+        for token in tokenize.tokenize(io.BytesIO(content).readline):
+            if token.type == tokenize.NEWLINE:
+                begins = True
+            elif begins and token.type not in blank:
+                begins = False
+                if len(token.line[: token.start[1]].expandtabs(8)) % 4:
+                    found.append(Finding(token.start[0], "the indentation is not a multiple of four", True))
+    except (tokenize.TokenError, SyntaxError):
+        pass
+    return found
+
+
+def findings(content: bytes, path: str, mode: str) -> tuple[Finding | None, list[Finding]]:
+    """What keeps the text from compiling, and all else that is to be said of it, by line."""
+    problem, found = compiler_findings(content, path)
+    if problem is None and mode != "off":
+        found += linter_findings(content, path)
+    if mode == "refuse":
+        found += indentation_findings(content)
+    lines = content.split(b"\n")
+    silenced = [number for number, line in enumerate(lines, 1) if b"# noqa" in line.lower()]
+    return problem, sorted((item for item in found if item.line not in silenced), key=lambda item: item.line)
+
+
+def edit_warnings(path: str, old: bytes, new: bytes, start: int, end: int) -> list[str]:
+    """Doubts about the new text that the old one, whose lines start..end (from 0, `end` excluded) it replaces, did not
+    raise. Raises EditFault when it no longer compiles, or when the linter is strict and it brings in what that refuses.
+    """
+    mode = os.environ.get("MLGYM_LINT", "")
+    strict = mode == "refuse"
+    moved = len(split_lines(new)) - len(split_lines(old))
+    problem, after = findings(new, path, mode)
+    broken, before = findings(old, path, mode)
+
+    def fresh(item: Finding) -> bool:
+        known = [*before, *([broken] if broken is not None else [])]
+        place = item.line - moved if item.line > end + moved else item.line
+        outside = not start < item.line <= end + moved
+        return not (outside and any((place, item.message) == (other.line, other.message) for other in known))
+
+    notes = []
+    if problem is not None:
+        if broken is None and compiles_elsewhere(new):
+            return []
+        if broken is None or (strict and fresh(problem)):
+            raise EditFault("would no longer compile" if broken is None else "would still not compile", [problem])
+        notes = [f"The file did not compile before and does not compile now: {problem}"]
+    after = [item for item in after if fresh(item)]
+    refused = [item for item in after if item.refused]
+    if strict and refused:
+        raise EditFault("would have new faults that the linter refuses", refused)
+    notes += map(str, after)
+    if len(notes) > SAMPLE_LINES:
+        notes[SAMPLE_LINES:] = [f"and {len(notes) - SAMPLE_LINES} more"]
+    return notes
 
 
 def excerpt(content: bytes, first: int, last: int) -> list[str]:
@@ -812,32 +874,38 @@ def excerpt(content: bytes, first: int, last: int) -> list[str]:
     return rows or ["(no lines)"]
 
 
-def refuse_parse(path: str, old: bytes, new: bytes, start: int, end: int, problem: Problem) -> NoReturn:
+def refuse_edit(path: str, old: bytes, new: bytes, start: int, end: int, fault: EditFault) -> NoReturn:
     """Raises Refusal that shows where the new text fails, and the lines as they still are."""
-    line = problem.line or start + 1
-    rows = [f"{visible(path)} would no longer parse, so nothing was changed.", visible(problem.text), ""]
-    rows += [f"The text as it would have been, around line {line}:", *excerpt(new, line - 5, line + 5)]
+    line = fault.findings[0].line or start + 1
+    rows = [f"{visible(path)} {fault}, so nothing was changed."]
+    rows += [visible(str(item)) for item in fault.findings[:SAMPLE_LINES]]
+    rows += ["", f"The text as it would have been, around line {line}:", *excerpt(new, line - 5, line + 5)]
     if old:
         rows += ["", "The text as it is:", *excerpt(old, start - 2, min(end, start + 2 * SAMPLE_LINES) + 3)]
     raise Refusal("\n".join(rows))
+
+
+def checked(path: str, old: bytes, new: bytes, start: int, end: int) -> list[str]:
+    """Notes about an edit of any file. Raises Refusal where it is refused."""
+    if not path.endswith((".py", ".pyw", ".pyi")):
+        return []
+    try:
+        doubts = edit_warnings(path, old, new, start, end)
+    except EditFault as error:
+        refuse_edit(path, old, new, start, end, error)
+    return [f"(Warning: {visible(doubt)})" for doubt in doubts]
 
 
 def change(path: str, switched: bool, start: int, end: int, text: bytes, done: str) -> int:
     """Replaces lines start..end (from 0, `end` excluded) of the file, says that it is `done`, and shows the result."""
     old = read_text(path)
     new = spliced(old, start, end, text)
-    doubts: list[str] = []
-    if is_python(path):
-        try:
-            doubts = python_warnings(path, old, new)
-        except ParseRefusal as error:
-            refuse_parse(path, old, new, start, end, error.problem)
+    notes = checked(path, old, new, start, end)
     if new == old:
         say(f"{visible(path)}: the text is the same as before; nothing was changed.")
     else:
         replace_content(path, old, new)
         say(f"{visible(path)}: {done}" + (" It is now the open file." if switched else ""))
-    notes = [f"(Warning: {visible(doubt)})" for doubt in doubts]
     show_around(path, start + 1, notes)
     return 0
 
@@ -940,12 +1008,7 @@ def command_create(arguments: list[str]) -> int:
         show_window(path, 1, 1)
         raise Refusal(f"{name} exists already; it was left as it is and opened.")
     text = standard_input(interactive=False) or b""
-    doubts: list[str] = []
-    if text and is_python(path):
-        try:
-            doubts = python_warnings(path, b"", text)
-        except ParseRefusal as error:
-            refuse_parse(path, b"", text, 0, 0, error.problem)
+    notes = checked(path, b"", text, 0, 0) if text else []
     try:
         with signals_held():
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -961,7 +1024,7 @@ def command_create(arguments: list[str]) -> int:
         raise Refusal(f"there is no folder {folder}: make it first, with mkdir -p.") from None
     except OSError as error:
         raise Refusal(f"{name} cannot be created: {reason(error)}.") from None
-    show_window(path, 1, 1, [f"(Warning: {visible(doubt)})" for doubt in doubts])
+    show_window(path, 1, 1, notes)
     return 0
 
 
@@ -999,21 +1062,125 @@ def search_folder(named: list[str]) -> str:
     return folder
 
 
-def matching_lines(content: bytes, term: bytes) -> int:
-    count = 0
-    position = content.find(term)
-    while position >= 0:
-        count += 1
-        end = content.find(b"\n", position)
-        position = content.find(term, end) if end >= 0 else -1
-    return count
+class Term:
+    """What is searched for: a basic regular expression, as grep takes it, else the letters as they stand.
+
+    Where no line matches the expression, those with the letters count: who looks for x[0] means them.
+    """
+
+    def __init__(self, term: str) -> None:
+        self.letters = os.fsencode(term)
+        self.note = ""
+        self.finders: list[Callable[[bytes], tuple[int, int] | None]] = [self._letters]
+        if any(mark in term for mark in "\\.[*^$"):
+            import re
+
+            try:
+                self.pattern = re.compile(python_pattern(term))
+                self.finders.insert(0, self._pattern)
+            except (ValueError, OverflowError, RecursionError, re.error) as error:
+                self.note = f"(This is no regular expression ({error}): it was searched as it stands.)"
+
+    def _pattern(self, line: bytes) -> tuple[int, int] | None:
+        """Place and length of the match in a line, in bytes."""
+        text = line.rstrip(b"\r\n").decode("utf-8", "surrogateescape")
+        match = self.pattern.search(text)
+        if match is None:
+            return None
+        start, end = (len(text[:place].encode("utf-8", "surrogateescape")) for place in match.span())
+        return start, end - start
+
+    def _letters(self, line: bytes) -> tuple[int, int] | None:
+        start = line.find(self.letters)
+        return None if start < 0 else (start, len(self.letters))
+
+    def found_by(self, counts: list[int]) -> int:
+        """Which of the finders counts, by how much each of them found."""
+        by = 0 if counts[0] else len(counts) - 1
+        if by and counts[by]:
+            self.note = "(No line matches it as a regular expression; these have it as it stands.)"
+        return by
+
+
+CLASSES = {
+    "alpha": "a-zA-Z",
+    "digit": "0-9",
+    "alnum": "a-zA-Z0-9",
+    "upper": "A-Z",
+    "lower": "a-z",
+    "space": "\\s",
+    "blank": " \\t",
+    "punct": "!-/:-@\\[-`{-~",
+    "xdigit": "0-9A-Fa-f",
+    "word": "\\w",
+}
+
+
+def python_pattern(term: str) -> str:
+    """A basic regular expression (POSIX, with what GNU adds) in the words of Python's. Raises ValueError."""
+    result: list[str] = []
+    at = 0
+    while at < len(term):
+        char = term[at]
+        begins = not result or result[-1] in ("(", "|", "^")
+        at += 1
+        if char == "\\":
+            if at == len(term):
+                raise ValueError("it ends with a backslash")
+            follows = term[at]
+            at += 1
+            if follows in "(){}|+?" and not (begins and follows in "{+?"):
+                result.append(follows)
+            elif follows in "<>":
+                result.append("\\b(?=\\w)" if follows == "<" else "\\b(?<=\\w)")
+            else:
+                result.append("\\" + follows if follows in "wWsSbB123456789" else quoted(follows))
+        elif char == "[":
+            bracket, at = bracket_pattern(term, at)
+            result.append(bracket)
+        elif char == "*":
+            result.append("\\*" if begins else "*")
+        elif char == "^":
+            result.append("^" if begins and result[-1:] != ["^"] else "\\^")
+        elif char == "$":
+            result.append("$" if term[at : at + 2] in ("", "\\)", "\\|") else "\\$")
+        else:
+            result.append("." if char == "." else quoted(char))
+    return "".join(result)
+
+
+def quoted(char: str) -> str:
+    return "\\" + char if char in ".^$*+?{}[]|()\\-#&~" else char
+
+
+def bracket_pattern(term: str, at: int) -> tuple[str, int]:
+    """The bracket expression whose inside begins at `at`, and where it ends."""
+    start = at
+    result = "["
+    if term[at : at + 1] == "^":
+        result += "^"
+        at = start = at + 1
+    while at < len(term):
+        char = term[at]
+        if char == "]" and at > start:
+            return result + "]", at + 1
+        if term.startswith("[:", at):
+            name, _, _ = term[at + 2 :].partition(":]")
+            if name not in CLASSES:
+                raise ValueError(f"there is no class {name[:20]!r}")
+            result += CLASSES[name]
+            at += len(name) + 4
+            continue
+        result += "-" if char == "-" and at > start and term[at + 1 : at + 2] != "]" else quoted(char)
+        at += 1
+    raise ValueError("a bracket [ has no end")
 
 
 def command_search_dir(arguments: list[str]) -> int:
     term, named = search_arguments(arguments, "a term")
     folder = search_folder(named)
-    wanted = os.fsencode(term)
-    hits: list[tuple[str, int]] = []
+    wanted = Term(term)
+    hits: list[list[tuple[str, int]]] = [[] for _ in wanted.finders]
     skipped = 0
     for path in files_below(folder):
         try:
@@ -1028,20 +1195,26 @@ def command_search_dir(arguments: list[str]) -> int:
         except OSError:
             skipped += 1
             continue
-        count = matching_lines(content, wanted)
-        if count:
-            hits.append((path, count))
-    notes = "({} not searched: unreadable, or larger than {} MiB)".format(plural(skipped, "file"), EDIT_LIMIT >> 20)
+        lines = content.split(b"\n")
+        for index, finder in enumerate(wanted.finders):
+            count = sum(finder(line) is not None for line in lines)
+            if count:
+                hits[index].append((path, count))
+    counted = hits[wanted.found_by([len(found) for found in hits])]
+    remarks = [wanted.note] if wanted.note else []
+    if skipped:
+        files = plural(skipped, "file")
+        remarks.append(f"({files} not searched: unreadable, or larger than {EDIT_LIMIT >> 20} MiB)")
     place = f'"{visible(term)}" in {visible(folder)}'
-    if not hits:
-        raise Refusal("no matches for {}.{}".format(place, "\n" + notes if skipped else ""))
-    rows = ["Found {} for {}:".format(plural(sum(count for _, count in hits), "match"), place)]
-    if len(hits) <= LIST_LIMIT:
-        rows += ["{} ({})".format(visible(path), plural(count, "match")) for path, count in hits]
+    if not counted:
+        raise Refusal("\n".join([f"no matches for {place}.", *remarks]))
+    rows = ["Found {} for {}:".format(plural(sum(count for _, count in counted), "match"), place)]
+    if len(counted) <= LIST_LIMIT:
+        rows += ["{} ({})".format(visible(path), plural(count, "match")) for path, count in counted]
         rows.append(f"End of matches for {place}")
     else:
-        rows += summary(folder, hits)
-    say("\n".join(rows + [notes] * bool(skipped)))
+        rows += summary(folder, counted)
+    say("\n".join(rows + remarks))
     return 0
 
 
@@ -1063,22 +1236,26 @@ def summary(folder: str, hits: list[tuple[str, int]]) -> list[str]:
 def command_search_file(arguments: list[str]) -> int:
     term, named = search_arguments(arguments, "a term")
     path, _ = target_file(named)
-    wanted = os.fsencode(term)
-    rows: list[str] = []
-    count = 0
+    wanted = Term(term)
+    counts = [0 for _ in wanted.finders]
+    lists: list[list[str]] = [[] for _ in wanted.finders]
     with open_regular(path) as stream:
         refuse_binary(path, stream.read(SAMPLE))
         stream.seek(0)
         for number, line in enumerate(stream, 1):
-            position = line.find(wanted)
-            if position < 0:
-                continue
-            count += 1
-            if count <= LIST_LIMIT:
-                rows.append(f"Line {number}:{around(line, position, len(wanted))}")
+            for index, finder in enumerate(wanted.finders):
+                found = finder(line)
+                if found is None:
+                    continue
+                counts[index] += 1
+                if counts[index] <= LIST_LIMIT:
+                    lists[index].append(f"Line {number}:{around(line, *found)}")
+    by = wanted.found_by(counts)
+    count, rows = counts[by], lists[by]
     place = f'"{visible(term)}" in {visible(path)}'
+    remarks = [wanted.note] if wanted.note else []
     if not count:
-        raise Refusal(f"no matches for {place}.")
+        raise Refusal("\n".join([f"no matches for {place}.", *remarks]))
     rows.insert(0, "Found {} for {}:".format(plural(count, "match"), place))
     if count > LIST_LIMIT:
         rows[SAMPLE_LINES + 1 :] = [
@@ -1086,7 +1263,7 @@ def command_search_file(arguments: list[str]) -> int:
         ]
     else:
         rows.append(f"End of matches for {place}")
-    say("\n".join(rows))
+    say("\n".join(rows + remarks))
     return 0
 
 
