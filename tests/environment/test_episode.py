@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -236,7 +237,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-async def test_the_linter_is_there_in_every_sandbox(tmp_path: Path, place: dict[str, object]) -> None:
+async def test_the_linter_is_there_in_every_sandbox(tmp_path: Path, place: dict[str, Any]) -> None:
     edit = "edit 2:2 strategy.py\n    return undefined_name\nend_of_edit"
     async with driven(tmp_path, ListAgent([edit]), **place) as session:
         await session.ended()
