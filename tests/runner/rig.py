@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Prompt, Proposal
 from workbench.runner import launch as launching
-from workbench.runner.control import Phase
 from workbench.runner.launch import Launch, launch, relaunch
 from workbench.runner.runner import Runner
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.log import read_log
 from workbench.session.state import SessionState, Step, fold
+from workbench.session.status import Phase
 
 PROMPT = Prompt(('{"role": "user", "content": "Go on."}',))
 

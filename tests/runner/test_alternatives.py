@@ -229,7 +229,7 @@ async def test_each_alternative_is_checked_against_the_limit_first(tmp_path: Pat
         sampler = session.runner.sampler
         assert sampler is not None
         await session.until(lambda: not sampler.running, "it gives up")
-        assert 1 < len(server.calls) < 4 and "limit" in sampler.problem
+        assert 1 < len(server.calls) < 4 and "limit" in sampler.status.problem
         assert session.events(ev.ModelFailed)[-1].cause == "cost_limit"
         assert session.runner.phase == "review" and session.state.cost <= (session.state.limits.cost or 0)
 

@@ -77,8 +77,8 @@ class Episode:
         self.artifacts = ObjectStore(folder / "artifacts", redactor)
         self._command_seconds = command_seconds or task.limits.command_seconds
         self.shell = Shell(sandbox, time_limit=self._command_seconds)
-        self.progress = ""
-        """What the evaluation that runs is doing, for the status line; empty when none runs."""
+        self.on_progress: Callable[[str], None] | None = None
+        """Told what the evaluation that runs is doing; nothing when it is over."""
         self._state = state
         self._emit = emit
         self._seed = seed
@@ -287,7 +287,7 @@ class Episode:
                         gpus=self._gpus,
                     )
                 finally:
-                    self.progress = ""
+                    self._tell_progress("")
             assert evaluation is not None
             entry = self._emit(
                 ev.ScoreRecorded(
@@ -334,7 +334,11 @@ class Episode:
         return f"{reduced}unprotected session"
 
     def _progress(self, fraction: float, text: str) -> None:
-        self.progress = f"{text} {fraction:.0%}" if fraction > 0 else text
+        self._tell_progress(f"{text} {fraction:.0%}" if fraction > 0 else text)
+
+    def _tell_progress(self, text: str) -> None:
+        if self.on_progress is not None:
+            self.on_progress(text)
 
     def _reply(self, entry: ev.ScoreRecorded) -> dict[str, Any]:
         """What the agent reads after `validate` or `submit`."""

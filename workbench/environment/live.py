@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
+from workbench.session.bus import Bus, ShellOutput
 from workbench.session.cast import CastWriter
 from workbench.session.clock import Clock
 from workbench.session.events import Event
@@ -35,6 +36,8 @@ class LiveSession:
         self.redactor = redactor = secrets_redactor()
         self.log = EventLog(folder, self.clock, next_seq=self.state.last_seq + 1, redactor=redactor)
         self.log.subscribe(self.state.apply)
+        self.bus = Bus()
+        self.log.subscribe(self.bus.publish)
         self.objects = ObjectStore(folder / "objects", redactor)
         self.cast = CastWriter(
             folder,
@@ -44,7 +47,6 @@ class LiveSession:
             timestamp=int(time.time()),
             redactor=redactor,
         )
-        self._displays: list[Callable[[bytes], None]] = []
         self._flush_timer: asyncio.TimerHandle | None = None
 
     def emit(self, event: Event) -> Event:
@@ -60,13 +62,11 @@ class LiveSession:
         self.cast.feed(data)
         if self._flush_timer is None:
             self._flush_timer = asyncio.get_running_loop().call_later(_CAST_FLUSH_SECONDS, self._flush)
-        for display in self._displays:
-            display(data)
+        self.bus.publish(ShellOutput(data))
 
     def on_display(self, display: Callable[[bytes], None]) -> Callable[[], None]:
         """Be given what the shell prints. Returns the function that ends it."""
-        self._displays.append(display)
-        return lambda: self._displays.remove(display) if display in self._displays else None
+        return self.bus.subscribe(lambda message: display(message.data) if isinstance(message, ShellOutput) else None)
 
     def _flush(self) -> None:
         self._flush_timer = None

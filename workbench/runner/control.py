@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
+
+import msgspec
 
 from workbench.agents.agent import Agent, Changeable, ModelError, Telling
 from workbench.environment.episode import Episode
@@ -13,13 +17,17 @@ from workbench.environment.limits import changed_limits
 from workbench.environment.live import LiveSession
 from workbench.runner.proposing import Change, Proposer
 from workbench.runner.sampling import MOST, Sampler
+from workbench.sandbox.base import SandboxError
+from workbench.sandbox.shell import ShellBusy
+from workbench.session import commands as do
 from workbench.session import events as ev
+from workbench.session.bus import Message
+from workbench.session.commands import Command, Outcome
 from workbench.session.events import Mode
+from workbench.session.log import LogError
+from workbench.session.status import LiveStatus, Phase
 
 T = TypeVar("T")
-
-Phase = Literal["starting", "proposing", "review", "executing", "human", "waiting", "scoring", "ending", "ended"]
-
 
 ANSWER_STOPPED = "the answer was stopped; what came of it is kept"
 
@@ -45,15 +53,11 @@ class Control:
         self.sampler = Sampler(self, self.proposer) if self.proposer and isinstance(agent, Changeable) else None
         """Draws alternatives; None for agents that have only one answer."""
         self.user = f"human:{user}"
-        self.phase: Phase = "starting"
-        self.problem = ""
-        """What went wrong last, for the status line; empty when all is well."""
+        self.status = LiveStatus(
+            has_agent=agent is not None, asks_model=isinstance(agent, Changeable), tells_edits=self.tells_edits
+        )
         self.take_over_size = (80, 24)
-        self.draft = self.draft_reasoning = ""
-        """What the model has said so far of the answer that is on its way, and the end of its reasoning before it."""
         self.on_draft: Callable[[], None] | None = None
-        self.asking = ""
-        """Why the proposal under review waits for approval though the agent drives; empty when it does not."""
         self._decision: Decision | None = None
         self._hand_action: str | None = None
         self._stopping: tuple[str, str] | None = None
@@ -61,6 +65,64 @@ class Control:
         self._hold = False
         self._wake = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
+        episode.on_progress = lambda text: self.tell(progress=text)
+        live.bus.subscribe(self._heard)
+
+    # -- commands ----------------------------------------------------------------------------------------------------
+
+    async def do(self, command: Command) -> Outcome:
+        """Carry out a command of a view. What cannot be done is said in the outcome, never raised.
+
+        Only handing the shell back waits for anything.
+        """
+        try:
+            done = _METHODS[type(command)](self, **msgspec.structs.asdict(command))
+            return Outcome(done=(await done if inspect.isawaitable(done) else done) is not False)
+        except ShellBusy as busy:
+            return Outcome(done=False, problem=str(busy), busy=True)
+        except (ModelError, SandboxError, LogError, ValueError) as error:
+            return Outcome(done=False, problem=str(error))
+
+    # -- what is true now --------------------------------------------------------------------------------------------
+
+    def tell(self, **changes: Any) -> None:
+        """Change the status, and publish it where that makes a difference."""
+        sampling = self.status.sampling if self.sampler is None else self.sampler.status
+        agent, clock = self.changeable, self.live.clock
+        changes |= {
+            "sampling": sampling,
+            "drafting_alternative": 0 if self.proposer is None else self.proposer.alternative,
+            "temperature": None if agent is None else agent.sampling.temperature,
+            "clock_runs": not clock.paused,
+        }
+        if all(getattr(self.status, name) == value for name, value in changes.items()):
+            return
+        self.status = msgspec.structs.replace(self.status, **changes, worked=clock.working, as_of=time.monotonic())
+        self.live.bus.publish(self.status)
+
+    def _heard(self, message: Message) -> None:
+        if isinstance(message, ev.ClockPaused | ev.ClockResumed | ev.AgentChanged):
+            self.tell()
+
+    @property
+    def phase(self) -> Phase:
+        return self.status.phase
+
+    @property
+    def problem(self) -> str:
+        return self.status.problem
+
+    @property
+    def asking(self) -> str:
+        return self.status.asking
+
+    @property
+    def draft(self) -> str:
+        return self.status.draft
+
+    @property
+    def draft_reasoning(self) -> str:
+        return self.status.draft_reasoning
 
     # -- who drives --------------------------------------------------------------------------------------------------
 
@@ -99,7 +161,8 @@ class Control:
 
     def _let_go(self) -> None:
         if self._hold:
-            self._hold, self.problem = False, ""
+            self._hold = False
+            self.tell(problem="")
 
     def run_proposal(self) -> None:
         """Run the proposal under review; the mode stays as it is."""
@@ -274,6 +337,10 @@ class Control:
             self.episode.shell.resize(columns, rows)
             self.live.cast.resize(columns, rows)
 
+    def hold_output(self, hold: bool) -> None:
+        """Hold the shell's output back, or let it come again."""
+        self.episode.shell.hold_output(hold)
+
     def interrupt(self) -> bool:
         """Stop the running command (INT, then TERM, then KILL); the session goes on. Or stop the answer that the model
         gives, or that is waited for: what came of it is kept, and the session pauses. False when there is neither.
@@ -281,7 +348,8 @@ class Control:
         if self.phase == "proposing" and self.proposer is not None:
             if not self.proposer.cancel():
                 return False
-            self._hold, self.problem = True, ANSWER_STOPPED
+            self._hold = True
+            self.tell(problem=ANSWER_STOPPED)
             self.set_mode("paused", reason=ANSWER_STOPPED)
             return True
         if self.phase not in ("executing", "human"):
@@ -324,8 +392,34 @@ class Control:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._background.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.problem = str(error)
+            self.tell(problem=str(error))
             self.wake()
+
+
+_METHODS: dict[type[Command], Callable[..., object]] = {
+    do.Step: Control.step,
+    do.Continue: Control.continue_,
+    do.Pause: Control.pause,
+    do.RunProposal: Control.run_proposal,
+    do.Edit: Control.edit,
+    do.Reject: Control.reject,
+    do.Resample: Control.resample,
+    do.StopSampling: Control.stop_sampling,
+    do.Choose: Control.choose,
+    do.ChangeModel: Control.change_model,
+    do.Tell: Control.inject,
+    do.ChangeLimits: Control.raise_limits,
+    do.Act: Control.act,
+    do.TakeOver: Control.take_over,
+    do.HandBack: Control.hand_back,
+    do.SendKeys: Control.send_keys,
+    do.Resize: Control.resize,
+    do.Interrupt: Control.interrupt,
+    do.Validate: Control.validate,
+    do.HoldOutput: Control.hold_output,
+    do.Stop: Control.stop,
+}
+"""Each takes the fields of its command."""
 
 
 def _check_temperature(temperature: float | None) -> None:

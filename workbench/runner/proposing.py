@@ -91,7 +91,7 @@ class Proposer:
             raise ModelError("error", f"the agent broke off: {with_place(error)}") from error
         finally:
             self._call = None
-        self.control.problem = ""
+        self.control.tell(problem="")
         measured = clock.elapsed - began
         latency = measured if proposal.latency is None else proposal.latency
         self._log_answer(proposal, latency, proposal.attempt, proposal.continuation)
@@ -156,7 +156,7 @@ class Proposer:
 
     def retrying(self, reason: str, seconds: float) -> None:
         """The call is tried again."""
-        self.control.problem = f"trying again in {seconds:.0f} s: {reason}"
+        self.control.tell(problem=f"trying again in {seconds:.0f} s: {reason}")
 
     def attempted(self, attempt: Attempt) -> None:
         """An answer that became no proposal was paid for all the same."""
@@ -186,6 +186,6 @@ class Proposer:
             )
 
     def _show_draft(self, text: str, reasoning: str = "") -> None:
-        self.control.draft, self.control.draft_reasoning = text, reasoning
+        self.control.tell(draft=text, draft_reasoning=reasoning)
         if self.control.on_draft is not None:
             self.control.on_draft()

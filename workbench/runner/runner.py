@@ -17,13 +17,14 @@ from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
 from workbench.environment.steps import carry_out, finish
 from workbench.runner.approval import Approval, Never
-from workbench.runner.control import Control, Decision, Phase
+from workbench.runner.control import Control, Decision
 from workbench.runner.loops import repetition
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.events import Mode
 from workbench.session.log import EVENTS_FILE, LogError, explain_write_error
+from workbench.session.status import Phase
 
 FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
 """What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
@@ -50,6 +51,7 @@ class Runner(Control):
         super().__init__(live, episode, agent, user=user)
         self.interactive = interactive
         self.delay = delay
+        self.tell(delay=delay)
         self.approval = approval or Never()
         self._cwd = cwd
         self.on_closed: Callable[[], None] | None = None
@@ -75,7 +77,7 @@ class Runner(Control):
                 status, reason = "error", explain_write_error(error, self.live.folder / EVENTS_FILE)
             except asyncio.CancelledError:
                 status, reason = "interrupted", "cancelled"
-            self.phase = "ending"
+            self.tell(phase="ending")
             ended = self.live.emit(
                 ev.SessionEnded(
                     exit_status=status,
@@ -107,7 +109,7 @@ class Runner(Control):
                 await self.live.sync()
         finally:
             self.live.close()
-            self.phase = "ended"
+            self.tell(phase="ended")
             if self.on_closed is not None:
                 await asyncio.to_thread(self.on_closed)
 
@@ -169,7 +171,7 @@ class Runner(Control):
             await self._hand_turn()
             return None
         try:
-            self.phase = "proposing"
+            self.tell(phase="proposing")
             proposal = await self.proposer.ask()
         except ActionsExhausted as error:
             return await self._settled() or ("actions_exhausted", str(error))
@@ -214,7 +216,7 @@ class Runner(Control):
 
     async def _settled(self) -> tuple[str, str] | None:
         """No step follows: wait for a submission in the background. How the session ended by it, or by a stop."""
-        self.phase = "scoring"
+        self.tell(phase="scoring")
         settling = asyncio.ensure_future(self.episode.settle())
         try:
             while not settling.done() and self._stopping is None:
@@ -230,7 +232,7 @@ class Runner(Control):
         reason = f"{error.cause}: {error}"
         if not self.interactive:
             return await self._autosubmit(FAILURES.get(error.cause, "exit_api"), reason)
-        self.problem = reason
+        self.tell(problem=reason)
         self._hold = True
         self.set_mode("paused", author="", reason=reason)
         return None
@@ -244,7 +246,7 @@ class Runner(Control):
             return
         text = f"the agent repeats itself: {what}"
         self.live.emit(ev.NoteAdded(text=text, step=self.state.last_step))
-        self.problem = text
+        self.tell(problem=text)
         if policy == "pause" and self.interactive:
             self.pause(text, author="")
         elif policy != "warn":  # where nobody could go on with it, a pause would last for ever
@@ -257,8 +259,8 @@ class Runner(Control):
             return Decision("reject", "policy:approval", f"it needs approval, and nobody is there to give it: {reason}")
         if reason and self.mode == "auto":
             self.live.emit(ev.NoteAdded(text=f"waits for approval: {reason}", step=self.state.last_step))
-            self.problem = f"your approval: {reason}"
-        self.asking = reason
+            self.tell(problem=f"your approval: {reason}")
+        self.tell(asking=reason)
         return None
 
     async def _review(self) -> Decision:
@@ -266,7 +268,7 @@ class Runner(Control):
         the clock paused.
         """
         self._decision = self._ask()
-        self.phase = "review"
+        self.tell(phase="review")
         loop = asyncio.get_running_loop()
         due = loop.time() + self.delay
         try:
@@ -290,7 +292,7 @@ class Runner(Control):
             if self.sampler is not None:
                 await self.sampler.stop()
             if self.asking:
-                self.asking = self.problem = ""
+                self.tell(asking="", problem="")
             if self.live.clock.resume():
                 self.live.emit(ev.ClockResumed(reason="review"))
 
@@ -298,7 +300,7 @@ class Runner(Control):
 
     async def _execute(self, number: int) -> None:
         """Run the action of a step as it stands after review, and log what came of it."""
-        self.phase = "executing"
+        self.tell(phase="executing")
         await carry_out(self.live, self.episode, number)
 
     async def _hand_turn(self) -> None:
@@ -337,7 +339,7 @@ class Runner(Control):
         columns, rows = self.take_over_size
         self.live.cast.resize(columns, rows)
         await self.episode.shell.take_over(columns, rows, on_command_started=started, on_command_finished=finished)
-        self.phase = "human"
+        self.tell(phase="human")
         while self.mode == "human" and self._stopping is None and not self.episode.submitted:
             await self._wait()
             await self._settle_human_steps()
@@ -364,7 +366,7 @@ class Runner(Control):
 
     async def _wait_in(self, phase: Phase) -> None:
         """Stand still in `phase`, with the clock paused, until something is asked for."""
-        self.phase = phase
+        self.tell(phase=phase)
         paused = self.agent is not None and self.live.clock.pause()
         if paused:
             self.live.emit(ev.ClockPaused(reason=phase))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from workbench.agents.agent import ActionsExhausted, Changeable, ModelError, Proposal
 from workbench.session import events as ev
+from workbench.session.status import Sampling
 
 if TYPE_CHECKING:
     from workbench.runner.control import Control
@@ -22,12 +25,7 @@ class Sampler:
     def __init__(self, control: Control, proposer: Proposer) -> None:
         self.control = control
         self.proposer = proposer
-        self.problem = ""
-        """Why the last sampling ended early; empty when it did not."""
-        self.wanted = 0
-        """How many were asked for last."""
-        self.begun = 0
-        """How many of them were begun: the last of those is on its way while it is `running`."""
+        self.status = Sampling()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -37,8 +35,12 @@ class Sampler:
 
     def start(self, count: int, temperature: float | None) -> None:
         """Ask for so many alternatives to the proposal under review; None leaves the temperature as it is."""
-        self.problem, self.wanted, self.begun = "", count, 0
+        self._tell(Sampling(running=True, wanted=count))
         self._task = self.control.spawn(self._draw(count, temperature))
+
+    def _tell(self, status: Sampling) -> None:
+        self.status = status
+        self.control.tell()
 
     async def stop(self) -> None:
         """Break off what is under way. What was received until then is in the log when this returns."""
@@ -51,7 +53,8 @@ class Sampler:
     async def _draw(self, count: int, temperature: float | None) -> None:
         step, problem = self.control.state.current, self.control.problem
         try:
-            for self.begun in range(1, count + 1):
+            for begun in range(1, count + 1):
+                self._tell(msgspec.structs.replace(self.status, begun=begun))
                 number = max(step.alternatives, default=0) + 1
                 try:
                     proposal = await self.proposer.ask(number, temperature=temperature)
@@ -65,7 +68,8 @@ class Sampler:
                 self._log(step.number, number, proposal, temperature)
         finally:
             self._task = None
-            self.control.problem = problem  # what a call said of itself is over, and an approval still waited for
+            self._tell(msgspec.structs.replace(self.status, running=False))
+            self.control.tell(problem=problem)  # what a call said of itself is over, and an approval still waited for
             self.control.wake()
 
     def _log(self, step: int, number: int, proposal: Proposal, temperature: float | None) -> None:
@@ -87,4 +91,4 @@ class Sampler:
     def _failed(self, error: ModelError | ActionsExhausted) -> None:
         cause = error.cause if isinstance(error, ModelError) else "error"
         self.control.live.emit(ev.ModelFailed(cause=cause, message=str(error)))
-        self.problem = f"{cause}: {error}"
+        self._tell(msgspec.structs.replace(self.status, problem=f"{cause}: {error}"))

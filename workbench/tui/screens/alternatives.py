@@ -17,6 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.session.state import Alternative, SessionState, Step
+from workbench.session.status import LiveStatus
 from workbench.tui import words
 from workbench.tui.screens.dialogs import foot, keys_line
 from workbench.tui.text import printable, split_lines
@@ -142,8 +143,7 @@ class Alternatives(ModalScreen[Pick | None]):
 
     @property
     def _asking(self) -> bool:
-        sampler = self._control.sampler if self._control is not None else None
-        return self._open and sampler is not None and sampler.running
+        return self._open and self._control is not None and self._control.status.sampling.running
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
@@ -167,8 +167,8 @@ class Alternatives(ModalScreen[Pick | None]):
         step = self._step
         first = Alternative(0, step.author, step.proposed_thought, step.proposed, spending=step.spending)
         shown = {0: first, **step.alternatives}
-        if self._asking and self._control is not None and self._control.proposer is not None:
-            on_its_way = self._control.proposer.alternative
+        if self._asking and self._control is not None:
+            on_its_way = self._control.status.drafting_alternative
             shown.setdefault(on_its_way, Alternative(on_its_way))
         return shown
 
@@ -196,9 +196,9 @@ class Alternatives(ModalScreen[Pick | None]):
         thought, note = item.thought, ""
         if item.action is None:
             control = self._control
-            if self._asking and control is not None and control.proposer is not None:
-                on_its_way = control.proposer.alternative == item.number
-                thought = control.draft[-_DRAFT_SHOWN:] if on_its_way else ""
+            if self._asking and control is not None:
+                on_its_way = control.status.drafting_alternative == item.number
+                thought = control.status.draft[-_DRAFT_SHOWN:] if on_its_way else ""
                 note = "…" if on_its_way else "(nothing that could be run)"
             else:
                 note = "(nothing that could be run)"
@@ -209,7 +209,7 @@ class Alternatives(ModalScreen[Pick | None]):
     def _said(self) -> Content:
         """What is going on, in a line."""
         control = self._control
-        sampler = control.sampler if control is not None else None
+        status = control.status if control is not None else LiveStatus()
         cost = self._step.spending
         total = ""
         if cost.calls:
@@ -217,12 +217,12 @@ class Alternatives(ModalScreen[Pick | None]):
             total = f"this step so far: {words.money(cost.cost) if cost.known else tokens}"
         if not self._open:
             return Content.assemble(("what there was to choose from", _MUTED), f"   {total}")
-        if sampler is not None and sampler.running:
-            begun = f"asking for {sampler.begun} of {sampler.wanted}"
-            problem = control.problem if control is not None else ""
-            return Content.assemble((begun, "bold $primary"), f"   {total}   ", (problem, "$warning"))
-        if sampler is not None and sampler.problem:
-            return Content.assemble((sampler.problem, "bold $warning"))
+        sampling = status.sampling
+        if sampling.running:
+            begun = f"asking for {sampling.begun} of {sampling.wanted}"
+            return Content.assemble((begun, "bold $primary"), f"   {total}   ", (status.problem, "$warning"))
+        if sampling.problem:
+            return Content.assemble((sampling.problem, "bold $warning"))
         return Content.assemble(("your choice", "bold $warning"), f" (nothing runs yet)   {total}")
 
     def _keys(self) -> tuple[tuple[str, str], ...]:

@@ -144,10 +144,10 @@ class WorkbenchScreen(Screen[None]):
             not ended,
             control.phase,
             control.mode,
-            control.agent is not None,
+            control.status.has_agent,
             ended,
-            asks_model=control.changeable is not None,
-            progress=control.episode.progress,
+            asks_model=control.status.asks_model,
+            progress=control.status.progress,
         )
 
     @property
@@ -253,7 +253,7 @@ class WorkbenchScreen(Screen[None]):
         now = self.situation
         working = self.state.working
         if now.live and control is not None:
-            working = control.live.clock.working
+            working = control.status.working
         elif self.cursor is not None and self.shown < self.state.last_step:
             working = self.step.finished or self.step.started
         self.status_bar.show(
@@ -268,7 +268,7 @@ class WorkbenchScreen(Screen[None]):
                 working=working,
             )
         )
-        delay = 0.0 if control is not None and control.asking else float(getattr(control, "delay", 0.0))
+        delay = 0.0 if control is None or control.asking else control.status.delay
         self.proposal.show_hint(hint(self.step, self.state, now, seconds=self.phase_seconds, delay=delay))
         shown = [action for action in sorted(ACTIONS, key=lambda a: a.bar) if action.bar and not why_not(action, now)]
         self.key_bar.show(shown)
@@ -318,7 +318,7 @@ class WorkbenchScreen(Screen[None]):
         drafting = stuck = False
         if control is not None and self.cursor is None:
             drafting = control.phase == "proposing" and bool(control.draft or control.draft_reasoning)
-            stuck = control.phase == "waiting" and control.agent is not None and bool(control.problem)
+            stuck = control.phase == "waiting" and control.status.has_agent and bool(control.problem)
         if control is not None and drafting:
             self.proposal.show_draft(control.draft, control.draft_reasoning)
         elif control is not None and stuck:

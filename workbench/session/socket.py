@@ -1,0 +1,275 @@
+"""A session for other processes of the same user: its events, its status and its shell's output over a Unix socket, and
+commands the other way. The other end needs nothing else to draw the session and to drive it.
+
+A frame is one byte for its kind, four for the length of its body (big-endian), and the body: events, statuses, commands
+and outcomes as JSON, output as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import stat
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from workbench.session.bus import Bus, Message, ShellOutput
+from workbench.session.commands import AnyCommand, Command, Outcome
+from workbench.session.events import Event, UnknownEvent, decode, encode
+from workbench.session.log import read_log
+from workbench.session.state import SessionState
+from workbench.session.status import LiveStatus
+
+_HEAD = struct.Struct(">cI")
+_EVENT, _STATUS, _OUTPUT, _COMMAND, _OUTCOME = b"E", b"S", b"O", b"C", b"R"
+_LARGEST_FRAME = 256 << 20
+_LARGEST_COMMAND = 16 << 20
+_MOST_WAITING = 64 << 20
+"""Bytes that may wait for a process that does not read; then it is left."""
+
+
+_PATIENCE = 2.0
+"""Seconds for those who look on to read the end."""
+
+
+class SocketError(Exception):
+    """A session cannot be offered or reached. `str()` says why."""
+
+
+class _Asked(msgspec.Struct):
+    number: int
+    command: AnyCommand
+
+
+class _Answered(msgspec.Struct):
+    number: int
+    outcome: Outcome
+
+
+class SessionServer:
+    """Offers a running session. `do` carries out commands; `status` tells the present status."""
+
+    def __init__(
+        self,
+        folder: Path,
+        bus: Bus,
+        state: SessionState,
+        status: Callable[[], LiveStatus],
+        do: Callable[[Command], Awaitable[Outcome]],
+    ) -> None:
+        self._folder, self._bus, self._state, self._status, self._do = folder, bus, state, status, do
+        self._server: asyncio.Server | None = None
+        self._path: Path | None = None
+        self._clients: set[_Client] = set()
+
+    async def start(self, path: Path) -> None:
+        """Listen at `path`, in a folder that is this user's alone. Raises SocketError."""
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = path.parent.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+                raise SocketError(f"{path.parent} is not a folder of this user alone")
+            listener = socket.socket(socket.AF_UNIX)
+            listener.bind(str(path))
+            os.chmod(path, 0o600)
+            self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=_LARGEST_COMMAND)
+        except OSError as error:
+            raise SocketError(f"the session cannot be offered at {path}: {error.strerror or error}") from error
+        self._path = path
+
+    async def stop(self) -> None:
+        """Listen no more, and leave everybody, who reads what was sent before. Can be called twice."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await asyncio.gather(*(client.caught_up.wait() for client in self._clients))
+            for client in self._clients:
+                client.leave()
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not _same_user(writer):
+            writer.close()
+            return
+        client = _Client(writer)
+        self._clients.add(client)
+        until = self._state.last_seq
+        end = self._bus.subscribe(client.hear)
+        writing = asyncio.ensure_future(self._write(client, until))
+        try:
+            while True:
+                kind, body = await _read_frame(reader, _LARGEST_COMMAND)
+                if kind != _COMMAND:
+                    break
+                asked = msgspec.json.decode(body, type=_Asked)
+                outcome = await self._do(asked.command)
+                client.send(_OUTCOME, msgspec.json.encode(_Answered(asked.number, outcome)))
+        except (OSError, EOFError, msgspec.DecodeError):
+            pass  # it went away, or is no view of ours
+        finally:
+            end()
+            writing.cancel()
+            self._clients.discard(client)
+            client.leave()
+
+    async def _write(self, client: _Client, until: int) -> None:
+        """What happened before it came, then all that happens."""
+        events, _ = await asyncio.to_thread(read_log, self._folder)
+        for event in events:
+            if event.seq <= until:
+                await client.write(_EVENT, encode(event))
+        await client.write(_STATUS, msgspec.json.encode(self._status()))
+        await client.pass_on()
+
+
+class _Client:
+    """A process that looks at the session."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._size = 0
+        self._news = asyncio.Event()
+        self.caught_up = asyncio.Event()
+
+    def hear(self, message: Message) -> None:
+        """A message of the bus."""
+        if isinstance(message, ShellOutput):
+            self.send(_OUTPUT, message.data)
+        elif isinstance(message, LiveStatus):
+            self.send(_STATUS, msgspec.json.encode(message))
+        else:
+            self.send(_EVENT, encode(message))
+
+    def send(self, kind: bytes, body: bytes) -> None:
+        """In its turn. Of two statuses that wait, only the newer one counts."""
+        if kind == _STATUS and self._waiting and self._waiting[-1][0] == _STATUS:
+            self._size -= len(self._waiting.pop()[1])
+        self._waiting.append((kind, body))
+        self._size += len(body)
+        self._news.set()
+        self.caught_up.clear()
+        if self._size > _MOST_WAITING:
+            self.leave()
+
+    async def pass_on(self) -> None:
+        """Write what comes, for ever."""
+        while True:
+            while self._waiting:
+                kind, body = self._waiting.popleft()
+                self._size -= len(body)
+                await self.write(kind, body)
+            self.caught_up.set()
+            self._news.clear()
+            await self._news.wait()
+
+    async def write(self, kind: bytes, body: bytes) -> None:
+        """One frame; waits while the other process does not read."""
+        with contextlib.suppress(OSError):
+            self._writer.write(_HEAD.pack(kind, len(body)) + body)
+            await self._writer.drain()
+
+    def leave(self) -> None:
+        """No more of this one."""
+        self._writer.close()
+
+
+class RemoteSession:
+    """A session that another process of this user runs: what a view needs of it, as it happens."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.state = SessionState()
+        self.status = LiveStatus()
+        self.bus = Bus()
+        self._asked: dict[int, asyncio.Future[Outcome]] = {}
+        self._number = 0
+        self._reading = asyncio.ensure_future(self._read())
+
+    @classmethod
+    async def connect(cls, path: Path) -> RemoteSession:
+        """Raises SocketError when nobody offers a session there."""
+        try:
+            return cls(*await asyncio.open_unix_connection(path))
+        except OSError as error:
+            raise SocketError(f"no session is offered at {path}: {error.strerror or error}") from error
+
+    async def do(self, command: Command) -> Outcome:
+        """Have a command carried out. Raises SocketError when the session has gone."""
+        if self._reading.done():
+            raise SocketError("the session has gone")
+        self._number += 1
+        answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._asked[self._number] = answer
+        body = msgspec.json.encode({"number": self._number, "command": command})
+        self._writer.write(_HEAD.pack(_COMMAND, len(body)) + body)
+        return await answer
+
+    async def over(self) -> None:
+        """Until the session has gone."""
+        await asyncio.wait({self._reading})
+
+    async def close(self) -> None:
+        """Leave the session; it goes on."""
+        self._writer.close()
+        await self.over()
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                kind, body = await _read_frame(self._reader, _LARGEST_FRAME)
+                if kind == _OUTCOME:
+                    answered = msgspec.json.decode(body, type=_Answered)
+                    waiting = self._asked.pop(answered.number, None)
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(answered.outcome)
+                else:
+                    self._tell(kind, body)
+        except (OSError, EOFError, msgspec.DecodeError):
+            pass  # it is over
+        finally:
+            self._writer.close()
+            for waiting in self._asked.values():
+                if not waiting.done():
+                    waiting.set_exception(SocketError("the session has gone"))
+
+    def _tell(self, kind: bytes, body: bytes) -> None:
+        message: Message
+        if kind == _OUTPUT:
+            message = ShellOutput(body)
+        elif kind == _STATUS:
+            message = self.status = msgspec.json.decode(body, type=LiveStatus)
+        else:
+            try:
+                event: Event = decode(body)
+            except UnknownEvent:  # of a later version
+                return
+            self.state.apply(event)
+            message = event
+        self.bus.publish(message)
+
+
+async def _read_frame(reader: asyncio.StreamReader, most: int) -> tuple[bytes, bytes]:
+    """Raises EOFError at the end, OSError for what is no frame."""
+    kind, length = _HEAD.unpack(await reader.readexactly(_HEAD.size))
+    if length > most:
+        raise OSError("a frame is too large")
+    return kind, await reader.readexactly(length)
+
+
+def _same_user(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other process belongs to this user; where that cannot be asked, the folder's mode decides."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return True
+    peer: socket.socket = writer.get_extra_info("socket")
+    _, user, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return bool(user == os.getuid())
