@@ -75,6 +75,8 @@ class Attempt:
     number: int = 1
     latency: float = 0.0
     reasoning: str = ""
+    again: bool = False
+    """The model is asked again without anybody having to decide."""
 
 
 class Listener(Protocol):

@@ -15,7 +15,7 @@ from workbench.agents import prompts
 from workbench.agents.config import AgentConfig
 from workbench.agents.messages import Message, Response, Tool
 from workbench.agents.parsing import Parser
-from workbench.agents.tools import command_docs
+from workbench.agents.tools import command_docs, sendable_name
 from workbench.session.state import NewShell, SessionState, Step
 
 _MOST_FILES = 20
@@ -65,7 +65,7 @@ class Conversation:
         if not response.tool_calls:
             return [Message("assistant", response.text.strip() or "(an empty answer)"), Message("user", text)]
         calls = tuple(
-            replace(call, id=f"bad{number:02d}{index:04d}", raw_arguments="")
+            replace(call, id=f"bad{number:02d}{index:04d}", name=sendable_name(call.name), raw_arguments="")
             for index, call in enumerate(response.tool_calls)
         )
         answers = [text, *("Not run." for _ in calls[1:])]

@@ -120,10 +120,9 @@ class LanguageAgent:
         reason = ""
         for number in range(1, self.config.format_attempts + 1):
             messages = self.messages(state, retries)
-            self._check_cost(state, max(spent, state.cost), messages)
-            call = _Call(self, messages, number)
+            call = _Call(self, state, messages, number, spent)
             response = await call.answer()
-            spent += response.usage.cost or 0.0
+            spent = call.spent + (response.usage.cost or 0.0)
             try:
                 parsed = self._parser.parse(response)
             except FormatError as error:
@@ -185,7 +184,7 @@ class LanguageAgent:
             return self.sampling
         return replace(self.sampling, max_output_tokens=self._answer_tokens())
 
-    def _check_cost(self, state: SessionState, spent: float, messages: list[Message]) -> None:
+    def check_cost(self, state: SessionState, spent: float, messages: list[Message]) -> None:
         """The worst case of the next call against what is left; `spent` counts answers that are in no log yet."""
         limits = state.limits
         tokens = estimate_prompt(messages, self.tools)
@@ -212,10 +211,15 @@ class LanguageAgent:
 class _Call:
     """One call of the model, and what to say of it when nothing comes of it."""
 
-    def __init__(self, agent: LanguageAgent, messages: list[Message], number: int) -> None:
+    def __init__(
+        self, agent: LanguageAgent, state: SessionState, messages: list[Message], number: int, spent: float
+    ) -> None:
         self._agent = agent
+        self._state = state
         self._messages = messages
         self._number = number
+        self.spent = spent
+        """Dollars: before this call, and for what came of answers that failed and were asked for again."""
         self._in_vain = False
         """The server refused the call, and nothing came since."""
         self._began = time.monotonic()
@@ -224,6 +228,7 @@ class _Call:
     async def answer(self) -> Response:
         """The whole answer. Raises ModelError."""
         agent = self._agent
+        self._check_cost()
         try:
             response = await agent.chat.respond(
                 self._messages,
@@ -237,7 +242,8 @@ class _Call:
             self._cut_short("cancelled", "cancelled")
             raise
         except ModelError as error:
-            self._cut_short(error.cause, str(error))
+            if error.cause != "cost_limit":  # which is ours, and told all that came
+                self._cut_short(error.cause, str(error))
             raise
         self.seconds = time.monotonic() - self._began
         if response.stop_reason == "cancelled":
@@ -249,7 +255,10 @@ class _Call:
             raise ModelError("content_filter", reason)
         return response
 
-    def failed(self, cause: str, reason: str, response: Response | None) -> None:
+    def _check_cost(self) -> None:
+        self._agent.check_cost(self._state, max(self.spent, self._state.cost), self._messages)
+
+    def failed(self, cause: str, reason: str, response: Response | None, *, again: bool = False) -> None:
         """Tell of a call that gave no proposal; `response` is None when nothing was received, and nothing is due."""
         if self._agent.listener is not None:
             self._agent.listener.attempted(
@@ -262,6 +271,7 @@ class _Call:
                     number=self._number,
                     latency=time.monotonic() - self._began,
                     reasoning=response.reasoning if response is not None else "",
+                    again=again,
                 )
             )
 
@@ -277,17 +287,30 @@ class _Call:
 
     def _retrying(self, reason: str, seconds: float) -> None:
         self._in_vain = True
+        partial = self._partial()
+        if _holds_something(partial):
+            cause = "content_filter" if partial.stop_reason == "content_filter" else "network"
+            self.failed(cause, reason, partial, again=True)
+            self.spent += partial.usage.cost or 0.0
+            self._check_cost()
         if self._agent.listener is not None:
             self._agent.listener.retrying(reason, seconds)
 
+    def _partial(self) -> Response:
+        chat = self._agent.chat
+        return chat.partial() if isinstance(chat, Accountable) else Response(chat.received)
+
     def _cut_short(self, cause: str, reason: str) -> None:
         """Tell what was received: it is paid for, and so may be a cancelled call of which nothing was seen yet."""
-        chat = self._agent.chat
-        partial = chat.partial() if isinstance(chat, Accountable) else Response(chat.received)
-        if partial.text or partial.tool_calls or partial.reasoning or (cause == "cancelled" and not self._in_vain):
+        partial = self._partial()
+        if _holds_something(partial) or (cause == "cancelled" and not self._in_vain):
             self.failed(cause, f"{reason} (tokens and cost may be estimates)", partial)
         else:
             self.failed(cause, reason, None)
+
+
+def _holds_something(response: Response) -> bool:
+    return bool(response.text or response.tool_calls or response.reasoning)
 
 
 def _tokens(message: Message) -> int:

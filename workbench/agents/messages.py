@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from workbench.agents.thinking import split_thinking
 from workbench.session.events import Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
 
-StopReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "other"]
+StopReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "failed", "other"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,10 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Response:
-    """A whole answer, or as much as was received when `stop_reason` is `cancelled`."""
+    """A whole answer, or as much as was received when `stop_reason` is `cancelled`.
+
+    Reasoning that stands in the text it is made with becomes part of `reasoning`.
+    """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
@@ -78,6 +82,12 @@ class Response:
     usage: Usage = field(default_factory=Usage)
     stop_reason: StopReason = "stop"
     attempts: int = 1
+
+    def __post_init__(self) -> None:
+        thought, text = split_thinking(self.text)
+        if text != self.text:
+            object.__setattr__(self, "text", text)
+            object.__setattr__(self, "reasoning", "\n\n".join(part for part in (self.reasoning, thought) if part))
 
 
 def continuation(model: str, content: Any) -> str:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from workbench.agents.messages import Message, Response
-from workbench.agents.tools import BadCall, action_of, call_of
+from workbench.agents.tools import BadCall, action_of, call_of, left_aside
 
 ParserName = Literal["thought_action", "last_fence", "xml", "json", "tool_calls", "action_only"]
 
-_FENCE = re.compile(r" {0,3}(?P<ticks>`{3,})[ \t]*(?P<tag>[^`]*?)[ \t]*\r?")
+_STOP_TOKEN = re.compile(r"(?:<[|\uff5c][^<>\n]{1,40}[|\uff5c]>|</s>|<eos>|<end_of_turn>)$")
+"""What ends an answer for the model itself, where its server lets that through."""
+_FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(?P<ticks>`{3,})(?P<tag>[^`]*)")
+_FENCE_AT_END = re.compile(r"(?<=[^`\s])`{3,}[ \t]*$")
 _LANGUAGES = {
     "python": "Python", "py": "Python", "python3": "Python", "json": "JSON", "yaml": "YAML", "diff": "a diff",
     "patch": "a diff", "javascript": "JavaScript", "js": "JavaScript", "html": "HTML", "c": "C", "cpp": "C++",
@@ -37,6 +40,10 @@ class Parsed:
     thought: str = ""
     remark: str = ""
     """What of the answer was left aside; the model is told with the outcome."""
+
+    def __post_init__(self) -> None:
+        for name in ("action", "thought"):  # bash takes a carriage return for part of the command
+            object.__setattr__(self, name, getattr(self, name).replace("\r\n", "\n"))
 
 
 class Parser(Protocol):
@@ -73,27 +80,47 @@ class _Block:
 
 
 def _blocks(text: str) -> tuple[list[str], list[_Block]]:
-    """The lines of a text, and its fenced blocks."""
+    """The lines of a text, and its fenced blocks, which may stand in a list."""
     lines = text.split("\n")
     blocks: list[_Block] = []
-    ticks = start = 0
-    tag = ""
+    opening: re.Match[str] | None = None
+    start = 0
     for number, line in enumerate(lines):
         found = _FENCE.fullmatch(line)
         if found is None:
             continue
-        if not ticks:
-            ticks, start, tag = len(found["ticks"]), number, found["tag"]
-        elif len(found["ticks"]) >= ticks and not found["tag"]:
-            blocks.append(_Block(start, number, tag, _joined(lines[start + 1 : number])))
-            ticks = 0
-    if ticks:
-        blocks.append(_Block(start, None, tag, _joined(lines[start + 1 :])))
+        if opening is None:
+            opening, start = found, number
+        elif (
+            len(found["ticks"]) >= len(opening["ticks"])
+            and not _without_stop_tokens(found["tag"]).strip()
+            and not found["indent"].strip()
+            and len(found["indent"]) <= len(opening["indent"]) + 3
+        ):
+            blocks.append(_block(opening, start, number, lines[start + 1 : number]))
+            opening = None
+    if opening is not None:
+        blocks.append(_last_block(opening, start, lines[start + 1 :]))
     return lines, blocks
 
 
-def _joined(lines: list[str]) -> str:
-    return "\n".join(line.removesuffix("\r") for line in lines)
+def _block(opening: re.Match[str], start: int, end: int | None, lines: list[str]) -> _Block:
+    """A block with its lines, which are indented as far as its fence is."""
+    margin = re.compile(rf"^[ \t]{{0,{len(opening['indent'])}}}")
+    return _Block(start, end, opening["tag"].strip(), "\n".join(margin.sub("", line, 1) for line in lines))
+
+
+def _last_block(opening: re.Match[str], start: int, lines: list[str]) -> _Block:
+    """A block that no line closes; perhaps the end of one does."""
+    ends = [
+        (number, found)
+        for number, line in enumerate(lines)
+        if (found := _FENCE_AT_END.search(line)) and len(found[0].strip()) >= len(opening["ticks"])
+    ]
+    if len(ends) != 1:
+        return _block(opening, start, None, lines)
+    [(number, found)] = ends
+    return _block(opening, start, start + 1 + number, [*lines[:number], lines[number][: found.start()]])
 
 
 def _without(lines: list[str], block: _Block) -> str:
@@ -130,6 +157,24 @@ def _not_closed(response: Response, what: str) -> FormatError:
     return FormatError(f"{what} is never closed.")
 
 
+def _without_stop_tokens(text: str) -> str:
+    for _ in range(20):
+        end = text.rstrip()
+        found = _STOP_TOKEN.search(end, max(0, len(end) - 50))
+        if found is None:
+            break
+        text = end[: found.start()]
+    return text
+
+
+def _said(response: Response) -> str:
+    """The text of an answer, without what the model ends it with. Raises FormatError when there is none."""
+    text = _without_stop_tokens(response.text.replace("\r\n", "\n"))
+    if not text.strip() and response.stop_reason != "length":
+        raise FormatError("it is only reasoning, and no answer follows it." if response.reasoning else "it is empty.")
+    return text
+
+
 class ThoughtAction:
     """Some text, and exactly one fenced block with the command."""
 
@@ -143,7 +188,7 @@ class ThoughtAction:
     )
 
     def parse(self, response: Response) -> Parsed:
-        lines, blocks = _blocks(response.text)
+        lines, blocks = _blocks(_said(response))
         if not blocks:
             raise _nothing_fenced(response)
         if len(blocks) > 1:
@@ -172,7 +217,7 @@ class LastFence:
     )
 
     def parse(self, response: Response) -> Parsed:
-        lines, blocks = _blocks(response.text)
+        lines, blocks = _blocks(_said(response))
         if not blocks:
             raise _nothing_fenced(response)
         if blocks[-1].end is None:
@@ -188,8 +233,6 @@ class LastFence:
 def _nothing_fenced(response: Response) -> FormatError:
     if response.stop_reason == "length":
         return FormatError("it reached the limit for the length of one answer before any command. Be brief.")
-    if not response.text.strip():
-        return FormatError("it is empty.")
     return FormatError("it has no fenced block (a line of three backticks before the command, and one after it).")
 
 
@@ -208,10 +251,10 @@ class Xml:
     _TAG = re.compile(r"</?action>")
 
     def parse(self, response: Response) -> Parsed:
-        text = response.text
+        text = _said(response)
         start = text.find("<action>")
         if start < 0:
-            raise FormatError("it is empty." if not text.strip() else "it has no <action> element.")
+            raise FormatError("it has no <action> element.")
         end = text.rfind("</action>")
         if end < start:
             raise _not_closed(response, "the <action> element")
@@ -223,8 +266,9 @@ class Xml:
             raise FormatError("its <action> element is empty.")
         before, after = text[:start].strip(), text[end + len("</action>") :].strip()
         thought = before.removeprefix("<thought>").removesuffix("</thought>").strip()
-        action = body.removeprefix("\r").removeprefix("\n").removesuffix("\n").removesuffix("\r")
-        return Parsed(action, "\n\n".join(part for part in (thought, after) if part))
+        return Parsed(
+            body.removeprefix("\n").removesuffix("\n"), "\n\n".join(part for part in (thought, after) if part)
+        )
 
     def turn(self, thought: str, action: str, step: int) -> Message:
         said = f"<thought>\n{thought}\n</thought>\n" if thought else ""
@@ -240,9 +284,7 @@ class Json:
     )
 
     def parse(self, response: Response) -> Parsed:
-        text = response.text.strip()
-        if not text:
-            raise FormatError("it is empty.")
+        text = _said(response).strip()
         _, blocks = _blocks(text)
         if len(blocks) == 1 and blocks[0].end is not None and not text.startswith("{"):
             text = blocks[0].content
@@ -280,12 +322,11 @@ class ActionOnly:
     def parse(self, response: Response) -> Parsed:
         if response.stop_reason == "length":
             raise FormatError("it was cut off at the limit for the length of one answer. Do less at a time.")
-        lines, blocks = _blocks(response.text)
+        text = _said(response)
+        lines, blocks = _blocks(text)
         if len(blocks) == 1 and blocks[0].end is not None and not _without(lines, blocks[0]):
             return Parsed(_command(blocks[0]))
-        if not response.text.strip():
-            raise FormatError("it is empty.")
-        return Parsed(response.text)
+        return Parsed(text)
 
     def turn(self, thought: str, action: str, step: int) -> Message:
         return Message("assistant", action, step=step)
@@ -320,11 +361,15 @@ class ToolCallParser:
             raise FormatError(str(error)) from None
         if not action.strip():
             raise FormatError("its command is empty.")
-        remark = ""
+        remarks = []
         if others:
             names = ", ".join(call.name for call in others)
-            remark = f"Your answer had {len(others) + 1} calls; only the first was run, not: {names}."
-        return Parsed(action, response.text.strip(), remark)
+            remarks.append(f"Your answer had {len(others) + 1} calls; only the first was run, not: {names}.")
+        if ignored := left_aside(first):
+            remarks.append(
+                f"{first.name} takes no argument {' or '.join(map(repr, ignored))}; the call was run without."
+            )
+        return Parsed(action, response.text.strip(), " ".join(remarks))
 
     def turn(self, thought: str, action: str, step: int) -> Message:
         return Message("assistant", thought, tool_calls=(call_of(action, self._tools, call_id(step)),), step=step)

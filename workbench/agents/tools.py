@@ -62,6 +62,18 @@ def action_of(call: ToolCall, names: Sequence[str]) -> str:
     return spec.render(_checked(spec, call.arguments))
 
 
+def left_aside(call: ToolCall) -> list[str]:
+    """Arguments of a call that its tool does not have."""
+    known = {item.name for item in _TOOLS[call.name].parameters} if call.name in _TOOLS else set(call.arguments)
+    return [str(name)[:80] for name in call.arguments if name not in known]
+
+
+def sendable_name(name: str) -> str:
+    """The name of a call as every provider takes it back: they refuse one that no tool could have."""
+    clean = re.sub(r"[^A-Za-z0-9_-]+", "_", name.strip())[:64]
+    return clean if re.match(r"[A-Za-z_]", clean) else f"_{clean}"[:64]
+
+
 def call_of(action: str, names: Sequence[str], call_id: str) -> ToolCall:
     """The call that means this action."""
     word = action.split(None, 1)[0] if action.strip() else ""
@@ -89,21 +101,19 @@ def _schema(spec: _ToolSpec) -> Tool:
 
 
 def _checked(spec: _ToolSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    known = {item.name: item for item in spec.parameters}
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        there = ", ".join(known) or "none"
-        raise BadCall(f"{spec.name} takes no argument {str(unknown[0])[:80]!r}; its arguments are: {there}.")
+    missing = [item.name for item in spec.parameters if item.required and given.get(item.name) is None]
+    if missing:
+        names = [item.name for item in spec.parameters]
+        unknown = next((f"; it takes no argument {str(name)[:80]!r}" for name in given if name not in names), "")
+        raise BadCall(f"{spec.name} needs the argument {missing[0]!r}{unknown}; its arguments are: {', '.join(names)}.")
     arguments: dict[str, Any] = {}
     for item in spec.parameters:
         value = given.get(item.name)
         if value is None:
-            if item.required:
-                raise BadCall(f"{spec.name} needs the argument {item.name!r}.")
-        else:
-            arguments[item.name] = _whole_number(spec, item, value) if item.kind == "integer" else value
-            if item.kind == "string" and not isinstance(value, str):
-                raise BadCall(f"the argument {item.name!r} of {spec.name} must be a string.")
+            continue
+        arguments[item.name] = _whole_number(spec, item, value) if item.kind == "integer" else value
+        if item.kind == "string" and not isinstance(value, str):
+            raise BadCall(f"the argument {item.name!r} of {spec.name} must be a string.")
     return arguments
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from workbench.runner.control import Control
 
 
-_REASONING_KEPT = 8_000
-"""Characters of the end of the reasoning that are kept for the eye while it goes on."""
+_DRAFT_KEPT, _REASONING_KEPT = 32_000, 8_000
+"""Characters of the end of an answer, and of its reasoning, that are kept for the eye while it goes on."""
 
 
 class Change(NamedTuple):
@@ -148,7 +148,7 @@ class Proposer:
 
     def delta(self, text: str) -> None:
         """A piece of the answer."""
-        self._show_draft(self.control.draft + text, self.control.draft_reasoning)
+        self._show_draft((self.control.draft + text)[-_DRAFT_KEPT:], self.control.draft_reasoning)
 
     def reasoning(self, text: str) -> None:
         """A piece of the reasoning before it."""
@@ -162,7 +162,7 @@ class Proposer:
         """An answer that became no proposal was paid for all the same."""
         self._show_draft("")
         self._log_answer(attempt, attempt.latency, attempt.number)
-        if attempt.cause == "bad_format":
+        if attempt.again or attempt.cause == "bad_format":
             self.control.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
 
     def _log_answer(self, answer: Proposal | Attempt, latency: float, attempt: int, continuation: str = "") -> None:

@@ -19,6 +19,7 @@ from workbench.environment.steps import carry_out, finish
 from workbench.runner.approval import Approval, Never
 from workbench.runner.control import Control, Decision
 from workbench.runner.loops import repetition
+from workbench.runner.proposing import Proposer
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
@@ -172,13 +173,14 @@ class Runner(Control):
             return None
         try:
             self.tell(phase="proposing")
-            proposal = await self.proposer.ask()
+            with self._until_time_is_over(self.proposer):
+                proposal = await self.proposer.ask()
         except ActionsExhausted as error:
             return await self._settled() or ("actions_exhausted", str(error))
         except ModelError as error:
             return await self._model_failed(error)
         if proposal is None:
-            return None  # a take-over or a stop broke the call off
+            return None  # a take-over, a stop, or the end of the session's time broke the call off
         step = self.state.last_step + 1
         self.live.emit(
             ev.ActionProposed(
@@ -198,6 +200,27 @@ class Runner(Control):
             await self._execute(step)
         await self.live.sync()
         return None
+
+    @contextlib.contextmanager
+    def _until_time_is_over(self, proposer: Proposer) -> Iterator[None]:
+        """Break a model call off when the session's time is over, which may change meanwhile; what came is kept."""
+
+        loop = asyncio.get_running_loop()
+        timer: asyncio.Handle
+
+        def look() -> None:
+            nonlocal timer
+            limit = self.state.limits.seconds
+            left = 1.0 if limit is None else limit - self.live.clock.working
+            if left <= 0:
+                proposer.cancel()
+            timer = loop.call_later(min(1.0, max(0.05, left)), look)
+
+        timer = loop.call_soon(look)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     async def _autosubmit(self, cause: str, reason: str) -> tuple[str, str]:
         """Score what is there and end the session for `cause`; a stop meanwhile comes first."""

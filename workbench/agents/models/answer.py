@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from typing import Any
 from workbench.agents.messages import OnDelta, Response, StopReason, ToolCall
 from workbench.agents.models.tokens import estimate_tokens
 from workbench.agents.models.wire import WireError
-from workbench.session.events import Usage
+from workbench.session.events import Usage, without_surrogates
+from workbench.session.redact import Redactor
 
 LONGEST_ANSWER = 16 << 20
 """Characters of text, reasoning and tool calls together."""
@@ -36,76 +38,206 @@ class ListenerFailed(Exception):
     """What listens to the pieces of an answer failed; the cause says how. Not the model's doing."""
 
 
+_FILTERED = re.compile(r"filter|safety|block|prohibit|recitation|refus|moderat|spii|sensitive|toxic")
+_FAILED = re.compile(r"error|abort|cancel|fail|insufficient|time_?out|interrupt|overload|unavailable|language|^other$")
+_CUT_SHORT = re.compile(r"length|max_.*tokens|context_window")
+_CALLED = re.compile(r"tool|function_call$")
+_STOPPED = re.compile(r"^(?:stop|end_turn)")
+_ODD = re.compile(r"^(?:malformed|unexpected|too_many|missing)")
+"""The model's own mistakes: it is told that its answer cannot be used."""
+
+
+def stop_reason(said: Any) -> StopReason | None:
+    """What a server's word for the end of an answer means; None for no word at all. One that nobody knows (`eos`,
+    `COMPLETE`) ends a whole answer.
+    """
+    said = part(said, "type") or part(said, "name") or said
+    if not said or not isinstance(said, str):
+        return None
+    word = said.lower().removeprefix("finish_reason_")
+    if word == "unspecified":
+        return None
+    kinds: tuple[tuple[re.Pattern[str], StopReason], ...] = (
+        (_ODD, "other"),
+        (_FILTERED, "content_filter"),
+        (_FAILED, "failed"),
+        (_CUT_SHORT, "length"),
+        (_CALLED, "tool_calls"),
+        (_STOPPED, "stop"),
+    )
+    return next((kind for sign, kind in kinds if sign.search(word)), "other")
+
+
+def words(value: Any) -> tuple[str, str]:
+    """Text and reasoning in the content of a message: a text, a part of one, or a list of such."""
+    if isinstance(value, str):
+        return value, ""
+    if isinstance(value, list | tuple):
+        pairs = [words(item) for item in value]
+        return "".join(pair[0] for pair in pairs), "".join(pair[1] for pair in pairs)
+    kind = str(part(value, "type") or "")
+    inner = next((found for name in _WORDS if (found := part(value, name))), None)
+    text, reasoning = words(inner) if inner is not None else ("", "")
+    return ("", text + reasoning) if "think" in kind or "reason" in kind else (text, reasoning)
+
+
+_WORDS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
+"""Where a part of a message has its words."""
+
+
 @dataclass
 class _Call:
     id: str = ""
     name: str = ""
     pieces: list[str] = field(default_factory=list)
-    arguments: dict[str, Any] | None = None
+    whole: Any = None
+    """The arguments, where a server gives them in one piece."""
+
+    @property
+    def raw(self) -> str:
+        """The arguments as text."""
+        if self.pieces or self.whole is None:
+            return "".join(self.pieces)
+        return self.whole if isinstance(self.whole, str) else json.dumps(self.whole, default=str)
+
+
+class _Teller:
+    """Hands the pieces of a text on as they come, without keys; reasoning that it begins with goes elsewhere."""
+
+    def __init__(self, redactor: Redactor, said: OnDelta | None, thought: OnDelta | None) -> None:
+        self._redactor = redactor
+        self._said = said
+        self._thought = thought
+        self._held = ""
+        self._thinks: bool | None = None if thought else False
+        """None as long as that is not known."""
+
+    def tell(self, piece: str) -> None:
+        """The next piece of the text."""
+        text = self._held + piece
+        half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""  # of a surrogate pair
+        text = self._redactor.text(without_surrogates(text.removesuffix(half)))
+        held = self._redactor.unfinished(text)
+        if self._thinks is None:
+            text, held = self._begin(text, held)
+        if self._thinks:
+            thought, end, text_after = text.partition("</think>")
+            if end:
+                self._thinks, text = False, text_after.lstrip()
+                _tell(self._thought, thought)
+            else:
+                held = max(held, _beginning_of("</think>", text))
+        self._held = text[len(text) - held :] + half
+        _tell(self._thought if self._thinks else self._said, text[: len(text) - held])
+
+    def _begin(self, text: str, held: int) -> tuple[str, int]:
+        """What is left to tell of the beginning of a text, and how much of its end waits for more."""
+        beginning = text.lstrip()
+        if beginning.startswith("<think>"):
+            self._thinks = True
+            return beginning.removeprefix("<think>"), min(held, len(beginning) - len("<think>"))
+        if "<think>".startswith(beginning):
+            return text, len(text)
+        self._thinks = False
+        return text, held
+
+
+def _beginning_of(word: str, text: str) -> int:
+    """How many characters at the end of a text may be the beginning of a word."""
+    return next((size for size in range(len(word) - 1, 0, -1) if text.endswith(word[:size])), 0)
 
 
 class Answer:
     """What has been received of one call so far."""
 
-    def __init__(self, on_delta: OnDelta | None = None, on_reasoning: OnDelta | None = None) -> None:
-        self._on_delta = on_delta
-        self._on_reasoning = on_reasoning
+    def __init__(
+        self, on_delta: OnDelta | None = None, on_reasoning: OnDelta | None = None, *, secret: str = ""
+    ) -> None:
+        """`secret` is left out of everything: a server knows the key that it was sent, and may say it."""
+        self._redactor = Redactor({"API_KEY": secret})
+        self._text_teller = _Teller(self._redactor, on_delta, on_reasoning or _nobody)
+        self._reasoning_teller = _Teller(self._redactor, on_reasoning, None)
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._calls: dict[int | str, _Call] = {}
+        self._calls: list[_Call] = []
+        self._open: dict[Any, _Call] = {}
         self._characters = 0
         self.usage: Usage | None = None
         """As the provider counts it; None as long as it did not say."""
         self.stop: StopReason | None = None
         """Why the model stopped; None as long as it did not say."""
+        self.why = ""
+        """The server's word for that."""
         self.continuation = ""
         """What goes back with the calls of this answer."""
 
     @property
     def text(self) -> str:
         """The text so far."""
-        if len(self._text) > 1:
-            self._text = ["".join(self._text)]
-        return self._text[0] if self._text else ""
+        return self._whole(self._text)
 
     @property
     def reasoning(self) -> str:
         """What is shown of the reasoning so far."""
-        return "".join(self._reasoning)
+        return self._whole(self._reasoning)
+
+    def _whole(self, pieces: list[str]) -> str:
+        pieces[:] = ["".join(pieces)]
+        return self._clean(pieces[0])
+
+    def _clean(self, text: str) -> str:
+        return self._redactor.text(without_surrogates(text))
 
     @property
     def characters(self) -> int:
         """Characters of everything received so far."""
         return self._characters
 
-    def add_text(self, piece: str) -> None:
-        """The next piece of text."""
-        if not piece:
-            return
-        self._count(piece)
-        self._text.append(piece)
-        _tell(self._on_delta, piece)
+    def add_text(self, piece: Any) -> None:
+        """The next piece of text; what is none is left aside."""
+        if isinstance(piece, str) and piece:
+            self._count(piece)
+            self._text.append(piece)
+            self._text_teller.tell(piece)
 
-    def add_reasoning(self, piece: str) -> None:
+    def add_reasoning(self, piece: Any) -> None:
         """The next piece of what is shown of the reasoning."""
-        if piece:
+        if isinstance(piece, str) and piece:
             self._count(piece)
             self._reasoning.append(piece)
-            _tell(self._on_reasoning, piece)
+            self._reasoning_teller.tell(piece)
 
-    def add_call(self, key: int | str, *, id: str = "", name: str = "", piece: str = "") -> None:  # noqa: A002
-        """The beginning of a tool call, or the next piece of its arguments (JSON text)."""
-        self._count(id + name + piece)
-        call = self._calls.setdefault(key, _Call(id=_new_id()))
+    def add_content(self, content: Any) -> None:
+        """The next piece of a message's content, in any form that servers give it."""
+        text, reasoning = words(content)
+        self.add_reasoning(reasoning)
+        self.add_text(text)
+
+    def add_call(self, key: Any, *, id: Any = "", name: Any = "", arguments: Any = None) -> None:  # noqa: A002
+        """The beginning of a tool call, or the next piece of one: its name, or its arguments (JSON text, or their
+        value). Another id, or another name once there are arguments, begins another call at the same place.
+        """
+        id = id if isinstance(id, str) else ""  # noqa: A001
+        name = name if isinstance(name, str) else ""
+        call = self._open.get(key)
+        if call is None or (id and call.id and id != call.id) or (name and call.raw and name != call.name):
+            call = _Call()
+            self._calls.append(call)
+            self._open[key] = call
         call.id = id or call.id
-        call.name = name or call.name
-        if piece:
-            call.pieces.append(piece)
+        if name != call.name:  # some send it in pieces, and some with every piece
+            call.name += name
+        if isinstance(arguments, str):
+            call.pieces.append(arguments)
+        elif arguments is not None:
+            call.whole = arguments
+        self._count(id + name + (arguments if isinstance(arguments, str) else call.raw))
 
-    def add_whole_call(self, *, id: str, name: str, arguments: dict[str, Any]) -> None:  # noqa: A002
-        """A tool call that comes in one piece."""
-        self._count(json.dumps(arguments, default=str))
-        self._calls[len(self._calls)] = _Call(id=id or _new_id(), name=name, arguments=arguments)
+    def stops(self, why: Any) -> None:
+        """Why the model stopped, in the server's word, if this is one."""
+        if (reason := stop_reason(why)) is not None:
+            self.stop = "tool_calls" if reason == "stop" and self._calls else reason
+            self.why = str(part(why, "message") or part(why, "type") or part(why, "name") or why)
 
     def _count(self, piece: str) -> None:
         self._characters += len(piece)
@@ -114,11 +246,19 @@ class Answer:
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls so far."""
-        return tuple(map(_tool_call, self._calls.values()))
+        return tuple(map(self._tool_call, self._calls))
+
+    def _tool_call(self, call: _Call) -> ToolCall:
+        call.id = call.id or _new_id()
+        known, name, raw = map(self._clean, (call.id, call.name, call.raw))
+        arguments = _arguments(raw)
+        if arguments is None:
+            return ToolCall(id=known, name=name, raw_arguments=raw)
+        return ToolCall(id=known, name=name, arguments=arguments)
 
     def estimated_output(self) -> int:
         """Tokens received so far, for when the provider does not say."""
-        calls = sum(estimate_tokens("".join(call.pieces) or str(call.arguments)) for call in self._calls.values())
+        calls = sum(estimate_tokens(call.raw) for call in self._calls)
         return estimate_tokens(self.text) + estimate_tokens(self.reasoning) + calls
 
     def response(self, usage: Usage, attempts: int) -> Response:
@@ -135,8 +275,12 @@ class Answer:
         )
 
 
+def _nobody(_: str) -> None:
+    """Listens to nothing."""
+
+
 def _tell(listener: OnDelta | None, piece: str) -> None:
-    if listener is not None:
+    if listener is not None and piece:
         try:
             listener(piece)
         except Exception as error:
@@ -148,14 +292,18 @@ def _new_id() -> str:
     return f"call_{uuid.uuid4().hex[:16]}"
 
 
-def _tool_call(call: _Call) -> ToolCall:
-    if call.arguments is not None:
-        return ToolCall(id=call.id, name=call.name, arguments=call.arguments)
-    raw = "".join(call.pieces)
-    try:
-        arguments = json.loads(raw) if raw.strip() else {}
-    except (ValueError, RecursionError):
-        return ToolCall(id=call.id, name=call.name, raw_arguments=raw)
-    if not isinstance(arguments, dict):
-        return ToolCall(id=call.id, name=call.name, raw_arguments=raw)
-    return ToolCall(id=call.id, name=call.name, arguments=arguments)
+def _arguments(raw: str) -> dict[str, Any] | None:
+    """The arguments of a call as servers write them: JSON, perhaps encoded twice, with raw newlines, or nothing; None
+    for what is no JSON object.
+    """
+    value: Any = raw
+    for _ in range(3):
+        if not isinstance(value, str):
+            break
+        try:
+            value = json.loads(value, strict=False) if value.strip() else None
+        except (ValueError, RecursionError):
+            return None
+    if value is None:
+        return {}
+    return without_surrogates(value) if isinstance(value, dict) else None

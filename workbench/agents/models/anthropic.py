@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, Sampling, StopReason, Tool, continuation, continued
+from workbench.agents.messages import Message, Sampling, Tool, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, count, part
 from workbench.agents.models.base import (
@@ -18,7 +18,7 @@ from workbench.agents.models.base import (
     until_silent,
 )
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import watched_client
+from workbench.agents.models.wire import Protocol, watched_client
 from workbench.session.events import Usage
 
 _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
@@ -26,15 +26,6 @@ _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4
 
 _TAKES_BOTH = re.compile(r"claude-(?:[123]\b|instant)")
 """Models that take temperature and top_p together; later ones want one of the two."""
-
-_STOPS: dict[str, StopReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
 
 
 class AnthropicModel(ProviderModel):
@@ -53,7 +44,7 @@ class AnthropicModel(ProviderModel):
     def _make_client(self) -> Any:
         import anthropic
 
-        http_client = watched_client(anthropic.DefaultAsyncHttpxClient, self._silence)
+        http_client = watched_client(anthropic.DefaultAsyncHttpxClient, self._silence, Protocol(_whole))
         return anthropic.AsyncAnthropic(
             api_key=self._key.reveal() if self._key else "none",
             base_url=self._base_url,
@@ -66,7 +57,7 @@ class AnthropicModel(ProviderModel):
     async def _stream(self, request: Request, answer: Answer) -> None:
         if self._sdk_client is None:
             self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
-        stream = await self._sdk_client.messages.create(**self._arguments(request))
+        stream = self._sdk_client.messages.create(**self._arguments(request))
         thinking = _Thinking()
         async for event in until_silent(stream, self._silence):
             _take(event, answer, thinking)
@@ -177,13 +168,14 @@ class _Thinking:
         self._open: dict[int, dict[str, Any]] = {}
 
     def begin(self, index: int, block: Any) -> None:
-        if block.type == "redacted_thinking":
-            self._open[index] = {"type": "redacted_thinking", "data": block.data}
-        elif block.type == "thinking":
-            self._open[index] = {"type": "thinking", "thinking": block.thinking or "", "signature": ""}
+        if part(block, "type") == "redacted_thinking":
+            self._open[index] = {"type": "redacted_thinking", "data": part(block, "data")}
+        elif part(block, "type") == "thinking":
+            kept = {name: part(block, name) or "" for name in ("thinking", "signature")}
+            self._open[index] = {"type": "thinking", **kept}
 
-    def add(self, index: int, field: str, piece: str) -> None:
-        if index in self._open:
+    def add(self, index: int, field: str, piece: Any) -> None:
+        if index in self._open and isinstance(piece, str):
             self._open[index][field] += piece
 
     @property
@@ -191,37 +183,51 @@ class _Thinking:
         return [block for block in self._open.values() if block.get("signature", "signed")]
 
 
+def _whole(body: Any) -> list[tuple[str, Any]] | None:
+    """The stream of an answer that came in one piece."""
+    if not isinstance(body, dict) or not isinstance(body.get("content"), list):
+        return None
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": {**body, "content": []}}]
+    for index, block in enumerate(body["content"]):
+        events.append({"type": "content_block_start", "index": index, "content_block": block})
+    end = {"stop_reason": body.get("stop_reason"), "stop_sequence": body.get("stop_sequence")}
+    events.append({"type": "message_delta", "delta": end, "usage": body.get("usage")})
+    return [(event["type"], event) for event in [*events, {"type": "message_stop"}]]
+
+
 def _take(event: Any, answer: Answer, thinking: _Thinking) -> None:
     """One event of the stream."""
-    match getattr(event, "type", None):
+    match part(event, "type"):
         case "message_start":
-            answer.usage = _usage(event.message.usage, None)
+            answer.usage = _usage(part(part(event, "message"), "usage"), None)
         case "content_block_start":
             block = event.content_block
             thinking.begin(event.index, block)
-            if block.type == "tool_use":
-                answer.add_call(event.index, id=block.id, name=block.name)
-            elif block.type == "text":
-                answer.add_text(block.text or "")
+            if part(block, "type") == "tool_use":
+                whole = part(block, "input") or None
+                answer.add_call(event.index, id=part(block, "id"), name=part(block, "name"), arguments=whole)
+            else:
+                answer.add_content(block)
         case "content_block_delta":
             _take_delta(event.index, event.delta, answer, thinking)
         case "message_delta":
-            answer.usage = _usage(event.usage, answer.usage)
-            if reason := event.delta.stop_reason:
-                answer.stop = _STOPS.get(reason, "other")
+            answer.usage = _usage(part(event, "usage"), answer.usage)
+            answer.stops(part(part(event, "delta"), "stop_reason"))
+        case "message_stop" if answer.stop is None and answer.characters:
+            answer.stops("end_turn")
 
 
 def _take_delta(index: int, delta: Any, answer: Answer, thinking: _Thinking) -> None:
-    match delta.type:
+    match part(delta, "type"):
         case "text_delta":
-            answer.add_text(delta.text)
+            answer.add_text(part(delta, "text"))
         case "thinking_delta":
-            answer.add_reasoning(delta.thinking)
-            thinking.add(index, "thinking", delta.thinking)
+            answer.add_reasoning(part(delta, "thinking"))
+            thinking.add(index, "thinking", part(delta, "thinking"))
         case "signature_delta":
-            thinking.add(index, "signature", delta.signature)
+            thinking.add(index, "signature", part(delta, "signature"))
         case "input_json_delta":
-            answer.add_call(index, piece=delta.partial_json)
+            answer.add_call(index, arguments=part(delta, "partial_json"))
 
 
 def _usage(usage: Any, before: Usage | None) -> Usage | None:

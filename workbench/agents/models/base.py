@@ -2,13 +2,14 @@
 
 The SDKs can try again by themselves, but tell nobody, and cannot be asked how long they will wait. So theirs is turned
 off, and the loop here does it: visible (`on_retry`), stopped by cancelling, honouring Retry-After, and only as long as
-nothing of an answer has been received.
+nothing of an answer has been received, unless the server itself says that the answer failed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
@@ -26,7 +27,7 @@ from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.nearest import nearest_models
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import CONNECT_SECONDS, closing_connections, wire_error
+from workbench.agents.models.wire import CONNECT_SECONDS, ServerSaid, closing_connections, wire_error
 from workbench.session.events import Usage
 
 LONGEST_OUTPUT = 128_000
@@ -45,6 +46,8 @@ class Retries:
     first: float = 1.0
     """Seconds before the first; each next one waits twice as long."""
     longest: float = 60.0
+    once_begun: int = 2
+    """How often at most when part of an answer has come, and must be paid for."""
     patience: float = 300.0
     """The longest that a server may ask to wait; a longer wait fails the call."""
 
@@ -135,7 +138,8 @@ class ProviderModel(ABC):
         """
         request = Request(messages, tools, sampling)
         self._prompt_tokens = estimate_prompt(messages, tools)
-        self._answer = answer = Answer(on_delta, on_reasoning)
+        secret = self._key.reveal() if self._key else ""
+        self._answer = answer = Answer(on_delta, on_reasoning, secret=secret)
         self._attempts = failures = 0
         while True:
             self._attempts += 1
@@ -149,7 +153,8 @@ class ProviderModel(ABC):
             failures += 1
             seconds = self._seconds_to_wait(fault, answer, failures)
             if on_retry is not None:
-                on_retry(fault.message, seconds)
+                on_retry(fault.message, seconds)  # `partial()` is what came of the answer that failed
+            self._answer = answer = Answer(on_delta, on_reasoning, secret=secret)
             await asyncio.sleep(seconds)
 
     def partial(self) -> Response:
@@ -193,8 +198,10 @@ class ProviderModel(ABC):
         listener_error: BaseException | None = None
         fault: Fault | None = None
         try:
-            async with closing_connections():
+            async with closing_connections() as opened:
                 await self._stream(request, answer)
+            if opened.done and answer.characters and answer.stop is None:  # many servers say no more than that
+                answer.stops("stop")
         except ListenerFailed as error:
             listener_error = error.__cause__
         except Exception as error:
@@ -203,19 +210,24 @@ class ProviderModel(ABC):
         if listener_error is not None:
             raise listener_error
         if answer.stop == "content_filter":
-            return faults.filtered(self._server())
+            return replace(faults.filtered(self._server()), again=True, once_begun=True)
+        if answer.stop == "failed":
+            return faults.given_up(self._server(), answer.why, answer.characters)
         if answer.stop is not None:
             return None  # whole, whatever became of the connection after it
         return fault or faults.broke_off(self._server(), answer.characters)
 
     def _seconds_to_wait(self, fault: Fault, answer: Answer, failures: int) -> float:
         """Seconds until the call is tried again. Raises ModelError when it is not."""
-        if not fault.again or answer.characters:
+        most = self._retries.most
+        if answer.characters:
+            most = min(most, self._retries.once_begun) if fault.once_begun else 0
+        if not fault.again or not most:
             self._give_up(fault)
         if fault.wait is not None and fault.wait > self._retries.patience:
             asked = f"{fault.message.partition(';')[0]}; it asks to wait {fault.wait:.0f} s, try again after that"
             self._give_up(replace(fault, message=asked))
-        if failures > self._retries.most:
+        if failures > most:
             times = f" (tried {failures} times)" if failures > 1 else ""
             self._give_up(replace(fault, message=fault.message + times))
         return fault.wait if fault.wait is not None else self._retries.wait(failures)
@@ -236,7 +248,11 @@ class ProviderModel(ABC):
 
     def _fault(self, error: Exception, answer: Answer) -> Fault:
         server = self._server()
-        if (wire := wire_error(error)) is not None:
+        wire = wire_error(error)
+        if isinstance(wire, ServerSaid):
+            text, code = faults.error_text(wire.body)
+            return faults.from_status(server, faults.status_of(code, text), text, code=code)
+        if wire is not None:
             return faults.from_wire(server, wire)
         if (fault := self._status_fault(error, server)) is not None:
             return fault
@@ -296,13 +312,17 @@ def _without_userinfo(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-async def until_silent(stream: Any, seconds: float) -> AsyncIterator[Any]:
-    """What comes from an SDK's stream, which is closed in the end.
+async def until_silent(opening: Any, seconds: float) -> AsyncIterator[Any]:
+    """What comes from an SDK's stream, or from one that is still to be opened; it is closed in the end.
 
     Raises TimeoutError when nothing comes for that long, whatever keeps the connection open.
     """
-    pieces: AsyncIterator[Any] = aiter(stream)
+    stream: Any = None if inspect.isawaitable(opening) else opening
     try:
+        if stream is None:
+            async with asyncio.timeout(seconds):
+                stream = await opening
+        pieces: AsyncIterator[Any] = aiter(stream)
         while True:
             async with asyncio.timeout(seconds):
                 try:

@@ -11,6 +11,7 @@ from typing import Any
 from workbench.agents.agent import ModelError
 from workbench.agents.models.catalogue import check_address, split_name
 from workbench.agents.models.keys import Key, find_key, find_server_key, scrub
+from workbench.agents.models.wire import watched_client
 
 MODEL_VARIABLE, SERVER_VARIABLE = "MLGYM_EMBEDDINGS", "MLGYM_EMBEDDINGS_URL"
 SECONDS = 30.0
@@ -32,13 +33,16 @@ class Embeddings:
         """A vector for each text, all of one size. Raises ModelError."""
         import openai
 
-        client = await asyncio.to_thread(
-            openai.AsyncOpenAI,
-            api_key=self._key.reveal() if self._key else "none",
-            base_url=self._base_url,
-            max_retries=1,
-            timeout=SECONDS,
-        )
+        def make_client() -> openai.AsyncOpenAI:
+            return openai.AsyncOpenAI(
+                api_key=self._key.reveal() if self._key else "none",
+                base_url=self._base_url,
+                max_retries=1,
+                timeout=SECONDS,
+                http_client=watched_client(openai.DefaultAsyncHttpxClient, SECONDS),
+            )
+
+        client = await asyncio.to_thread(make_client)
         try:
             async with asyncio.timeout(SECONDS), client:
                 vectors: list[list[float]] = []

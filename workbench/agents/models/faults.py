@@ -54,6 +54,8 @@ class Fault:
     """Seconds that the server asks to wait before."""
     refused: str = ""
     """A setting that this model or server does not take; the same call without it may succeed."""
+    once_begun: bool = False
+    """Trying again may help even when part of an answer has come."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,16 @@ def broke_off(server: Server, characters: int) -> Fault:
     if not characters:
         return Fault("network", f"{capital(server.title)} closed the connection without an answer; try again", True)
     return Fault("network", f"The answer of {server.title} broke off after {characters} characters; try again")
+
+
+def given_up(server: Server, why: str, characters: int) -> Fault:
+    """The server says that the answer failed."""
+    return Fault(
+        "network",
+        f"{capital(server.title)} gave the answer up after {characters} characters ({server.quote(why)}); try again",
+        again=True,
+        once_begun=True,
+    )
 
 
 def silent(server: Server, seconds: float) -> Fault:

@@ -17,7 +17,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, StopReason, Tool, continuation, continued
+from workbench.agents.messages import Message, Tool, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
 from workbench.agents.models.base import (
@@ -29,17 +29,25 @@ from workbench.agents.models.base import (
 )
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.threaded import from_thread
-from workbench.agents.models.wire import SSE, watch_requests, watched_client
+from workbench.agents.models.wire import Protocol, no_cookies, watch_requests, watched_client
 from workbench.session.events import Usage
 
-_STOPS: dict[str, StopReason] = {"STOP": "stop", "MAX_TOKENS": "length"}
-_FILTERS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY"})
 _THINKS = re.compile(r"(?:models/)?gemini-(?:2\.5|[3-9])")
 _RETRY_DELAY = re.compile(r"retryDelay['\"]:\s*['\"]([0-9.]+)s")
 _NO_SIGNATURE = b"skip_thought_signature_validator"
 """What Google says to send for a call whose signature is not known, as one of another model or of a person's edit."""
 _LONGEST_CHUNK = 1 << 18
 """Bytes of a piece of the stream. The old SDK's time grows with the square of it: seconds for this much."""
+
+
+def _whole(body: Any) -> list[tuple[str, Any]] | None:
+    """The stream of an answer that came in one piece, or of one that came as an array of its pieces."""
+    pieces = body if isinstance(body, list) else [body]
+    known = all(isinstance(piece, dict) and {"candidates", "promptFeedback"} & piece.keys() for piece in pieces)
+    return [("", piece) for piece in pieces] if known else None
+
+
+_PROTOCOL = Protocol(_whole, only_data=True)
 
 
 def has_new_sdk() -> bool:
@@ -77,7 +85,7 @@ class GeminiModel(ProviderModel):
             make = self._make_new_client if self._new else self._make_old_client
             self._sdk_client = await asyncio.to_thread(make)  # the import takes a second or two
         if self._new:
-            stream = await self._sdk_client.aio.models.generate_content_stream(**self._new_arguments(request))
+            stream = self._sdk_client.aio.models.generate_content_stream(**self._new_arguments(request))
         else:
             stream = self._old_stream(self._old_arguments(request))
         async for chunk in until_silent(stream, self._silence):
@@ -89,8 +97,7 @@ class GeminiModel(ProviderModel):
         genai: Any = importlib.import_module("google.genai")
 
         httpx: Any = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
-        # Errors come as JSON, answers as events.
-        self._http_client = watched_client(httpx.AsyncClient, self._silence, (*SSE, b"{", b"["))
+        self._http_client = watched_client(httpx.AsyncClient, self._silence, _PROTOCOL)
         options: dict[str, Any] = {
             "httpx_async_client": self._http_client,
             "headers": {"Accept-Encoding": "identity"},
@@ -133,11 +140,12 @@ class GeminiModel(ProviderModel):
         def on_response(response: Any, **_: Any) -> None:
             # In the thread of its call, several of which may share the session.
             self._of_thread.guard(response)
-            watch_requests(response, (b"[", b"{"), longest_line=_LONGEST_CHUNK)
+            watch_requests(response, _PROTOCOL, longest_line=_LONGEST_CHUNK)
 
         session = client.transport._session
         session._max_refresh_attempts = 0  # there is nothing to refresh about a key
         session.headers["Accept-Encoding"] = "identity"
+        session.cookies.set_policy(no_cookies())
         session.hooks["response"] = [on_response]
         return client
 
@@ -217,11 +225,7 @@ class GeminiModel(ProviderModel):
             content = getattr(candidate, "content", None)
             for part in getattr(content, "parts", None) or ():
                 self._take_part(part, answer)
-            reason = _name(getattr(candidate, "finish_reason", None))
-            if reason in _FILTERS:
-                answer.stop = "content_filter"
-            elif reason and reason != "FINISH_REASON_UNSPECIFIED":
-                answer.stop = "tool_calls" if answer.calls() else _STOPS.get(reason, "other")
+            answer.stops(getattr(candidate, "finish_reason", None))
 
     def _take_part(self, part: Any, answer: Answer) -> None:
         if text := getattr(part, "text", None):
@@ -232,7 +236,8 @@ class GeminiModel(ProviderModel):
         call = getattr(part, "function_call", None)
         if not call or not call.name:
             return
-        answer.add_whole_call(id=getattr(call, "id", None) or "", name=call.name, arguments=_plain(call.args))
+        # Calls come whole.
+        answer.add_call(object(), id=getattr(call, "id", None), name=call.name, arguments=_plain(call.args))
         signature = getattr(part, "thought_signature", None)
         if signature and len(answer.calls()) == 1:
             answer.continuation = continuation(self.name, base64.b64encode(signature).decode())

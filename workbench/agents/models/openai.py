@@ -7,12 +7,12 @@ import json
 import re
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, StopReason
+from workbench.agents.messages import Message
 from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer, count, part
+from workbench.agents.models.answer import Answer, count, part, words
 from workbench.agents.models.base import ProviderModel, Request, answered_calls, merged, until_silent
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import watched_client
+from workbench.agents.models.wire import Protocol, ServerSaid, tells_of_failure, watched_client
 from workbench.session.events import Usage
 
 _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
@@ -25,14 +25,6 @@ _WANTS_REASONING = re.compile(r"reasoning_content.{0,60}(?:passed back|missing)|
 
 _REASONING = "a call without reasoning_content"
 """What those servers refuse."""
-
-_STOPS: dict[str, StopReason] = {
-    "stop": "stop",
-    "length": "length",
-    "tool_calls": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-}
 
 
 class OpenAIModel(ProviderModel):
@@ -50,7 +42,7 @@ class OpenAIModel(ProviderModel):
     def _make_client(self) -> Any:
         import openai
 
-        http_client = watched_client(openai.DefaultAsyncHttpxClient, self._silence)
+        http_client = watched_client(openai.DefaultAsyncHttpxClient, self._silence, Protocol(_whole))
         return openai.AsyncOpenAI(
             api_key=self._key.reveal() if self._key else "none",
             base_url=self._base_url,
@@ -63,7 +55,7 @@ class OpenAIModel(ProviderModel):
     async def _stream(self, request: Request, answer: Answer) -> None:
         if self._sdk_client is None:
             self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
-        stream = await self._sdk_client.chat.completions.create(**self._arguments(request))
+        stream = self._sdk_client.chat.completions.create(**self._arguments(request))
         async for chunk in until_silent(stream, self._silence):
             _take(chunk, answer)
 
@@ -151,30 +143,39 @@ class OpenAIModel(ProviderModel):
         )
 
 
+def _whole(body: Any) -> list[tuple[str, Any]] | None:
+    """The stream of an answer that came in one piece."""
+    return [("", body)] if isinstance(body, dict) and isinstance(body.get("choices"), list) else None
+
+
 def _take(chunk: Any, answer: Answer) -> None:
     """One event of the stream. Servers that only resemble OpenAI leave out almost anything."""
+    said = {name: part(chunk, name) for name in ("error", "object", "type", "status", "message", "code")}
+    if tells_of_failure(said):  # in a form that the SDK does not know
+        raise ServerSaid(said)
     for choice in getattr(chunk, "choices", None) or ():
-        delta = getattr(choice, "delta", None)
-        for name in ("reasoning_content", "reasoning"):
-            if isinstance(piece := getattr(delta, name, None), str):
-                answer.add_reasoning(piece)
-                break
-        for name in ("content", "refusal"):
-            if isinstance(piece := getattr(delta, name, None), str):
-                answer.add_text(piece)
-        for position, call in enumerate(getattr(delta, "tool_calls", None) or ()):
-            function = getattr(call, "function", None)
-            index = getattr(call, "index", None)
-            answer.add_call(
-                position if index is None else index,
-                id=getattr(call, "id", None) or "",
-                name=getattr(function, "name", None) or "",
-                piece=getattr(function, "arguments", None) or "",
-            )
-        if reason := getattr(choice, "finish_reason", None):
-            answer.stop = _STOPS.get(reason, "other")
+        _take_choice(choice, answer)
     if usage := getattr(chunk, "usage", None):
         answer.usage = _usage(usage)
+
+
+def _take_choice(choice: Any, answer: Answer) -> None:
+    if error := part(choice, "error"):
+        raise ServerSaid({"error": error})
+    delta = part(choice, "delta") or (None if answer.characters else part(choice, "message"))
+    thoughts = (words(part(delta, name)) for name in ("reasoning_content", "reasoning", "reasoning_details"))
+    answer.add_reasoning(next((thought for pair in thoughts if (thought := "".join(pair))), ""))
+    for name in ("content", "refusal"):
+        answer.add_content(part(delta, name))
+    for position, call in enumerate(part(delta, "tool_calls") or ()):
+        function, index = part(call, "function"), part(call, "index")
+        answer.add_call(
+            position if index is None else index,
+            id=part(call, "id"),
+            name=part(function, "name"),
+            arguments=part(function, "arguments"),
+        )
+    answer.stops(part(choice, "finish_reason"))
 
 
 def _usage(usage: Any) -> Usage:

@@ -1,7 +1,8 @@
 """Bounds on what a server may send. A stream is read piece by piece and must be what it claims to be.
 
 The SDKs read a line, an event or an error to its end, however long that is, and take any answer for the protocol's.
-So the bytes are looked at on their way to the SDK, and reading ends at the first that cannot be right.
+So the bytes are looked at on their way to the SDK, and reading ends at the first that cannot be right. What no SDK says
+of a stream is noted here: that it was whole (`[DONE]`), and that it was no stream at all but an answer or an error.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ import codecs
 import contextlib
 import functools
 import importlib
+import itertools
+import json
+import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 
 Problem = Literal["html", "not_protocol", "too_long", "encoding", "redirect", "compressed"]
@@ -29,19 +35,32 @@ CONNECT_SECONDS = 20.0
 """Seconds until a connection has to be there."""
 
 
-_opened: ContextVar[list[Any] | None] = ContextVar("opened", default=None)
+@dataclass
+class Opened:
+    """The responses that a call has opened."""
+
+    responses: list[Any] = field(default_factory=list)
+    bodies: list[Body] = field(default_factory=list)
+
+    @property
+    def done(self) -> bool:
+        """The server said that this is all."""
+        return any(body.done for body in self.bodies)
+
+
+_opened: ContextVar[Opened | None] = ContextVar("opened", default=None)
 
 
 @contextlib.asynccontextmanager
-async def closing_connections() -> AsyncIterator[None]:
+async def closing_connections() -> AsyncIterator[Opened]:
     """Closes the responses that a call inside opens: a stream that is left early is not closed by every SDK."""
-    responses: list[Any] = []
-    token = _opened.set(responses)
+    opened = Opened()
+    token = _opened.set(opened)
     try:
-        yield
+        yield opened
     finally:
         _opened.reset(token)
-        for response in responses:
+        for response in opened.responses:
             with contextlib.suppress(Exception):
                 await response.aclose()
 
@@ -53,6 +72,93 @@ class WireError(Exception):
         super().__init__(problem)
         self.problem = problem
         self.head = head[:_HEAD].decode("utf-8", "replace")
+
+
+class ServerSaid(Exception):
+    """The server tells of a failure where an answer should be; `body` is what it says."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__("the server tells of a failure")
+        self.body = body
+
+
+def tells_of_failure(body: Any) -> bool:
+    """Whether a JSON value that a server sent is an error, in one of the forms that servers give it."""
+    if isinstance(body, list) and body:
+        body = body[0]
+    return isinstance(body, Mapping) and bool(
+        body.get("error") or "error" in (body.get("object"), body.get("type"), body.get("status"))
+    )
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a provider's answers travel."""
+
+    whole: Callable[[Any], Sequence[tuple[str, Any]] | None]
+    """The events (name and data) of a stream that says what an answer in one piece does; None for what is no answer."""
+    only_data: bool = False
+    """The SDK knows no other lines of a stream of events than those of data."""
+
+
+def in_one_piece(data: bytes, protocol: Protocol) -> Sequence[tuple[str, Any]]:
+    """The events of an answer that came as one JSON value. Raises ServerSaid for an error, WireError for all else."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        body = None
+    if tells_of_failure(body):
+        raise ServerSaid(body)
+    events = protocol.whole(body)
+    if events is None:
+        raise WireError("not_protocol", data)
+    return events
+
+
+class Body:
+    """An answer on its way to an SDK: a stream of events without what SDKs stumble over, or a JSON value in one piece
+    from a server that does not stream, as the events that say the same.
+    """
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+        self._in_one_piece: bool | None = None
+        self._rest = b""
+        self.done = False
+        """The server said that this is all."""
+
+    def pass_on(self, data: bytes) -> bytes:
+        """What the SDK gets of the next bytes."""
+        self._rest += data
+        if self._in_one_piece is None:
+            self._rest = self._rest.lstrip(b"\xef\xbb\xbf \t\r\n")
+            if not self._rest:
+                return b""
+            self._in_one_piece = self._rest[:1] in (b"{", b"[")
+        if self._in_one_piece:
+            if len(self._rest) > LONGEST_LINE:
+                raise WireError("too_long", self._rest)
+            return b""
+        *lines, self._rest = self._rest.split(b"\n")
+        return b"".join(map(self._line, lines))
+
+    def end(self) -> bytes:
+        """What the SDK gets when the body has ended as it should. Raises WireError and ServerSaid."""
+        if not self._in_one_piece:
+            return self._line(self._rest)[:-1]
+        events = in_one_piece(self._rest, self._protocol)
+        self.done = True
+        lines = [f"{f'event: {name}' if name else ''}\ndata: {json.dumps(data)}\n\n".lstrip() for name, data in events]
+        return "".join(lines).encode()
+
+    def _line(self, line: bytes) -> bytes:
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            ends = value.strip().startswith(b"[DONE]")
+            self.done = self.done or ends
+            return b"" if ends and self._protocol.only_data else b"data: " + value.removeprefix(b" ") + b"\n"
+        foreign = not name or self._protocol.only_data
+        return b"" if foreign and line.strip() else line + b"\n"
 
 
 class Gauge:
@@ -103,8 +209,8 @@ class Gauge:
             raise WireError("not_protocol", self._head)
 
 
-SSE = (b"data:", b"event:", b"id:", b"retry:", b":")
-"""How a stream of server-sent events begins."""
+STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
+"""How a stream of server-sent events begins, or an answer in one piece."""
 
 
 def check_headers(status: int, headers: Any) -> None:
@@ -117,20 +223,27 @@ def check_headers(status: int, headers: Any) -> None:
         raise WireError("compressed")
 
 
-def watch(response: Any, starts: tuple[bytes, ...] = SSE) -> None:
-    """Puts a gauge on a response of httpx (or httpx2) before its body is read."""
-    if (opened := _opened.get()) is not None:
-        opened.append(response)
+def watch(response: Any, protocol: Protocol | None) -> None:
+    """Looks at the body of a response of httpx (or httpx2) before its SDK does. Without a protocol anything goes."""
+    opened = _opened.get()
     check_headers(response.status_code, response.headers)
+    response.headers.pop("set-cookie", None)  # SDKs write headers into their logs
     httpx: Any = importlib.import_module(type(response).__module__.partition(".")[0])
-    gauge = Gauge(response.status_code, starts)
+    gauge = Gauge(response.status_code, STARTS if protocol else ())
+    body = Body(protocol) if protocol and response.status_code < 400 else None
+    if opened is not None:
+        opened.responses.append(response)
+        opened.bodies += [body] if body else []
     inner = response.stream
 
     class Watched(httpx.AsyncByteStream):  # type: ignore[misc]  # of the library that the SDK uses
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for data in inner:
                 gauge.see(data)
-                yield data
+                if passed := data if body is None else body.pass_on(data):
+                    yield passed
+            if body is not None and (passed := body.end()):
+                yield passed
 
         async def aclose(self) -> None:
             await inner.aclose()
@@ -145,11 +258,18 @@ def _tls(library: str) -> ssl.SSLContext:
     return context
 
 
-def watched_client(kind: Any, silence: float, starts: tuple[bytes, ...] = SSE) -> Any:
-    """A client of httpx (or httpx2), of class `kind`, whose answers are watched; it follows no redirects."""
+def no_cookies() -> DefaultCookiePolicy:
+    """Takes no cookies, and so sends none back."""
+    return DefaultCookiePolicy(allowed_domains=())
+
+
+def watched_client(kind: Any, silence: float, protocol: Protocol | None = None) -> Any:
+    """A client of httpx (or httpx2), of class `kind`, whose answers are watched; it follows no redirects, and keeps no
+    cookies.
+    """
 
     async def on_response(response: Any) -> None:
-        watch(response, starts)
+        watch(response, protocol)
 
     library = next(cls for cls in kind.__mro__ if cls.__name__ == "AsyncClient").__module__.partition(".")[0]
     return kind(
@@ -157,32 +277,46 @@ def watched_client(kind: Any, silence: float, starts: tuple[bytes, ...] = SSE) -
         follow_redirects=False,
         event_hooks={"response": [on_response]},
         headers={"Accept-Encoding": "identity"},
+        cookies=CookieJar(no_cookies()),
         verify=_tls(library),
     )
 
 
-def watch_requests(response: Any, starts: tuple[bytes, ...], longest_line: int) -> None:
-    """Puts a gauge on a streamed response of requests before its body is read, and decodes it as UTF-8."""
+def watch_requests(response: Any, protocol: Protocol, longest_line: int) -> None:
+    """As `watch`, for a streamed response of requests whose SDK reads an array of values as it comes, as UTF-8."""
     check_headers(response.status_code, response.headers)
-    gauge = Gauge(response.status_code, starts, longest_line)
+    gauge = Gauge(response.status_code, (b"[", b"{"), longest_line)
     read = response.iter_content
 
     def pieces(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[bytes | str]:
-        for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size):
-            text = gauge.see(data)
-            if not decode_unicode:
-                yield data
-            elif text:
-                yield text
+        texts = ((data, gauge.see(data)) for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size))
+        if not decode_unicode:
+            yield from (data for data, _ in texts)
+            return
+        head = ""
+        for _, text in texts:
+            head += text
+            if len(head.strip()) > len('[{"error"') + 20:
+                break
+        if _NO_ARRAY.match(head):
+            head += "".join(text for _, text in texts)
+            in_one_piece(head.encode(), protocol)
+            yield f"[{head}]"
+            return
+        yield from filter(None, itertools.chain((head,), (text for _, text in texts)))
 
     response.iter_content = pieces
 
 
-def wire_error(error: BaseException | None) -> WireError | None:
-    """The WireError that caused `error`, if one did."""
+# How an answer in one piece begins, or an error, where an array of the pieces of an answer was asked for.
+_NO_ARRAY = re.compile(r'\s*(?:\{|\[\s*\{\s*"error")')
+
+
+def wire_error(error: BaseException | None) -> WireError | ServerSaid | None:
+    """The WireError or ServerSaid that caused `error`, if one did."""
     seen = 0
     while error is not None and seen < 10:
-        if isinstance(error, WireError):
+        if isinstance(error, WireError | ServerSaid):
             return error
         error, seen = error.__cause__ or error.__context__, seen + 1
     return None
