@@ -52,19 +52,35 @@ def find_agent(reference: str) -> AgentConfig | AgentClass:
     """The agent of a name, of the path of a YAML file, or of `module:Class` (or `file.py:Class`). Raises AgentError."""
     from workbench.agents.config import AgentError, read_agent
 
+    if is_shipped(reference):
+        return read_agent(FOLDER / f"{reference}.yaml")
     path = Path(reference).expanduser()
     if path.suffix in (".yaml", ".yml") or (("/" in reference or path.is_file()) and ":" not in reference):
         return read_agent(path)
     if ":" in reference:
         return _agent_class(reference)
-    names = [file.stem for file in sorted(FOLDER.glob("*.yaml"))]
-    if reference in names:
-        return read_agent(FOLDER / f"{reference}.yaml")
+    names = _shipped()
     near = difflib.get_close_matches(reference, names, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
     raise AgentError(
         f"there is no agent {reference!r}; {hint} Others are named by the path of a YAML file or module:Class"
     )
+
+
+def is_shipped(reference: str) -> bool:
+    """Whether it is the name of an agent of the package."""
+    return reference in _shipped()
+
+
+def _shipped() -> list[str]:
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def whole_reference(reference: str) -> str:
+    """The reference, with the whole path of its file: the session may go on from another folder."""
+    path, colon, name = reference.rpartition(":") if ".py:" in reference else (reference, "", "")
+    plain = is_shipped(reference) or not Path(path).expanduser().is_file()
+    return reference if plain else f"{Path(path).expanduser().absolute()}{colon}{name}"
 
 
 def make_agent(reference: str, setup: AgentSetup) -> Agent:

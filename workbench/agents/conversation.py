@@ -112,7 +112,7 @@ class Conversation:
         limits = state.limits
         left = []
         if limits.steps is not None:
-            steps = max(0, limits.steps - sum(not _by_person(step) for step in state.steps[1:] if step.over))
+            steps = max(0, limits.steps - sum(step.counts for step in state.steps[1:] if step.over))
             left.append(f"{steps} {'step' if steps == 1 else 'steps'}")
         if limits.cost is not None:
             left.append(f"${max(0.0, limits.cost - state.cost):.2f}")

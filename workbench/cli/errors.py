@@ -13,6 +13,7 @@ import click
 
 _KNOWN = {
     ("workbench.runner.launch", "LaunchError"),
+    ("workbench.runner.trust", "NotTrusted"),
     ("workbench.agents.agent", "ModelError"),
     ("workbench.agents.config", "AgentError"),
     ("workbench.sandbox.base", "SandboxError"),
@@ -63,7 +64,7 @@ def _report(error: Exception) -> int:
     if isinstance(error, Failure):
         message, hint, code = str(error), error.hint, error.exit_code
     elif _is_known(error):
-        message, hint = str(error), str(getattr(error, "hint", ""))
+        message, hint, code = str(error), str(getattr(error, "hint", "")), int(getattr(error, "exit_code", 1))
     elif isinstance(error, OSError):
         message, hint = explain_os_error(error)
     else:
@@ -106,8 +107,9 @@ def start_debug_log(context: click.Context) -> None:
 
     from workbench import __version__
     from workbench.session.secrets import redactor as secrets_redactor
+    from workbench.session.secrets import state_folder
 
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "mlgym-tui"
+    state = state_folder()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = state / f"debug-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
     redactor = secrets_redactor()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 
 from workbench.cli.errors import silence_output
 from workbench.cli.output import ending, harmless, harmless_json, number, standing
+from workbench.cli.runs import say_what_next
 from workbench.session import events as ev
 from workbench.session.log import read_log
 
@@ -149,5 +149,4 @@ class _PlainSteps(_Listener):
 def _print_end(ended: ev.SessionEnded) -> None:
     click.echo(f"\n{ending(ended)}")
     click.echo(standing(ended.scores))
-    click.echo(f"saved in {ended.session}")
-    click.echo(f"replay it with: mlgym-tui replay {os.path.basename(ended.session)}")
+    say_what_next(ended)

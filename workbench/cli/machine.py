@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+from pathlib import Path
 
 import click
 
 from workbench.cli.errors import FriendlyGroup
 from workbench.cli.output import print_json
+from workbench.cli.runs import sessions_of, sessions_option
 
 
 @click.command(
@@ -82,12 +85,17 @@ Examples:
 @click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
 @click.option("--images", "with_images", is_flag=True, help="Also images that `image build` made, but the current one.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def gc(dry_run: bool, with_images: bool, as_json: bool) -> None:
-    """Remove what killed sessions left behind: containers and temporary folders. Saved sessions stay."""
+@sessions_option
+def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | None) -> None:
+    """Remove what killed sessions left behind. Saved sessions stay.
+
+    That is: containers, temporary folders, and folders of sessions that were killed before their first event.
+    """
     from workbench.sandbox.base import SandboxError
     from workbench.sandbox.image import find_old_images, remove_images
     from workbench.sandbox.orphans import find_orphans, remove_orphans
     from workbench.sandbox.temporary import find_stale_folders, remove_stale_folders
+    from workbench.session.store import find_unbegun
 
     problem = ""
     containers, images = [], []
@@ -99,6 +107,10 @@ def gc(dry_run: bool, with_images: bool, as_json: bool) -> None:
     except SandboxError as error:
         problem = str(error)
     folders = find_stale_folders() if dry_run else remove_stale_folders()
+    unbegun = find_unbegun(sessions_of(sessions_folder))
+    for folder in unbegun if not dry_run else ():
+        shutil.rmtree(folder, ignore_errors=True)
+    folders += unbegun
     if as_json:
         print_json(
             {

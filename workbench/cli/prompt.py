@@ -9,7 +9,7 @@ import click
 
 from workbench.cli.errors import Failure
 from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.runs import sessions_option
+from workbench.cli.runs import sessions_of, sessions_option
 
 if TYPE_CHECKING:
     from workbench.session.prompt_view import Change, PromptOfStep, Read
@@ -45,12 +45,11 @@ def prompt(
     Tokens of single messages are estimates; what the provider counted is said beside them.
     """
     from workbench.formats.open import open_recording
-    from workbench.resources import checkout
     from workbench.session.prompt_view import last_step_asked, prompt_of_step
     from workbench.session.state import fold
-    from workbench.session.store import find_session, sessions_root
+    from workbench.session.store import find_session
 
-    recording = open_recording(find_session(sessions_root(sessions_folder, checkout()), session))
+    recording = open_recording(find_session(sessions_of(sessions_folder), session))
     for problem in recording.problems:
         click.echo(f"mlgym-tui: {harmless(f'{recording.path.name}: {problem}')}", err=True)
     state = fold(recording.events)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from workbench.cli.progress import data_options, gpu_options, prepare_data, prog
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
+    from workbench.runner.trust import Consent, Named
     from workbench.session.events import SessionEnded
 
 _Function = Callable[..., Any]
@@ -27,6 +28,55 @@ sessions_option = click.option(
     metavar="DIR",
     help="Folder of sessions (else $MLGYM_SESSIONS, else sessions/ of the checkout, else the XDG state folder).",
 )
+
+
+def sessions_of(option: Path | None) -> Path:
+    """The folder of sessions that is meant."""
+    from workbench.resources import checkout
+    from workbench.session.store import sessions_root
+
+    return sessions_root(option, checkout())
+
+
+def command_for(session: Path, *words: str) -> str:
+    """`mlgym-tui WORDS SESSION`, as it can be typed at a shell: with `--sessions` where the session is elsewhere."""
+    import shlex
+
+    elsewhere = session.parent != sessions_of(None)
+    return shlex.join(["mlgym-tui", *words, session.name, *(["--sessions", str(session.parent)] if elsewhere else [])])
+
+
+def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    words = tuple(part.strip() for part in value.split(",") if part.strip())
+    for word in words:
+        if word not in ("code", "task", "server"):
+            raise click.BadParameter(f"{word!r} is none of code, task and server")
+    return words
+
+
+trust_option = click.option(
+    "--trust",
+    default="",
+    callback=_words,
+    metavar="WHAT,…",
+    help="What a session that is not yours names and may be used here: code, task, server (else you are asked).",
+)
+
+
+def consent(words: tuple[str, ...]) -> Consent:
+    """The user's word on sessions that are not their own: what `--trust` says, else their answer at a terminal."""
+    from workbench.cli.output import harmless
+    from workbench.runner.trust import Consent
+
+    def ask(name: str, named: Sequence[Named]) -> bool:
+        click.echo(harmless(f"{name} is not marked as yours: somebody else may have made it, or changed it."), err=True)
+        click.echo("It would use:", err=True)
+        for item in named:
+            click.echo(f"  {item.word:<6}  {harmless(item.what)}", err=True)
+        return click.confirm("Do you trust that?", default=False, err=True)
+
+    asked = sys.stdin.isatty() and sys.stderr.isatty()
+    return Consent(words, ask if asked else None)
 
 
 class _Amount(click.FloatRange):
@@ -120,7 +170,7 @@ def run(
     Opens the workbench; with --headless, with --json, or where there is no terminal, runs without it. Exits with 0
     when the agent submitted.
     """
-    plain = headless or as_json or not _is_terminal()
+    plain = _without_screen(headless, as_json, step_mode)
     if plain and model == "human":
         raise Failure("a person needs a terminal", "run it in one, without --headless and --json", 2)
     sys.exit(_start(task, model, plain, as_json, step_mode, delay, options))
@@ -149,6 +199,7 @@ Examples:
   mlgym-tui resume last
   mlgym-tui resume 20260102-101500-blotto-3fa9c1 --headless
   mlgym-tui resume last --model openai:gpt-5.4 --temperature 0.5
+  mlgym-tui resume ~/from-a-colleague --trust task,server
 """
 )
 @click.argument("session")
@@ -170,6 +221,7 @@ Examples:
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), metavar="N", help="New limit on tokens without a price, likewise."
 )
+@trust_option
 @sessions_option
 def resume(
     session: str,
@@ -188,17 +240,21 @@ def resume(
     max_time: float | None,
     max_cost: float | None,
     max_tokens: int | None,
+    trust: tuple[str, ...],
     sessions_folder: Path | None,
 ) -> None:
-    """Go on with a saved SESSION (a folder, an id, the end of one, or `last`)."""
-    import msgspec
+    """Go on with a saved SESSION: a folder, an id, the end of one, or `last`.
 
+    It comes back in the mode it was left in; without a terminal it goes on in auto mode. Of a session that is not
+    yours (from elsewhere, changed, or older than such marks) nothing that it names is used without your word.
+    """
     from workbench.runner.launch import Launch, relaunch
-    from workbench.session.log import is_locked, read_log
-    from workbench.session.state import fold
+    from workbench.session.events import Limits
+    from workbench.session.log import is_locked
     from workbench.session.store import find_session
 
-    folder = find_session(_root(sessions_folder), session)
+    plain = _without_screen(headless, as_json, step_mode)
+    folder = find_session(sessions_of(sessions_folder), session)
     folder = folder if folder.is_dir() else folder.parent
     if is_locked(folder):
         raise Failure(f"{folder.name} is being driven by another process", "end that one first")
@@ -206,37 +262,37 @@ def resume(
         raise Failure(
             f"{folder} is not a session of mlgym-tui", "only its own sessions can be resumed; others can be replayed"
         )
-    before = fold(read_log(folder)[0])
-    started = before.started
-    if started is None:
-        raise Failure(f"the beginning of {folder.name} is lost", "it can only be replayed")
-    plain = headless or as_json or not _is_terminal()
-    limits = msgspec.structs.replace(
-        before.limits,
-        steps=max_steps or before.limits.steps,
-        seconds=max_time or before.limits.seconds,
-        cost=max_cost or before.limits.cost,
-        tokens=max_tokens or before.limits.tokens,
-    )
     options = Launch(
-        task=started.task,
+        task="",
         model=model,
         base_url=base_url,
         temperature=temperature,
-        sandbox=sandbox or started.sandbox or "local",  # type: ignore[arg-type]
+        sandbox=sandbox,  # type: ignore[arg-type]
         unsafe_local=unsafe_local,
         gpus=gpus,
         share_gpus=share_gpus,
-        limits=limits,
-        window=started.window,
-        mode="human" if (model or before.model) == "human" else "step" if step_mode else "auto",
+        limits=Limits(steps=max_steps, seconds=max_time, cost=max_cost, tokens=max_tokens),
+        mode="step" if step_mode else None,
         approve=approve,
         interactive=not plain,
         delay=0.0 if plain else 1.0,
+        consent=consent(trust),
     )
     with _undone_by_signals():
         runner = relaunch(folder, options)
     sys.exit(_drive(runner, plain, as_json))
+
+
+def _without_screen(headless: bool, as_json: bool, step_mode: bool) -> bool:
+    """Whether to run without the workbench. Raises Failure where that cannot be: somebody has to step."""
+    plain = headless or as_json or not _is_terminal()
+    if plain and step_mode:
+        raise Failure(
+            "in step mode a person decides about each action, and needs a terminal",
+            "leave --step out, or run it in a terminal, without --headless and --json",
+            2,
+        )
+    return plain
 
 
 @click.command(
@@ -255,7 +311,7 @@ def replay(session: str, sessions_folder: Path | None) -> None:
     from workbench.formats.open import open_recording
     from workbench.session.store import find_session
 
-    recording = open_recording(find_session(_root(sessions_folder), session))
+    recording = open_recording(find_session(sessions_of(sessions_folder), session))
     if not _is_terminal():
         raise Failure("a replay needs a terminal", f"print it with `mlgym-tui sessions show {session}`", 2)
     from workbench.tui.app import WorkbenchApp
@@ -304,7 +360,7 @@ def _start(
                 # A scripted agent answers at once: without a pause nobody could watch it.
                 delay=delay if delay is not None else 0.0 if plain else 1.5,
             ),
-            _root(options["sessions_folder"]),
+            sessions_of(options["sessions_folder"]),
         )
     return _drive(launched, plain, as_json)
 
@@ -342,20 +398,18 @@ def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
 def _say_where(ended: SessionEnded) -> None:
     from workbench.cli.output import ending, standing
 
-    name = Path(ended.session).name
     click.echo(ending(ended))
     click.echo(standing(ended.scores))
-    click.echo(f"saved in {ended.session}")
+    say_what_next(ended)
+
+
+def say_what_next(ended: SessionEnded) -> None:
+    """Where the session is, and the commands that go on from here."""
+    folder = Path(ended.session)
+    click.echo(f"saved in {folder}")
     if ended.exit_status != "submitted":
-        click.echo(f"go on with: mlgym-tui resume {name}")
-    click.echo(f"replay it with: mlgym-tui replay {name}")
-
-
-def _root(option: Path | None) -> Path:
-    from workbench.resources import checkout
-    from workbench.session.store import sessions_root
-
-    return sessions_root(option, checkout())
+        click.echo(f"go on with: {command_for(folder, 'resume')}")
+    click.echo(f"replay it with: {command_for(folder, 'replay')}")
 
 
 def _is_terminal() -> bool:

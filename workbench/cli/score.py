@@ -12,7 +12,7 @@ import click
 from workbench.cli.errors import Failure
 from workbench.cli.output import harmless, number, print_json, print_table
 from workbench.cli.progress import gpu_options, prepare_first, progress_line, run_stoppable
-from workbench.cli.runs import sessions_option
+from workbench.cli.runs import consent, sessions_of, sessions_option, trust_option
 
 if TYPE_CHECKING:
     from workbench.runner.rescore import Rescored, SavedSession
@@ -41,6 +41,7 @@ Examples:
     help="Where the submissions run (else as in the session).",
 )
 @gpu_options
+@trust_option
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @sessions_option
 def score(
@@ -51,6 +52,7 @@ def score(
     room: str | None,
     gpus: str,
     share_gpus: bool,
+    trust: tuple[str, ...],
     as_json: bool,
     sessions_folder: Path | None,
 ) -> None:
@@ -62,6 +64,7 @@ def score(
     """
     from workbench.environment.resources import lease_gpus
     from workbench.runner.rescore import NotScorable, choose, open_session, rescore
+    from workbench.runner.trust import NotTrusted
     from workbench.sandbox.gpus import GpuError
     from workbench.session.recording import RecordingError
     from workbench.session.store import SessionNotFound, find_session
@@ -71,7 +74,7 @@ def score(
         raise click.UsageError(f"--step and --{which} exclude each other")
     done: list[Rescored] = []
     try:
-        saved = open_session(find_session(_root(sessions_folder), session), task)
+        saved = open_session(find_session(sessions_of(sessions_folder), session), task, consent(trust))
         entries = choose(saved, which or "last", step)  # type: ignore[arg-type]
         for problem in saved.problems:
             click.echo(f"mlgym-tui: {harmless(f'{saved.folder.name}: {problem}')}", err=True)
@@ -91,7 +94,7 @@ def score(
             click.echo(f"note: {harmless(note)}", err=True)
         run_stoppable(run())
         lease.release()
-    except (NotScorable, RecordingError, SessionNotFound, TaskError, GpuError) as error:
+    except (NotScorable, NotTrusted, RecordingError, SessionNotFound, TaskError, GpuError) as error:
         raise Failure(str(error), str(getattr(error, "hint", "")), NOT_SCORED) from error
     if as_json:
         print_json(_as_dict(saved, done))
@@ -99,13 +102,6 @@ def score(
         _print(saved, done)
     outcomes = {result.outcome for result in done}
     sys.exit(DIFFERS if "differs" in outcomes else NOT_SCORED if "not scored" in outcomes else 0)
-
-
-def _root(option: Path | None) -> Path:
-    from workbench.resources import checkout
-    from workbench.session.store import sessions_root
-
-    return sessions_root(option, checkout())
 
 
 def _print(saved: SavedSession, done: list[Rescored]) -> None:

@@ -10,19 +10,12 @@ import click
 
 from workbench.cli.errors import Failure, FriendlyGroup
 from workbench.cli.output import age, harmless, number, print_json, print_table, standing
-from workbench.cli.runs import sessions_option
+from workbench.cli.runs import sessions_of, sessions_option
 
 if TYPE_CHECKING:
     from workbench.session.events import FinalScores, ScoreRecorded
     from workbench.session.spending import Spending
     from workbench.session.state import Alternative, SessionState, Step
-
-
-def _root(option: Path | None) -> Path:
-    from workbench.resources import checkout
-    from workbench.session.store import sessions_root
-
-    return sessions_root(option, checkout())
 
 
 @click.group(
@@ -47,7 +40,7 @@ def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None
         return
     from workbench.session.store import list_sessions
 
-    root = _root(sessions_folder)
+    root = sessions_of(sessions_folder)
     rows = list(list_sessions(root))
     if as_json:
         import msgspec
@@ -109,7 +102,7 @@ def show(outer_folder: Path | None, session: str, as_json: bool, sessions_folder
     from workbench.session.state import fold
     from workbench.session.store import find_session
 
-    recording = open_recording(find_session(_root(sessions_folder or outer_folder), session))
+    recording = open_recording(find_session(sessions_of(sessions_folder or outer_folder), session))
     state = fold(recording.events)
     for problem in recording.problems:
         click.echo(f"mlgym-tui: {harmless(f'{recording.path.name}: {problem}')}", err=True)
@@ -138,7 +131,7 @@ def rm(
     """Delete saved sessions, for good."""
     from workbench.session.store import find_session, remove_session
 
-    root = _root(sessions_folder or outer_folder)
+    root = sessions_of(sessions_folder or outer_folder)
     folders = [find_session(root, reference) for reference in session]
     if not yes:
         if not sys.stdin.isatty():
@@ -186,7 +179,7 @@ def artifact(
     from workbench.session.state import fold
     from workbench.session.store import find_session
 
-    folder = find_session(_root(sessions_folder or outer_folder), session)
+    folder = find_session(sessions_of(sessions_folder or outer_folder), session)
     if not folder.is_dir():
         raise Failure(
             f"{folder} is a file: submissions are kept in session folders only", "name the folder of a session"

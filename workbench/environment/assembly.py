@@ -56,6 +56,8 @@ class Setting:
     """Limit on a command that trains nothing; None: as the task says."""
     untrusted: str = ""
     """Whose commands must not run unprotected; empty where they may."""
+    foreign: bool = False
+    """The session is not the user's own: nothing of it ever runs unprotected."""
     gpus: str = ""
     """As `sandbox.gpus.read_request` reads it; empty: as many as the task needs."""
     share_gpus: bool = False
@@ -230,10 +232,10 @@ def make_sandbox(
     problem = probe_bubblewrap()
     if problem is None:
         return LocalSandbox(spec, workspace)
-    if setting.untrusted:
+    if setting.untrusted or setting.foreign:
         raise SandboxError(
-            f"no protected sandbox for the commands of {setting.untrusted}: {problem}",
-            "--unsafe-local runs them unprotected",
+            f"no protected sandbox for the commands of {setting.untrusted or 'a session that is not yours'}: {problem}",
+            "--sandbox docker runs them in a container" if setting.foreign else "--unsafe-local runs them unprotected",
         )
     notes.append(f"unprotected: {problem}")
     return LocalSandbox(plain, workspace, unsafe=True)

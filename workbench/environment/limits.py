@@ -14,12 +14,11 @@ from workbench.session.state import SessionState
 def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tuple[str, str] | None:
     """MLGym's name for the limit that is reached, and the reason in words; None when none is.
 
-    Steps that a person typed in a take-over do not count against an agent's limit; where a person is the agent
-    (`human`) they do.
+    An agent's limit counts its own steps (`SessionState.agent_steps`); where a person is the agent (`human`), all.
     """
     limits = state.limits
     if limits.steps is not None:
-        taken = sum(human or not step.author.startswith("human:") for step in state.steps[1:])
+        taken = state.last_step if human else state.agent_steps
         if taken >= limits.steps:
             return "max_steps", f"the limit of {limits.steps} steps is reached"
     if limits.seconds is not None and working_seconds >= limits.seconds:

@@ -13,6 +13,7 @@ from workbench.session.cast import CastWriter
 from workbench.session.clock import Clock
 from workbench.session.events import Event
 from workbench.session.log import EventLog
+from workbench.session.marks import marked
 from workbench.session.objects import ObjectStore
 from workbench.session.secrets import redactor as secrets_redactor
 from workbench.session.state import SessionState
@@ -24,33 +25,50 @@ class LiveSession:
     """Writes a session folder. Everything that happens goes through `emit`; `state` is always up to date."""
 
     def __init__(self, folder: Path, *, state: SessionState | None = None) -> None:
-        """Open `folder` for writing; `state` is the fold over what its log holds already.
+        """`state` is the fold over what the log of `folder` holds already; without it the session is new, and `folder`
+        is made with its first event: what is killed before leaves nothing.
 
-        Raises LogError when it cannot be written or another process drives it.
+        Raises LogError when a session that goes on cannot be written or another process drives it.
         """
         self.folder = folder
         self.state = state or SessionState()
         self.first_seq = self.state.last_seq + 1
         """Number of the first event that this process writes."""
         self.clock = Clock(elapsed=self.state.elapsed, working=self.state.working)
-        self.redactor = redactor = secrets_redactor()
-        self.log = EventLog(folder, self.clock, next_seq=self.state.last_seq + 1, redactor=redactor)
-        self.log.subscribe(self.state.apply)
+        self.redactor = secrets_redactor()
+        self.objects = ObjectStore(folder / "objects", self.redactor)
+        self.log: EventLog
+        self.cast: CastWriter
+        self._open = False
         self.bus = Bus()
+        self._flush_timer: asyncio.TimerHandle | None = None
+        if state is not None:
+            self._open_files()
+
+    def _open_files(self) -> None:
+        self.log = EventLog(
+            self.folder,
+            self.clock,
+            next_seq=self.first_seq,
+            redactor=self.redactor,
+            mark=lambda event: marked(event, self.state.named),
+        )
+        self._open = True
+        self.log.subscribe(self.state.apply)
         self.log.subscribe(self.bus.publish)
-        self.objects = ObjectStore(folder / "objects", redactor)
         self.cast = CastWriter(
-            folder,
+            self.folder,
             lambda: self.clock.elapsed,
             columns=AGENT_COLUMNS,
             rows=AGENT_ROWS,
             timestamp=int(time.time()),
-            redactor=redactor,
+            redactor=self.redactor,
         )
-        self._flush_timer: asyncio.TimerHandle | None = None
 
     def emit(self, event: Event) -> Event:
         """Append to the log, fold into the state, tell the subscribers. Raises LogError (disk full)."""
+        if not self._open:
+            self._open_files()
         return self.log.append(event)
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
@@ -81,5 +99,6 @@ class LiveSession:
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
-        self.cast.close()
-        self.log.close()
+        if self._open:
+            self.cast.close()
+            self.log.close()

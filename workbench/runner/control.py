@@ -61,7 +61,6 @@ class Control:
         self._decision: Decision | None = None
         self._hand_action: str | None = None
         self._stopping: tuple[str, str] | None = None
-        self._mode_before_human: Mode = "step"
         self._hold = False
         self._wake = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
@@ -309,7 +308,6 @@ class Control:
         if self.mode == "human":
             return
         self.take_over_size = (columns, rows)
-        self._mode_before_human = self.mode
         self.set_mode("human")
         if self.proposer is not None:
             self.proposer.cancel()
@@ -323,7 +321,7 @@ class Control:
             return
         if self.phase == "human":
             await self.episode.shell.hand_back(force=force)
-        self.set_mode(self._mode_before_human if self.agent is not None else "paused")
+        self.set_mode(self.state.mode_before_human if self.agent is not None else "paused")
 
     def send_keys(self, data: bytes) -> None:
         """What the person types, in take-over."""

@@ -10,14 +10,16 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from workbench.agents.agent import Agent, Changeable, Configured, Linted
+from workbench.agents.catalogue import whole_reference
 from workbench.environment.assembly import STEPS, WINDOW, SandboxName, Setting, assemble, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
 from workbench.runner.runner import Runner
 from workbench.runner.services import ServiceError, make_services, switched_on
+from workbench.runner.trust import Consent, named_by, trust
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
-from workbench.session.log import repair_log
+from workbench.session.log import read_log, repair_log
 from workbench.session.state import SessionState, fold
 from workbench.session.store import new_session_folder
 from workbench.tasks.catalogue import Task, find_task
@@ -30,9 +32,10 @@ MODELS = ("scripted:demo", "human", "replay:PATH", "openai:NAME", "anthropic:NAM
 class LaunchError(Exception):
     """A session cannot be started as asked. `str()` says why, `hint` what to do."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", exit_code: int = 1) -> None:
         super().__init__(message)
         self.hint = hint
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,17 @@ class Launch:
     base_url: str = ""
     temperature: float | None = None
     """At which answers are drawn; None: as the agent's configuration says, or as before where a session goes on."""
-    sandbox: SandboxName = "local"
+    sandbox: SandboxName | None = None
+    """None: local, or as before where a session goes on."""
     unsafe_local: bool = False
     limits: Limits = field(default_factory=Limits)
-    """Those that the user set; the agent's configuration and STEPS fill in the rest."""
+    """Those that the user set; the agent's configuration and STEPS fill in the rest, or those from before."""
     seed: int | None = None
     image: str | None = None
     window: int | None = None
     command_seconds: float | None = None
-    mode: Mode = "auto"
+    mode: Mode | None = None
+    """None: auto, or as it was left where a session goes on."""
     interactive: bool = False
     delay: float = 0.0
     gpus: str = ""
@@ -69,6 +74,8 @@ class Launch:
     """What waits for a person in auto mode: `always`, `never`, or the path of a file with rules. Empty: nothing, or as
     before where a session goes on.
     """
+    consent: Consent = field(default_factory=Consent)
+    """What may be used of a session that goes on, where it is not the user's own."""
 
 
 def launch(options: Launch, root: Path) -> Runner:
@@ -101,10 +108,10 @@ def launch(options: Launch, root: Path) -> Runner:
             task_folder="" if task.id == options.task and not Path(task.id).exists() else str(task.folder),
             task_name=task.name,
             agent=agent.name if agent else "human",
-            agent_reference=options.agent,
+            agent_reference=whole_reference(options.agent),
             model=options.model,
             base_url=options.base_url,
-            sandbox=options.sandbox,
+            sandbox=options.sandbox or "local",
             limits=options.limits,
             seed=seed,
             metric=task.primary_metric,
@@ -131,12 +138,10 @@ def launch(options: Launch, root: Path) -> Runner:
 def relaunch(folder: Path, options: Launch) -> Runner:
     """A runner that goes on with a saved session; `options` may give new limits, modes, another model or approval.
 
-    The workspace is restored from the last snapshot. Raises what `launch` does, and LaunchError when the session cannot
-    be resumed.
+    The workspace is restored from the last snapshot. Raises what `launch` does, LaunchError when the session cannot be
+    resumed, and NotTrusted when it is not the user's own and names what they do not allow.
     """
-    events, problems = repair_log(folder)
-    state = fold(events)
-    _read_approval(options.approve or state.approve, options.interactive)
+    state = fold(read_log(folder)[0])
     if state.started is None:
         raise LaunchError(f"{folder.name} has no beginning: its first event is missing", "it can only be replayed")
     if state.ended is not None and state.ended.exit_status == "submitted":
@@ -144,28 +149,63 @@ def relaunch(folder: Path, options: Launch) -> Runner:
             f"{folder.name} was submitted: there is nothing to go on with",
             f"look at it with `mlgym-tui replay {folder.name}`",
         )
-    started = state.started
-    task = find_task(started.task_folder or started.task).under(started.protocol, started.dataset)
+    named = named_by(state, model=options.model, base_url=options.base_url, approve=options.approve)
+    trusted = trust(folder.name, state, named, options.consent)
+    if options.unsafe_local and not trusted.own:
+        raise LaunchError(
+            f"{folder.name} is not marked as yours: its commands never run without a sandbox",
+            "leave --unsafe-local out",
+        )
+    if (options.model or state.model) == "human" and not options.interactive:
+        raise LaunchError(f"a person works in {folder.name}, and needs a terminal", "resume it in one", 2)
+    events, problems = repair_log(folder)
+    options, notes = _as_before(options, state)
+    _read_approval(options.approve or state.approve, options.interactive)
+    task = trusted.task(state.started)
     prepared = prepare_task(task)
-    agent, change = _agent_as_before(state, started, task, options)
-    live = LiveSession(folder, state=state)
+    agent, change = _agent_as_before(state, state.started, task, options)
+    live = LiveSession(folder, state=fold(events))
     try:
-        seed = started.seed if started.seed is not None else secrets.randbits(48)
+        seed = state.started.seed if state.started.seed is not None else secrets.randbits(48)
         resumed = ev.SessionResumed(
             user=user_name(),
             versions=versions(),
             limits=options.limits,
             gpus=options.gpus,
             approve=_whole(options.approve),
+            trusted=[] if trusted.own else sorted({item.word for item in named}),
         )
-        notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
-        runner = _assemble(live, task, agent, options, seed, resumed, notes, prepared)
+        notes += [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
+        if trusted.own:
+            options = replace(options, gpus=options.gpus or state.gpus)
+        else:
+            notes.append("this session is not marked as yours: its commands run in a sandbox only")
+        runner = _assemble(live, task, agent, options, seed, resumed, notes, prepared, foreign=not trusted.own)
         if change is not None:
             live.emit(change)
         return runner
     except BaseException:
         live.close()
         raise
+
+
+def _as_before(options: Launch, state: SessionState) -> tuple[Launch, list[str]]:
+    """What the user leaves open, as the session had it, and what is to be said of it."""
+    assert state.started is not None
+    notes = []
+    mode: Mode = options.mode or (state.mode if state.driven else "auto")
+    if options.mode is None and mode != "auto" and not options.interactive:
+        notes.append(f"it was left in {mode} mode; where nobody is there to decide, it goes on in auto mode")
+        mode = "auto"
+    given = {name: value for name, value in msgspec.structs.asdict(options.limits).items() if value is not None}
+    options = replace(
+        options,
+        mode=mode,
+        limits=msgspec.structs.replace(state.limits, **given),
+        sandbox=options.sandbox or ("docker" if state.started.sandbox == "docker" else "local"),
+        window=options.window or min(max(state.started.window, 5), 10_000),
+    )
+    return options, notes
 
 
 def _other_temperature(agent: Agent | None, options: Launch) -> ev.AgentChanged | None:
@@ -288,16 +328,19 @@ def _assemble(
     first: ev.SessionStarted | ev.SessionResumed,
     notes: list[str],
     prepared: dict[str, Prepared],
+    *,
+    foreign: bool = False,
 ) -> Runner:
     setting = Setting(
-        sandbox=options.sandbox,
+        sandbox=options.sandbox or "local",
         unsafe_local=options.unsafe_local,
         image=options.image,
         window=options.window or WINDOW,
         command_seconds=options.command_seconds,
-        gpus=options.gpus or live.state.gpus,
+        gpus=options.gpus,
         share_gpus=options.share_gpus,
         untrusted=agent.model if agent is not None and not agent.trusted else "",
+        foreign=foreign,
         lint=agent.lint if isinstance(agent, Linted) else "warn",
     )
     try:
@@ -311,7 +354,7 @@ def _assemble(
             made.episode,
             agent,
             user=user_name(),
-            mode=options.mode if agent is not None or options.mode == "human" else "paused",
+            mode=(options.mode or "auto") if agent is not None or options.mode == "human" else "paused",
             interactive=options.interactive,
             delay=options.delay,
             cwd=made.cwd,

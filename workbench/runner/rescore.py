@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Literal
 from workbench.environment.assembly import session_secret
 from workbench.formats.open import SOURCE, open_recording
 from workbench.runner.baseline import NOISE, REPEATED
+from workbench.runner.trust import Consent, named_task, trust
 from workbench.sandbox.base import SandboxError
 from workbench.session.events import ScoreRecorded, SessionStarted
 from workbench.session.objects import ObjectStore
@@ -27,6 +27,7 @@ from workbench.tasks.errors import UnknownTask
 from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.fingerprint import changed, fingerprint
 from workbench.tasks.room import RoomChoice
+from workbench.tasks.room import choose as choose_room
 
 Outcome = Literal["agrees", "differs", "not scored"]
 Which = Literal["last", "best", "all"]
@@ -53,6 +54,8 @@ class SavedSession:
     """As it is now, under the session's protocol and on its variant of the data."""
     problems: list[str] = field(default_factory=list)
     """What is damaged."""
+    own: bool = False
+    """It is the user's; what another's submitted is scored in a sandbox only."""
 
     @property
     def started(self) -> SessionStarted:
@@ -81,10 +84,11 @@ class Rescored:
     """What is not as it was when the entry was made, in words."""
 
 
-def open_session(path: Path, task: str = "") -> SavedSession:
+def open_session(path: Path, task: str = "", consent: Consent | None = None) -> SavedSession:
     """The session in a folder, with its task (`task`: where that is, if the session's own word for it will not do).
 
-    Raises NotScorable, RecordingError or TaskError.
+    Raises NotScorable, RecordingError or TaskError, and NotTrusted when the session is not the user's own and they do
+    not allow its task.
     """
     recording = open_recording(path)
     if recording.source != SOURCE or (recording.started is not None and recording.started.source):
@@ -97,32 +101,21 @@ def open_session(path: Path, task: str = "") -> SavedSession:
     state = fold(recording.events)
     if state.started is None:
         raise NotScorable(f"the beginning of {recording.folder.name} is lost, and with it the task and the seed")
-    found = _find_task(recording.folder, state.started, task)
-    return SavedSession(recording.folder, state, found, recording.problems)
-
-
-def _find_task(folder: Path, started: SessionStarted, named: str) -> Task:
-    reference = named or started.task_folder or started.task
-    if not named:  # evaluators are trusted: somebody else's log must not choose one by a path of its own making
-        inside = started.task_folder and Path(started.task_folder).resolve().is_relative_to(folder.resolve())
-        if os.sep in started.task or inside or (started.task_folder and not os.path.isabs(started.task_folder)):
-            raise NotScorable(
-                f"{folder.name} names its task by a path that no session of ours has: {reference}",
-                "name the task yourself, if you trust it: --task TASK",
-            )
+    name, started = recording.folder.name, state.started
+    trusted = trust(name, state, [] if task else named_task(started), consent or Consent())
     try:
-        task = find_task(reference)
+        found = find_task(task).under(started.protocol, started.dataset) if task else trusted.task(started)
     except UnknownTask as error:
         raise NotScorable(
-            f"the task of {folder.name} is not here any more: {error}",
+            f"the task of {name} is not here any more: {error}",
             "say where it is: --task FOLDER (or add its parent to $MLGYM_TASKS)",
         ) from error
-    if task.id != started.task:
+    if found.id != started.task:
         raise NotScorable(
-            f"{folder.name} is of task {started.task}, and {task.folder} is task {task.id}",
+            f"{name} is of task {started.task}, and {found.folder} is task {found.id}",
             "name the right one: --task TASK",
         )
-    return task.under(started.protocol, started.dataset)
+    return SavedSession(recording.folder, state, found, recording.problems, trusted.own)
 
 
 def choose(saved: SavedSession, which: Which = "last", step: int | None = None) -> list[ScoreRecorded]:
@@ -167,6 +160,11 @@ async def rescore(
     `gpus`: those that a model may use. Cancelling it kills what runs. Raises TaskError or OSError where the task's data
     cannot be had.
     """
+    if not saved.own and await choose_room(room or saved.room) == "reduced":
+        raise NotScorable(
+            f"{saved.folder.name} is not marked as yours: what it submitted is scored in a sandbox only",
+            "use --room bubblewrap or --room docker; `mlgym-tui doctor` says what works here",
+        )
     known = await asyncio.to_thread(fingerprint, saved.task)
     seed = saved.started.seed
     secret = None if seed is None else await asyncio.to_thread(session_secret, seed)

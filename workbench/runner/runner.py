@@ -390,7 +390,7 @@ class Runner(Control):
     async def _wait_in(self, phase: Phase) -> None:
         """Stand still in `phase`, with the clock paused, until something is asked for."""
         self.tell(phase=phase)
-        paused = self.agent is not None and self.live.clock.pause()
+        paused = self.live.clock.pause()
         if paused:
             self.live.emit(ev.ClockPaused(reason=phase))
         try:

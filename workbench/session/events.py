@@ -105,7 +105,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
         return str(self.__struct_config__.tag)
 
 
-class SessionStarted(Event, tag="session.started", kw_only=True, frozen=True):
+class Naming(Event, kw_only=True, frozen=True):
+    """An event that names what this machine will use (code, a task, a server) or how much may be spent."""
+
+    mark: str = ""
+    """Proves that a process of this user wrote it (see `workbench.session.marks`); empty in older logs."""
+
+
+class SessionStarted(Naming, tag="session.started", kw_only=True, frozen=True):
     """First line of every log."""
 
     format: int
@@ -159,7 +166,7 @@ class SandboxReady(Event, tag="sandbox.ready", kw_only=True, frozen=True):
     reason: str = ""
 
 
-class SessionResumed(Event, tag="session.resumed", kw_only=True, frozen=True):
+class SessionResumed(Naming, tag="session.resumed", kw_only=True, frozen=True):
     """A saved session goes on in a new process."""
 
     user: str = ""
@@ -173,6 +180,8 @@ class SessionResumed(Event, tag="session.resumed", kw_only=True, frozen=True):
     """What waits for a person from now on (`never`: nothing); empty: as before."""
     not_restored: list[str] = []
     """Files of the workspace that are gone: too large to have been kept, or lost. The first twenty."""
+    trusted: list[str] = []
+    """What a session that is not this user's own was allowed to use: `code`, `task`, `server`."""
 
 
 class MessageNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -422,14 +431,14 @@ class ControlChanged(Event, tag="control.changed", kw_only=True, frozen=True):
     reason: str = ""
 
 
-class LimitsChanged(Event, tag="limits.changed", kw_only=True, frozen=True):
+class LimitsChanged(Naming, tag="limits.changed", kw_only=True, frozen=True):
     """What may be spent, from now on."""
 
     limits: Limits
     author: str = ""
 
 
-class AgentChanged(Event, tag="agent.changed", kw_only=True, frozen=True):
+class AgentChanged(Naming, tag="agent.changed", kw_only=True, frozen=True):
     """Another model, or another temperature, from the next call on."""
 
     model: str

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from workbench.session.clock import Clock, utc_now
-from workbench.session.events import FORMAT, Event, SessionStarted, UnknownEvent, decode, encode
+from workbench.session.events import FORMAT, Event, Naming, SessionStarted, UnknownEvent, decode, encode
 from workbench.session.redact import Redactor
 
 EVENTS_FILE = "events.jsonl"
@@ -31,17 +31,28 @@ class LogError(Exception):
 class EventLog:
     """Writer of `events.jsonl`. Holds a lock on it while open: two processes never drive one session."""
 
-    def __init__(self, folder: Path, clock: Clock, *, next_seq: int = 0, redactor: Redactor | None = None) -> None:
-        """Open `folder/events.jsonl` for appending.
+    def __init__(
+        self,
+        folder: Path,
+        clock: Clock,
+        *,
+        next_seq: int = 0,
+        redactor: Redactor | None = None,
+        mark: Callable[[Naming], Naming] | None = None,
+    ) -> None:
+        """Open `folder/events.jsonl` for appending; both are made where they are missing. `mark` is what marks an event
+        as the user's own.
 
         Raises LogError when another process holds it or the folder cannot be written.
         """
         self.path = folder / EVENTS_FILE
         self.clock = clock
+        self._mark = mark
         self._next_seq = next_seq
         self._redactor = redactor or Redactor()
         self._subscribers: list[Subscriber] = []
         try:
+            folder.mkdir(mode=0o700, exist_ok=True)
             self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LogError(explain_write_error(error, self.path)) from error
@@ -68,8 +79,13 @@ class EventLog:
         stamped = msgspec.structs.replace(
             event, seq=self._next_seq, time=utc_now(), elapsed=round(self.clock.elapsed, 6)
         )
-        line = self._redactor.data(encode(stamped)) + b"\n"
-        self._write(line)
+        line = self._redactor.data(encode(stamped))
+        if self._mark is not None and isinstance(event, Naming):  # as it will be read again
+            read = decode(line)
+            assert isinstance(read, Naming)
+            stamped = self._mark(read)
+            line = encode(stamped)
+        self._write(line + b"\n")
         self._next_seq += 1
         for subscriber in tuple(self._subscribers):
             subscriber(stamped)

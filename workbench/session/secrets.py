@@ -30,6 +30,12 @@ def config_folder() -> Path:
     return Path(base) / "mlgym-tui"
 
 
+def state_folder() -> Path:
+    """`$XDG_STATE_HOME/mlgym-tui`, by default `~/.local/state/mlgym-tui`."""
+    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
+    return Path(base) / "mlgym-tui"
+
+
 def dotenv_files() -> tuple[Path, ...]:
     """The files that are looked into, the first that has a variable wins."""
     try:

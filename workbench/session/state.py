@@ -132,6 +132,11 @@ class Step:
         return self.status in ("ran", "refused", "rejected")
 
     @property
+    def counts(self) -> bool:
+        """Whether it is the agent's, and was not dropped for a take-over or the session's end."""
+        return not self.author.startswith("human:") and not (self.status == "rejected" and not self.rejected_by)
+
+    @property
     def score(self) -> float | None:
         """The primary metric of its last successful evaluation."""
         for score in reversed(self.scores):
@@ -149,6 +154,12 @@ class SessionState:
     mode: Mode = "paused"
     driver: str = ""
     """Who set the mode."""
+    driven: bool = False
+    """A mode was set."""
+    mode_before_human: Mode = "step"
+    """What is gone back to when a person who took the shell over gives it back."""
+    named: list[ev.Naming] = field(default_factory=list)
+    """Every event so far that names what this machine will use."""
     steps: list[Step] = field(default_factory=lambda: [Step(0, status="ran")])
     """steps[n] is step n; steps[0] the state before the first."""
     ended: ev.SessionEnded | None = None
@@ -192,6 +203,8 @@ class SessionState:
         self.last_seq = event.seq
         if event.elapsed > self.elapsed:
             self.elapsed = event.elapsed
+        if isinstance(event, ev.Naming):
+            self.named.append(event)
         handler = _HANDLERS.get(type(event))
         if handler is not None:
             handler(self, event)
@@ -211,6 +224,11 @@ class SessionState:
     def last_step(self) -> int:
         """Number of the newest step; 0 before the first."""
         return len(self.steps) - 1
+
+    @property
+    def agent_steps(self) -> int:
+        """Steps that count against an agent's limit: neither those of a person, nor proposals that nobody judged."""
+        return sum(step.counts for step in self.steps[1:])
 
     @property
     def current(self) -> Step:
@@ -486,7 +504,9 @@ def _tool_used(state: SessionState, event: ev.ToolUsed) -> None:
 
 
 def _control_changed(state: SessionState, event: ev.ControlChanged) -> None:
-    state.mode, state.driver = event.mode, event.author
+    if event.mode == "human" and state.mode != "human":
+        state.mode_before_human = state.mode
+    state.mode, state.driver, state.driven = event.mode, event.author, True
 
 
 def _limits_changed(state: SessionState, event: ev.LimitsChanged) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import errno
 import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +18,15 @@ from pathlib import Path
 
 import msgspec
 
+from workbench.session.cast import CAST_FILE
 from workbench.session.events import FinalScores, SessionEnded, SessionStarted, decode
 from workbench.session.log import EVENTS_FILE, is_locked, read_log
+from workbench.session.secrets import state_folder
 from workbench.session.state import fold
 
+_NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-[0-9a-f]{6}")
+_NEWBORN = 60.0
+"""Seconds in which a folder may be without its first event."""
 _HEAD_BYTES = 1 << 20
 _TAIL_BYTES = 64 * 1024
 
@@ -35,18 +43,44 @@ def sessions_root(option: Path | None = None, checkout: Path | None = None) -> P
         return Path(os.environ["MLGYM_SESSIONS"]).expanduser().absolute()
     if checkout is not None and os.access(checkout, os.W_OK):
         return checkout / "sessions"
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "mlgym-tui" / "sessions"
+    return state_folder() / "sessions"
 
 
 def new_session_folder(root: Path, task: str) -> Path:
-    """Make `<yyyymmdd-hhmmss>-<task>-<6 hex>` under `root`. Raises OSError when that cannot be written."""
+    """`<yyyymmdd-hhmmss>-<task>-<6 hex>` under `root`, to be made with the session's first event.
+
+    Raises OSError when nothing can be written there.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     name = re.sub(r"[^A-Za-z0-9_.]+", "_", task) or "task"
-    folder = root / f"{stamp}-{name}-{secrets.token_hex(3)}"
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    folder.mkdir(mode=0o700)
-    return folder
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
+    return root / f"{stamp}-{name}-{secrets.token_hex(3)}"
+
+
+def find_unbegun(root: Path) -> list[Path]:
+    """Session folders whose process was killed before it had written its first event."""
+    found = []
+    with contextlib.suppress(OSError):
+        for folder in sorted(root.iterdir()):
+            if not _NAME.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+                continue
+            with contextlib.suppress(OSError):
+                names = {path.name for path in folder.iterdir()}
+                old = time.time() - folder.stat().st_mtime > _NEWBORN
+                if old and names <= {EVENTS_FILE, CAST_FILE} and not _begun(folder) and not is_locked(folder):
+                    found.append(folder)
+    return found
+
+
+def _begun(folder: Path) -> bool:
+    """Whether its log holds anything."""
+    try:
+        status = (folder / EVENTS_FILE).stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size > 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +109,7 @@ def list_sessions(root: Path) -> Iterator[SessionSummary]:
         return
     for name in names:
         folder = root / name
-        if (folder / EVENTS_FILE).is_file():
+        if _begun(folder):
             yield summarize(folder)
 
 
@@ -126,7 +160,7 @@ def find_session(root: Path, reference: str) -> Path:
     path = Path(reference).expanduser()
     if path.exists():
         return path.absolute()
-    ids = sorted((p.parent.name for p in root.glob(f"*/{EVENTS_FILE}")), reverse=True)
+    ids = sorted((p.parent.name for p in root.glob(f"*/{EVENTS_FILE}") if _begun(p.parent)), reverse=True)
     if reference == "last" and ids:
         return root / ids[0]
     matches = [name for name in ids if name == reference] or [

@@ -167,20 +167,27 @@ def find_task(ref: str, extra: Sequence[Path] = ()) -> Task:
         if not (path if path.name == TASK_FILE else path / TASK_FILE).is_file():
             raise UnknownTask(ref, f"no task in {ref}: there is no {TASK_FILE}")
         return load_task(path)
-    problems: list[TaskError] = []
-    tasks = list_tasks(extra, problems)
-    matches = [task for task in tasks if task.id == ref]
+    try:
+        return find_known_task(ref, extra)
+    except UnknownTask:
+        if ref and (path / TASK_FILE).is_file():
+            return load_task(path)
+        raise
+
+
+def find_known_task(ident: str, extra: Sequence[Path] = ()) -> Task:
+    """A task by its id, of those that `list_tasks` finds. Raises what `find_task` does."""
+    tasks = list_tasks(extra)
+    matches = [task for task in tasks if task.id == ident]
     if len(matches) > 1:
         folders = " and ".join(str(task.folder) for task in matches)
-        raise TaskError(f"more than one task has the id {ref!r}: {folders}; name the folder instead")
+        raise TaskError(f"more than one task has the id {ident!r}: {folders}; name the folder instead")
     if matches:
         return matches[0]
     for folder in task_folders(extra):
-        if folder.name == ref:
+        if folder.name == ident:
             return load_task(folder)  # it has faults, or another id
-    if ref and (path / TASK_FILE).is_file():
-        return load_task(path)
-    raise UnknownTask(ref, _unknown(ref, [task.id for task in tasks]))
+    raise UnknownTask(ident, _unknown(ident, [task.id for task in tasks]))
 
 
 def task_roots(extra: Sequence[Path] = ()) -> list[Path]:
