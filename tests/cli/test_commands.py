@@ -165,7 +165,7 @@ def test_a_damaged_log_is_said_in_words(tmp_path: Path, command: list[str], cont
     assert result.exit_code in (1, 2) and len(result.output.splitlines()) <= 4
     assert (folder / EVENTS_FILE).read_bytes() == content
     listed = json.loads(invoke("sessions", "--json", "--sessions", str(tmp_path)).output)
-    assert listed[0]["status"] in ("damaged", "crashed")
+    assert [row["status"] in ("damaged", "crashed") for row in listed] == ([True] if content else [])
 
 
 def test_a_log_of_a_later_version_opens_as_far_as_it_is_known(session: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -358,6 +359,45 @@ async def _kill_and_go_on(root: Path, task: str, model: str, *, after_events: in
     counted = [step for step in after.steps if step.action == "ls | wc -l"][-1]
     assert counted.observation.strip() == "41"
     assert (after.final_scores().last or 0) > 1.3
+
+
+KILLED = """
+import os, signal, sys
+from workbench.environment import {module} as module
+real = module.{function}
+def last(*arguments, **named):
+    real(*arguments, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+module.{function} = last
+from workbench.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "begun"),
+    [
+        ("assembly.OwnedFolder", False),
+        ("assembly.fill_with", False),
+        ("assembly.make_sandbox", False),
+        ("assembly.offer_data", False),
+        ("assembly.Episode", True),
+    ],
+)
+async def test_a_kill_before_the_first_event_leaves_nothing(
+    tmp_path: Path, quick: str, place: str, begun: bool
+) -> None:
+    model = action_list(tmp_path / "a.json", ["submit"])
+    module, _, function = place.partition(".")
+    code = KILLED.format(module=module, function=function)
+    root = tmp_path / "s"
+    run = [sys.executable, "-c", code, "run", quick, "--model", model, "--unsafe-local", "--headless"]
+    process = await asyncio.create_subprocess_exec(*run, env=environment(root), stdin=subprocess.DEVNULL)
+    assert await process.wait() == -signal.SIGKILL
+    assert len(list(root.iterdir())) == begun
+    if begun:
+        again = await mlgym("resume", "last", "--headless", "--unsafe-local", sessions=root)
+        assert again.code == 0 and "submitted after 1 step" in again.out
 
 
 def _only(root: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from workbench.session.log import EVENTS_FILE, EventLog
 from workbench.session.store import (
     SessionNotFound,
     find_session,
+    find_unbegun,
     list_sessions,
     new_session_folder,
     remove_session,
@@ -87,3 +89,20 @@ def test_removing(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(ValueError, match="not a session folder"):
         remove_session(tmp_path / "other")
+
+
+def test_what_was_killed_before_its_first_event_is_found_and_is_no_session(tmp_path: Path) -> None:
+    kept = make(tmp_path)
+    bare, empty, young, driven, used = (new_session_folder(tmp_path, "blotto") for _ in range(5))
+    for folder in (bare, empty, young, driven, used, tmp_path / "other"):
+        folder.mkdir()
+    for folder in (empty, young, used):
+        (folder / EVENTS_FILE).touch()
+    (used / "objects").mkdir()
+    log = EventLog(driven, Clock())
+    for folder in (bare, empty, driven, used, tmp_path / "other"):
+        os.utime(folder, (0, 0))
+    assert set(find_unbegun(tmp_path)) == {bare, empty}
+    assert [row.path for row in list_sessions(tmp_path)] == [kept] and find_session(tmp_path, "last") == kept
+    assert find_unbegun(tmp_path / "nowhere") == []
+    log.close()
