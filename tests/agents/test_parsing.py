@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from workbench.agents.messages import Response, StopReason, ToolCall
 from workbench.agents.parsing import FormatError, ParserName, make_parser
-from workbench.agents.tools import BadCall, action_of, call_of, command_docs, make_tools
+from workbench.agents.tools import BadCall, action_of, call_of, command_docs, make_tools, sendable_name
 from workbench.sandbox.commands import COMMAND_NAMES
 from workbench.sandbox.guest.tools import COMMANDS
 
@@ -97,6 +98,72 @@ def test_a_longer_fence_may_hold_shorter_ones() -> None:
     action = "cat > a.md <<'EOF'\n```python\nx\n```\nEOF"
     parsed = make_parser("thought_action").parse(Response(f"I write it.\n````\n{action}\n````"))
     assert parsed.action == action
+
+
+@pytest.mark.parametrize(
+    ("text", "action"),
+    [
+        ("```\nls\n```<|im_end|>", "ls"),
+        ("```bash\nls\n```<|eot_id|>\n", "ls"),
+        ("```\nls\n``` </s><eos>", "ls"),
+        ("```\nls\n```\n<|im_end|>\n<|endoftext|>", "ls"),
+        ("```\nls\n```<\uff5cend\u2581of\u2581sentence\uff5c>", "ls"),
+        ("```\nls\n```<end_of_turn>\nThat lists them.", "ls"),
+        ("```bash\nls -la```", "ls -la"),
+        ("```bash\ncd x\nls -la``` <|im_end|>", "cd x\nls -la"),
+        ("````\nls````\nThat lists them.", "ls"),
+        ("1. I look:\n   ```bash\n   if true; then\n     ls\n   fi\n   ```\n2. Then I see.", "if true; then\n  ls\nfi"),
+        ("- so\n    - look\n\n      ```\n      ls\n      ```", "ls"),
+        ("- ```bash\n  ls\n  pwd\n  ```", "ls\npwd"),
+        ("\t```\n\tls\n\t```", "ls"),
+        ("   ```\n   cat <<EOF\n   a\n     b\n   EOF\n```", "cat <<EOF\na\n  b\nEOF"),
+        ("```\ncat > a.md <<EOF\n    ```\n    x\n    ```\nEOF\n```", "cat > a.md <<EOF\n    ```\n    x\n    ```\nEOF"),
+        ("```\necho '<|im_end|>' > t\n```", "echo '<|im_end|>' > t"),
+        ("```\r\nls\r\npwd\r\n```\r\n", "ls\npwd"),
+    ],
+)
+@pytest.mark.parametrize("parser", ["thought_action", "last_fence"])
+def test_fences_as_models_write_them(parser: ParserName, text: str, action: str) -> None:
+    assert make_parser(parser).parse(Response(text)).action == action
+
+
+@pytest.mark.parametrize(
+    ("parser", "text"),
+    [
+        ("xml", "<action>\r\nls\r\npwd\r\n</action>"),
+        ("xml", "<action>ls\npwd</action><|im_end|>"),
+        ("json", '{"action": "ls\\r\\npwd"}'),
+        ("json", '{"action": "ls\\npwd"}</s>'),
+        ("action_only", "ls\r\npwd<|im_end|>"),
+    ],
+)
+def test_line_ends_and_stop_tokens_in_other_forms(parser: ParserName, text: str) -> None:
+    assert make_parser(parser).parse(Response(text)).action == "ls\npwd"
+
+
+@pytest.mark.parametrize(
+    ("call", "action"),
+    [
+        (ToolCall("1", "bash", {"command": "ls\r\npwd"}), "ls\npwd"),
+        (ToolCall("1", "create", {"path": "a", "text": "x\r\ny"}), "create a <<'END_OF_TEXT'\nx\ny\nEND_OF_TEXT"),
+    ],
+)
+def test_line_ends_in_calls(call: ToolCall, action: str) -> None:
+    parsed = make_parser("tool_calls", COMMAND_NAMES).parse(Response("", tool_calls=(call,)))
+    assert (parsed.action, parsed.remark) == (action, "")
+
+
+def test_an_argument_that_no_tool_has_is_left_aside_and_told() -> None:
+    calls = (ToolCall("1", "submit", {"reason": "done", "why": 3}),)
+    parsed = make_parser("tool_calls", COMMAND_NAMES).parse(Response("", tool_calls=calls))
+    assert parsed.action == "submit"
+    assert parsed.remark == "submit takes no argument 'reason' or 'why'; the call was run without."
+
+
+@pytest.mark.parametrize("name", ["", "open file!", "functions.bash", "1st", "a" * 200, "\ud83d", "bash\n", "é"])
+def test_names_go_back_in_a_form_that_servers_take(name: str) -> None:
+    assert re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", sendable_name(name))
+    assert sendable_name("memory_read") == "memory_read"
 
 
 @pytest.mark.parametrize(

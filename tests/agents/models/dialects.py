@@ -48,9 +48,20 @@ class Dialect:
         """A whole answer."""
         return Reply(self.pieces(*texts), **options)
 
+    def ends(self, text: str, reason: str) -> Reply:
+        """An answer that ends for a reason, in the provider's word."""
+        raise NotImplementedError
+
+    def whole(self, text: str) -> Any:
+        """The body of an answer in one piece, from a server that does not stream."""
+        raise NotImplementedError
+
+    filtered = ""
+    """What it says when the content filter stops an answer."""
+
     def refusal(self) -> Reply:
         """The content filter stops the answer."""
-        raise NotImplementedError
+        return self.ends("I was", self.filtered)
 
     def error(self, status: int, message: str, code: str = "") -> Any:
         """The body of a failure."""
@@ -88,8 +99,14 @@ class OpenAIDialect(Dialect):
         events += [self.usage] if usage else []
         return sse(*events, done=stop)
 
-    def refusal(self) -> Reply:
-        return Reply(sse(self.chunk({"content": "I was"}), self.chunk({}, "content_filter")))
+    filtered = "content_filter"
+
+    def ends(self, text: str, reason: str) -> Reply:
+        return Reply(sse(self.chunk({"content": text}), self.chunk({}, reason)))
+
+    def whole(self, text: str) -> Any:
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        return {**self.usage, "object": "chat.completion", "choices": [choice]}
 
     def error(self, status: int, message: str, code: str = "") -> Any:
         return {"error": {"message": message, "type": "some_error", "param": None, "code": code or None}}
@@ -128,9 +145,16 @@ class AnthropicDialect(Dialect):
         block = self.block(0, {"type": "text", "text": ""}, *deltas)
         return named(self.start(), {"type": "ping"}, *block, *(self.end() if stop else []))
 
-    def refusal(self) -> Reply:
-        block = self.block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "I was"})
-        return Reply(named(self.start(), *block, *self.end("refusal")))
+    filtered = "refusal"
+
+    def ends(self, text: str, reason: str) -> Reply:
+        block = self.block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": text})
+        return Reply(named(self.start(), *block, *self.end(reason)))
+
+    def whole(self, text: str) -> Any:
+        message = self.start()["message"]
+        usage = {**message["usage"], "output_tokens": 50}
+        return {**message, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn", "usage": usage}
 
     def error(self, status: int, message: str, code: str = "") -> Any:
         return {"type": "error", "error": {"type": code or "some_error", "message": message}}
@@ -182,8 +206,13 @@ class GeminiDialect(Dialect):
             chunks.append(self.chunk(finish="STOP", **({"usageMetadata": self.usage} if usage else {})))
         return self.stream(chunks, whole=stop)
 
-    def refusal(self) -> Reply:
-        return Reply(self.stream([self.chunk({"text": "I was"}), self.chunk(finish="SAFETY")]))
+    filtered = "SAFETY"
+
+    def ends(self, text: str, reason: str) -> Reply:
+        return Reply(self.stream([self.chunk({"text": text}), self.chunk(finish=reason)]))
+
+    def whole(self, text: str) -> Any:
+        return self.chunk({"text": text}, finish="STOP", usageMetadata=self.usage)
 
     def error(self, status: int, message: str, code: str = "") -> Any:
         return {"error": {"code": status, "message": message, "status": code or "UNKNOWN"}}

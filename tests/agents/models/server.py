@@ -33,6 +33,8 @@ class Reply:
     """Wait for `Server.go_on` before the piece of this number."""
     trickle: bytes = b""
     """Comes for ever after the pieces."""
+    slow_head: bool = False
+    """Headers come for ever, one at a time."""
 
 
 class Server:
@@ -77,6 +79,11 @@ class Server:
 
     async def _send(self, reply: Reply, writer: asyncio.StreamWriter) -> None:
         lines = [f"HTTP/1.1 {reply.status} Scripted", f"Content-Type: {reply.content_type}"]
+        while reply.slow_head:
+            writer.write(("\r\n".join([*lines, ""])).encode())
+            await writer.drain()
+            lines = ["X-More: x"]
+            await asyncio.sleep(0.05)
         lines += ["Transfer-Encoding: chunked", *(f"{name}: {value}" for name, value in reply.headers.items())]
         writer.write("\r\n".join([*lines, "", ""]).encode())
         for number, piece in enumerate(reply.pieces):

@@ -111,11 +111,12 @@ class _Teller:
         self._held = ""
         self._thinks: bool | None = None if thought else False
         """None as long as that is not known."""
+        self._blank = False
 
-    def tell(self, piece: str) -> None:
-        """The next piece of the text."""
+    def tell(self, piece: str, *, last: bool = False) -> None:
+        """The next piece of the text. After the `last` nothing is held back."""
         text = self._held + piece
-        half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""  # of a surrogate pair
+        half = text[-1:] if not last and "\ud800" <= text[-1:] <= "\udbff" else ""  # of a surrogate pair
         text = self._redactor.text(without_surrogates(text.removesuffix(half)))
         held = self._redactor.unfinished(text)
         if self._thinks is None:
@@ -123,12 +124,16 @@ class _Teller:
         if self._thinks:
             thought, end, text_after = text.partition("</think>")
             if end:
-                self._thinks, text = False, text_after.lstrip()
+                self._thinks, self._blank, text = False, True, text_after
                 _tell(self._thought, thought)
             else:
                 held = max(held, _beginning_of("</think>", text))
-        self._held = text[len(text) - held :] + half
-        _tell(self._thought if self._thinks else self._said, text[: len(text) - held])
+        if self._blank:  # what parts the reasoning from the answer is part of neither
+            text = text.lstrip()
+            self._blank = not text
+        held = 0 if last else held
+        self._held = text[max(0, len(text) - held) :] + half
+        _tell(self._thought if self._thinks else self._said, text[: max(0, len(text) - held)])
 
     def _begin(self, text: str, held: int) -> tuple[str, int]:
         """What is left to tell of the beginning of a text, and how much of its end waits for more."""
@@ -136,7 +141,7 @@ class _Teller:
         if beginning.startswith("<think>"):
             self._thinks = True
             return beginning.removeprefix("<think>"), min(held, len(beginning) - len("<think>"))
-        if "<think>".startswith(beginning):
+        if "<think>".startswith(beginning) and len(text) < 1000:
             return text, len(text)
         self._thinks = False
         return text, held
@@ -238,6 +243,11 @@ class Answer:
         if (reason := stop_reason(why)) is not None:
             self.stop = "tool_calls" if reason == "stop" and self._calls else reason
             self.why = str(part(why, "message") or part(why, "type") or part(why, "name") or why)
+
+    def finish(self) -> None:
+        """Nothing more comes: tell what was held back."""
+        self._text_teller.tell("", last=True)
+        self._reasoning_teller.tell("", last=True)
 
     def _count(self, piece: str) -> None:
         self._characters += len(piece)

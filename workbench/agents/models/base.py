@@ -200,6 +200,7 @@ class ProviderModel(ABC):
         try:
             async with closing_connections() as opened:
                 await self._stream(request, answer)
+            answer.finish()
             if opened.done and answer.characters and answer.stop is None:  # many servers say no more than that
                 answer.stops("stop")
         except ListenerFailed as error:

@@ -150,7 +150,8 @@ def _whole(body: Any) -> list[tuple[str, Any]] | None:
 
 def _take(chunk: Any, answer: Answer) -> None:
     """One event of the stream. Servers that only resemble OpenAI leave out almost anything."""
-    said = {name: part(chunk, name) for name in ("error", "object", "type", "status", "message", "code")}
+    names = ("error", "object", "type", "status", "message", "code")
+    said = {name: value for name in names if (value := part(chunk, name)) is not None}
     if tells_of_failure(said):  # in a form that the SDK does not know
         raise ServerSaid(said)
     for choice in getattr(chunk, "choices", None) or ():
