@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.sandbox.base import AGENT_COLUMNS as COLUMNS
 from workbench.sandbox.output import OutputRecord
-from workbench.sandbox.render import FULL_SCREEN_NOTE, cap, render
+from workbench.sandbox.render import Renderer, render
+from workbench.sandbox.screen import CLEARED_NOTE, FULL_SCREEN_NOTE, LEFT_OPEN_NOTE, Row
+from workbench.sandbox.scrollback import cap
 
 SHOWN = [
     (b"", ""),
@@ -22,7 +29,10 @@ SHOWN = [
     (b"a\x1b[5Gb\r\n", "a   b\n"),
     (b"abcdef\x1b[3D\x1b[Kx\r\n", "abcx\n"),
     (b"abcdef\r\x1b[2Pz\r\n", "zdef\n"),
-    (b"old\r\n\x1b[H\x1b[2J\x1b[3Jnew\r\n", "new\n"),
+    (b"old\r\n\x1b[H\x1b[2J\x1b[3Jnew\r\n", f"old\n{CLEARED_NOTE}\nnew\n"),
+    (b"old\r\n\x1b[H\x1b[Jnew", f"old\n{CLEARED_NOTE}\nnew"),
+    (b"old\x1bcnew", f"old\n{CLEARED_NOTE}\nnew"),
+    (b"\x1b[H\x1b[2Jnew", "new"),
     (b"x\x1b[s1\x1b[u2\r\n", "x2\n"),
     (b"a\x00b\x07c\x0e\x0f", "abc"),
     (b"\x01\x1a", "^A^Z"),
@@ -32,9 +42,42 @@ SHOWN = [
     ("\u009b31m \u4e2d\u00e9".encode(), "<U+009B>31m \u4e2d\u00e9"),
     (b"\xff\xfe", "\ufffd\ufffd"),
     (b"go\r\n\x1b[?1049h\x1b[Hscreen\x1b[?1049lback\r\n", f"go\n{FULL_SCREEN_NOTE}\nback\n"),
-    (b"\x1b[?1049hkilled inside", f"{FULL_SCREEN_NOTE}\n"),
+    (b"a\r\nb\r\n\x1b[?1049hleft\r\nopen", f"a\nb\n{LEFT_OPEN_NOTE}\nleft\nopen"),
+    (b"go\r\n\x1b[?1049h\x1b[2J", f"go\n{FULL_SCREEN_NOTE}\n"),
+    (b"go\r\n\x1b[?47h" + b"row\r\n" * 99, f"go\n{LEFT_OPEN_NOTE}\n" + "row\n" * 99),
     (b"\x1b[?25l\x1b[?2004hx", "x"),
-    (b"\x1b[999999999Cx\x1b[99999999999999A\r!", "!" + " " * 239 + "x"),
+    (b"\x1b[999999999Cx\x1b[99999999999999A\r!", "!" + " " * 118 + "x"),
+    # Tabs move the cursor, and stay tabs where nothing is printed over them.
+    (b"\rlr 10.0\tloss 0.1\rlr 9.9\tloss 0.2\n", "lr 9.90\tloss 0.2\n"),
+    (b"[0]\tauc:0.5\tloss:0.1\r\n", "[0]\tauc:0.5\tloss:0.1\n"),
+    (b"a\tb\rlonger text", "longer text"),
+    (b"a" * 115 + b"\tb\tc\td", "a" * 115 + "\tb\tc\td"),
+    # A line of 130 cells takes two rows.
+    (b"A\n" + b"0" * 130 + b"\n\x1b[1A\x1b[2K\x1b[1A\x1b[2Kdone\n", "A\ndone\n"),
+    (b"0" * 120 + b"\r1\r\n", "1" + "0" * 119 + "\n"),
+    (b"0" * 121 + b"\r1\r\n", "0" * 120 + "1\n"),
+    (b"0" * 121 + b"\b\b2\r\n", "0" * 119 + "20"),
+    (b"\x1b[?7l" + b"0" * 130 + b"1\r\n", "0" * 119 + "1\n"),
+    # Wide characters take two cells, accents none.
+    ("val loss=0.95]\r训练 loss=0.4]\n".encode(), "训练 loss=0.4]\n"),
+    ("训练\rab".encode(), "ab练"),
+    ("训练\ra".encode(), "a 练"),
+    (("x" * 119 + "训\r\x1b[A\x1b[2K").encode(), "\n训"),
+    ("e\u0301te\rab".encode(), "abe"),
+    # Blanks count where they were printed, not where they cleared.
+    (b"diff \r\n \r\n", "diff \n \n"),
+    (b"box" + b" " * 117 + b"\r\n" + b"x" + b" " * 9, "box\nx"),
+    ((b"box" + b" " * 99 + b"\r\na \r\n") * 99, "box\na \n" * 99),
+    (b"bar 100%\r        \rdone\r\n", "done\n"),
+    # Scroll regions, as package managers use them for a bar at the bottom.
+    (b"\x1b[1;39r\x1b[40;1Hbar\x1b[39;1H" + b"x\r\n" * 50 + b"\x1b[r", "\n" * 38 + "x\n" * 50 + "\nbar"),
+    (b"\x1b(0lqk\x1b(B|", "┌─┐|"),
+    (b"ab\r\x1b[4hX\x1b[4lY", "XYb"),
+    (b"=\x1b[3b|", "====|"),
+    (b"a\x1b[2 Pb\x1b[!pc", "abc"),
+    (b"a\x1b[12", "a"),
+    (b"a\x1b[12\nb", "a\nb"),
+    (b"a\x1bPq\x1bb", "a"),
 ]  # fmt: skip
 
 
@@ -71,25 +114,98 @@ def test_any_cursor_movement_can_be_shown(pieces: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    [b"\r 50%|##", b"\b", b"\x1b", b"\x1b[A\x1b[B", b"\x1b[2J\r\n", b"\x1b[99999Gx\x1b[2K", b"\x1b]0;a", b"\x1bM\x1bD"],
-)
+    [b"\r 50%|##", b"\b", b"\x1b", b"\x1b[A\x1b[B", b"\x1b[2J\r\n", b"\x1b[99999Gx\x1b[2K", b"\x1b]0;a", b"\x1bM\x1bD",
+     b"\x1b[99999L", b"\x1b[99999@x", b"\xcc\x81", b"\t", b"x\x1b[9999b", b"\x1b[1;", b"\x1b[?1049hx"],
+)  # fmt: skip
 def test_work_grows_with_the_input_only(piece: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cells written and erased are counted, not seconds."""
-    from workbench.sandbox import render as module
+    """Rows are of bounded size, so what is counted is how many are changed, not seconds."""
+    changed = 0
+    original = Row.append, Row.replace
 
-    steps = 0
-    original = module._Screen._cells
+    def append(row: Row, *arguments: Any) -> None:
+        nonlocal changed
+        changed += 1
+        original[0](row, *arguments)
 
-    def counted(screen: module._Screen) -> list[str]:
-        nonlocal steps
-        row = screen._rows[screen._row]
-        steps += 1 + (len(row) if isinstance(row, str) else 0)
-        return original(screen)
+    def replace(row: Row, *arguments: Any) -> None:
+        nonlocal changed
+        changed += 1
+        original[1](row, *arguments)
+        assert len(row.cells) <= COLUMNS and sum(map(len, row.cells)) < 100 * COLUMNS
 
-    monkeypatch.setattr(module._Screen, "_cells", counted)
+    monkeypatch.setattr(Row, "append", append)
+    monkeypatch.setattr(Row, "replace", replace)
     data = b"a" * 20_000 + piece * 2_000
     render(data)
-    assert steps <= 2 * len(data)
+    assert changed <= 2 * len(data)
+
+
+_PIECES = st.sampled_from(
+    [*MOVES, b"\r\n", b"\r", b"\n", b"\b", b"\t", b"ab", b"x" * 121, "训é█".encode(), b"\x1b[31m",
+     b"\x1b]0;t\x07", b"\x1b]8;;", b"\x1b7", b"\x1b8", b"\x1b(0", b"\x1b(B", b"line\r\n" * 60, b"  \r\n", b"\x1b[4h"]
+)  # fmt: skip
+
+
+@given(st.lists(_PIECES), st.lists(st.integers(1, 40), min_size=1))
+def test_where_the_output_is_cut_makes_no_difference(pieces: list[bytes], sizes: list[int]) -> None:
+    text = b"".join(pieces).decode()
+    renderer, at = Renderer(), 0
+    for size in itertools.cycle(sizes):
+        renderer.feed(text[at : at + size])
+        at += size
+        if at >= len(text):
+            break
+    final = renderer.text()
+    assert final.capped(final.size)[0] == render(text.encode())
+
+
+def test_results_between_megabytes_of_bars_are_there() -> None:
+    """12 results, and 12 bars of thousands of repaints that are cleared."""
+    record = OutputRecord()
+    for epoch in range(1, 13):
+        for step in range(2500):
+            bar = f"{step:4}/2500|{'█' * (step // 100):25}| loss={step * 7 % 1000 / 1000:.3f}"
+            record.add(f"\repoch {epoch}: {bar}\repoch {epoch}: {bar}, lr=0.1".encode())
+        record.add(b"\r" + b" " * 80 + b"\r" + f"epoch {epoch} val_acc=0.{epoch}\r\n".encode())
+    record.add(b"done\r\n")
+    assert record.total > 5e6
+    assert record.observation(30_000) == ("".join(f"epoch {n} val_acc=0.{n}\n" for n in range(1, 13)) + "done\n", False)
+    assert sum(map(len, record._renderer.screen.scrollback._pieces)) < 1000, "what is kept is what is shown"
+
+
+def test_blanks_of_bars_do_not_use_up_the_observation() -> None:
+    record = OutputRecord()
+    for step in range(400):
+        record.add(b"\r" + b" " * 100 + b"\r" + b"step %d loss 0.5\r\n" % step + b"\r  50%|####    |")
+    shown, truncated = record.observation(30_000)
+    assert not truncated and shown.count("\n") == 400 and len(shown) < 9_000
+
+
+def test_repaints_are_not_counted_as_left_out() -> None:
+    record = OutputRecord()
+    for number in range(1000):
+        record.add(b"".join(b"\r\x1b[2K\x1b[1A\x1b[2K\r\n%d%%" % step for step in range(100)))
+        record.add(b"\r\x1b[2Kresult %03d\r\n\r\n" % number)
+    shown, truncated = record.observation(1000)
+    assert truncated and shown.startswith("\nresult 000\n") and shown.endswith("result 999\n\n")
+    found = re.search(r"\[\.\.\. ([\d,]+) characters, ([\d,]+) lines left out \.\.\.\]\n", shown)
+    assert found is not None
+    assert int(found[1].replace(",", "")) == 1 + 12 * 1000 - 1000
+
+
+def test_the_screen_says_what_puts_it_right_again() -> None:
+    def undone(data: bytes) -> bytes:
+        record = OutputRecord()
+        record.add(data)
+        return record.undo()
+
+    assert undone(b"plain\r\n") == undone(b"\x1b[?1049h\x1b[?25l\x1b[?25h\x1b[?1049l") == b""
+    assert undone(b"\x1b[31mred\x1b[m") == b"\x1b[m"
+    assert undone(b"\x1b[?1049h\x1b[?25l\x1b[?1000;1006h") == b"\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1006l"
+    assert undone(b"\x1b[5;9r\x1b[?6h") == b"\x1b[?6l\x1b[r\x1b[999H"
+    assert undone(b"\x1b(0\x1b[4h\x1b=\x1b[?7l") == b"\x1b[?7h\x1b[4l\x1b(B\x1b)B\x0f\x1b>"
+    assert undone(b"\x1b]0;never ends") == undone(b"x\x1b[1") == b"\x18"
+    assert undone(b"\x1b[?1000h\x1bc") == b""
 
 
 def test_cap_keeps_head_and_tail() -> None:

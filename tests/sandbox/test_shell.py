@@ -10,7 +10,7 @@ import pytest
 from tests.sandbox.conftest import PATIENCE
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.sandbox.guest_sandbox import GuestSandbox
-from workbench.sandbox.render import FULL_SCREEN_NOTE
+from workbench.sandbox.screen import FULL_SCREEN_NOTE
 from workbench.sandbox.shell import CommandResult, Shell, ShellBusy
 from workbench.sandbox.syntax import ends_in_continuation, plainly_safe
 

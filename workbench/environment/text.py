@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from workbench.sandbox.render import cap
+from workbench.sandbox.scrollback import cap
 
 _RANGES = (
     "\t\n -~",  # ASCII

@@ -1,20 +1,16 @@
-"""What one command printed, kept within bounds: all of it up to a few megabytes, head and tail beyond."""
+"""What one command printed: its text, rendered as it comes, and its bytes (head and tail) in case they are no text."""
 
 from __future__ import annotations
 
 import codecs
 from collections import deque
 
-from workbench.sandbox.render import cap, head_and_tail, render
+from workbench.sandbox.render import Renderer
 
 _KEPT_EACH = 4 << 20
 """Raw bytes kept at the beginning, and as many at the end."""
-_RENDERED_WHOLE = 2 << 20
-"""Bytes of output up to which the whole is rendered; above, its first and last parts are, each by itself."""
-_RENDERED_PART = 512 << 10
-
-SLOW_TO_RENDER = 64 << 10
-"""Bytes from which `observation` may take longer than an event loop should be held."""
+_BATCH = 32 << 10
+"""Bytes rendered together: few enough for an event loop, enough for the work on each piece to not count."""
 
 
 class OutputRecord:
@@ -25,17 +21,19 @@ class OutputRecord:
         self._head = bytearray()
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
-        self._lost = 0
-        self._lost_lines = 0
+        self._waiting: list[bytes] = []
+        self._waiting_size = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        self._decoding = False
         self._is_text = True
+        self._renderer = Renderer()
 
     def add(self, data: bytes) -> None:
         """Append what was printed."""
         self.total += len(data)
-        if self._is_text:
-            self._look_at(data)
+        self._waiting.append(data)
+        self._waiting_size += len(data)
+        if self._waiting_size >= _BATCH:
+            self._render()
         room = _KEPT_EACH - len(self._head)
         if room > 0:
             self._head += data[:room]
@@ -44,62 +42,40 @@ class OutputRecord:
             self._tail.append(data)
             self._tail_size += len(data)
             while self._tail_size - len(self._tail[0]) >= _KEPT_EACH:
-                gone = self._tail.popleft()
-                self._tail_size -= len(gone)
-                self._lost += len(gone)
-                self._lost_lines += gone.count(b"\n")
+                self._tail_size -= len(self._tail.popleft())
 
-    def _look_at(self, data: bytes) -> None:
+    def _render(self, *, final: bool = False) -> None:
+        """Render what waits. `final`: half a character at the end will not be completed."""
+        data = b"".join(self._waiting)
+        self._waiting.clear()
+        self._waiting_size = 0
         if b"\0" in data:
             self._is_text = False
-        elif self._decoding or not data.isascii():
-            try:
-                self._decoder.decode(data)
-            except UnicodeDecodeError:
-                self._is_text = False
-            self._decoding = bool(self._decoder.getstate()[0])
+        try:
+            text = self._decoder.decode(data, final)
+        except UnicodeDecodeError:
+            self._is_text = False
+            state = self._decoder.getstate()
+            self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+            self._decoder.setstate(state)
+            text = self._decoder.decode(data, final)
+        for at in range(0, len(text), _BATCH):
+            self._renderer.feed(text[at : at + _BATCH])
 
     @property
     def raw(self) -> bytes | None:
         """The bytes themselves (head and tail) when they were no plain text; else None."""
-        if self._is_text and not self._decoding:
+        self._render()
+        if self._is_text and not self._decoder.getstate()[0]:
             return None
         return b"".join((self._head, *self._tail))
 
     def observation(self, most: int) -> tuple[str, bool]:
         """The text a terminal shows, of at most about `most` characters, and whether something was left out."""
-        if self.total <= _RENDERED_WHOLE:
-            return cap(render(b"".join((self._head, *self._tail))), most)
-        head = bytes(self._head[:_RENDERED_PART])
-        if not self._lost:
-            whole = b"".join((self._head, *self._tail))
-            tail = whole[-_RENDERED_PART:]
-            missing_lines = whole.count(b"\n", len(head), len(whole) - len(tail))
-        else:
-            kept = b"".join(self._tail)
-            tail = kept[-_RENDERED_PART:]
-            missing_lines = self._lost_lines + kept.count(b"\n", 0, len(kept) - len(tail))
-            missing_lines += self._head.count(b"\n", len(head))
-        shown_head, shown_tail = render(_whole_characters(head)), render(_whole_characters(tail))
-        cut_head, cut_tail = shown_head[: most // 2], shown_tail[max(0, len(shown_tail) - (most - most // 2)) :]
-        missing_lines += shown_head.count("\n", len(cut_head))
-        missing_lines += shown_tail.count("\n", 0, len(shown_tail) - len(cut_tail))
-        missing = self.total - len(head) - len(tail)
-        missing += len(shown_head) - len(cut_head) + len(shown_tail) - len(cut_tail)
-        return head_and_tail(cut_head, cut_tail, missing, missing_lines), True
+        self._render(final=True)
+        return self._renderer.text().capped(most)
 
-
-def _whole_characters(data: bytes) -> bytes:
-    """`data` without the parts of a UTF-8 character that was cut at its beginning or end."""
-    start = 0
-    while start < min(3, len(data)) and data[start] & 0xC0 == 0x80:
-        start += 1
-    end = len(data)
-    for back in range(1, min(4, len(data)) + 1):
-        byte = data[-back]
-        if byte & 0xC0 != 0x80:
-            needed = 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-            if needed > back:
-                end -= back
-            break
-    return data[start:end]
+    def undo(self) -> bytes:
+        """What puts a terminal that shows the output into its usual state: see `Renderer.undo`."""
+        self._render()
+        return self._renderer.undo()

@@ -1,246 +1,282 @@
-"""Observation text: what a terminal would show for the bytes that a command printed.
+"""Observation text: what a terminal of the agent's size shows, with its scrollback, for the bytes that were printed.
 
-Carriage returns, backspaces and cursor movements of progress bars are carried out, colours dropped, blank lines kept.
-Lines are as long as they were printed, not wrapped. What could deceive a reader (control characters, text direction)
-is made visible. Time is linear in the input, whatever it contains.
+The bytes are interpreted as they come, so neither the time for the end of a command nor the memory grows with what it
+prints. Lines that the terminal wraps are one line of the text. Colours, titles and other control strings are dropped; a
+string that is not closed ends with its line. What a program clears stays, with a note.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
-SCREEN_ROWS = 40
-_WIDEST_GAP = 240
-"""Blanks put in at most where a program moves the cursor to the right of a line's end."""
-_WIDEST_EDIT = 8192
-"""Characters of a line beyond which inserting, deleting and blanking inside it is ignored (it costs its length)."""
+from workbench.sandbox.screen import Screen, odd_ones
+from workbench.sandbox.scrollback import Scrollback
 
-FULL_SCREEN_NOTE = "(a full-screen program ran; its screen is not part of this text)"
-
-_PLAIN = bytes(range(0x20, 0x7F)) + b"\n\t"
-_PLAIN_OR_UTF8 = _PLAIN + bytes(range(0x80, 0x100))
+_PLAIN = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t\n\r"
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-_SPECIAL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_DECEIVING = re.compile(r"[\x80-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
-
+_STRING = r"\x1b[\]PX^_][^\x07\x1b\n\x18\x1a]*"
 _TOKEN = re.compile(
     r"""
-    (?P<text>[^\x00-\x08\x0a-\x1f\x7f]+)
-    | (?P<csi>\x1b\[(?P<parameters>[0-?]*)[ -/]*(?P<final>[@-~]))
-    | (?P<string>\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?)
-    | (?P<escape>\x1b[ -/]*(?P<letter>[0-~])?)
-    | (?P<control>[\x00-\x08\x0a-\x1f\x7f])
+    ([^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+)
+    | \x1b\[([0-?]*)([ -/]*)([@-~])
+    | \x1b\[[0-?]*[ -/]*
+    | (\x08+)
+    | """
+    + _STRING
+    + r"""(?:\x07|\x1b\\|[\x18\x1a])?
+    | \x1b([ -/]*)([0-~])?
+    | ([\x00-\x1f\x7f])
     """,
     re.VERBOSE,
 )
+_TEXT, _SEQUENCE, _BACKSPACES, _ESCAPE, _CONTROL = 1, 4, 5, 7, 8
+_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*)?[ -/]*")
+_UNFINISHED_STRING = re.compile(_STRING)
+_STRING_END = re.compile(r"[\x07\x1b\n\x18\x1a]")
+_LONGEST_SEQUENCE = 256
+_ON_AT_FIRST = ("7", "8", "25")
+"""Private modes that a terminal begins with: wrapping, repeated keys, the cursor shown."""
+_MOST_MODES = 64
 
 
 def render(data: bytes) -> str:
-    """What a terminal shows for `data`, without wrapping. The line ends of the terminal (CR LF) become newlines."""
-    data = data.replace(b"\r\n", b"\n")
-    if not data.translate(None, _PLAIN):
-        return data.decode("ascii")
-    text = data.decode("utf-8", "replace")
-    if data.translate(None, _PLAIN_OR_UTF8):
-        if "\x1b[" in text:
-            text = _COLOUR.sub("", text)
-        if _SPECIAL.search(text):
-            text = _Screen().show(text)
-    return _DECEIVING.sub(lambda found: f"<U+{ord(found[0]):04X}>", text)
+    """What a terminal shows for `data`."""
+    renderer = Renderer()
+    renderer.feed(data.decode("utf-8", "replace"))
+    final = renderer.text()
+    return final.capped(final.size)[0]
 
 
-def cap(text: str, most: int) -> tuple[str, bool]:
-    """At most about `most` characters of `text`, its head and its tail, and whether anything was left out."""
-    if len(text) <= most:
-        return text, False
-    head, tail = text[: most // 2], text[len(text) - (most - most // 2) :]
-    return head_and_tail(head, tail, len(text) - most, text.count("\n", len(head), len(text) - len(tail))), True
-
-
-def head_and_tail(head: str, tail: str, characters: int, lines: int) -> str:
-    """The two parts with a line between them that says how much is missing."""
-    joint = "" if head.endswith("\n") or not head else "\n"
-    return f"{head}{joint}[... {characters:,} characters, {lines:,} lines left out ...]\n{tail}"
-
-
-class _Screen:
-    """Lines of text and a cursor. A row becomes a list of characters, once, when it is first changed."""
+class Renderer:
+    """Interprets what is printed, piece by piece, however it is cut."""
 
     def __init__(self) -> None:
-        self._rows: list[str | list[str]] = [""]
-        self._row = self._column = 0
-        self._saved = (0, 0)
-        self._main: tuple[list[str | list[str]], int, int] | None = None
+        self.screen = screen = Screen()
+        self._usual: dict[str, tuple[Callable[[int], None], int]] = {
+            "\x1b[A": (screen.up, 1),
+            "\x1b[1A": (screen.up, 1),
+            "\x1b[K": (screen.erase_line, 0),
+            "\x1b[0K": (screen.erase_line, 0),
+            "\x1b[2K": (screen.erase_line, 2),
+        }
+        """Sequences that bars consist of."""
+        self._held = ""
+        """The beginning of a sequence whose end has not come."""
+        self._in_string = False
+        self._last = ""
+        """The character printed just before."""
+        self._coloured = False
+        self._alternate = ""
+        self._modes: dict[str, bool] = {}
+        self._keys: set[str] = set()
+        """What undoes other ways of telling keys."""
 
-    def show(self, text: str) -> str:
-        """The lines after `text` was printed."""
-        at = 0
-        while at < len(text):
-            # Whole lines without anything special need no cursor.
-            if self._row == len(self._rows) - 1 and not self._rows[-1] and self._column == 0:
-                special = _SPECIAL.search(text, at)
-                end = text.rfind("\n", at, special.start() if special else len(text)) + 1
-                if end > at:
-                    self._rows[-1:] = text[at:end].split("\n")
-                    self._row = len(self._rows) - 1
-                    at = end
-                    continue
-            at = self._line(text, at)
-        if self._main is not None:
-            self._leave_full_screen()
-        return "\n".join([row if isinstance(row, str) else "".join(row) for row in self._rows])
+    def feed(self, text: str) -> None:
+        """Interpret what was printed next."""
+        text, self._held = self._held + text, ""
+        if self._in_string:
+            end = _STRING_END.search(text)
+            if end is None:
+                return
+            self._in_string = False
+            text = text[end.start() if end[0] in "\n\x1b" else end.end() :]
+        text = self._hold_back(text)
+        if "\x1b[" in text:
+            plainer = _COLOUR.sub("", text)
+            self._coloured = self._coloured or len(plainer) < len(text)
+            text = plainer
+        if not self.screen.on_alternate and "\x1b[?" not in text:
+            text = text.replace("\r\n", "\n")
+        odd = odd_ones(text)
+        if not text.encode("utf-8", "replace").translate(None, _PLAIN):
+            if text:
+                self._print(text, odd)
+            return
+        for token in _TOKEN.finditer(text):
+            kind = token.lastindex
+            if kind == _TEXT:
+                self._print(token[0], odd)
+                continue
+            self.screen.settle()
+            if kind is None:
+                continue
+            if kind == _SEQUENCE:
+                if usual := self._usual.get(token[0]):
+                    usual[0](usual[1])
+                else:
+                    self._sequence(token[2], token[3], token[4])
+            elif kind == _BACKSPACES:
+                self.screen.back(len(token[0]))
+            elif kind == _ESCAPE:
+                self._escape(token[6], token[7])
+            elif kind == _CONTROL:
+                self._control(token[0])
+            self._last = ""
 
-    def _line(self, text: str, at: int) -> int:
-        """Show up to and with the next newline; where it ended."""
-        while at < len(text):
-            token = _TOKEN.match(text, at)
-            assert token is not None
-            at = token.end()
-            kind = token.lastgroup
-            if token["text"]:
-                self._print(token["text"])
-            elif token["csi"]:
-                self._sequence(token["parameters"], token["final"])
-            elif token["control"]:
-                self._control(token["control"])
-                if token["control"] == "\n":
-                    return at
-            elif kind and token["letter"]:
-                self._escape(token["letter"])
-        return at
+    def text(self) -> Scrollback:
+        """All that was printed, up to now."""
+        return self.screen.text()
 
-    def _cells(self) -> list[str]:
-        row = self._rows[self._row]
-        if isinstance(row, str):
-            row = self._rows[self._row] = list(row)
-        return row
+    def _hold_back(self, text: str) -> str:
+        """`text` without the beginning of a sequence, or the half of a line's end, at its end."""
+        at = text.rfind("\x1b")
+        if at >= 0 and _UNFINISHED.fullmatch(text, at):
+            self._held = text[at : at + _LONGEST_SEQUENCE]
+        elif at >= 0 and _UNFINISHED_STRING.fullmatch(text, at):
+            self._in_string = True
+        elif text.endswith("\r"):
+            self._held, at = "\r", len(text) - 1
+        else:
+            return text
+        return text[:at]
 
-    def _print(self, text: str) -> None:
-        cells = self._cells()
-        gap = self._column - len(cells)
-        if gap > 0:
-            cells.extend(" " * min(gap, _WIDEST_GAP))
-            self._column = len(cells)
-        cells[self._column : self._column + len(text)] = text
-        self._column += len(text)
+    def _print(self, text: str, odd: str) -> None:
+        self.screen.lines(text, odd)
+        self._last = text[-1]
 
     def _control(self, character: str) -> None:
-        if character in "\n\v\f":
-            self._go(self._row + 1, 0 if character == "\n" else self._column)
-        elif character == "\r":
-            self._column = 0
-        elif character == "\b":
-            self._column = max(0, self._column - 1)
-        elif character not in "\x00\x07\x0e\x0f\x7f\x1b":
-            self._print("^" + chr(ord(character) ^ 0x40))
+        if character in "\v\f":
+            self.screen.line_feed()
+        elif character in "\x0e\x0f":
+            self.screen.shifted = int(character == "\x0e")
+        elif character not in "\x00\x07\x7f\x1b":
+            self.screen.mark(character)
 
-    def _escape(self, letter: str) -> None:
-        if letter == "7":
-            self._saved = (self._row - self._top(), self._column)
+    def _escape(self, between: str, letter: str) -> None:
+        screen = self.screen
+        if between in ("(", ")"):
+            screen.drawing[between == ")"] = letter == "0"
+        elif between:
+            return
+        elif letter == "7":
+            screen.save_cursor()
         elif letter == "8":
-            self._go(self._top() + self._saved[0], self._saved[1])
+            screen.restore_cursor()
         elif letter == "M":
-            self._go(max(self._top(), self._row - 1), self._column)
-        elif letter == "D" or letter == "E":
-            self._go(self._row + 1, 0 if letter == "E" else self._column)
+            screen.reverse_line_feed()
+        elif letter == "D":
+            screen.line_feed()
+        elif letter == "E":
+            screen.line_feed()
+            screen.column = 0
+        elif letter in "=>":
+            self._keys.add("\x1b>") if letter == "=" else self._keys.discard("\x1b>")
         elif letter == "c":
-            self._sequence("2", "J")
-            self._go(self._top(), 0)
+            screen.leave_alternate(cursor=False)
+            screen.soft_reset()
+            screen.erase_screen(2)
+            screen.go(0, 0)
+            self._modes.clear()
+            self._keys.clear()
 
-    def _top(self) -> int:
-        return max(0, len(self._rows) - SCREEN_ROWS)
-
-    def _go(self, row: int, column: int) -> None:
-        row = min(max(row, 0), self._top() + SCREEN_ROWS)
-        while row >= len(self._rows):
-            self._rows.append("")
-        self._row = row
-        self._column = max(0, column)
-
-    def _sequence(self, parameters: str, final: str) -> None:
+    def _sequence(self, parameters: str, between: str, final: str) -> None:
         if parameters[:1] in ("?", ">", "<", "="):
-            if parameters in ("?1049", "?47", "?1047") and final in "hl":
-                self._enter_full_screen() if final == "h" else self._leave_full_screen()
+            if final in "hl" and parameters[0] == "?" and not between:
+                for mode in parameters[1:].split(";"):
+                    self._private_mode(mode, final == "h")
+            elif parameters[0] == ">" and final in "mu":
+                self._keys.add("\x1b[>4m" if final == "m" else "\x1b[<9u")
+            return
+        if between:
+            if (between, final) == ("!", "p"):
+                self.screen.soft_reset()
             return
         numbers = [int(number[:5] or 0) for number in parameters.replace(":", ";").split(";")]
         first = numbers[0]
-        count = max(1, first)
-        if final == "A":
-            self._go(max(self._top(), self._row - count), self._column)
-        elif final in "Be":
-            self._go(min(len(self._rows) - 1, self._row + count), self._column)
-        elif final in "Ca":
-            self._column += count
-        elif final == "D":
-            self._column = max(0, self._column - count)
-        elif final in "EF":
-            self._go(max(self._top(), self._row + (count if final == "E" else -count)), 0)
-        elif final in "G`":
-            self._column = count - 1
-        elif final in "Hf":
-            self._go(self._top() + min(count, SCREEN_ROWS) - 1, max(1, numbers[1] if len(numbers) > 1 else 1) - 1)
-        elif final == "d":
-            self._go(self._top() + min(count, SCREEN_ROWS) - 1, self._column)
+        if final in "JK":
+            self.screen.erase_screen(first) if final == "J" else self.screen.erase_line(first)
+        elif final in "ABCDEFGHIZ`adef":
+            self._move(final, max(1, first), numbers)
+        elif final in "@LMPSTXb":
+            self._edit(final, max(1, first))
+        elif final == "r":
+            self.screen.region(max(1, first) - 1, (numbers[1] if len(numbers) > 1 and numbers[1] else 9999) - 1)
         elif final == "s":
-            self._escape("7")
+            self.screen.save_cursor()
         elif final == "u":
-            self._escape("8")
-        elif final in "JKP@XLM":
-            self._edit(final, first, count)
+            self.screen.restore_cursor()
+        elif final in "hl" and 4 in numbers:
+            self.screen.inserts = final == "h"
 
-    def _edit(self, final: str, first: int, count: int) -> None:
-        cells = self._cells()
-        if final == "K" and first == 0:
-            del cells[self._column :]
-        elif final == "K" and first == 2:
-            cells.clear()
-        elif final == "J" and first == 0:
-            del cells[self._column :]
-            del self._rows[self._row + 1 :]
-        elif final == "J" and first in (2, 3):
-            cells.clear()
-            top = self._top()
-            # An erased screen scrolls nothing away: what was on it is gone, and the cursor stays in its row.
-            self._rows[top:] = [""] * (self._row - top + 1)
-        elif len(cells) <= _WIDEST_EDIT:
-            self._edit_cells(cells, final, first, min(count, _WIDEST_GAP))
+    def _move(self, final: str, count: int, numbers: list[int]) -> None:
+        screen = self.screen
+        if final in "AF":
+            screen.up(count)
+        elif final in "BEe":
+            screen.down(count)
+        elif final in "Ca":
+            screen.go(None, screen.column + count)
+        elif final == "D":
+            screen.go(None, screen.column - count)
+        elif final in "G`":
+            screen.go(None, count - 1)
+        elif final in "Hf":
+            screen.go(count - 1, (numbers[1] if len(numbers) > 1 else 1) - 1)
+        elif final == "d":
+            screen.go(count - 1, None)
+        elif final == "I":
+            screen.go(None, (screen.column // 8 + count) * 8)
+        elif final == "Z":
+            screen.go(None, (-(-screen.column // 8) - count) * 8)
+        if final in "EF":
+            screen.column = 0
 
-    def _edit_cells(self, cells: list[str], final: str, first: int, count: int) -> None:
-        column = self._column
-        if final in "KJ" and first == 1:
-            width = min(column + 1, len(cells))
-            cells[:width] = " " * width
-            if final == "J":
-                for row in range(self._top(), self._row):
-                    self._rows[row] = ""
+    def _edit(self, final: str, count: int) -> None:
+        screen = self.screen
+        if final == "@":
+            screen.insert_cells(count)
+        elif final == "L":
+            screen.insert_rows(count)
+        elif final == "M":
+            screen.delete_rows(count)
         elif final == "P":
-            del cells[column : column + count]
+            screen.delete_cells(count)
+        elif final == "S":
+            screen.scroll_up(count)
+        elif final == "T":
+            screen.scroll_down(count)
         elif final == "X":
-            width = max(0, min(count, len(cells) - column))
-            cells[column : column + width] = " " * width
-        elif final == "@" and column < len(cells):
-            cells[column:column] = " " * count
-        elif final in "LM":
-            count = min(count, SCREEN_ROWS)
-            if final == "L":
-                self._rows[self._row : self._row] = [""] * count
+            screen.erase_cells(count)
+        elif self._last.isprintable():  # "b"
+            screen.print(self._last * min(count, screen.room), self._last)
+
+    def _private_mode(self, mode: str, on: bool) -> None:
+        screen = self.screen
+        if mode in ("47", "1047", "1049"):
+            if on:
+                screen.enter_alternate()
+                self._alternate = mode
             else:
-                del self._rows[self._row : self._row + count]
-                if self._row >= len(self._rows):
-                    self._rows.append("")
-
-    def _enter_full_screen(self) -> None:
-        if self._main is None:
-            self._main = (self._rows, self._row, self._column)
-            self._rows, self._row, self._column = [""], 0, 0
-
-    def _leave_full_screen(self) -> None:
-        if self._main is None:
+                screen.leave_alternate(cursor=mode == "1049")
             return
-        self._rows, self._row, self._column = self._main
-        self._main = None
-        if FULL_SCREEN_NOTE not in self._rows[-2:]:
-            if self._rows[self._row]:
-                self._go(self._row + 1, 0)
-            self._rows[self._row] = FULL_SCREEN_NOTE
-            self._go(self._row + 1, 0)
+        if mode == "1048":
+            screen.save_cursor() if on else screen.restore_cursor()
+            return
+        if mode == "6":
+            screen.origin = on
+            screen.go(0, 0)
+        elif mode == "7":
+            screen.wraps = on
+        if on == (mode in _ON_AT_FIRST):
+            self._modes.pop(mode, None)
+        elif mode.isdecimal() and len(self._modes) < _MOST_MODES:
+            self._modes[mode] = on
+
+    def undo(self) -> bytes:
+        """What puts a terminal that was sent all this into its usual state, for whoever comes next."""
+        screen = self.screen
+        parts = ["\x18"] if self._in_string or self._held.startswith("\x1b") else []
+        if screen.on_alternate:
+            parts.append(f"\x1b[?{self._alternate}l")
+        parts += [f"\x1b[?{mode}{'l' if on else 'h'}" for mode, on in self._modes.items()]
+        if screen.inserts:
+            parts.append("\x1b[4l")
+        if screen.shifted or any(screen.drawing):
+            parts.append("\x1b(B\x1b)B\x0f")
+        parts += sorted(self._keys)
+        if self._coloured:
+            parts.append("\x1b[m")
+        if not screen.whole or "6" in self._modes:
+            parts.append("\x1b[r\x1b[999H")  # the cursor was sent home: below is where nothing is printed over
+        return "".join(parts).encode()

@@ -20,7 +20,6 @@ from workbench.sandbox import typed_lines
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.bash import Bash, killer
 from workbench.sandbox.markers import Mark
-from workbench.sandbox.output import SLOW_TO_RENDER, OutputRecord
 from workbench.sandbox.person import PersonAtShell, PersonCommand, Surroundings, settle_after_person
 from workbench.sandbox.supervisor import RunningStep, Supervisor
 from workbench.sandbox.syntax import REFUSED_STATUS, SyntaxChecker
@@ -213,7 +212,7 @@ class Shell:
             with contextlib.suppress(SandboxError):  # the next command tries again, and tells
                 await self._restart()
             restarted = self.alive
-        return await self._result(step, restarted)
+        return self._result(step, restarted)
 
     async def _execute(self, action: str, time_limit: float, shown: str) -> RunningStep:
         loop = asyncio.get_running_loop()
@@ -259,10 +258,11 @@ class Shell:
         self._bash.last_status = status or 0
         self._step = None
         self._prompt_shown = False
+        self._display(step.record.undo())
         step.done.set_result(None)
 
-    async def _result(self, step: RunningStep, restarted: bool) -> CommandResult:
-        observation, truncated = await self._observe(step.record)
+    def _result(self, step: RunningStep, restarted: bool) -> CommandResult:
+        observation, truncated = step.record.observation(self._max_observation)
         ended_by = step.signal
         if step.dead and not ended_by:
             ended_by = killer(step.status or 0)
@@ -279,11 +279,6 @@ class Shell:
             shell_restarted=restarted,
             output_bytes=step.record.total,
         )
-
-    async def _observe(self, record: OutputRecord) -> tuple[str, bool]:
-        if record.total < SLOW_TO_RENDER:
-            return record.observation(self._max_observation)
-        return await asyncio.to_thread(record.observation, self._max_observation)
 
     async def interrupt(self) -> None:
         """End the running command with INT, TERM, KILL; returns when it is over. Without one, does nothing."""
@@ -427,6 +422,7 @@ class Shell:
             await self._restart()
 
         def finished(command: PersonCommand, status: int | None) -> None:
+            self._display(command.record.undo())
             on_command_finished(command.text, self._person_result(command, status))
 
         around = Surroundings(self._display, self._restart, self._ladder_interval)
