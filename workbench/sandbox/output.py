@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 from collections import deque
 
-from workbench.sandbox.render import Renderer
+from workbench.sandbox.render import Renderer, plain
+from workbench.sandbox.scrollback import cap
 
 _KEPT_EACH = 4 << 20
 """Raw bytes kept at the beginning, and as many at the end."""
@@ -25,7 +26,7 @@ class OutputRecord:
         self._waiting_size = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._is_text = True
-        self._renderer = Renderer()
+        self._renderer: Renderer | None = None
 
     def add(self, data: bytes) -> None:
         """Append what was printed."""
@@ -46,6 +47,8 @@ class OutputRecord:
 
     def _render(self, *, final: bool = False) -> None:
         """Render what waits. `final`: half a character at the end will not be completed."""
+        if not self._waiting and not (final and self._renderer):
+            return
         data = b"".join(self._waiting)
         self._waiting.clear()
         self._waiting_size = 0
@@ -59,12 +62,19 @@ class OutputRecord:
             self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
             self._decoder.setstate(state)
             text = self._decoder.decode(data, final)
+        self._renderer = self._renderer or Renderer()
         for at in range(0, len(text), _BATCH):
             self._renderer.feed(text[at : at + _BATCH])
+
+    def _short_and_plain(self) -> str | None:
+        """The output, where it is shown as it is and came in one batch: most is, and needs no screen."""
+        return plain(b"".join(self._waiting)) if self._renderer is None else None
 
     @property
     def raw(self) -> bytes | None:
         """The bytes themselves (head and tail) when they were no plain text; else None."""
+        if self._short_and_plain() is not None:
+            return None
         self._render()
         if self._is_text and not self._decoder.getstate()[0]:
             return None
@@ -72,10 +82,13 @@ class OutputRecord:
 
     def observation(self, most: int) -> tuple[str, bool]:
         """The text a terminal shows, of at most about `most` characters, and whether something was left out."""
-        self._render(final=True)
-        return self._renderer.text().capped(most)
+        text = self._short_and_plain()
+        if text is None:
+            self._render(final=True)
+        return self._renderer.text().capped(most) if self._renderer else cap(text or "", most)
 
     def undo(self) -> bytes:
         """What puts a terminal that shows the output into its usual state: see `Renderer.undo`."""
-        self._render()
-        return self._renderer.undo()
+        if self._short_and_plain() is None:
+            self._render()
+        return self._renderer.undo() if self._renderer else b""

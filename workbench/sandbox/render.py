@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from workbench.sandbox.screen import Screen, odd_ones
+from workbench.sandbox.screen import PADDING, Screen, odd_ones
 from workbench.sandbox.scrollback import Scrollback
 
 _PLAIN = bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)) + b"\t\n\r"
+_PADDED = PADDING.encode()
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 _STRING = r"\x1b[\]PX^_][^\x07\x1b\n\x18\x1a]*"
 _TOKEN = re.compile(
@@ -46,6 +47,14 @@ def render(data: bytes) -> str:
     renderer.feed(data.decode("utf-8", "replace"))
     final = renderer.text()
     return final.capped(final.size)[0]
+
+
+def plain(data: bytes) -> str | None:
+    """The text of `data` where a terminal shows just that; else None."""
+    data = data.replace(b"\r\n", b"\n")
+    if b"\r" in data or _PADDED in data or data.translate(None, _PLAIN) or not data.isascii():
+        return None
+    return data.decode("ascii")
 
 
 class Renderer:

@@ -26,7 +26,7 @@ _MOST_MARKS = 32
 _KNOWN = 8192
 _FEW = 16
 _TAB = 8
-_PADDING = " " * 8
+PADDING = " " * 8
 """Blanks at a line's end that are there to fill a box, not to be read. (Fewer may be a file's, or a diff's.)"""
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _DRAWN = str.maketrans("`afgjklmnopqrstuvwxyz{|}~", "◆▒°±┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·")
@@ -150,12 +150,16 @@ class Row:
     def text(self) -> str:
         """What it shows, with the newline that ends it."""
         text = self.cells if isinstance(self.cells, str) else "".join(self.cells)
-        if (self.edited or text.endswith(_PADDING)) and not self.wrapped:
+        if (self.edited or text.endswith(PADDING)) and not self.wrapped:
             text = text.rstrip(" \t")
         if not text.isascii() or not isinstance(self.cells, str):
             text = visible(text)
         note = self.note + "\n" if self.note else ""
         return note + text if self.wrapped else f"{note}{text}\n"
+
+
+NOTHING = Row()
+"""Stands for every row that was not written to."""
 
 
 @dataclass
@@ -174,7 +178,7 @@ class Screen:
     def __init__(self) -> None:
         self.scrollback = Scrollback()
         self._main: _Main | None = None
-        self._rows = [Row() for _ in range(ROWS)]
+        self._rows = [NOTHING] * ROWS
         self._reached = 0
         """The lowest row that was printed in or that a new line led to."""
         self._waiting = ""
@@ -223,10 +227,10 @@ class Screen:
             if self._nothing_in_the_way():
                 for above in self._rows[: self.row]:
                     self.scrollback.write(above.text())
-                self._rows, self.row, self._reached = [Row() for _ in range(ROWS)], 0, ROWS - 1
+                self._rows, self.row, self._reached = [NOTHING] * ROWS, 0, ROWS - 1
                 passing = "\n".join(rest[:-ROWS])
-                if _PADDING + "\n" in passing + "\n":
-                    stripped = (line.rstrip(" \t") if line.endswith(_PADDING) else line for line in rest[:-ROWS])
+                if PADDING + "\n" in passing + "\n":
+                    stripped = (line.rstrip(" \t") if line.endswith(PADDING) else line for line in rest[:-ROWS])
                     passing = "\n".join(stripped)
                 self.scrollback.write((visible(passing) if odd else passing) + "\n")
                 self._waiting = "\n".join(rest[-ROWS:])
@@ -252,6 +256,16 @@ class Screen:
         usual = self.wraps and not self.inserts and not self.drawing[self.shifted] and self._main is None
         return usual and self.whole and not any(row.cells or row.note for row in self._rows[self.row :])
 
+    def _here(self) -> Row:
+        """The cursor's row, to be changed."""
+        return self._at(self.row)
+
+    def _at(self, number: int) -> Row:
+        row = self._rows[number]
+        if row is NOTHING:
+            row = self._rows[number] = Row()
+        return row
+
     def _line(self, text: str, odd: str) -> None:
         if "\r" not in text:
             self._tabbed(text, odd)
@@ -268,7 +282,7 @@ class Screen:
             self.column = 0
             self.print(shown, "")
             if rest.count("") < len(rest) - 1:
-                self._rows[self.row].edited = True
+                self._here().edited = True
             self.column = last
             return
         for part in rest:
@@ -312,7 +326,7 @@ class Screen:
 
     def mark(self, character: str) -> None:
         """Put down what takes no cell: with the character before it, where there is one."""
-        if not self._rows[self.row].mark(self.column, character):
+        if not self._here().mark(self.column, character):
             self._write([character])
 
     def _run(self, text: str) -> None:
@@ -332,12 +346,12 @@ class Screen:
             at += len(part)
 
     def _wrap(self) -> None:
-        self._rows[self.row].wrapped = True
+        self._here().wrapped = True
         self.line_feed()
         self.column = 0
 
     def _write(self, cells: str | list[str]) -> None:
-        row, start = self._rows[self.row], self.column
+        row, start = self._here(), self.column
         stop = self.column = start + len(cells)
         if len(row.cells) == start:
             row.append(cells)
@@ -351,7 +365,7 @@ class Screen:
 
     def tab(self) -> None:
         """To the next eighth column. It stays a tab where nothing is printed over it."""
-        row, start = self._rows[self.row], self.column
+        row, start = self._here(), self.column
         stop = min((start // _TAB + 1) * _TAB, COLUMNS - 1)
         if start >= COLUMNS - 1:
             if start == len(row.cells):
@@ -429,7 +443,7 @@ class Screen:
         """Rows leave the region at its top, for good."""
         for _ in range(min(count, self.bottom - self.top + 1)):
             self.scrollback.write(self._rows.pop(self.top).text())
-            self._rows.insert(self.bottom, Row())
+            self._rows.insert(self.bottom, NOTHING)
 
     def scroll_down(self, count: int) -> None:
         """Empty rows come at the region's top; as many fall out of it at its bottom."""
@@ -450,11 +464,11 @@ class Screen:
     def _move_rows(self, gone: int, new: int, count: int) -> None:
         for _ in range(min(count, abs(new - gone) + 1)):
             del self._rows[gone]
-            self._rows.insert(new, Row())
+            self._rows.insert(new, NOTHING)
 
     def erase_line(self, kind: int) -> None:
         """From the cursor on (0), up to it (1) or all (2)."""
-        row = self._rows[self.row]
+        row = self._here()
         if kind == 1:
             end = min(self.column + 1, len(row.cells))
             row.replace(0, end, " " * end)
@@ -468,28 +482,28 @@ class Screen:
             if self._main is None and not all(row.blank for row in self._rows):
                 shown = _joined(self._rows, 0, 0)
                 self.scrollback.write(f"{shown}\n{CLEARED_NOTE}\n")
-            self._rows = [Row() for _ in range(ROWS)]
+            self._rows = [NOTHING] * ROWS
         elif kind == 0 or kind == 1:
             self.erase_line(kind)
             for row in range(self.row + 1, ROWS) if kind == 0 else range(self.row):
-                self._rows[row] = Row()
+                self._rows[row] = NOTHING
 
     def insert_cells(self, count: int) -> None:
         """Blanks come where the cursor is."""
-        row = self._rows[self.row]
+        row = self._here()
         if self.column < len(row.cells):
             row.replace(self.column, self.column, " " * min(count, COLUMNS))
             del_from(row, COLUMNS)
 
     def delete_cells(self, count: int) -> None:
         """Cells are taken out from the cursor on."""
-        row = self._rows[self.row]
+        row = self._here()
         if self.column < len(row.cells):
             row.replace(self.column, min(self.column + count, len(row.cells)), "")
 
     def erase_cells(self, count: int) -> None:
         """Cells from the cursor on become blank."""
-        row = self._rows[self.row]
+        row = self._here()
         end = min(self.column + count, len(row.cells))
         if self.column < end:
             row.replace(self.column, end, " " * (end - self.column))
@@ -500,7 +514,7 @@ class Screen:
         """Show the alternate screen, empty."""
         if self._main is None:
             self._main = _Main(self._rows, self.scrollback, self._reached, (self.row, self.column))
-            self._rows, self.scrollback, self._reached = [Row() for _ in range(ROWS)], Scrollback(), 0
+            self._rows, self.scrollback, self._reached = [NOTHING] * ROWS, Scrollback(), 0
 
     def leave_alternate(self, *, cursor: bool) -> None:
         """Show the main screen again as it was; a note says that there was another."""
@@ -510,7 +524,7 @@ class Screen:
         self._rows, self.scrollback, self._reached = main.rows, main.scrollback, main.reached
         if cursor:
             self.row, self.column = main.cursor
-        self._rows[min(self.row, self._reached)].note = FULL_SCREEN_NOTE
+        self._at(min(self.row, self._reached)).note = FULL_SCREEN_NOTE
 
     # ---------------------------------------------------------------- the text
 
@@ -535,7 +549,7 @@ class Screen:
 def _joined(rows: list[Row], row: int, reached: int) -> str:
     end = min(row, reached)
     for number in range(ROWS - 1, end, -1):
-        if not rows[number].blank:
+        if rows[number] is not NOTHING and not rows[number].blank:
             end = number
             break
     return "".join([row.text() for row in rows[: end + 1]]).removesuffix("\n")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
-
 KEPT_EACH = 128 << 10
 """Characters kept of the head, and at least as many of the tail."""
 _PIECES = 4096
@@ -65,8 +63,9 @@ class Scrollback:
 
     def copy(self) -> Scrollback:
         """Another of the same text."""
-        other = copy(self)
-        other._pieces = self._pieces.copy()
+        other = Scrollback()
+        other.head, other.lost, other.lost_lines = self.head, self.lost, self.lost_lines
+        other._pieces, other._size = self._pieces.copy(), self._size
         return other
 
     def capped(self, most: int) -> tuple[str, bool]:
