@@ -92,7 +92,7 @@ def packages_problem(ident: str) -> str | None:
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.packages import installed_for
 
-    found = installed_for(find_task(ident).requirements, "local", "")
+    found = installed_for(find_task(ident), "local", "")
     return None if found else f"the packages of {ident} are not installed; run: mlgym-tui tasks prepare {ident}"
 
 

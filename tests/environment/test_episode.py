@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
+from tests.tasks.quick_task import make_quick_task
 from workbench.environment.episode import MOST_EVALUATIONS, is_training_command
 from workbench.runner.runner import Runner
 from workbench.session import events as ev
@@ -258,3 +259,23 @@ async def test_undefined_names_are_refused_for_a_strict_agent_and_under_mlgyms_p
         await session.ended()
     assert session.state.steps[1].exit_code == 1
     assert "line 2: undefined name 'undefined_name'" in session.state.steps[1].observation
+
+
+async def test_who_wants_an_optional_package_is_told_and_the_user_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+    task = make_quick_task(tmp_path / "quick")
+    with (task.folder / "task.yaml").open("a") as file:
+        file.write("requirements: [greeting==1]\nrequirements_optional: true\n")
+    strategy = "printf 'import greeting\\ndef row_strategy(history):\\n    return 0\\n' > strategy.py"
+    agent = ListAgent(
+        ["python3 -c 'import nothing_like_it'", "python3 -c 'import greeting'", f"{strategy}; validate", "true"]
+    )
+    async with driven(tmp_path, agent, task=str(task.folder)) as session:
+        await session.ended()
+    command = "`mlgym-tui tasks prepare quick` does it"
+    assert [command in step.observation for step in session.state.steps[1:]] == [False, True, True, False]
+    [score] = scores(session)
+    assert score.verdict == "crashed" and command in score.message
+    assert sum(command in note.text for note in session.events(ev.NoteAdded)) == 1

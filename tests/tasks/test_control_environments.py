@@ -100,7 +100,7 @@ def test_recorded_transitions(environment: Environment[Any], state_of: Callable[
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     """New transitions, of gymnax itself."""
-    packages = installed_for(find_task("rlBreakoutMinAtar").requirements, "local", "")
+    packages = installed_for(find_task("rlBreakoutMinAtar"), "local", "")
     target = tmp_path_factory.mktemp("gymnax") / "fresh.npz"
     seed = int.from_bytes(os.urandom(2), "big")
     subprocess.run(

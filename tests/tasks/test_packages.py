@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.local import LocalSandbox
+from workbench.tasks import packages
+from workbench.tasks.catalogue import Task
+from workbench.tasks.evaluation import evaluate
+from workbench.tasks.needs import examine
 from workbench.tasks.packages import (
     INSIDE,
     PackageError,
     PythonInside,
     install,
     installed,
+    installed_extras,
     installed_for,
     local_python,
+    missing_modules,
+    module_of,
     variables,
+    with_extras,
 )
 
 pytestmark = pytest.mark.skipif(find_spec("pip") is None, reason="no pip in this environment")
@@ -28,23 +39,39 @@ pytestmark = pytest.mark.skipif(find_spec("pip") is None, reason="no pip in this
 PYTHON = PythonInside("3.11", "x86_64", "2.36")
 
 
-@pytest.fixture
-def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    file = tmp_path / "greeting-1.0-py3-none-any.whl"
-    info = "greeting-1.0.dist-info"
+def make_wheel(folder: Path, module: str, body: str) -> str:
+    """The package `module`, where pip finds it."""
+    file = folder / f"{module}-1.0-py3-none-any.whl"
+    info = f"{module}-1.0.dist-info"
     with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("greeting.py", "def main():\n    print('hello')\n")
-        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: greeting\nVersion: 1.0\n")
+        archive.writestr(f"{module}.py", body)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/entry_points.txt", "[console_scripts]\ngreet = greeting:main\n")
         archive.writestr(f"{info}/RECORD", "")
     return str(file)
 
 
+@pytest.fixture
+def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    return make_wheel(tmp_path, "greeting", "def main():\n    print('hello')\n")
+
+
+@pytest.fixture
+def task(wheel: str, tmp_path: Path) -> Task:
+    """A task of code that can do without `greeting`, and has `farewell` on request."""
+    make_wheel(tmp_path, "farewell", "MOVE = 0\n")
+    task = make_quick_task(tmp_path / "quick")
+    optional = {"requirements": ["greeting==1.0"], "requirements_optional": True}
+    extras = {"more": ["--no-cache-dir", "farewell==1.0"]}
+    return replace(task, spec=task.spec.model_copy(update={**optional, "extras": extras}))
+
+
 def test_installed_once(wheel: str) -> None:
-    assert installed([wheel], PYTHON) is None and installed_for([wheel], "local", "") is None
+    assert installed([wheel], PYTHON) is None
     said: list[str] = []
     folder = install([wheel], PYTHON, lambda _, text: said.append(text))
     assert said and (folder / "greeting.py").is_file() and installed([wheel], PYTHON) == folder
@@ -94,3 +121,47 @@ async def test_the_agent_has_them(wheel: str, tmp_path: Path) -> None:
     finally:
         await sandbox.stop()
     assert done.stdout.decode() == f"hello\n{INSIDE}/greeting.py\n", done.stderr
+
+
+BASIC, MORE = "mlgym-tui tasks prepare quick", "mlgym-tui tasks prepare quick --with more"
+
+
+def test_what_is_there_of_the_optional_ones(task: Task) -> None:
+    assert installed_for(task, "local", "") is None
+    assert examine(task).verdict == "yes" and examine(task).optional == {"greeting": BASIC, "farewell": MORE}
+
+    install(with_extras(task, ()), local_python())
+    folder = installed_for(task, "local", "")
+    assert folder is not None and installed_extras(task, folder) == []
+    assert missing_modules(task, folder) == {"farewell": MORE}
+
+    install(with_extras(task, ["more"]), local_python())
+    folder = installed_for(task, "local", "")
+    assert folder is not None and (folder / "farewell.py").is_file() and installed_extras(task, folder) == ["more"]
+    assert missing_modules(task, folder) == {}
+
+
+def test_no_python_is_asked_where_nothing_of_the_task_was_installed(
+    task: Task, wheel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install([wheel], local_python())  # another task's
+    monkeypatch.setattr(packages, "python_of", lambda *_: pytest.fail("asked"))
+    assert installed_for(task, "docker", "any") is None
+
+
+@pytest.mark.parametrize(
+    ("requirement", "module"),
+    [("numpy==2.4.6", "numpy"), ("scikit-learn>=1", "sklearn"), ("torch", "torch"), ("xgboost-cpu==3", "xgboost")],
+)
+def test_modules_of_packages(requirement: str, module: str) -> None:
+    assert module_of(requirement) == module
+
+
+@pytest.mark.bwrap
+async def test_submitted_code_may_import_them(task: Task) -> None:
+    strategy = b"import farewell\ndef row_strategy(history):\n    return farewell.MOVE\n"
+    without = await evaluate(task, strategy, seed=1, room="bubblewrap")
+    assert without.verdict == "crashed" and f"outside of it, `{MORE}` does it" in without.message
+    await asyncio.to_thread(install, with_extras(task, ["more"]), local_python())
+    found = await evaluate(task, strategy, seed=1, room="bubblewrap")
+    assert found.verdict == "ok" and found.score is not None and found.score > 1

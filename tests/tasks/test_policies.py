@@ -330,7 +330,7 @@ class TestInTheRoom:
 
     async def test_the_starter_trains_in_time(self, tmp_path: Path) -> None:
         task = find_task("rlMetaMazeMisc")
-        packages = installed_for(task.requirements, "local", "")
+        packages = installed_for(task, "local", "")
         for name, data in task.starter_files().items():
             (tmp_path / "w" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "w" / name).write_bytes(data)

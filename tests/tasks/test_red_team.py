@@ -344,7 +344,7 @@ def classifier(tmp_path: Path) -> tuple[Task, Path]:
     """A classifier of sentence pairs (untrained), in a workspace."""
     task = find_task("naturalLanguageInferenceMNLI").under("", "tiny")
     try:
-        packages = installed_for(task.requirements, "local", "")
+        packages = installed_for(task, "local", "")
     except SandboxError as error:
         pytest.skip(str(error))
     if packages is None:

@@ -32,7 +32,7 @@ def maker() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def solver() -> ModuleType:
-    load_function(data_folder("tasks") / "3SATTime" / "starter" / "solver.py", "Solver", "solver")
+    load_function(data_folder("tasks") / "3SATTime" / "starter" / "solver.py", "DPLL", "solver")
     return sys.modules["solver"]
 
 
@@ -55,7 +55,7 @@ def test_instances_and_answers(maker: ModuleType, solver: ModuleType) -> None:
         assert 3 <= variables <= 10 and variables <= len(clauses) <= 11 * variables
         assert all(len({abs(literal) for literal in clause}) == 3 for clause in clauses)
         answer = maker.satisfiable(variables, clauses)
-        assert answer == solver.Solver(clauses, first_variable).solve()
+        assert answer == solver.DPLL(clauses, first_variable).solve()
         if variables <= 6:
             assert answer == brute_force(variables, clauses)
         satisfiable += answer
@@ -70,8 +70,8 @@ def test_what_the_heuristic_is_told(solver: ModuleType) -> None:
         return (1, True) if len(seen) == 1 else first_variable(*arguments)
 
     clauses = [[-1, 2, 3], [-1, 2, -3], [-2, 4, 5], [-2, 4, -5], [-2, -4, 5], [-2, -4, -5]]
-    made = solver.Solver(clauses, heuristic)
-    assert made.solve() is True and made.decisions == len(seen)
+    made = solver.DPLL(clauses, heuristic)
+    assert made.solve() is True and made.num_decisions == len(seen)
     assert seen[0] == (clauses, {}, {}, [], [[]])
     # 1 is true: no clause has a single literal left, so a second decision follows
     unsatisfied, assignments, conflicts, history, levels = seen[1]
@@ -82,7 +82,7 @@ def test_what_the_heuristic_is_told(solver: ModuleType) -> None:
 @pytest.mark.parametrize("answer", [None, 3, (1,), (1, True, 2), (9, True), ("1", True), (1, "True"), ([1], True)])
 def test_answers_that_are_none(solver: ModuleType, answer: object) -> None:
     with pytest.raises(solver.WrongAnswer):
-        solver.Solver([[1, 2, 3]], lambda *_: answer).solve()
+        solver.DPLL([[1, 2, 3]], lambda *_: answer).solve()
 
 
 async def score(task: Task, source: str | bytes, split: str = "test") -> Evaluation:
@@ -95,6 +95,28 @@ async def test_the_starter_repeats(task: Task) -> None:
     assert (found.metrics["Correct"], found.metrics["Incorrect"]) == (600, 0) and found.metrics["Time"] > 0
     assert (await score(task, STARTER)).score == found.score
     assert (await score(task, STARTER, "validation")).score != found.score
+
+
+async def test_a_heuristic_may_import_the_solver(task: Task) -> None:
+    body = "    variable = min({abs(x) for clause in clauses for x in clause} - assignments.keys())\n"
+    value = "    return variable, DPLL.is_satisfied_clause([1], {1: True})\n"
+    found = await score(task, f"from solver import DPLL\n{NAME}{body}{value}")
+    assert found.verdict == "ok" and found.metrics["Correct"] == 600
+
+
+@pytest.mark.parametrize(
+    ("clauses", "value", "expected", "left"),
+    [
+        ([[1, 2, 3], [-1, 2, 3], [-1, 4, 5]], True, 1, [[-1, 2, 3]]),
+        ([[1, 2, 3], [1, -2, 4]], True, 10_000, []),
+        ([[-1, 2, 3], [-2, 3, 4]], False, 0, [[-2, 3, 4]]),
+        ([[4, 1, 2], [4, 1, -2]], False, -10_000, [[4, 1, -2]]),
+    ],
+)
+def test_a_look_ahead(solver: ModuleType, clauses: list[list[int]], value: bool, expected: int, left: Any) -> None:
+    assignments = {4: False}
+    assert solver.DPLL.num_new_clauses(1, value, clauses, assignments) == expected
+    assert clauses == left and assignments[1] is value
 
 
 async def test_the_demo_is_better(task: Task) -> None:

@@ -71,6 +71,12 @@ def tasks(context: click.Context, as_json: bool) -> None:
         for task, needs in found:
             for obstacle in needs.obstacles:
                 click.echo(f"{task.id}: {harmless(obstacle)}", err=True)
+        optional = _optional([needs for _, needs in found])
+        for modules, command in optional:
+            if " --with " not in command:
+                click.echo(f"optional, not installed: {modules}\n  {command}", err=True)
+        if on_request := [modules for modules, command in optional if " --with " in command]:
+            click.echo(f"on request: {', '.join(on_request)} (`mlgym-tui tasks show TASK` says how)", err=True)
     for problem in problems:
         click.echo(f"left out: {harmless(str(problem))}", err=True)
 
@@ -95,7 +101,18 @@ def _as_dict(task: Task, needs: Needs) -> dict[str, Any]:
         "needs": list(needs.words),
         "runs_here": needs.verdict,
         "obstacles": list(needs.obstacles),
+        "optional": dict(needs.optional),
     }
+
+
+def _optional(found: list[Needs]) -> list[tuple[str, str]]:
+    """Optional modules that are not installed, and one command that installs them for all tasks that have them."""
+    commands: dict[str, dict[str, None]] = {}
+    said: dict[str, str] = {}
+    for needs in found:
+        for module, command in needs.optional.items():
+            commands.setdefault(said.setdefault(module, command), {})[module] = None
+    return [(", ".join(modules), command) for command, modules in commands.items()]
 
 
 @tasks.command(
@@ -147,8 +164,14 @@ def show(task: str, as_json: bool) -> None:
     click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")
     click.echo(f"needs: {', '.join(needs.words) or 'nothing'}")
     if found.requirements:
-        click.echo(f"Python packages for the agent: {', '.join(found.requirements)} (`tasks prepare` installs them)")
+        optional = "optional; " if spec.requirements_optional else ""
+        click.echo(f"Python packages: {', '.join(found.requirements)} ({optional}`tasks prepare` installs them)")
+    for name, packages in spec.extras.items():
+        wanted = ", ".join(item for item in packages if not item.startswith("-"))
+        click.echo(f"  on request: {wanted} (`tasks prepare {found.id} --with {name}` installs them, too)")
     click.echo(f"runs here: {needs.verdict}")
+    for modules, command in _optional([needs]):
+        click.echo(f"  runs without {modules}; to install: {command}")
     for obstacle in needs.obstacles:
         click.echo(f"  {harmless(obstacle)}")
 
@@ -215,6 +238,7 @@ def named_tasks(names: tuple[str, ...], every: bool) -> list[Task]:
 Examples:
   mlgym-tui tasks prepare 3SATTime
   mlgym-tui tasks prepare regressionKaggleHousePrice --sandbox docker
+  mlgym-tui tasks prepare blotto --with torch
   mlgym-tui tasks prepare --all --dataset tiny
 """
 )
@@ -224,23 +248,34 @@ Examples:
 )
 @click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data.")
+@click.option("--with", "extras", metavar="NAME", multiple=True, help="Packages that the task has on request, too.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def prepare(
-    tasks: tuple[str, ...], every: bool, sandbox: str, image: str | None, dataset: str | None, as_json: bool
+    tasks: tuple[str, ...],
+    every: bool,
+    sandbox: str,
+    image: str | None,
+    dataset: str | None,
+    extras: tuple[str, ...],
+    as_json: bool,
 ) -> None:
-    """Have all that each TASK needs ready: its data, its agent's Python packages. Done once; can be stopped."""
+    """Have all that each TASK needs ready: its data, its Python packages. Done once; can be stopped."""
     found = named_tasks(tasks, every)
+    for extra in extras:
+        known = dict.fromkeys(name for task in found for name in task.spec.extras)
+        if extra not in known:
+            raise click.UsageError(f"--with {extra}: there is {', '.join(known) or 'nothing on request'}")
     done = [
-        _prepare(task.under(variant=dataset if dataset and task.spec.datasets else ""), sandbox, image, as_json)
+        _prepare(task.under(variant=dataset if dataset and task.spec.datasets else ""), sandbox, image, extras, as_json)
         for task in found
     ]
     if as_json:
         print_json(done if len(found) > 1 else done[0])
 
 
-def _prepare(found: Task, sandbox: str, image: str | None, as_json: bool) -> dict[str, Any]:
+def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ...], as_json: bool) -> dict[str, Any]:
     from workbench.sandbox.image import DEFAULT_IMAGE
-    from workbench.tasks.packages import install, python_of
+    from workbench.tasks.packages import install, installed_extras, installed_for, python_of, with_extras
 
     done: dict[str, Any] = {"task": found.id, "data": {}, "packages": None}
 
@@ -253,12 +288,15 @@ def _prepare(found: Task, sandbox: str, image: str | None, as_json: bool) -> dic
         for ident, prepared in prepare_data(found, progress).items():
             done["data"][ident] = {"folder": str(prepared.folder), "label": prepared.label}
             say(f"data {ident}{f' ({prepared.label})' if prepared.label else ''}: {prepared.folder}")
-        if found.requirements:
+        before = installed_extras(found, installed_for(found, sandbox, image or DEFAULT_IMAGE))
+        wanted = with_extras(found, {*before, *(name for name in extras if name in found.spec.extras)})
+        if wanted:
             python = python_of(sandbox, image or DEFAULT_IMAGE)
             with stoppable(lambda: "nothing was installed, and the same command begins anew"):
-                folder = install(found.requirements, python, progress)
-            done["packages"] = {**asdict(python), "requirements": found.requirements, "folder": str(folder)}
-            say(f"packages {', '.join(found.requirements)} for Python {python.version}: {folder}")
+                folder = install(wanted, python, progress)
+            done["packages"] = {**asdict(python), "requirements": wanted, "folder": str(folder)}
+            named = ", ".join(item for item in wanted if not item.startswith("-"))
+            say(f"packages {named} for Python {python.version}: {folder}")
     return done
 
 

@@ -29,7 +29,7 @@ from workbench.session.snapshot import restore
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, cache_folder, mounts
 from workbench.tasks.packages import INSIDE as PACKAGES
-from workbench.tasks.packages import installed_for, not_installed
+from workbench.tasks.packages import installed_for, missing_modules, not_installed
 from workbench.tasks.packages import variables as package_variables
 
 if TYPE_CHECKING:
@@ -140,6 +140,7 @@ def assemble(
             redactor=live.redactor,
             services=services,
             gpus=lease.gpus,
+            lacking=missing_modules(task, packages, setting.sandbox),
         )
     except BaseException:
         lease.release()
@@ -171,18 +172,17 @@ def versions() -> dict[str, str]:
 
 
 def find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None:
-    """The task's Python packages, where they were installed for this sandbox; else a note says how they would be.
+    """The task's Python packages, where they were installed for this sandbox.
 
-    Raises SandboxError where nothing of the task runs without them, unless the image or the host may have them.
+    Raises SandboxError where nothing of the task runs without them, unless the image or the host may have them: then a
+    note says how they would be installed.
     """
     from workbench.sandbox.image import DEFAULT_IMAGE
 
-    if not task.requirements:
-        return None
-    found = installed_for(task.requirements, setting.sandbox, setting.image or DEFAULT_IMAGE)
-    if found is None:
+    found = installed_for(task, setting.sandbox, setting.image or DEFAULT_IMAGE)
+    if found is None and task.requirements and not task.spec.requirements_optional:
         why, _, remedy = not_installed(task, setting.sandbox).partition(": ")
-        if not (task.spec.requirements_optional or setting.image or setting.unsafe_local):
+        if not (setting.image or setting.unsafe_local):
             raise SandboxError(f"task {task.id}: {why}", f"{remedy} installs them once")
         notes.append(f"{why} ({', '.join(task.requirements)}); `{remedy}` installs them once")
     return found

@@ -25,6 +25,7 @@ from workbench.tasks.catalogue import Task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.fingerprint import fingerprint
+from workbench.tasks.packages import failed_import
 
 Emit = Callable[[Event], Event]
 ScoreKind = Literal["validate", "submit", "autosubmit"]
@@ -69,7 +70,9 @@ class Episode:
         redactor: Redactor | None = None,
         services: Mapping[str, Service] | None = None,
         gpus: Sequence[int] = (),
+        lacking: Mapping[str, str] | None = None,
     ) -> None:
+        """`lacking`: optional modules that are not installed, each with the command that installs it."""
         self.task = task
         self.sandbox = sandbox
         self.submitted = False
@@ -84,6 +87,8 @@ class Episode:
         self._seed = seed
         self._secret = secret
         self._gpus = gpus
+        self._lacking = lacking or {}
+        self._told: set[str] = set()
         self._session = folder.name
         self._step = 0
         self._window: dict[str, Any] | None = None
@@ -163,11 +168,14 @@ class Episode:
     def record(self, step: int, result: CommandResult, cast: tuple[float, float] | None) -> None:
         """Log the outcome of a step: what came back, and where the window is. `snapshot` is the other half."""
         raw = self.objects.put(result.raw) if result.raw else None
+        observation, wanting = result.observation, self._wanting(result.observation)
+        if wanting not in observation:
+            observation = f"{observation.rstrip()}\n({wanting})\n"
         self._emit(
             ev.ActionFinished(
                 step=step,
                 exit_code=result.exit_code,
-                observation=result.observation,
+                observation=observation,
                 truncated=result.truncated,
                 cwd=result.cwd,
                 duration=round(result.duration, 6),
@@ -183,6 +191,14 @@ class Episode:
         window, self._window = self._window, None
         if window is not None:
             self._emit(_window_event(step, window))
+
+    def _wanting(self, text: str) -> str:
+        """What to tell an agent whose program printed `text` for want of an optional package; the user gets a note."""
+        said = failed_import(text, self._lacking)
+        if said and said not in self._told:
+            self._told.add(said)
+            self._emit(ev.NoteAdded(text=said))
+        return said
 
     async def snapshot(self, step: int | None = None) -> None:
         """Store what changed in the workspace. Logged when something did."""
@@ -289,6 +305,7 @@ class Episode:
                 finally:
                     self._tell_progress("")
             assert evaluation is not None
+            self._wanting(evaluation.message)
             entry = self._emit(
                 ev.ScoreRecorded(
                     step=step,

@@ -27,7 +27,7 @@ from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, p
 from workbench.tasks.errors import TaskError
 from workbench.tasks.faults import last_fault
 from workbench.tasks.judge import JobSpec
-from workbench.tasks.packages import installed_for
+from workbench.tasks.packages import failed_import, installed_for, missing_modules, prepare_command
 from workbench.tasks.processes import kill_group, start_process
 from workbench.tasks.room import (
     MOST_THREADS,
@@ -118,6 +118,9 @@ async def evaluate(
             spec = _job(task, split, key, prepared)
             guest = await _guest(task, copy, key, prepared, room, session, gpus)
             result, message, isolation = await _score(spec, guest, copy, room, task.spec.evaluate.rooms, progress)
+            if guest is not None and result["verdict"] == "crashed":
+                wanting = failed_import(message, missing_modules(task, guest.packages, _sandbox_of(await choose(room))))
+                message += f"; {wanting}" if wanting else ""
     except ArtifactError as error:
         return Evaluation(
             error.verdict,
@@ -223,7 +226,7 @@ async def _guest(
     limits = task.limits
     seconds = math.ceil(limits.evaluation_seconds + limits.loading_seconds)
     code = Guest(
-        files={os.path.basename(task.artifact.path): copy.data},
+        files={**await asyncio.to_thread(_beside, task), os.path.basename(task.artifact.path): copy.data},
         name=os.path.basename(task.artifact.path),
         function=task.artifact.function or "",
         seed=derive(key, "submission"),
@@ -231,6 +234,7 @@ async def _guest(
         cpu_seconds=seconds,
         session=session,
         hide=(*task.folders, *task_folders(), cache_folder()),
+        packages=await asyncio.to_thread(_packages, task, await choose(room)),
     )
     runner = task.spec.evaluate.runner
     if runner is None:
@@ -245,23 +249,29 @@ async def _guest(
         cpu_seconds=seconds * MOST_THREADS,
         archive=copy.archive,
         archive_bytes=task.artifact.max_bytes,
-        packages=await asyncio.to_thread(_packages, task, await choose(room)),
         data=public,
         processes=PROCESSES_OF_MODELS,
         gpus=gpus,
     )
 
 
+def _beside(task: Task) -> dict[str, bytes]:
+    """Files of the task that a submission may import."""
+    return {os.path.basename(path): task.file(path).read_bytes() for path in task.artifact.beside}
+
+
+def _sandbox_of(room: RoomKind) -> str:
+    """Whose packages a room takes."""
+    return "docker" if room == "docker" else "local"
+
+
 def _packages(task: Task, room: RoomKind) -> Path | None:
-    """The folder with the packages that load the model. Raises EvaluationError."""
-    if not task.requirements:
-        return None
-    folder = installed_for(task.requirements, "docker" if room == "docker" else "local", DEFAULT_IMAGE)
-    if folder is None:
-        where = " --sandbox docker" if room == "docker" else ""
+    """The folder with the packages that the submission may import. Raises EvaluationError."""
+    folder = installed_for(task, _sandbox_of(room), DEFAULT_IMAGE)
+    if folder is None and task.requirements and not task.spec.requirements_optional:
         raise EvaluationError(
             f"the packages of task {task.id} are not installed ({', '.join(task.requirements)})",
-            f"install them: mlgym-tui tasks prepare {task.id}{where}",
+            f"install them: {prepare_command(task, _sandbox_of(room))}",
         )
     return folder
 

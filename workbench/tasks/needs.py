@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from workbench.sandbox.gpus import list_gpus
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, missing, needs_network
 from workbench.tasks.errors import TaskError
-from workbench.tasks.packages import installed_for, not_installed
+from workbench.tasks.packages import installed_for, missing_modules, not_installed
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Needs:
     """Why it cannot run now, and what to do; empty when it can."""
     stand_in: bool
     """Whether it can run on its stand-in."""
+    optional: Mapping[str, str] = field(default_factory=dict)
+    """Modules that it can do without and that are not installed, each with the command that installs it."""
 
     @property
     def verdict(self) -> str:
@@ -47,7 +50,8 @@ def examine(task: Task) -> Needs:
         obstacles.append(str(error))
         stand_in = False
     spec = task.spec
-    if spec.requirements and not spec.requirements_optional and installed_for(task.requirements, "local", "") is None:
+    packages = installed_for(task, "local", "")
+    if spec.requirements and not spec.requirements_optional and packages is None:
         obstacles.append(not_installed(task))
         stand_in = False
     gpus = task.spec.resources.gpus
@@ -60,7 +64,7 @@ def examine(task: Task) -> Needs:
     obstacles += lacking(task)
     if network:
         words.append("network")
-    return Needs(tuple(words), tuple(obstacles), stand_in)
+    return Needs(tuple(words), tuple(obstacles), stand_in, missing_modules(task, packages))
 
 
 def lacking(task: Task) -> list[str]:

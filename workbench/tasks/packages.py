@@ -1,4 +1,4 @@
-"""The Python packages of a task, for its agent: installed once for the sandbox's Python, mounted read-only.
+"""The Python packages of a task: installed once for the Python of its agent and submission, mounted read-only.
 
 They are wheels in a folder (pip's `--target`), not an environment with a Python of its own: nothing in it depends on
 where it lies, and it is made for the Python of a container without running anything there. The key is a hash of the
@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.confine import base_environment
@@ -37,6 +39,8 @@ _ASK = (
     " 'machine': platform.machine(), 'libc': platform.libc_ver()[1] or '2.17'}))"
 )
 _OLDEST_LIBC = 17
+_MODULES = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml", "xgboost-cpu": "xgboost"}
+_FAILED_IMPORT = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
 
 Progress = Callable[[float, str], None]
 
@@ -73,6 +77,10 @@ def local_python() -> PythonInside:
     return PythonInside(**json.loads(done.stdout))
 
 
+_of_images: dict[str, PythonInside] = {}
+"""By the id of the image."""
+
+
 def image_python(image: str) -> PythonInside:
     """Of a container image. Raises PackageError or SandboxError."""
     from docker.errors import DockerException
@@ -80,21 +88,24 @@ def image_python(image: str) -> PythonInside:
     from workbench.sandbox.engine import connect, explain
     from workbench.sandbox.orphans import owner_labels, remove_container
 
-    api = connect()
+    api: Any = connect()
     try:
-        made = api.create_container(
-            image,
-            entrypoint=["python3", "-I", "-S", "-c", _ASK],
-            network_disabled=True,
-            labels=owner_labels("packages"),
-        )
-        try:
-            api.start(made["Id"])
-            api.wait(made["Id"], timeout=30)
-            said = bytes(api.logs(made["Id"], stdout=True, stderr=False)).decode()
-        finally:
-            remove_container(api, made["Id"])
-        return PythonInside(**json.loads(said))
+        ident = api.inspect_image(image)["Id"]
+        if ident not in _of_images:
+            made = api.create_container(
+                image,
+                entrypoint=["python3", "-I", "-S", "-c", _ASK],
+                network_disabled=True,
+                labels=owner_labels("packages"),
+            )
+            try:
+                api.start(made["Id"])
+                api.wait(made["Id"], timeout=30)
+                said = bytes(api.logs(made["Id"], stdout=True, stderr=False)).decode()
+            finally:
+                remove_container(api, made["Id"])
+            _of_images[ident] = PythonInside(**json.loads(said))
+        return _of_images[ident]
     except DockerException as error:
         raise explain(error) from error
     except ValueError:
@@ -164,8 +175,9 @@ def _installer(python: PythonInside, target: Path) -> list[str]:
     uv = shutil.which("uv")
     if uv is None:
         raise PackageError("neither pip nor uv is here: python3 -m ensurepip, or install uv")
-    return [uv, "pip", "install", "--target", str(target), "--only-binary=:all:", "--python-version", python.version,
-            "--python-platform", f"{python.machine}-manylinux_2_{python.libc.partition('.')[2]}"]  # fmt: skip
+    command = [uv, "pip", "install", "--target", str(target), "--only-binary=:all:", "--python-version", python.version]
+    command += ["--index-strategy", "unsafe-best-match"]  # of several indexes the newest that fits, as pip does
+    return [*command, "--python-platform", f"{python.machine}-manylinux_2_{python.libc.partition('.')[2]}"]
 
 
 def _run(command: Sequence[str], progress: Progress | None) -> None:
@@ -204,10 +216,15 @@ def _mend_scripts(folder: Path) -> None:
             path.write_bytes(b"#!/usr/bin/env python3" + newline + rest)
 
 
+def prepare_command(task: Task, sandbox: str = "local", extra: str = "") -> str:
+    """What a person types to have a task's packages installed."""
+    where = " --sandbox docker" if sandbox == "docker" else ""
+    return f"mlgym-tui tasks prepare {task.id}{f' --with {extra}' if extra else ''}{where}"
+
+
 def not_installed(task: Task, sandbox: str = "local") -> str:
     """That a task's packages are not there, and what to do."""
-    where = " --sandbox docker" if sandbox == "docker" else ""
-    return f"its packages are not installed: mlgym-tui tasks prepare {task.id}{where}"
+    return f"its packages are not installed: {prepare_command(task, sandbox)}"
 
 
 def python_of(sandbox: str, image: str) -> PythonInside:
@@ -215,11 +232,73 @@ def python_of(sandbox: str, image: str) -> PythonInside:
     return image_python(image) if sandbox == "docker" else local_python()
 
 
-def installed_for(requirements: Sequence[str], sandbox: str, image: str) -> Path | None:
-    """The packages for a kind of sandbox, where they were installed before; None where that cannot be told, too."""
-    if not requirements or not (cache_folder() / "packages").is_dir():
-        return None
+def with_extras(task: Task, extras: Collection[str]) -> list[str]:
+    """What pip has to install for a task with some of its extras."""
+    return [*task.requirements, *(item for name in sorted(extras) for item in task.spec.extras[name])]
+
+
+def installed_extras(task: Task, folder: Path | None) -> list[str]:
+    """The extras of a task that are in the folder of its packages."""
+    there = _requirements_in(folder)
+    return [name for name, wanted in task.spec.extras.items() if there.issuperset(wanted)]
+
+
+def installed_for(task: Task, sandbox: str, image: str) -> Path | None:
+    """The packages of a task with as many of its extras as were installed before, for a kind of sandbox.
+
+    None where there are none, and where that cannot be told.
+    """
+    made = {frozenset(_requirements_in(path.parent)) for path in (cache_folder() / "packages").glob(f"*/{_MANIFEST}")}
+    extras = task.spec.extras
+    for count in range(len(extras), -1, -1):
+        for chosen in itertools.combinations(extras, count):
+            wanted = with_extras(task, chosen)
+            if not wanted or frozenset(wanted) not in made:
+                continue  # before any Python is asked: that of an image takes a container
+            try:
+                found = installed(wanted, python_of(sandbox, image))
+            except (SandboxError, TaskError, OSError):
+                return None
+            if found is not None:
+                return found
+    return None
+
+
+def missing_modules(task: Task, folder: Path | None, sandbox: str = "local") -> dict[str, str]:
+    """The modules of a task's optional packages that are not in the folder of its packages, each with the command that
+    installs it."""
+    there = _requirements_in(folder)
+    optional = {"": task.requirements if task.spec.requirements_optional else [], **task.spec.extras}
+    return {
+        module_of(requirement): prepare_command(task, sandbox, extra)
+        for extra, requirements in optional.items()
+        for requirement in requirements
+        if requirement not in there and not requirement.startswith("-")
+    }
+
+
+def module_of(requirement: str) -> str:
+    """What a program imports of a package."""
+    name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0].lower()
+    return _MODULES.get(name, name.replace("-", "_"))
+
+
+def failed_import(text: str, lacking: Mapping[str, str]) -> str:
+    """What to say to whoever's program printed `text`, where it failed for want of an optional package; else empty."""
+    for module in _FAILED_IMPORT.findall(text):
+        if module in lacking:
+            return (
+                f"{module} is an optional package of this task that is not installed here, and nothing can be "
+                f"installed from inside the sandbox; outside of it, `{lacking[module]}` does it"
+            )
+    return ""
+
+
+def _requirements_in(folder: Path | None) -> set[str]:
+    """What was asked of pip when the folder was made."""
+    if folder is None:
+        return set()
     try:
-        return installed(requirements, python_of(sandbox, image))
-    except (SandboxError, TaskError, OSError):
-        return None
+        return set(json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))["requirements"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -188,6 +189,9 @@ async def _unconfined(guest: Guest, folder: Path, channel: str) -> tuple[list[st
     python = await find_python()
     for source in guest.mounts() if os.geteuid() == 0 else ():
         if not all(os.stat(part).st_mode & 0o1 for part in (source, *source.parents)):
+            if guest.archive is None:  # code, which may do without packages
+                guest = replace(guest, packages=None)
+                continue
             raise RoomError(
                 f"without a sandbox a model is loaded as another user, who may not enter {source}",
                 "install bubblewrap, or set MLGYM_CACHE to a folder that all may enter",

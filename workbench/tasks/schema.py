@@ -32,6 +32,7 @@ Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
+Requirement = Annotated[str, Field(min_length=1)]
 
 
 class Part(BaseModel):
@@ -82,6 +83,8 @@ class Artifact(Part):
     """Of all of it."""
     function: FunctionName | None = None
     """For code: the function that is asked."""
+    beside: list[RelativePath] = []
+    """For code: files of the task that lie beside it when it is scored, and that it may import."""
 
     @property
     def bundled(self) -> bool:
@@ -114,7 +117,7 @@ class Resources(Part):
     """For all that runs in the sandbox together; else as every sandbox has."""
     cpus: Annotated[float, Field(ge=0.1, le=4096, allow_inf_nan=False)] | None = None
     """Processors; else all."""
-    requirements: list[Annotated[str, Field(min_length=1)]] = []
+    requirements: list[Requirement] = []
     """Python packages besides the task's, on a machine that has GPUs."""
 
 
@@ -143,10 +146,13 @@ class TaskSpec(Part):
     """What the agent is told. `$name` stands for values: see PLACEHOLDERS."""
     datasets: list[Identifier] = []
     """Of `datasets/`, beside the tasks or in the task's folder."""
-    requirements: list[Annotated[str, Field(min_length=1)]] = []
-    """Python packages for the agent, and for the room of a checkpoint or a model, as pip reads them."""
+    requirements: list[Requirement] = []
+    """Python packages for the agent, and for the room in which its code or model is scored, as pip reads them."""
     requirements_optional: bool = False
-    """Whether the starter, the baseline and the demo run without them."""
+    """Whether the task runs without them."""
+    extras: Annotated[dict[Identifier, list[Requirement]], Field(max_length=6)] = {}
+    """Further packages, by the name under which `tasks prepare --with NAME` installs them, too. pip's options
+    (`--extra-index-url=…`) may be among them."""
     shares: Identifier | None = None
     """A folder beside the task's, laid out like it: its files are this task's, too, where it has none of that name."""
     starter: RelativePath = "starter"
@@ -204,6 +210,8 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
         found.append((("evaluate", "runner"), f"{need}: the program that loads it"))
     if spec.artifact.also and not spec.artifact.bundled:
         found.append((("artifact", "also"), "is for checkpoints and models; of others one file is taken"))
+    if spec.artifact.beside and spec.artifact.kind != "code":
+        found.append((("artifact", "beside"), "is for code, which may import them"))
     for protocol, split in spec.evaluate.protocols.items():
         if split not in spec.evaluate.splits:
             found.append((("evaluate", "protocols", protocol), f"must be one of {', '.join(spec.evaluate.splits)}"))
@@ -222,6 +230,7 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
         (("demo",), spec.demo),
         (("baseline", "submission"), spec.baseline.submission),
         (("baseline", "script"), spec.baseline.script),
+        *((("artifact", "beside", number), path) for number, path in enumerate(spec.artifact.beside)),
     ]
     for place, path in files:
         if path is not None and not any((place / path).is_file() for place in folders):

@@ -19,7 +19,7 @@ def evaluate(job: Job) -> Scores:
     An answer that is no variable to be assigned makes its instance incorrect, and costs more decisions than any honest
     search of that instance can take: it never pays.
     """
-    make_solver = load_function(job.folder / "starter" / "solver.py", "Solver", "solver")  # the pristine one
+    make_solver = load_function(job.folder / "starter" / "solver.py", "DPLL", "solver")  # the pristine one
     wrong_answer = sys.modules["solver"].WrongAnswer
     instances = [json.loads(line) for line in (job.secret / f"{job.split}.jsonl").read_text("ascii").splitlines()]
     correct = decisions = 0
@@ -31,11 +31,11 @@ def evaluate(job: Job) -> Scores:
         except (wrong_answer, NoPlainValue):
             decisions += 1 << instance["variables"]
         except Failure as failure:
-            failure.message += f" (instance {number:,}, decision {solver.decisions:,})"
+            failure.message += f" (instance {number:,}, decision {solver.num_decisions:,})"
             raise
         else:
             correct += answer == instance["satisfiable"]
-            decisions += solver.decisions
+            decisions += solver.num_decisions
         if number % 100 == 0:
             job.progress(number / len(instances), f"solving {len(instances):,} instances")
     seconds = time.perf_counter() - began

@@ -12,37 +12,37 @@ class WrongAnswer(Exception):
     """The heuristic's answer is no variable to be assigned, with a value."""
 
 
-class Solver:
+class DPLL:
     """Plain DPLL: unit propagation, chronological backtracking; no learning, no pure literals."""
 
-    def __init__(self, clauses, heuristic):
+    def __init__(self, clauses, heuristic_function):
         self.clauses = clauses
-        self.heuristic = heuristic
+        self.heuristic_function = heuristic_function
         self.assignments = {}
         self.conflict_count = {}
-        self.history = []
+        self.assignment_history = []
         """Variables in the order of their assignment."""
-        self.levels = [[]]
+        self.level = [[]]
         """Those assigned at each decision level; the first were assigned before any decision."""
-        self.decisions = 0
+        self.num_decisions = 0
 
     def solve(self):
         """Whether the clauses can be satisfied. Raises WrongAnswer, and what the heuristic raises."""
         if not self.propagate():
             return False
-        unsatisfied = [clause for clause in self.clauses if not self.is_satisfied(clause)]
+        unsatisfied = [clause for clause in self.clauses if not self.is_satisfied_clause(clause, self.assignments)]
         if not unsatisfied:
             return True
-        self.decisions += 1
+        self.num_decisions += 1
         variable, value = self.ask(unsatisfied)
         for choice in (value, not value):
-            self.levels.append([])
+            self.level.append([])
             self.assign(variable, choice)
             if self.solve():
                 return True
-            for assigned in self.levels.pop():
+            for assigned in self.level.pop():
                 del self.assignments[assigned]
-                self.history.pop()
+                self.assignment_history.pop()
         return False
 
     def propagate(self):
@@ -69,21 +69,60 @@ class Solver:
                     changed = True
         return True
 
-    def is_satisfied(self, clause):
-        return any(self.assignments.get(abs(literal)) == (literal > 0) for literal in clause)
+    @staticmethod
+    def is_satisfied_clause(clause, assignments):
+        """Whether one of its literals is true."""
+        return any(assignments.get(abs(literal)) == (literal > 0) for literal in clause)
+
+    @staticmethod
+    def is_conflicted_clause(clause, assignments):
+        """Whether all of its literals are false."""
+        return all(assignments.get(abs(literal)) == (literal < 0) for literal in clause)
+
+    @staticmethod
+    def is_unit_clause(clause, assignments):
+        """Whether one of its literals is open, and others are not."""
+        return sum(abs(literal) not in assignments for literal in clause) == 1 < len(clause)
+
+    @staticmethod
+    def num_new_clauses(variable, value, clauses, assignments):
+        """A look ahead: how many clauses without an assigned literal would have one after this assignment, and after
+        all that it demands; 10,000 where that satisfies all clauses, -10,000 where it leads to a contradiction.
+
+        `clauses` are the unsatisfied ones. They and `assignments` are changed: what is tried stays in them.
+        """
+
+        def outcome(literal):
+            assignments[abs(literal)] = literal > 0
+            clauses[:] = [clause for clause in clauses if literal not in clause]
+            if all(DPLL.is_satisfied_clause(clause, assignments) for clause in clauses):
+                return 10_000
+            return -10_000 if any(DPLL.is_conflicted_clause(clause, assignments) for clause in clauses) else None
+
+        whole = [clause for clause in clauses if not any(abs(literal) in assignments for literal in clause)]
+        end = outcome(variable if value else -variable)
+        while end is None:
+            units = [clause for clause in clauses if DPLL.is_unit_clause(clause, assignments)]
+            if not units:
+                shorter = [clause for clause in clauses if sum(abs(literal) not in assignments for literal in clause) == 2]
+                return sum(clause in whole for clause in shorter)
+            for literal in (literal for clause in units for literal in clause):
+                if end is None and abs(literal) not in assignments:
+                    end = outcome(literal)
+        return end
 
     def assign(self, variable, value):
         self.assignments[variable] = value
-        self.history.append(variable)
-        self.levels[-1].append(variable)
+        self.assignment_history.append(variable)
+        self.level[-1].append(variable)
 
     def ask(self, unsatisfied):
-        answer = self.heuristic(
+        answer = self.heuristic_function(
             [list(clause) for clause in unsatisfied],
             dict(self.assignments),
             dict(self.conflict_count),
-            list(self.history),
-            [list(level) for level in self.levels],
+            list(self.assignment_history),
+            [list(level) for level in self.level],
         )
         try:
             variable, value = answer
@@ -103,12 +142,12 @@ def main(most):
     with open("data/train.jsonl") as file:
         for _, line in zip(range(most), file):
             instance = json.loads(line)
-            solver = Solver(instance["clauses"], heuristic_fn)
+            solver = DPLL(instance["clauses"], heuristic_fn)
             if solver.solve() == instance["satisfiable"]:
                 correct += 1
             else:
                 wrong += 1
-            decisions += solver.decisions
+            decisions += solver.num_decisions
     seconds = time.perf_counter() - began
     print(f"{correct} correct, {wrong} incorrect, {decisions} decisions, {seconds:.2f} s")
 
