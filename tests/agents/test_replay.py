@@ -7,14 +7,15 @@ import pytest
 from tests.agents.world import World
 from workbench.agents.agent import ActionsExhausted
 from workbench.agents.models.replay import ReplayAgent
+from workbench.formats.actions import Plan, PlannedAction
 from workbench.session import events as ev
 
-ACTIONS = [("first thought", "cd /a"), ("", "cd /b"), ("", "cd /c")]
+ACTIONS = [PlannedAction("first thought", "cd /a"), PlannedAction("", "cd /b"), PlannedAction("", "cd /c")]
 
 
 @pytest.fixture
 def world() -> World:
-    return World(ReplayAgent(ACTIONS, "list.yaml"), "strategy.py", "")
+    return World(ReplayAgent(Plan(ACTIONS), "list.yaml"), "strategy.py", "")
 
 
 async def next_action(world: World) -> str:
@@ -65,4 +66,4 @@ async def test_an_action_that_went_down_with_its_process_is_run_again(world: Wor
 
 
 async def test_its_commands_are_somebody_elses() -> None:
-    assert ReplayAgent([], "x").trusted is False
+    assert ReplayAgent(Plan([]), "x").trusted is False

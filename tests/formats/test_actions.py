@@ -9,7 +9,7 @@ import pytest
 
 from tests.formats.test_open import EVENTS, write_session
 from tests.formats.trajectories import healthy, step, trajectory, write_run
-from workbench.formats.actions import PlannedAction, read_actions
+from workbench.formats.actions import PlannedAction, read_plan
 from workbench.session import events as ev
 from workbench.session.recording import RecordingError
 
@@ -21,7 +21,7 @@ def test_yaml_of_strings_and_mappings(tmp_path: Path) -> None:
         "- thought: edit it\n  action: |\n    edit 1:1\n    x\n    end_of_edit\n- action: submit\n",
         encoding="utf-8",
     )
-    assert read_actions(path) == [
+    assert read_plan(path).actions == [
         PlannedAction("", "ls -la"),
         PlannedAction("", "yes"),
         PlannedAction("", "12"),
@@ -34,7 +34,7 @@ def test_json_plain_and_under_a_key(tmp_path: Path) -> None:
     path = tmp_path / "list.json"
     for content in (["ls", {"action": "submit"}], {"actions": ["ls", {"action": "submit", "thought": None}]}):
         path.write_text(json.dumps(content), encoding="utf-8")
-        assert read_actions(path) == [PlannedAction("", "ls"), PlannedAction("", "submit")]
+        assert read_plan(path).actions == [PlannedAction("", "ls"), PlannedAction("", "submit")]
 
 
 def test_a_session_gives_its_actions_as_they_were_run(tmp_path: Path) -> None:
@@ -48,18 +48,34 @@ def test_a_session_gives_its_actions_as_they_were_run(tmp_path: Path) -> None:
     ]
     folder = write_session(tmp_path / "one", events)
     expected = [PlannedAction("look", "ls"), PlannedAction("read", "head x")]
-    assert read_actions(folder) == expected
-    assert read_actions(folder / "events.jsonl") == expected
+    assert read_plan(folder).actions == expected
+    assert read_plan(folder / "events.jsonl").actions == expected
 
 
 def test_a_trajectory_gives_what_was_really_run(tmp_path: Path) -> None:
     content = healthy()
     path = write_run(tmp_path / "a", content)
     # The prompt allows five steps: what is recorded beyond was never run.
-    assert [action for _, action in read_actions(path)] == [item["action"] for item in content["trajectory"][:5]]
+    assert [action for _, action in read_plan(path).actions] == [item["action"] for item in content["trajectory"][:5]]
     steps = [step("ls\n", "x"), step("exit_cost", "", thought="Exit due to cost limit")]
     path = write_run(tmp_path / "b", trajectory(steps, exit_status="autosubmission (exit_cost)"))
-    assert read_actions(path) == [PlannedAction("a thought", "ls\n")]
+    assert read_plan(path).actions == [PlannedAction("a thought", "ls\n")]
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "cause"),
+    [
+        ("autosubmission (max_steps)", "max_steps"),
+        ("evaluation_format_error (exit_context)", "exit_context"),
+        ("submission_not_found (exit_format)", "exit_format"),
+        ("submission_not_found (submit)", ""),
+        ("submitted", ""),
+        ("", ""),
+    ],
+)
+def test_why_a_run_was_scored_when_it_was_over(tmp_path: Path, exit_status: str, cause: str) -> None:
+    path = write_run(tmp_path, trajectory([step("ls\n", "x")], exit_status=exit_status))
+    assert read_plan(path).cause == cause
 
 
 @pytest.mark.parametrize(
@@ -81,12 +97,12 @@ def test_what_is_no_list_is_said_plainly(tmp_path: Path, name: str, content: str
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     with pytest.raises(RecordingError, match=says) as caught:
-        read_actions(path)
+        read_plan(path)
     assert caught.value.hint
 
 
 def test_a_missing_list_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "actions.yaml").write_text("- ls", encoding="utf-8")
     with pytest.raises(RecordingError) as caught:
-        read_actions(tmp_path / "action.yaml")
+        read_plan(tmp_path / "action.yaml")
     assert "actions.yaml" in caught.value.hint

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from workbench.formats.actions import actions_of
+from workbench.formats.actions import plan_of
 from workbench.formats.mlgym import Behaviour, behaviour
 from workbench.formats.open import open_recording
 from workbench.session.events import ScoreRecorded, SessionEnded, WindowChanged
@@ -71,7 +71,7 @@ class Opened:
             for event in recording.events
             if isinstance(event, WindowChanged) and event.path and event.text is None
         ]
-        self.actions = len(actions_of(recording))
+        self.actions = len(plan_of(recording).actions)
         self.same_text = self.observations == self.recorded_observations
         self.largest = max((len(text) for text in self.observations), default=0)
         del self.observations, self.recorded_observations

@@ -9,6 +9,7 @@ import pytest
 from tests.runner.rig import GOOD, ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.models.replay import ReplayAgent
+from workbench.formats.actions import Plan, PlannedAction
 from workbench.runner.launch import Launch, LaunchError, make_agent, relaunch
 from workbench.session import events as ev
 from workbench.session.events import Limits
@@ -100,8 +101,8 @@ async def test_a_log_that_ends_anywhere_can_be_gone_on_with(tmp_path: Path, last
     lines = file.read_bytes().splitlines(keepends=True)
     end = max(number for number, line in enumerate(lines) if line.startswith(b'{"event":"%s"' % last.encode()))
     file.write_bytes(b"".join(lines[: end + 1]) + b'{"event":"action.fin')
-    actions = [("", "echo 1 > a"), ("", "echo 2 > b"), ("", "ls"), ("", "submit")]
-    agent = ReplayAgent(actions, "test")
+    actions = [PlannedAction("", action) for action in ("echo 1 > a", "echo 2 > b", "ls", "submit")]
+    agent = ReplayAgent(Plan(actions), "test")
     agent.author = "model:test"
     async with driven(tmp_path, agent, resume=folder) as again:
         ended = await again.ended()

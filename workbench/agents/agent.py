@@ -164,6 +164,13 @@ class Repetitive(Protocol):
 
 
 @runtime_checkable
+class Commenting(Protocol):
+    """An agent that may have a remark for the log about a step that is over."""
+
+    def comment(self, state: SessionState) -> str: ...
+
+
+@runtime_checkable
 class Linted(Protocol):
     """An agent that says what its edits of Python files are to meet. Others are warned."""
 
@@ -180,7 +187,14 @@ class ModelError(Exception):
 
 
 class ActionsExhausted(Exception):
-    """The list of actions that is replayed has come to its end."""
+    """The list of actions that is replayed has come to its end.
+
+    `cause` is why the recorded session was scored then, without its agent having submitted; empty where it was not.
+    """
+
+    def __init__(self, message: str, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class Agent(Protocol):

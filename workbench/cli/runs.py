@@ -158,6 +158,9 @@ Examples:
 )
 @click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
 @click.option(
+    "--starter", default="", metavar="DIR", help="Files that the agent starts with, in place of the task's own."
+)
+@click.option(
     "--delay", type=_Amount(min_open=False), metavar="SECONDS", help="How long each proposal is shown before it runs."
 )
 @_headless_options
@@ -354,6 +357,7 @@ def _start(
                 protocol=options["protocol"] or "",
                 gpus=options["gpus"],
                 share_gpus=options["share_gpus"],
+                starter=options.get("starter", ""),
                 approve=options.get("approve", ""),
                 mode="human" if by_hand else "step" if step_mode else "auto",
                 interactive=not plain,

@@ -63,7 +63,9 @@ class Setting:
     share_gpus: bool = False
     """Take GPUs that other sessions have, too."""
     lint: LintPolicy = "warn"
-    """About edits of Python files. MLGym's protocol has them refused."""
+    """About edits of Python files. MLGym's protocol has them refused, and so has a recording of MLGym."""
+    as_mlgym: bool = False
+    """The actions were recorded in MLGym, and mean what they meant there."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,10 @@ def assemble(
     prepared: dict[str, Prepared],
     notes: list[str] | None = None,
     services: Mapping[str, Service] | None = None,
+    starting: Mapping[str, tuple[bytes, int]] | None = None,
 ) -> Assembled:
-    """Fill a workspace, or restore that of a session that goes on, and log `first` and `notes`.
+    """Fill a workspace, or restore that of a session that goes on, and log `first` and `notes`. `starting` are files
+    (content and mode) in place of those that the task starts with.
 
     Raises SandboxError, LogError, TaskError or OSError, with no folder left behind.
     """
@@ -104,10 +108,16 @@ def assemble(
     run_folder = OwnedFolder("run")
     try:
         workspace = make_workspace(run_folder)
-        if not live.state.steps[0].tree:  # new, or killed before the first snapshot
+        before = live.state.started
+        if starting is not None:
+            contents = {path: data for path, (data, _) in starting.items()}
+            fill_with(workspace, contents, {path: mode for path, (_, mode) in starting.items()})
+        elif not live.state.steps[0].tree and not (before and before.starting_files):
             fill_with(workspace, task.starter_files())
         else:
-            missing = restore(live.state.files_at(), live.objects, workspace)
+            # Killed before the first snapshot, a session still has the files that it was to start with.
+            files = live.state.files_at() if before is None or live.state.steps[0].tree else before.starting_files
+            missing = restore(files, live.objects, workspace)
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
             if isinstance(first, ev.SessionResumed):
@@ -141,6 +151,7 @@ def assemble(
             services=services,
             gpus=lease.gpus,
             lacking=missing_modules(task, packages, setting.sandbox),
+            as_mlgym=setting.as_mlgym,
         )
     except BaseException:
         lease.release()
@@ -200,7 +211,7 @@ def make_sandbox(
 ) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     linter = linter_folder()
-    lint = "refuse" if task.protocol == "mlgym" else setting.lint
+    lint = "refuse" if task.protocol == "mlgym" or setting.as_mlgym else setting.lint
     spec = SandboxSpec(
         session=session,
         limits=sandbox_limits(task),

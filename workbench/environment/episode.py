@@ -53,7 +53,7 @@ class Episode:
     `secret` is asked for in a thread, at the first evaluation: making it takes time on purpose.
     `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
     `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name. `gpus`
-    are the session's: evaluations of a model may use them, too.
+    are the session's: evaluations of a model may use them, too. `as_mlgym`: see `rewrite_multiline`.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Episode:
         services: Mapping[str, Service] | None = None,
         gpus: Sequence[int] = (),
         lacking: Mapping[str, str] | None = None,
+        as_mlgym: bool = False,
     ) -> None:
         """`lacking`: optional modules that are not installed, each with the command that installs it."""
         self.task = task
@@ -89,6 +90,7 @@ class Episode:
         self._gpus = gpus
         self._lacking = lacking or {}
         self._told: set[str] = set()
+        self._as_mlgym = as_mlgym
         self._session = folder.name
         self._step = 0
         self._window: dict[str, Any] | None = None
@@ -145,7 +147,7 @@ class Episode:
         A malformed edit comes back as refused, with exit code 2, as a syntax error does.
         """
         try:
-            command = rewrite_multiline(action)
+            command = rewrite_multiline(action, as_mlgym=self._as_mlgym)
         except MalformedEdit as error:
             return CommandResult(
                 exit_code=2,

@@ -33,9 +33,11 @@ def offer_data(workspace: Path, data: Mapping[Path, str], *, mounted: bool) -> N
             place.symlink_to(folder)
 
 
-def fill_with(workspace: Path, files: Mapping[str, bytes]) -> None:
+def fill_with(workspace: Path, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> None:
     """Write the files that a task starts with: path, with '/' between parts → content. Raises OSError."""
     for path, data in files.items():
         target = workspace / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
+        if modes is not None:
+            target.chmod(modes[path] & 0o777)

@@ -5,17 +5,22 @@ A list comes from a plain YAML or JSON file, from one of our saved sessions, or 
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from workbench.formats import mlgym
+from workbench.formats.comparing import compare_step, steps_run
 from workbench.formats.open import open_recording
-from workbench.session import events as ev
+from workbench.formats.starting import StartingFile, starting_files
 from workbench.session.recording import Recording, RecordingError
+from workbench.session.state import Step, fold
 
 _LIST_FILES = (".yaml", ".yml", ".json")
+_ENDED = re.compile(r"(?:autosubmission|submission_not_found|evaluation_format_error) \((\w+)\)")
 _FORM = (
     "a list of actions is YAML or JSON: each item a string, or a mapping with `action` and, if wanted, `thought` "
     "(or such a list under the key `actions`)"
@@ -29,44 +34,73 @@ class PlannedAction(NamedTuple):
     action: str
 
 
-def read_actions(path: Path) -> list[PlannedAction]:
-    """The actions in `path`: a YAML or JSON list, a session folder or `events.jsonl`, or an MLGym `.traj`.
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run again, and what is known of how it went."""
+
+    actions: list[PlannedAction]
+    steps: list[Step] = field(default_factory=list)
+    """The recorded step of each action; none of a plain list."""
+    cause: str = ""
+    """Why the recorded session was ended and its submission scored, where the agent had not submitted."""
+    files: dict[str, StartingFile] = field(default_factory=dict)
+    """Those that it began with, as far as it shows them: path in the workspace → file."""
+    window: int | None = None
+    """Lines of its file window."""
+    of_mlgym: bool = False
+    """Whether it was recorded in MLGym, whose commands are a little different."""
+
+    @property
+    def compared(self) -> bool:
+        """Whether it is known how the actions went."""
+        return bool(self.steps)
+
+    def difference(self, index: int, replayed: Step) -> str:
+        """How the outcome of action `index` differs from the recorded one; empty where it does not."""
+        if index >= len(self.steps):
+            return ""
+        verdict = compare_step(self.steps[index], replayed)
+        return f"here {verdict.detail}, as recorded" if verdict.sameness == "different" else ""
+
+
+def read_plan(path: Path) -> Plan:
+    """What `path` says is to be run: a YAML or JSON list, a session folder or `events.jsonl`, or an MLGym `.traj`.
 
     Of a session the actions are taken as they were run: edited ones as edited, rejected ones not at all.
     Raises RecordingError when the file cannot be read, is something else, or holds no action.
     """
-    if path.suffix.lower() in _LIST_FILES and path.is_file():
-        actions = _read_list(path)
-    else:
-        actions = actions_of(open_recording(path))
-    if not actions:
+    listed = path.suffix.lower() in _LIST_FILES and path.is_file()
+    plan = _read_list(path) if listed else plan_of(open_recording(path))
+    if not plan.actions:
         raise RecordingError(f"{path} holds no action to run", _FORM)
-    return actions
+    return plan
 
 
-def actions_of(recording: Recording) -> list[PlannedAction]:
-    """The actions of a recording as they were run, in order."""
-    if recording.source == mlgym.SOURCE:
-        return [PlannedAction(thought, action) for thought, action in mlgym.actions_run(recording.events)]
-    thoughts: dict[int, str] = {}
-    found: list[PlannedAction] = []
-    for event in recording.events:
-        if isinstance(event, ev.ActionProposed):
-            thoughts[event.step] = event.thought
-        elif isinstance(event, ev.ActionStarted):
-            found.append(PlannedAction(thoughts.get(event.step, ""), event.action))
-    return found
+def plan_of(recording: Recording) -> Plan:
+    """What a recording says is to be run."""
+    state = fold(recording.events)
+    steps = steps_run(state)
+    of_mlgym = recording.source == mlgym.SOURCE
+    ended = _ENDED.fullmatch(state.ended.exit_status) if state.ended is not None else None
+    return Plan(
+        [PlannedAction(step.thought, step.action) for step in steps],
+        steps,
+        ended[1] if ended is not None and ended[1] != "submit" else "",
+        starting_files(recording.events) if of_mlgym else {},
+        state.started.window if state.started is not None else None,
+        of_mlgym,
+    )
 
 
-def _read_list(path: Path) -> list[PlannedAction]:
+def _read_list(path: Path) -> Plan:
     value = _load(path)
     if isinstance(value, dict) and "trajectory" in value:
-        return actions_of(open_recording(path))
+        return plan_of(open_recording(path))
     if isinstance(value, dict) and "actions" in value:
         value = value["actions"]
     if not isinstance(value, list):
         raise RecordingError(f"{path} is no list of actions", _FORM)
-    return [_planned(item, number, path) for number, item in enumerate(value, 1)]
+    return Plan([_planned(item, number, path) for number, item in enumerate(value, 1)])
 
 
 def _planned(item: Any, number: int, path: Path) -> PlannedAction:

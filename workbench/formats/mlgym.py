@@ -90,27 +90,6 @@ def read_mlgym(path: Path) -> Recording:
     return Recording(events, SOURCE, path, None, [*trajectory.problems, *problems, *builder.problems])
 
 
-def actions_run(events: Iterable[Event]) -> list[tuple[str, str]]:
-    """(thought, action) of the steps that MLGym really ran.
-
-    Left out are the exits it writes in the place of an action, and the one action beyond the step limit, which it asks
-    for, records and throws away.
-    """
-    limit: int | None = None
-    thoughts: dict[int, str] = {}
-    found: list[tuple[str, str]] = []
-    for event in events:
-        if isinstance(event, ev.SessionStarted):
-            limit = event.limits.steps
-        elif isinstance(event, ev.ActionProposed):
-            thoughts[event.step] = event.thought
-        elif isinstance(event, ev.ActionStarted):
-            ran = event.author != FRAMEWORK and (limit is None or event.step <= limit)
-            if ran:
-                found.append((thoughts.get(event.step, ""), event.action))
-    return found
-
-
 @dataclass
 class Behaviour:
     """What happened in a run, counted the way MLGym's analysis counts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -11,11 +12,13 @@ import msgspec
 
 from workbench.agents.agent import Agent, Changeable, Configured, Linted
 from workbench.agents.catalogue import whole_reference
+from workbench.agents.models.replay import ReplayAgent
 from workbench.environment.assembly import STEPS, WINDOW, SandboxName, Setting, assemble, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
 from workbench.runner.runner import Runner
 from workbench.runner.services import ServiceError, make_services, switched_on
+from workbench.runner.starting import StarterError, starting_point
 from workbench.runner.trust import Consent, named_by, trust
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
@@ -70,6 +73,8 @@ class Launch:
     """`tiny`: the small generated stand-in of the task's data."""
     protocol: str = ""
     """`mlgym`: `validate` sees the test data, and MLGym's primary metric counts."""
+    starter: str = ""
+    """A folder whose files take the place of those that the task starts with."""
     approve: str = ""
     """What waits for a person in auto mode: `always`, `never`, or the path of a file with rules. Empty: nothing, or as
     before where a session goes on.
@@ -88,6 +93,10 @@ def launch(options: Launch, root: Path) -> Runner:
     agent = make_agent(options.model, task, options.agent, options.base_url)
     change = _other_temperature(agent, options)
     options = _with_defaults(options, agent)
+    try:
+        start = starting_point(task, agent, options.starter)
+    except StarterError as error:
+        raise LaunchError(f"--starter: {error}", "name a folder with the files that the agent is to find") from error
     prepared = prepare_task(task)
     seed = secrets.randbits(48) if options.seed is None else options.seed
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
@@ -117,6 +126,8 @@ def launch(options: Launch, root: Path) -> Runner:
             metric=task.primary_metric,
             dataset=options.dataset,
             protocol=options.protocol,
+            starter=start.source if start else "",
+            starting_files=start.stored(live.objects) if start else [],
             window=options.window or WINDOW,
             tools=switched_on(agent),
             user=user_name(),
@@ -124,7 +135,10 @@ def launch(options: Launch, root: Path) -> Runner:
             gpus=options.gpus,
             approve="" if options.approve == "never" else _whole(options.approve),
         )
-        runner = _assemble(live, task, agent, options, seed, started, [], prepared)
+        notes = [start.note] if start else []
+        runner = _assemble(
+            live, task, agent, options, seed, started, notes, prepared, starting=start.files if start else None
+        )
         if change is not None:
             live.emit(change)
         return runner
@@ -265,12 +279,11 @@ def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") 
     if not reference and model in ("", "scripted:demo"):
         return _scripted_demo(task)
     if not reference and provider == "replay" and name:
-        from workbench.agents.models.replay import ReplayAgent
-        from workbench.formats.actions import read_actions
+        from workbench.formats.actions import read_plan
 
         path = Path(name).expanduser()
         # By its whole path: the session may be resumed from another folder.
-        return ReplayAgent([(item.thought, item.action) for item in read_actions(path)], str(path.absolute()))
+        return ReplayAgent(read_plan(path), str(path.absolute()))
     if provider in ("human", "scripted", "replay"):
         raise LaunchError(
             f"{model!r} goes with no agent" if reference else f"unknown model {model!r}",
@@ -315,6 +328,8 @@ def _with_defaults(options: Launch, agent: Agent | None) -> Launch:
         limits, window = msgspec.structs.replace(agent.limits, **given), window or agent.window
     elif agent is not None and limits.steps is None:
         limits = msgspec.structs.replace(limits, steps=STEPS)
+    if isinstance(agent, ReplayAgent):
+        window = window or agent.plan.window
     named = options.agent or ("default" if isinstance(agent, Configured) else "")
     return replace(options, model="human" if agent is None else agent.model, limits=limits, window=window, agent=named)
 
@@ -330,6 +345,7 @@ def _assemble(
     prepared: dict[str, Prepared],
     *,
     foreign: bool = False,
+    starting: Mapping[str, tuple[bytes, int]] | None = None,
 ) -> Runner:
     setting = Setting(
         sandbox=options.sandbox or "local",
@@ -342,12 +358,15 @@ def _assemble(
         untrusted=agent.model if agent is not None and not agent.trusted else "",
         foreign=foreign,
         lint=agent.lint if isinstance(agent, Linted) else "warn",
+        as_mlgym=isinstance(agent, ReplayAgent) and agent.plan.of_mlgym,
     )
     try:
         services = make_services(switched_on(agent), task.id)
     except ServiceError as error:
         raise LaunchError(str(error), "docs/agents.md says what memory and literature need") from error
-    made = assemble(live, task, setting, first, seed=seed, prepared=prepared, notes=notes, services=services)
+    made = assemble(
+        live, task, setting, first, seed=seed, prepared=prepared, notes=notes, services=services, starting=starting
+    )
     try:
         runner = Runner(
             live,

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from workbench.agents.agent import ActionsExhausted, Agent, Closable, ModelError, Repetitive
+from workbench.agents.agent import ActionsExhausted, Agent, Closable, Commenting, ModelError, Repetitive
 from workbench.environment.episode import Episode
 from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
@@ -176,6 +176,8 @@ class Runner(Control):
             with self._until_time_is_over(self.proposer):
                 proposal = await self.proposer.ask()
         except ActionsExhausted as error:
+            if error.cause:
+                return await self._autosubmit(error.cause, f"the recorded session ended so: {error}")
             return await self._settled() or ("actions_exhausted", str(error))
         except ModelError as error:
             return await self._model_failed(error)
@@ -198,6 +200,8 @@ class Runner(Control):
             self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
         else:
             await self._execute(step)
+        if isinstance(self.agent, Commenting) and (remark := self.agent.comment(self.state)):
+            self.live.emit(ev.NoteAdded(text=remark, step=step))
         await self.live.sync()
         return None
 

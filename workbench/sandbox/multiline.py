@@ -33,16 +33,19 @@ class MalformedEdit(ValueError):
     """An action that cannot be meant as it stands. `str()` says what is wrong and how to write it."""
 
 
-def rewrite_multiline(action: str) -> str:
+def rewrite_multiline(action: str, *, as_mlgym: bool = False) -> str:
     """The action with the texts of its edit, insert and create commands as quoted here-documents.
 
     Raises MalformedEdit when the end of a text is missing, or a line that ends a text stands alone; nothing of such an
     action should be run. An action without these commands comes back unchanged. An empty text of `edit` becomes its
     option --delete, because bash cannot pass on an empty here-document.
+
+    `as_mlgym`: for actions that were recorded there, and mean what they meant there. `create` takes no text; edit and
+    insert each have an end of their own, and are about the open file, whatever file is named.
     """
     if not _MAY_MATTER.search(action):
         return action
-    return _Rewriter(action).rewritten()
+    return _Rewriter(action, as_mlgym).rewritten()
 
 
 @dataclass
@@ -76,8 +79,9 @@ class _Text:
 class _Rewriter:
     """Reads bash as far as is needed to know what is a command and what is text."""
 
-    def __init__(self, action: str) -> None:
+    def __init__(self, action: str, as_mlgym: bool) -> None:
         self.text = action
+        self.as_mlgym = as_mlgym
         self.at = 0
         self.pending: list[_HereDocument | _Text] = []
         self.changes: list[tuple[int, int, str]] = []
@@ -146,6 +150,8 @@ class _Rewriter:
                 "it. Nothing was run."
             )
         if name not in COMMANDS or command.has_input or "--delete" in command.words:
+            return
+        if self.as_mlgym and name == "create":
             return
         if command.words[1:2] not in (["-h"], ["--help"]):
             self.pending.append(_Text(command))
@@ -308,11 +314,12 @@ class _Rewriter:
 
     def _text(self, command: _Command) -> None:
         name = command.words[0]
+        endings = (f"end_of_{name}",) if self.as_mlgym else ENDINGS
         start = position = self.at
         while position < len(self.text):
             line_start = position
             line, position = self._line(line_start)
-            if line.strip() in ENDINGS:
+            if line.strip() in endings:
                 break
             if name == "create" and _NEXT_EDIT.match(line):
                 return
@@ -321,6 +328,8 @@ class _Rewriter:
                 return  # a new file may well be empty
             raise MalformedEdit(_missing_end(command))
         self.at = position
+        if self.as_mlgym and len(command.words) > 2:
+            self.changes.append((command.name_end, command.end, f" {command.words[1]}"))
         body = self.text[start:line_start]
         if not body and name == "edit":
             self._mark_deletion(command)

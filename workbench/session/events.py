@@ -138,6 +138,12 @@ class SessionStarted(Naming, tag="session.started", kw_only=True, frozen=True):
     """Variant of the task's data: empty for the real thing, `tiny` for the generated stand-in."""
     protocol: str = ""
     """How scores come about: empty for our own rules, `mlgym` for MLGym's (`validate` sees the test data)."""
+    starter: str = ""
+    """Where the files are from that the agent started with, where they are not the task's: a folder, or the recording
+    that shows them.
+    """
+    starting_files: list[FileChange] = []
+    """Those files."""
     workspace: str = "/home/agent/workspace"
     """Path of the workspace inside the sandbox."""
     window: int = 100

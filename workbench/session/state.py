@@ -132,9 +132,21 @@ class Step:
         return self.status in ("ran", "refused", "rejected")
 
     @property
+    def dropped(self) -> bool:
+        """Whether it was a proposal that nobody judged: a take-over or the session's end came first."""
+        return self.status == "rejected" and not self.rejected_by
+
+    @property
     def counts(self) -> bool:
-        """Whether it is the agent's, and was not dropped for a take-over or the session's end."""
-        return not self.author.startswith("human:") and not (self.status == "rejected" and not self.rejected_by)
+        """Whether it is the agent's, and was not dropped."""
+        return not self.author.startswith("human:") and not self.dropped
+
+    @property
+    def had_its_turn(self) -> bool:
+        """False for what was dropped, and for an action that went down with the process that ran it: a resumed session
+        begins with the files from before it.
+        """
+        return not self.dropped and not (self.status == "ran" and self.exit_code is None)
 
     @property
     def score(self) -> float | None:

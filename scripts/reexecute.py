@@ -1,0 +1,159 @@
+"""Runs published MLGym runs again and prints how much comes out as it was recorded.
+
+    .venv/bin/python scripts/reexecute.py CORPUS [--tasks blotto,3SATTime] [--runs 8] [--sessions DIR]
+
+CORPUS holds run folders as MLGym names them. Of each task, the first by folder name are taken that have an edit and at
+least five steps. Each is a `run --headless --model replay:… --protocol mlgym --window 1000`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.formats.comparing import BY_DECISION, ScorePair, Verdict, compare, final_score, steps_run
+from workbench.formats.mlgym_text import action_category
+from workbench.formats.open import open_recording
+from workbench.session.log import read_log
+from workbench.session.recording import Recording, RecordingError
+from workbench.session.state import fold
+
+TASKS = ("battleOfSexes", "prisonersDilemma", "blotto", "3SATTime", "regressionKaggleHousePrice")
+FEWEST_STEPS = 5
+
+
+@dataclass
+class Rerun:
+    """A published run and what came of it here."""
+
+    task: str
+    name: str
+    verdicts: list[Verdict]
+    final: ScorePair | None
+    exit_statuses: tuple[str, str]
+    """As it was recorded, and now."""
+
+    @property
+    def different(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.sameness == "different"]
+
+    @property
+    def scores(self) -> list[ScorePair]:
+        """Those that were recorded, of the evaluations that gave one."""
+        pairs = [pair for verdict in self.verdicts for pair in verdict.scores]
+        if self.final is not None and self.final.recorded.kind == "autosubmit":
+            pairs.append(self.final)
+        return [pair for pair in pairs if pair.recorded.verdict == "ok"]
+
+    @property
+    def before_decision(self) -> list[Verdict]:
+        """The steps before the first whose difference is meant to be."""
+        found: list[Verdict] = []
+        for verdict in self.verdicts:
+            if verdict.sameness == "different" and verdict.cause in BY_DECISION:
+                break
+            found.append(verdict)
+        return found
+
+
+def runs_of(corpus: Path, task: str, most: int) -> Iterator[Recording]:
+    """The runs of a task that are taken, in the order of their folders' names."""
+    count = 0
+    for folder in sorted(corpus.glob(f"*__{task}__*")):
+        if count == most:
+            return
+        try:
+            recording = open_recording(folder)
+        except RecordingError:
+            continue
+        steps = fold(recording.events).steps[1:]
+        if len(steps) >= FEWEST_STEPS and any(action_category(step.action) == "Edit" for step in steps):
+            count += 1
+            yield recording
+
+
+def run_again(task: str, recording: Recording, sessions: Path) -> Rerun:
+    """Run it in a session of its own below `sessions`."""
+    name = recording.path.parent.name
+    root = sessions / name
+    command = [sys.executable, "-m", "workbench", "run", task, "--headless", "--protocol", "mlgym", "--window", "1000"]
+    command += ["--model", f"replay:{recording.path}", "--sessions", str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    folders = sorted(root.glob("*/events.jsonl"))
+    if not folders:
+        sys.exit(f"{name} could not be run:\n{done.stderr or done.stdout}")
+    events, _ = read_log(folders[-1])
+    then, now = fold(recording.events), fold(events)
+    statuses = tuple(state.ended.exit_status if state.ended else "broke off" for state in (then, now))
+    verdicts = compare(recording.events, events)
+    assert len(verdicts) == len(steps_run(then)) and len(statuses) == 2
+    return Rerun(task, name, verdicts, final_score(recording.events, events), statuses)
+
+
+def print_run(run: Rerun) -> None:
+    """What is different in one run."""
+    kept = sum(pair.same for pair in run.scores)
+    then, now = run.exit_statuses
+    print(f"\n{run.name}\n  {len(run.verdicts)} steps, {len(run.different)} different; ", end="")
+    print(f"{kept} of {len(run.scores)} scores; {now!r} for {then!r}")
+    for verdict in run.different:
+        action = verdict.action.strip().partition("\n")[0][:60]
+        print(f"  step {verdict.recorded:2} {verdict.cause:10} {action}: {verdict.detail}")
+    for pair in run.scores[-1:]:
+        if pair.recorded.kind == "autosubmit" and not pair.same:
+            print(f"  last score: {pair.replayed.score if pair.replayed else None} for {pair.recorded.score}")
+    sys.stdout.flush()
+
+
+def print_table(runs: list[Rerun]) -> None:
+    """The figures over all runs."""
+    verdicts = [verdict for run in runs for verdict in run.verdicts]
+    print("\n| task | runs | steps | identical | equal | different | scores back | of |")
+    print("|---|---|---|---|---|---|---|---|")
+    for task in (*dict.fromkeys(run.task for run in runs), "all"):
+        mine = [run for run in runs if task in (run.task, "all")]
+        counts = Counter(verdict.sameness for run in mine for verdict in run.verdicts)
+        scores = [pair.same for run in mine for pair in run.scores]
+        print(
+            f"| {task} | {len(mine)} | {counts.total()} | {counts['identical']} | {counts['equal']} "
+            f"| {counts['different']} | {sum(scores)} | {len(scores)} |"
+        )
+    first = Counter(run.different[0].cause if run.different else "none" for run in runs)
+    causes = Counter(verdict.cause for verdict in verdicts if verdict.sameness == "different")
+    print("\nfirst difference of a run:", ", ".join(f"{cause} {count}" for cause, count in first.most_common()))
+    print("different steps by cause:", ", ".join(f"{cause} {count}" for cause, count in causes.most_common()))
+    before = [verdict for run in runs for verdict in run.before_decision]
+    equal = sum(verdict.sameness != "different" for verdict in before)
+    share = f"{equal} of {len(before)} steps ({equal / max(1, len(before)):.1%})"
+    print(f"equal before the first difference that is meant to be: {share}")
+    ends = sum(run.exit_statuses[0] == run.exit_statuses[1] for run in runs)
+    print(f"exit statuses: {ends} of {len(runs)} as recorded")
+
+
+def main() -> None:
+    """Run what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--tasks", default=",".join(TASKS), help="ids, separated by commas")
+    parser.add_argument("--runs", type=int, default=8, help="of each task (8)")
+    parser.add_argument("--sessions", type=Path, help="keep the sessions in this folder")
+    options = parser.parse_args()
+    runs: list[Rerun] = []
+    with tempfile.TemporaryDirectory(prefix="reexecute-") as scratch:
+        for task in options.tasks.split(","):
+            for recording in runs_of(options.corpus, task, options.runs):
+                runs.append(run_again(task, recording, options.sessions or Path(scratch)))
+                print_run(runs[-1])
+    if not runs:
+        sys.exit(f"{options.corpus} holds no such runs")
+    print_table(runs)
+
+
+if __name__ == "__main__":
+    main()

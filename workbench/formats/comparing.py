@@ -1,0 +1,265 @@
+"""Whether a replay came out as it was recorded, step by step: pure functions over two lists of events.
+
+What another program words differently, or what no two runs share (times), is no difference. Scores are compared as
+numbers, by their standard errors where an evaluation is drawn by chance.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from workbench.formats import mlgym, mlgym_text
+from workbench.session.events import Event, ScoreRecorded
+from workbench.session.state import SessionState, Step, fold
+
+REPLAYED = "policy:replay"
+"""Author of the steps that come from a recording."""
+
+Sameness = Literal["identical", "equal", "different"]
+
+TOLERANCES = {"Decisions": 0.01, "Reward Mean": math.inf, "Reward Std": math.inf, "Time": math.inf}
+"""How far, in parts of it, a metric may be from the recorded one where no standard error says: decisions are counted on
+other instances of the same kind; times are those of another machine.
+"""
+TOLERANCE = 1e-3
+SIGMAS = 4 * math.sqrt(2)
+"""Standard errors of one score that two scores of the same submission may be apart."""
+
+_WINDOW = re.compile(r"\[File: .* \(\d+ lines? total\)\]")
+_MORE = re.compile(r"\((\d+) more lines? (above|below)\)")
+_OWN_HEADS = re.compile(
+    r"/\S+: (?:lines? \d+(?: to \d+)? replaced by|\d+ lines? (?:deleted|added|inserted)|the text is the same as before)"
+    r".*"
+)
+_MLGYM_TAILS = re.compile(r"File updated\. Please review the changes.*")
+_TIMES = re.compile(
+    r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\b(?:\d+:)?\d+:\d\d(?:\.\d+)?\b"
+    r"|\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ms|s|secs?|seconds|minutes|min|m\d+\.\d+s)\b"
+)
+_LONG = re.compile(r"\.\.\. \(\d+ more characters? cut\)$")
+_LISTING = re.compile(r"[-dlbcps][-rwxsStT]{9}[.+]?\s")
+
+
+@dataclass(frozen=True)
+class ScorePair:
+    """The scores of one evaluation: then, and now (None where there was none)."""
+
+    recorded: ScoreRecorded
+    replayed: ScoreRecorded | None
+
+    @property
+    def same(self) -> bool:
+        """Whether all metrics that both have are as near as they can be expected to be."""
+        then, now = self.recorded, self.replayed
+        if now is None or (then.verdict == "ok") != (now.verdict == "ok"):
+            return False
+        error = now.standard_error
+        for name, value in then.metrics.items():
+            other = now.metrics.get(name)
+            if other is None:
+                continue
+            if error is not None and value == then.score:
+                allowed = SIGMAS * error
+            else:
+                allowed = TOLERANCES.get(name, TOLERANCE) * max(abs(value), 1e-9)
+            if abs(value - other) > allowed:
+                return False
+        return True
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one step came out beside the recorded one."""
+
+    number: int
+    """Of the step in the replay; 0 where it was not replayed."""
+    recorded: int
+    """Of the step in the recording."""
+    action: str
+    sameness: Sameness
+    cause: str = ""
+    """Why it is different, as far as the texts tell: see `cause_of`."""
+    detail: str = ""
+    """Where the texts part: what is there now, and what was there."""
+    scores: tuple[ScorePair, ...] = ()
+
+
+def steps_run(recorded: SessionState) -> list[Step]:
+    """The steps of a recording whose actions really ran.
+
+    Of MLGym's, without the exits that it writes in the place of an action, and without the one action beyond the step
+    limit, which it asks for, records and throws away.
+    """
+    started = recorded.started
+    ran = [step for step in recorded.steps[1:] if step.status in ("running", "ran", "refused")]
+    if started is None or started.source != mlgym.SOURCE:
+        return ran
+    limit = started.limits.steps
+    return [step for step in ran if step.author != mlgym.FRAMEWORK and (limit is None or step.number <= limit)]
+
+
+def compare(recorded: Iterable[Event], replayed: Iterable[Event]) -> list[Verdict]:
+    """A verdict for each recorded step that ran, in order."""
+    then, now = fold(recorded), fold(replayed)
+    mine = [step for step in now.steps[1:] if step.author == REPLAYED and step.had_its_turn]
+    verdicts: list[Verdict] = []
+    cascade = rewritten = False
+    for index, step in enumerate(steps_run(then)):
+        rewritten = rewritten or _rewrites_opponent(step)
+        if index >= len(mine):
+            verdict = Verdict(0, step.number, step.action, "different", "not reached", "the replay ended before", ())
+        else:
+            verdict = compare_step(step, mine[index], rewritten=rewritten, cascade=cascade)
+        cascade = cascade or (verdict.sameness == "different" and verdict.cause not in STATELESS)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def final_score(recorded: Iterable[Event], replayed: Iterable[Event]) -> ScorePair | None:
+    """The last score of both, where the recorded session was scored when it was over."""
+    last = [[entry for step in fold(events).steps for entry in step.scores][-1:] for events in (recorded, replayed)]
+    if not last[0] or last[0][0].kind == "validate":
+        return None
+    now = last[1][0] if last[1] and last[1][0].kind != "validate" else None
+    return ScorePair(last[0][0], now)
+
+
+def compare_step(recorded: Step, replayed: Step, *, rewritten: bool = False, cascade: bool = False) -> Verdict:
+    """How one step came out. `rewritten`: the run had edited its opponent before; `cascade`: another step was different
+    before, so that this one may be for that reason.
+    """
+    pairs = tuple(_paired(recorded, replayed))
+    sameness: Sameness
+    detail = ""
+    if recorded.scores or mlgym_text.action_category(recorded.action) in ("Validate", "Submit"):
+        same = all(pair.same for pair in pairs) and len(_evaluations(recorded)) == len(pairs)
+        sameness = "equal" if same else "different"
+        detail = "" if same else _scores_in_words(pairs)
+    elif recorded.observation == replayed.observation:
+        sameness = "identical"
+    else:
+        then, now = (normalised(step.observation, recorded.action) for step in (recorded, replayed))
+        place = _parting(then, now)
+        sameness = "equal" if place is None else "different"
+        if place is not None:
+            there, here = (lines[place] if place < len(lines) else "(nothing)" for lines in (then, now))
+            detail = f"{here[:120]!r} for {there[:120]!r}"
+    cause = ""
+    if sameness == "different":
+        cause = cause_of(recorded, replayed, rewritten=rewritten) or ("cascade" if cascade else "text")
+    return Verdict(replayed.number, recorded.number, recorded.action, sameness, cause, detail, pairs)
+
+
+def normalised(observation: str, action: str = "") -> list[str]:
+    """The lines of an observation, without what another program words differently and what no two runs share."""
+    lines = [line.rstrip() for line in observation.replace("\r\n", "\n").split("\n")]
+    lines = [line for line in lines if line and not _OWN_HEADS.fullmatch(line) and not _MLGYM_TAILS.fullmatch(line)]
+    if action.split()[:1] == ["ls"]:
+        return _listed(lines)
+    return [_MORE.sub(r"(\1 more lines \2)", _TIMES.sub("#", line)) for line in lines]
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """The names in a listing, whatever its columns and marks."""
+    names: list[str] = []
+    for line in lines:
+        if _LISTING.match(line):
+            names.append(line.split(maxsplit=8)[-1])
+        elif not re.fullmatch(r"total \S+", line):
+            names += line.split()
+    return sorted({name.rstrip("*/@=|") for name in names} - {".", "..", ""})
+
+
+def _parting(then: Sequence[str], now: Sequence[str]) -> int | None:
+    """The first line that differs; a line that one of them cut for its length differs only before that."""
+    for place in range(max(len(then), len(now))):
+        if place >= len(then) or place >= len(now):
+            return place
+        if then[place] != now[place]:
+            cut = _LONG.search(now[place])
+            if cut is None or not then[place].startswith(now[place][: cut.start()]):
+                return place
+    return None
+
+
+# -- scores ------------------------------------------------------------------------------------------------------------
+
+
+def _evaluations(step: Step) -> list[ScoreRecorded]:
+    return [entry for entry in step.scores if entry.kind != "autosubmit"]
+
+
+def _paired(recorded: Step, replayed: Step) -> Iterable[ScorePair]:
+    now = _evaluations(replayed)
+    for index, entry in enumerate(_evaluations(recorded)):
+        yield ScorePair(entry, now[index] if index < len(now) else None)
+
+
+def _scores_in_words(pairs: Sequence[ScorePair]) -> str:
+    for pair in pairs:
+        if not pair.same:
+            return f"{_score_in_words(pair.replayed)} for {_score_in_words(pair.recorded)}"
+    return "a score for none"
+
+
+def _score_in_words(score: ScoreRecorded | None) -> str:
+    if score is None:
+        return "no evaluation"
+    if score.verdict != "ok" or score.score is None:
+        return f"{score.verdict} ({score.message[:100]})" if score.message else score.verdict
+    return f"{score.score:.6g}"
+
+
+# -- causes ------------------------------------------------------------------------------------------------------------
+
+BY_DECISION = ("refusal", "create", "opponent", "network")
+"""Causes that are how this workbench is meant to be: its own words of a refusal and of `create`, an opponent that
+cannot be seen or rewritten, no network.
+"""
+STATELESS = ("refusal", "create", "opponent")
+"""Causes after which the files are as they would have been."""
+
+_REFUSED = re.compile(
+    r"has introduced new syntax error|^Usage: |^Malformed edit|^Error: |syntax error near unexpected token"
+    r"|Permission denied",
+    re.MULTILINE,
+)
+_NETWORK = re.compile(r"\b(?:pip3?|wget|curl|git clone|apt(?:-get)?|conda)\b")
+
+
+def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
+    """Why a step is different, as far as action and texts tell; empty where they do not."""
+    word = (recorded.action.split() or [""])[0]
+    said = replayed.observation + "".join(entry.message for entry in replayed.scores)
+    failed = replayed.exit_code not in (0, None)
+    if "python: command not found" in said:
+        return "python"
+    if "ModuleNotFoundError" in said and "ModuleNotFoundError" not in recorded.observation:
+        return "packages"
+    if word in ("edit", "insert", "create"):
+        if failed and _REFUSED.search(recorded.observation):
+            return "refusal"
+        if mlgym_text.lint_rejected(recorded.observation) or "so nothing was changed" in said:
+            return "linter"
+        return "create" if word == "create" else ""
+    if rewritten and recorded.scores:
+        return "opponent"
+    if _NETWORK.search(recorded.action):
+        return "network"
+    if failed and _REFUSED.search(recorded.observation):
+        return "refusal"
+    if word == "ls":
+        gone = set(normalised(recorded.observation, "ls")) ^ set(normalised(replayed.observation, "ls"))
+        return "opponent" if gone <= {"evaluate.py", "target.py"} else "listing"
+    return ""
+
+
+def _rewrites_opponent(step: Step) -> bool:
+    """Whether it edits target.py, which the games of MLGym play against."""
+    windows = mlgym_text.shown_windows(step.observation)
+    edits = mlgym_text.action_category(step.action) == "Edit" and not mlgym_text.lint_rejected(step.observation)
+    return edits and any(window.path.endswith("/target.py") for window in windows)

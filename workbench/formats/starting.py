@@ -1,0 +1,82 @@
+"""The files that a recorded run of MLGym began with, as far as the run itself shows them.
+
+Trajectories hold no files. But an agent opens what it edits, and a window of a thousand lines shows most files whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from workbench.formats import mlgym_text as text
+from workbench.session.events import Event
+from workbench.session.state import fold
+
+_LOOKING = re.compile(r"(?:ls|cat|head|tail|wc|pwd|cd|echo|grep|find|file|du|tree|stat)\b[^>;&|`$]*")
+"""Commands that leave all files as they are."""
+_READ_ONLY = re.compile(r"read-only file (/\S+)|(/[^\s:]+): Permission denied")
+
+
+class StartingFile(NamedTuple):
+    """Content and mode."""
+
+    data: bytes
+    mode: int = 0o644
+
+
+@dataclass
+class _Pieces:
+    """What was seen of a file."""
+
+    total: int
+    lines: dict[int, str] = field(default_factory=dict)
+
+
+def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:
+    """The files that windows show whole before anything can have changed them: path in the workspace → file.
+
+    After a command that may write anything, only files count that were listed before. What lies in `data/` is the
+    task's, and left out.
+    """
+    state = fold(events)
+    seen: dict[str, _Pieces] = {}
+    changed: set[str] = set()
+    listed: set[str] = set()
+    programs: set[str] = set()
+    anything = False
+    commands = ""
+    for step in state.steps[1:]:
+        category = text.action_category(step.action)
+        windows = text.shown_windows(step.observation)
+        if category == "View":
+            for window in windows:
+                path = state.relative_path(window.path)
+                name = PurePosixPath(window.path).name
+                known = name not in commands and (not anything or name in listed)
+                if path is not None and path not in changed and known and not path.startswith("data/"):
+                    pieces = seen.setdefault(path, _Pieces(window.total_lines))
+                    if pieces.total == window.total_lines:
+                        pieces.lines.update(enumerate(window.text.split("\n"), window.first_line))
+        elif category == "Edit":
+            if not text.lint_rejected(step.observation):
+                changed.update(filter(None, (state.relative_path(window.path) for window in windows)))
+        elif category == "Bash" and _LOOKING.fullmatch(step.action.strip()):
+            if step.action.split()[0] == "ls" and not anything:
+                names = step.observation.split()
+                listed.update(name.rstrip("*/@") for name in names)
+                programs.update(name.rstrip("*") for name in names if name.endswith("*"))
+        elif category in ("Bash", "Python"):
+            anything = True
+            commands += step.action if category == "Bash" else ""
+    locked = {path for step in state.steps for found in _READ_ONLY.findall(step.observation) for path in found}
+    files: dict[str, StartingFile] = {}
+    for path, pieces in seen.items():
+        if set(pieces.lines) >= set(range(1, pieces.total + 1)):
+            data = "".join(pieces.lines[number] + "\n" for number in range(1, pieces.total + 1))
+            mode = 0o444 if f"{state.workspace}/{path}" in locked else 0o644
+            executable = 0o111 if PurePosixPath(path).name in programs else 0
+            files[path] = StartingFile(data.encode("utf-8", "replace"), mode | executable)
+    return files
