@@ -162,3 +162,14 @@ def test_a_text_without_an_end_is_named(action: str) -> None:
 def test_an_end_without_a_text_is_named(action: str) -> None:
     with pytest.raises(MalformedEdit, match="ends no text"):
         rewrite_multiline(action)
+
+
+def test_what_was_recorded_in_mlgym_means_what_it_meant_there() -> None:
+    assert (
+        rewrite_multiline("create f\nx = (1)\nend_of_edit_not", as_mlgym=True) == "create f\nx = (1)\nend_of_edit_not"
+    )
+    named = rewrite_multiline("edit 1:2 other.py\nx\nend_of_edit", as_mlgym=True)
+    assert named == "edit 1:2 <<'MLGYM_EDIT'\nx\nMLGYM_EDIT"
+    assert rewrite_multiline("edit 1:2 other.py\nend_of_edit", as_mlgym=True).split() == ["edit", "--delete", "1:2"]
+    with pytest.raises(MalformedEdit):
+        rewrite_multiline("edit 1:2\nx\nend_of_insert", as_mlgym=True)

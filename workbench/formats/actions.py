@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from workbench.formats import mlgym
-from workbench.formats.comparing import compare_step, steps_run
+from workbench.formats.comparing import compare_step, moved, steps_run
 from workbench.formats.open import open_recording
 from workbench.formats.starting import StartingFile, starting_files
 from workbench.session.recording import Recording, RecordingError
@@ -45,6 +45,8 @@ class Plan:
     """Why the recorded session was ended and its submission scored, where the agent had not submitted."""
     files: dict[str, StartingFile] = field(default_factory=dict)
     """Those that it began with, as far as it shows them: path in the workspace → file."""
+    workspace: str = ""
+    """Where it was, in that session's sandbox."""
     window: int | None = None
     """Lines of its file window."""
     of_mlgym: bool = False
@@ -55,11 +57,11 @@ class Plan:
         """Whether it is known how the actions went."""
         return bool(self.steps)
 
-    def difference(self, index: int, replayed: Step) -> str:
+    def difference(self, index: int, replayed: Step, workspace: str) -> str:
         """How the outcome of action `index` differs from the recorded one; empty where it does not."""
         if index >= len(self.steps):
             return ""
-        verdict = compare_step(self.steps[index], replayed)
+        verdict = compare_step(self.steps[index], moved(replayed, workspace, self.workspace))
         return f"here {verdict.detail}, as recorded" if verdict.sameness == "different" else ""
 
 
@@ -87,6 +89,7 @@ def plan_of(recording: Recording) -> Plan:
         steps,
         ended[1] if ended is not None and ended[1] != "submit" else "",
         starting_files(recording.events) if of_mlgym else {},
+        state.workspace,
         state.started.window if state.started is not None else None,
         of_mlgym,
     )

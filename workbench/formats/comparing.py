@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from workbench.formats import mlgym, mlgym_text
@@ -105,7 +105,11 @@ def steps_run(recorded: SessionState) -> list[Step]:
 def compare(recorded: Iterable[Event], replayed: Iterable[Event]) -> list[Verdict]:
     """A verdict for each recorded step that ran, in order."""
     then, now = fold(recorded), fold(replayed)
-    mine = [step for step in now.steps[1:] if step.author == REPLAYED and step.had_its_turn]
+    mine = [
+        moved(step, now.workspace, then.workspace)
+        for step in now.steps[1:]
+        if step.author == REPLAYED and step.had_its_turn
+    ]
     verdicts: list[Verdict] = []
     cascade = rewritten = False
     for index, step in enumerate(steps_run(then)):
@@ -126,6 +130,13 @@ def final_score(recorded: Iterable[Event], replayed: Iterable[Event]) -> ScorePa
         return None
     now = last[1][0] if last[1] and last[1][0].kind != "validate" else None
     return ScorePair(last[0][0], now)
+
+
+def moved(step: Step, workspace: str, there: str) -> Step:
+    """A step as it would read with the workspace in another place (an unprotected sandbox has its own)."""
+    if workspace == there or not workspace:
+        return step
+    return replace(step, observation=step.observation.replace(workspace, there))
 
 
 def compare_step(recorded: Step, replayed: Step, *, rewritten: bool = False, cascade: bool = False) -> Verdict:

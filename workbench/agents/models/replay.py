@@ -38,8 +38,10 @@ class Plan(Protocol):
     def compared(self) -> bool:
         """Whether it is known how the actions went."""
 
-    def difference(self, index: int, replayed: Step) -> str:
-        """How the outcome of an action differs from the recorded one; empty where it does not."""
+    def difference(self, index: int, replayed: Step, workspace: str) -> str:
+        """How the outcome of an action, with the workspace there, differs from the recorded one; empty where it does
+        not.
+        """
 
 
 class ReplayAgent:
@@ -71,7 +73,7 @@ class ReplayAgent:
         said = any(note.text.startswith(LEAVES) for note in state.notes)
         if said or not self.plan.compared or not done or done[-1] is not state.current:
             return ""
-        difference = self.plan.difference(len(done) - 1, done[-1])
+        difference = self.plan.difference(len(done) - 1, done[-1], state.workspace)
         if difference:
             return f"{LEAVES} at step {state.last_step}: {difference}"
         same = len(done) == len(self.plan.actions)
