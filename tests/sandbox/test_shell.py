@@ -10,7 +10,7 @@ import pytest
 from tests.sandbox.conftest import PATIENCE
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.sandbox.guest_sandbox import GuestSandbox
-from workbench.sandbox.screen import FULL_SCREEN_NOTE
+from workbench.sandbox.screen import CLEARED_NOTE, FULL_SCREEN_NOTE, LEFT_OPEN_NOTE
 from workbench.sandbox.shell import CommandResult, Shell, ShellBusy
 from workbench.sandbox.syntax import ends_in_continuation, plainly_safe
 
@@ -151,6 +151,31 @@ async def test_much_output(watched: Watched) -> None:
     )
     flood = await watched.shell.run("yes 0123456789012345678901234567890123456789 | head -c 20000000")
     assert flood.exit_code == 0 and flood.output_bytes > 20_000_000 and len(flood.observation) < 30_200
+
+
+async def test_results_between_megabytes_of_bars(watched: Watched) -> None:
+    bars = (
+        "import sys\n"
+        "for epoch in range(12):\n"
+        "    for step in range(4000):\n"
+        "        sys.stdout.write(f'\\repoch {epoch}: {step:4}/4000|{\"█\" * (step // 100):40}| loss={step:.3f}')\n"
+        "    sys.stdout.write('\\r' + ' ' * 100 + f'\\repoch {epoch} val_acc=0.{epoch}\\n')\n"
+    )
+    await watched.shell.run(f"cat >bars.py <<'E'\n{bars}E")
+    result = await watched.shell.run("python3 bars.py")
+    assert result.output_bytes > 4_000_000 and not result.truncated
+    assert result.observation == "".join(f"epoch {epoch} val_acc=0.{epoch}\n" for epoch in range(12))
+
+
+async def test_what_a_command_leaves_the_terminal_in_ends_with_it(watched: Watched) -> None:
+    result = await watched.shell.run(r"echo before; printf '\e[?1049h\e[?25l\e[?1000h'; echo after; echo more")
+    assert (result.exit_code, result.observation) == (0, f"before\n{LEFT_OPEN_NOTE}\nafter\nmore\n")
+    assert b"more\r\n\x1b[?1049l\x1b[?25h\x1b[?1000l" in watched.shown
+    assert (await watched.shell.run(r"printf '\e]0;never ends\nnext'")).observation == "\nnext"
+    assert (await watched.shell.run("echo old; clear; echo new")).observation == f"old\n{CLEARED_NOTE}\nnew\n"
+    await watched.take_over()
+    await watched.enter(r"printf '\e[?1049h\e[?1000h'" + "\r")
+    assert b"\x1b[?1049l\x1b[?1000l" in watched.shown
 
 
 async def test_output_that_is_not_text(watched: Watched) -> None:

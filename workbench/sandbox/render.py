@@ -36,8 +36,10 @@ _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*)?[ -/]*")
 _UNFINISHED_STRING = re.compile(_STRING)
 _STRING_END = re.compile(r"[\x07\x1b\n\x18\x1a]")
 _LONGEST_SEQUENCE = 256
-_ON_AT_FIRST = ("7", "8", "25")
-"""Private modes that a terminal begins with: wrapping, repeated keys, the cursor shown."""
+_ON_AT_FIRST = ("?2", "?7", "?8", "?25", "12")
+"""Modes that a terminal begins with: ANSI sequences, wrapping, repeated keys, the cursor shown, no echo of its own."""
+_USUAL = "\x1b[!p\x1b[?7h\x1b[?5W\x1b[ q\x1b[>4m\x1b[<9u"
+"""Margins, character sets, keypad (by a soft reset), wrapping, tab stops, the cursor's shape, ways of telling keys."""
 _MOST_MODES = 64
 
 
@@ -78,8 +80,9 @@ class Renderer:
         self._coloured = False
         self._alternate = ""
         self._modes: dict[str, bool] = {}
-        self._keys: set[str] = set()
-        """What undoes other ways of telling keys."""
+        """Those that are not as at first; private ones with their question mark."""
+        self._unusual = False
+        """Something else was set that has to be undone."""
 
     def feed(self, text: str) -> None:
         """Interpret what was printed next."""
@@ -149,11 +152,13 @@ class Renderer:
             self.screen.line_feed()
         elif character in "\x0e\x0f":
             self.screen.shifted = int(character == "\x0e")
+            self._unusual = self._unusual or character == "\x0e"
         elif character not in "\x00\x07\x7f\x1b":
             self.screen.mark(character)
 
     def _escape(self, between: str, letter: str) -> None:
         screen = self.screen
+        self._unusual = self._unusual or (between + letter != "(B" and letter not in "78MDE>c\\")
         if between in ("(", ")"):
             screen.drawing[between == ")"] = letter == "0"
         elif between:
@@ -169,25 +174,23 @@ class Renderer:
         elif letter == "E":
             screen.line_feed()
             screen.column = 0
-        elif letter in "=>":
-            self._keys.add("\x1b>") if letter == "=" else self._keys.discard("\x1b>")
         elif letter == "c":
             screen.leave_alternate(cursor=False)
             screen.soft_reset()
             screen.erase_screen(2)
             screen.go(0, 0)
             self._modes.clear()
-            self._keys.clear()
+            self._unusual = False
 
     def _sequence(self, parameters: str, between: str, final: str) -> None:
-        if parameters[:1] in ("?", ">", "<", "="):
-            if final in "hl" and parameters[0] == "?" and not between:
-                for mode in parameters[1:].split(";"):
-                    self._private_mode(mode, final == "h")
-            elif parameters[0] == ">" and final in "mu":
-                self._keys.add("\x1b[>4m" if final == "m" else "\x1b[<9u")
+        private = parameters[:1] if parameters[:1] in ("?", ">", "<", "=") else ""
+        if final in "hl" and not between and private in ("", "?"):
+            for mode in parameters.removeprefix("?").split(";")[:_MOST_MODES]:
+                self._mode(private + mode, final == "h")
             return
-        if between:
+        if private or between or final in "rgW":
+            self._unusual = True
+        if private or between:
             if (between, final) == ("!", "p"):
                 self.screen.soft_reset()
             return
@@ -205,8 +208,6 @@ class Renderer:
             self.screen.save_cursor()
         elif final == "u":
             self.screen.restore_cursor()
-        elif final in "hl" and 4 in numbers:
-            self.screen.inserts = final == "h"
 
     def _move(self, final: str, count: int, numbers: list[int]) -> None:
         screen = self.screen
@@ -250,42 +251,42 @@ class Renderer:
         elif self._last.isprintable():  # "b"
             screen.print(self._last * min(count, screen.room), self._last)
 
-    def _private_mode(self, mode: str, on: bool) -> None:
+    def _mode(self, mode: str, on: bool) -> None:
         screen = self.screen
-        if mode in ("47", "1047", "1049"):
+        if mode in ("?47", "?1047", "?1049"):
             if on:
                 screen.enter_alternate()
                 self._alternate = mode
             else:
-                screen.leave_alternate(cursor=mode == "1049")
+                screen.leave_alternate(cursor=mode == "?1049")
             return
-        if mode == "1048":
+        if mode == "?1048":
             screen.save_cursor() if on else screen.restore_cursor()
             return
-        if mode == "6":
+        if mode == "?6":
             screen.origin = on
             screen.go(0, 0)
-        elif mode == "7":
+            self._unusual = True
+            return
+        if mode == "?7":
             screen.wraps = on
+        elif mode == "4":
+            screen.inserts = on
         if on == (mode in _ON_AT_FIRST):
             self._modes.pop(mode, None)
-        elif mode.isdecimal() and len(self._modes) < _MOST_MODES:
+        elif len(self._modes) < _MOST_MODES and mode.removeprefix("?").isdecimal():
             self._modes[mode] = on
 
     def undo(self) -> bytes:
         """What puts a terminal that was sent all this into its usual state, for whoever comes next."""
-        screen = self.screen
         parts = ["\x18"] if self._in_string or self._held.startswith("\x1b") else []
-        if screen.on_alternate:
-            parts.append(f"\x1b[?{self._alternate}l")
-        parts += [f"\x1b[?{mode}{'l' if on else 'h'}" for mode, on in self._modes.items()]
-        if screen.inserts:
-            parts.append("\x1b[4l")
-        if screen.shifted or any(screen.drawing):
-            parts.append("\x1b(B\x1b)B\x0f")
-        parts += sorted(self._keys)
+        if self._modes.pop("?2", True) is False:
+            parts.append("\x1b<")  # first: a VT52 does not know the others
+        if self.screen.on_alternate:
+            parts.append(f"\x1b[{self._alternate}l")
+        parts += [f"\x1b[{mode}{'l' if on else 'h'}" for mode, on in self._modes.items()]
+        if self._unusual:
+            parts.append(_USUAL)
         if self._coloured:
             parts.append("\x1b[m")
-        if not screen.whole or "6" in self._modes:
-            parts.append("\x1b[r\x1b[999H")  # the cursor was sent home: below is where nothing is printed over
         return "".join(parts).encode()
