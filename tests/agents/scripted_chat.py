@@ -16,7 +16,7 @@ class ScriptedChat:
     """Gives its answers one after the other: a text, a response, or an error to raise.
 
     With `hang`, it says the text of its answer and then waits for ever. Each call may cost `price` dollars, and has
-    cost that when it is cut short.
+    cost that when it is cut short. With `tries_again` an error after some text is followed by the next answer.
     """
 
     def __init__(
@@ -26,11 +26,13 @@ class ScriptedChat:
         name: str = "test:model",
         hang: bool = False,
         price: float | None = None,
+        tries_again: bool = False,
     ) -> None:
         self.name = name
         self.received = ""
         self.hang = hang
         self.price = price
+        self.tries_again = tries_again
         self.asked: list[list[Message]] = []
         self.tools: Sequence[Tool] = ()
         self.sampling: Sampling | None = None
@@ -66,6 +68,11 @@ class ScriptedChat:
         self.streaming.set()
         if self.hang:
             await asyncio.Event().wait()
+        if isinstance(answer, Exception) and self.tries_again and on_retry is not None:
+            on_retry(str(answer), 0.0)
+            return await self.respond(
+                messages, tools=tools, sampling=sampling, on_delta=on_delta, on_reasoning=on_reasoning
+            )
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -332,6 +332,29 @@ async def test_what_was_received_before_an_error_is_kept() -> None:
     assert attempt.usage == Usage(output_tokens=5, cost=0.1)
 
 
+def given_up(limit: float | None) -> tuple[Ears, LanguageAgent, Session]:
+    """An agent whose model's server gives its first answer up after some text, and then says `LOOK`."""
+    ears, session = Ears(), Session(ev.Limits(cost=limit))
+    chat = ScriptedChat([Broken("```\nrm -rf data\n```"), LOOK], price=0.25, tries_again=True)
+    return ears, LanguageAgent(config(), chat, listener=ears), session
+
+
+async def test_an_answer_that_is_asked_for_again_is_told_and_paid_for() -> None:
+    ears, agent, session = given_up(limit=None)
+    proposal = await agent.propose(session.state)
+    assert (proposal.action, proposal.attempt) == ("ls", 1)
+    [attempt] = ears.attempts
+    assert (attempt.response, attempt.cause, attempt.again) == ("```\nrm -rf data\n```", "network", True)
+    assert attempt.usage is not None and attempt.usage.cost == 0.25 and attempt.prompt.messages
+
+
+async def test_it_is_not_asked_for_again_beyond_the_cost_limit() -> None:
+    ears, agent, session = given_up(limit=0.4)
+    with pytest.raises(ModelError, match=r"up to \$0.25, and \$0.15 of \$0.40 are left"):
+        await agent.propose(session.state)
+    assert [attempt.again for attempt in ears.attempts] == [True], "told once"
+
+
 async def test_a_content_filter_is_an_error_with_its_text() -> None:
     ears = Ears()
     chat = ScriptedChat([Response("I can", stop_reason="content_filter")])

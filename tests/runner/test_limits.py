@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.agents.models.dialects import OPENAI
+from tests.agents.models.server import Reply, serving
+from tests.runner.chat import make_agent
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
 from workbench.agents.agent import ModelError
 from workbench.sandbox.base import SandboxError
@@ -227,3 +230,23 @@ async def test_a_limit_that_is_none_is_refused(tmp_path: Path, value: float) -> 
         with pytest.raises(ValueError, match="a limit on cost must be a number over 0"):
             session.runner.raise_limits(cost=value)
         assert session.events(ev.LimitsChanged) == []
+
+
+@pytest.mark.parametrize("what", ["words", "comments", "head"])
+async def test_the_time_limit_ends_a_model_call_and_keeps_what_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    said = OPENAI.pieces("so ", "far", stop=False, usage=False)
+    trickle = {"words": said[2], "comments": OPENAI.keep_alive, "head": b""}[what]
+    async with serving() as server:
+        server.answers(Reply(said, trickle=trickle, slow_head=what == "head"))
+        async with driven(tmp_path, make_agent(OPENAI, server)) as session:
+            begun = (lambda: server.calls) if what == "head" else (lambda: "so far" in session.runner.draft)
+            await session.until(begun, "the model is asked")
+            session.runner.raise_limits(seconds=0.001)
+            ended = await session.ended()
+    assert (ended.exit_status, ended.steps, len(server.calls)) == ("autosubmission (max_time)", 0, 1)
+    assert ended.scores.last is not None, "what was there is scored"
+    kept = [answer.text for answer in session.events(ev.ModelResponded)]
+    assert kept[0].startswith("so far") if what != "head" else kept == [""]
