@@ -217,6 +217,13 @@ async def test_content_and_reasoning_in_any_form(
     assert (response.text, response.reasoning) == (text, reasoning)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 1000])
+async def test_half_a_character_is_replaced(server: Server, dialect: Dialect, size: int) -> None:
+    whole = b"".join(dialect.answer("a \ud83d b \\ud83d c \U0001f600 d \ude00").pieces)
+    server.answers(Reply([whole[at : at + size] for at in range(0, len(whole), size)]))
+    assert await outcome(dialect.make(server)) == "a \ufffd b \\ud83d c \U0001f600 d \ufffd"
+
+
 async def test_a_character_that_comes_in_two_pieces_is_one(server: Server, dialect: Dialect) -> None:
     if not is_stream_of_events(dialect):
         return  # its SDK refuses half a character

@@ -27,7 +27,7 @@ from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.nearest import nearest_models
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import CONNECT_SECONDS, ServerSaid, closing_connections, wire_error
+from workbench.agents.models.wire import CONNECT_SECONDS, WireError, closing_connections, wire_error
 from workbench.session.events import Usage
 
 LONGEST_OUTPUT = 128_000
@@ -250,13 +250,15 @@ class ProviderModel(ABC):
     def _fault(self, error: Exception, answer: Answer) -> Fault:
         server = self._server()
         wire = wire_error(error)
-        if isinstance(wire, ServerSaid):
-            text, code = faults.error_text(wire.body)
-            return faults.from_status(server, faults.status_of(code, text), text, code=code)
-        if wire is not None:
+        if isinstance(wire, WireError):
             return faults.from_wire(server, wire)
-        if (fault := self._status_fault(error, server)) is not None:
-            return fault
+        if wire is not None:
+            text, code = faults.error_text(wire.body)
+            said: Fault | None = faults.from_status(server, faults.status_of(code, text), text, code=code)
+        else:
+            said = self._status_fault(error, server)
+        if said is not None:
+            return replace(said, once_begun=True)  # its own word for it, where a lost connection says nothing
         names = _names(error)
         if "ConnectTimeout" in names:
             return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")

@@ -289,27 +289,45 @@ def watch_requests(response: Any, protocol: Protocol, longest_line: int) -> None
     read = response.iter_content
 
     def pieces(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[bytes | str]:
-        texts = ((data, gauge.see(data)) for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size))
+        seen = ((data, gauge.see(data)) for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size))
         if not decode_unicode:
-            yield from (data for data, _ in texts)
+            yield from (data for data, _ in seen)
             return
+        texts = _without_halves(text for _, text in seen)
         head = ""
-        for _, text in texts:
+        for text in texts:
             head += text
             if len(head.strip()) > len('[{"error"') + 20:
                 break
         if _NO_ARRAY.match(head):
-            head += "".join(text for _, text in texts)
+            head += "".join(texts)
             in_one_piece(head.encode(), protocol)
             yield f"[{head}]"
             return
-        yield from filter(None, itertools.chain((head,), (text for _, text in texts)))
+        yield from filter(None, itertools.chain((head,), texts))
 
     response.iter_content = pieces
 
 
 # How an answer in one piece begins, or an error, where an array of the pieces of an answer was asked for.
 _NO_ARRAY = re.compile(r'\s*(?:\{|\[\s*\{\s*"error")')
+
+_ESCAPES = re.compile(
+    r"(?P<fine>\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+_UNFINISHED = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,4}(?:\\(?:u[0-9a-fA-F]{0,4})?)?)?)$")
+
+
+def _without_halves(texts: Iterator[str]) -> Iterator[str]:
+    """Pieces of JSON in which no half of a surrogate pair is written without the other: protobuf takes none."""
+    held = ""
+    for text in texts:
+        text = held + text
+        found = _UNFINISHED.search(text, max(0, len(text) - 100))
+        held = found[1] if found else ""
+        yield _ESCAPES.sub(lambda escape: escape["fine"] or "\\ufffd", text.removesuffix(held))
+    if held:
+        yield held
 
 
 def wire_error(error: BaseException | None) -> WireError | ServerSaid | None:
