@@ -80,12 +80,12 @@ def test_each_word_is_needed_and_an_answer_stands_for_what_is_missing() -> None:
     given: tuple[str, ...]
     for given in ((), ("code",), ("server", "task")):
         with pytest.raises(NotTrusted, match="is not marked as yours") as raised:
-            trust("s", state, NAMED, Consent(given))
+            trust(Path("s"), state, NAMED, Consent(given))
         assert ("the agent X (code)" in str(raised.value)) == ("code" not in given)
         assert ("the server Y (server)" in str(raised.value)) == ("server" not in given)
         assert "--trust code,server" in raised.value.hint
-    assert trust("s", state, NAMED, Consent(("code", "server"))) == Trust(False, frozenset({"code", "server"}))
-    assert trust("s", state, [], Consent()) == Trust(False)
+    assert trust(Path("s"), state, NAMED, Consent(("code", "server"))) == Trust(False, frozenset({"code", "server"}))
+    assert trust(Path("s"), state, [], Consent()) == Trust(False)
     asked: list[Sequence[Named]] = []
 
     def answer(what: bool) -> Callable[[str, Sequence[Named]], bool]:
@@ -95,9 +95,9 @@ def test_each_word_is_needed_and_an_answer_stands_for_what_is_missing() -> None:
 
         return ask
 
-    assert not trust("s", state, NAMED, Consent(("code",), answer(True))).own and asked == [NAMED[1:]]
+    assert not trust(Path("s"), state, NAMED, Consent(("code",), answer(True))).own and asked == [NAMED[1:]]
     with pytest.raises(NotTrusted, match="nothing of s was used"):
-        trust("s", state, NAMED, Consent((), answer(False)))
+        trust(Path("s"), state, NAMED, Consent((), answer(False)))
 
 
 def foreign(folder: Path) -> Path:

@@ -20,7 +20,10 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def agents(context: click.Context, as_json: bool) -> None:
-    """List the agents that ship; `--agent` also takes the path of a YAML file, or module:Class."""
+    """List the agents that ship.
+
+    `--agent` also takes the path of a YAML file, or module:Class.
+    """
     if context.invoked_subcommand is not None:
         return
     from workbench.agents.catalogue import list_agents
@@ -48,7 +51,7 @@ Examples:
 @click.argument("agent")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(agent: str, as_json: bool) -> None:
-    """The configuration of AGENT: a name, or the path of a YAML file."""
+    """Print the configuration of AGENT: a name, or a YAML file."""
     from workbench.agents.catalogue import find_agent
     from workbench.agents.config import AgentConfig
 

@@ -40,7 +40,7 @@ def baseline(
     protocol: str | None,
     as_json: bool,
 ) -> None:
-    """Run TASK's baseline in a sandbox and compare its score with the published one.
+    """Run TASK's baseline and compare it with the published score.
 
     On the real data where they are here, else on the stand-in. Exits with 0 when it agrees, within noise.
     """

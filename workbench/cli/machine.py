@@ -10,7 +10,8 @@ import click
 
 from workbench.cli.errors import FriendlyGroup
 from workbench.cli.output import print_json
-from workbench.cli.runs import sessions_of, sessions_option
+from workbench.cli.runs import sessions_option
+from workbench.runner.places import sessions_of
 
 
 @click.command(
@@ -63,7 +64,10 @@ Examples:
 @click.option("--method", type=click.Choice(["auto", "debian", "dockerfile"]), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
 def build(tag: str | None, method: str, as_json: bool) -> None:
-    """Make the image: from containers/Dockerfile, or the same from Debian packages where no registry is reached."""
+    """Make the image.
+
+    From containers/Dockerfile, or the same from Debian packages where no registry is reached.
+    """
     from workbench.sandbox.image import DEFAULT_IMAGE, build_image
 
     name = tag or DEFAULT_IMAGE

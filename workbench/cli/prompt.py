@@ -9,7 +9,8 @@ import click
 
 from workbench.cli.errors import Failure
 from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.runs import sessions_of, sessions_option
+from workbench.cli.runs import sessions_option
+from workbench.runner.places import sessions_of
 
 if TYPE_CHECKING:
     from workbench.session.prompt_view import Change, PromptOfStep, Read
@@ -40,9 +41,9 @@ Examples:
 def prompt(
     session: str, step: int | None, call: int | None, diff: bool, as_json: bool, sessions_folder: Path | None
 ) -> None:
-    """Show what the model of SESSION was sent for a step: a folder, an id, or `last`.
+    """Show what the model of SESSION was sent for a step.
 
-    Tokens of single messages are estimates; what the provider counted is said beside them.
+    SESSION is a folder, an id, or `last`. Tokens of single messages are estimates; what the provider counted is said beside them.
     """
     from workbench.formats.open import open_recording
     from workbench.session.prompt_view import last_step_asked, prompt_of_step

@@ -13,6 +13,7 @@ import click
 
 from workbench.cli.errors import Failure
 from workbench.cli.progress import data_options, gpu_options, prepare_data, progress_line
+from workbench.runner.places import command_for, sessions_of
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -28,22 +29,6 @@ sessions_option = click.option(
     metavar="DIR",
     help="Folder of sessions (else $MLGYM_SESSIONS, else sessions/ of the checkout, else the XDG state folder).",
 )
-
-
-def sessions_of(option: Path | None) -> Path:
-    """The folder of sessions that is meant."""
-    from workbench.resources import checkout
-    from workbench.session.store import sessions_root
-
-    return sessions_root(option, checkout())
-
-
-def command_for(session: Path, *words: str) -> str:
-    """`mlgym-tui WORDS SESSION`, as it can be typed at a shell: with `--sessions` where the session is elsewhere."""
-    import shlex
-
-    elsewhere = session.parent != sessions_of(None)
-    return shlex.join(["mlgym-tui", *words, session.name, *(["--sessions", str(session.parent)] if elsewhere else [])])
 
 
 def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -189,7 +174,10 @@ Example:
 @click.argument("task")
 @_shared_options
 def human(task: str, **options: Any) -> None:
-    """Work on TASK yourself, with the agent's commands: a human baseline. Short for `run TASK --model human`."""
+    """Work on TASK yourself, as a human baseline.
+
+    You have the agent's commands. Short for `run TASK --model human`.
+    """
     if not _is_terminal():
         raise Failure("a person needs a terminal", "run it in one", 2)
     sys.exit(_start(task, "human", False, False, False, None, options))
@@ -246,9 +234,9 @@ def resume(
     trust: tuple[str, ...],
     sessions_folder: Path | None,
 ) -> None:
-    """Go on with a saved SESSION: a folder, an id, the end of one, or `last`.
+    """Go on with a saved SESSION.
 
-    It comes back in the mode it was left in; without a terminal it goes on in auto mode. Of a session that is not
+    SESSION is a folder, an id, the end of one, or `last`. It comes back in the mode it was left in; without a terminal it goes on in auto mode. Of a session that is not
     yours (from elsewhere, changed, or older than such marks) nothing that it names is used without your word.
     """
     from workbench.runner.launch import Launch, relaunch
@@ -310,13 +298,17 @@ Examples:
 @click.argument("session")
 @sessions_option
 def replay(session: str, sessions_folder: Path | None) -> None:
-    """Look at a saved SESSION step by step: one of ours (folder, id, `last`), or a .traj of MLGym. Nothing is run."""
+    """Look at a saved SESSION step by step.
+
+    SESSION is one of ours (folder, id, `last`), or a .traj of MLGym. Nothing is run.
+    """
     from workbench.formats.open import open_recording
     from workbench.session.store import find_session
 
     recording = open_recording(find_session(sessions_of(sessions_folder), session))
     if not _is_terminal():
-        raise Failure("a replay needs a terminal", f"print it with `mlgym-tui sessions show {session}`", 2)
+        show = command_for(recording.folder or recording.path, "sessions", "show")
+        raise Failure("a replay needs a terminal", f"print it with `{show}`", 2)
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.source import RecordedSource
 

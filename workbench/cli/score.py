@@ -12,7 +12,8 @@ import click
 from workbench.cli.errors import Failure
 from workbench.cli.output import harmless, number, print_json, print_table
 from workbench.cli.progress import gpu_options, prepare_first, progress_line, run_stoppable
-from workbench.cli.runs import consent, sessions_of, sessions_option, trust_option
+from workbench.cli.runs import consent, sessions_option, trust_option
+from workbench.runner.places import sessions_of
 
 if TYPE_CHECKING:
     from workbench.runner.rescore import Rescored, SavedSession
@@ -56,9 +57,9 @@ def score(
     as_json: bool,
     sessions_folder: Path | None,
 ) -> None:
-    """Score what SESSION submitted again, in a fresh clean room, and say if the result agrees with its ledger.
+    """Score what SESSION submitted once more, in a fresh clean room.
 
-    Only its folder and its task are needed; nothing is written there. The same task, data and seed must give the same
+    It says if the result agrees with the session's ledger. Only its folder and its task are needed; nothing is written there. The same task, data and seed must give the same
     score; where one of them is not what it was, a score within the noise. Exits with 0 when all agree, 1 when one does
     not, 3 when one cannot be scored.
     """

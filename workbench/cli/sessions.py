@@ -10,7 +10,8 @@ import click
 
 from workbench.cli.errors import Failure, FriendlyGroup
 from workbench.cli.output import age, harmless, number, print_json, print_table, standing
-from workbench.cli.runs import sessions_of, sessions_option
+from workbench.cli.runs import sessions_option
+from workbench.runner.places import command_for, sessions_of
 
 if TYPE_CHECKING:
     from workbench.session.events import FinalScores, ScoreRecorded
@@ -34,7 +35,10 @@ Examples:
 @sessions_option
 @click.pass_context
 def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None) -> None:
-    """List the saved sessions; `show`, `rm` and `artifact` work on one."""
+    """List the saved sessions.
+
+    `show`, `rm` and `artifact` work on one.
+    """
     context.obj = sessions_folder
     if context.invoked_subcommand is not None:
         return
@@ -97,7 +101,10 @@ Examples:
 @sessions_option
 @click.pass_obj
 def show(outer_folder: Path | None, session: str, as_json: bool, sessions_folder: Path | None) -> None:
-    """The steps and scores of SESSION: a folder, an id, `last`, or any file that `replay` opens."""
+    """Print the steps and scores of SESSION.
+
+    SESSION is a folder, an id, `last`, or any file that `replay` opens.
+    """
     from workbench.formats.open import open_recording
     from workbench.session.state import fold
     from workbench.session.store import find_session
@@ -129,21 +136,23 @@ def rm(
     outer_folder: Path | None, session: tuple[str, ...], yes: bool, as_json: bool, sessions_folder: Path | None
 ) -> None:
     """Delete saved sessions, for good."""
-    from workbench.session.store import find_session, remove_session
+    from workbench.session.store import check_removable, find_session, remove_session
 
     root = sessions_of(sessions_folder or outer_folder)
     folders = [find_session(root, reference) for reference in session]
-    if not yes:
-        if not sys.stdin.isatty():
-            raise Failure("nobody is there to confirm", "say --yes", 2)
-        click.confirm(f"Delete {harmless(', '.join(folder.name for folder in folders))}?", abort=True, err=as_json)
-    for folder in folders:
-        try:
+    try:
+        for folder in folders:
+            check_removable(folder)
+        if not yes:
+            if not sys.stdin.isatty():
+                raise Failure("nobody is there to confirm", "say --yes", 2)
+            click.confirm(f"Delete {harmless(', '.join(folder.name for folder in folders))}?", abort=True, err=as_json)
+        for folder in folders:
             remove_session(folder)
-        except ValueError as error:
-            raise Failure(str(error)) from error
-        if not as_json:
-            click.echo(f"removed {harmless(folder.name)}")
+            if not as_json:
+                click.echo(f"removed {harmless(folder.name)}")
+    except ValueError as error:
+        raise Failure(str(error)) from error
     if as_json:
         print_json({"removed": [str(folder) for folder in folders]})
 
@@ -188,7 +197,7 @@ def artifact(
     entry = _entry(state, which, step)
     if entry is None or entry.artifact is None:
         raise Failure(
-            f"{folder.name} has no such submission", f"`mlgym-tui sessions show {folder.name}` lists its scores"
+            f"{folder.name} has no such submission", f"`{command_for(folder, 'sessions', 'show')}` lists its scores"
         )
     try:
         data = ObjectStore(folder / "artifacts").get(entry.artifact)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -40,7 +41,10 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
 def tasks(context: click.Context, as_json: bool) -> None:
-    """List the tasks: those that ship, and your own in the folders of $MLGYM_TASKS."""
+    """List the tasks: those that ship, and your own.
+
+    Your own are looked for in the folders of $MLGYM_TASKS.
+    """
     if context.invoked_subcommand is not None:
         return
     from workbench.tasks.catalogue import list_tasks
@@ -126,7 +130,10 @@ Examples:
 @click.argument("task")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def show(task: str, as_json: bool) -> None:
-    """What TASK is: what the agent is told, its metrics, limits and data, and whether it can run here."""
+    """Print what TASK is, and whether it can run here.
+
+    That is: what the agent is told, its metrics, limits and data.
+    """
     from workbench.environment.resources import sandbox_limits
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.needs import cpus, examine, gigabytes
@@ -197,7 +204,10 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def new(ident: str, kind: Kind, folder: Path, as_json: bool) -> None:
-    """Make the folder of a new task, ID: complete, runnable, and yours to change."""
+    """Make the folder of a new task, ID.
+
+    It is complete, runnable, and yours to change.
+    """
     from workbench.tasks.catalogue import regular_files
     from workbench.tasks.scaffold import scaffold
 
@@ -208,7 +218,8 @@ def new(ident: str, kind: Kind, folder: Path, as_json: bool) -> None:
     click.echo(f"made {made}: a task that runs as it is, for you to change")
     for file in regular_files(made):
         click.echo(f"  {file.relative_to(made)}")
-    click.echo(f"check it: mlgym-tui tasks check {made}\nrun it:   mlgym-tui run {made}")
+    quoted = shlex.quote(str(made))
+    click.echo(f"check it: mlgym-tui tasks check {quoted}\nrun it:   mlgym-tui run {quoted}")
 
 
 def several_tasks(command: Callable[..., None]) -> Callable[..., None]:
@@ -259,7 +270,10 @@ def prepare(
     extras: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Have all that each TASK needs ready: its data, its Python packages. Done once; can be stopped."""
+    """Have all that each TASK needs ready.
+
+    That is: its data, its Python packages. Done once; can be stopped.
+    """
     found = named_tasks(tasks, every)
     for extra in extras:
         known = dict.fromkeys(name for task in found for name in task.spec.extras)
@@ -314,9 +328,9 @@ Examples:
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def check(tasks: tuple[str, ...], every: bool, sandbox: SandboxName, dataset: str | None, as_json: bool) -> None:
-    """Whether each TASK (id or folder) holds: schema, files, data, metrics, baseline, bad and hostile submissions.
+    """Check that each TASK (id or folder) holds.
 
-    Exits with 0 when nothing failed.
+    That is: schema, files, data, metrics, baseline, bad and hostile submissions. Exits with 0 when nothing failed.
     """
     found = named_tasks(tasks, every)
     findings = {}

@@ -16,6 +16,7 @@ from workbench.agents.models.replay import ReplayAgent
 from workbench.environment.assembly import STEPS, WINDOW, SandboxName, Setting, assemble, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
+from workbench.runner.places import command_for
 from workbench.runner.runner import Runner
 from workbench.runner.services import ServiceError, make_services, switched_on
 from workbench.runner.starting import StarterError, starting_point
@@ -161,10 +162,10 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     if state.ended is not None and state.ended.exit_status == "submitted":
         raise LaunchError(
             f"{folder.name} was submitted: there is nothing to go on with",
-            f"look at it with `mlgym-tui replay {folder.name}`",
+            f"look at it with `{command_for(folder, 'replay')}`",
         )
     named = named_by(state, model=options.model, base_url=options.base_url, approve=options.approve)
-    trusted = trust(folder.name, state, named, options.consent)
+    trusted = trust(folder, state, named, options.consent)
     if options.unsafe_local and not trusted.own:
         raise LaunchError(
             f"{folder.name} is not marked as yours: its commands never run without a sandbox",

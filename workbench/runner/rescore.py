@@ -17,6 +17,7 @@ from typing import Literal
 from workbench.environment.assembly import session_secret
 from workbench.formats.open import SOURCE, open_recording
 from workbench.runner.baseline import NOISE, REPEATED
+from workbench.runner.places import command_for
 from workbench.runner.trust import Consent, named_task, trust
 from workbench.sandbox.base import SandboxError
 from workbench.session.events import ScoreRecorded, SessionStarted
@@ -94,7 +95,7 @@ def open_session(path: Path, task: str = "", consent: Consent | None = None) -> 
     if recording.source != SOURCE or (recording.started is not None and recording.started.source):
         raise NotScorable(
             f"{path.name} was recorded by another program: it has scores, but no submissions that could be scored",
-            f"look at it with `mlgym-tui replay {path.name}`; score a file with `mlgym-tui evaluate TASK FILE`",
+            f"look at it with `{command_for(path, 'replay')}`; score a file with `mlgym-tui evaluate TASK FILE`",
         )
     if recording.folder is None:
         raise NotScorable(f"{path.name} is a log without its session's folder", "name the folder of a session")
@@ -102,7 +103,7 @@ def open_session(path: Path, task: str = "", consent: Consent | None = None) -> 
     if state.started is None:
         raise NotScorable(f"the beginning of {recording.folder.name} is lost, and with it the task and the seed")
     name, started = recording.folder.name, state.started
-    trusted = trust(name, state, [] if task else named_task(started), consent or Consent())
+    trusted = trust(recording.folder, state, [] if task else named_task(started), consent or Consent())
     try:
         found = find_task(task).under(started.protocol, started.dataset) if task else trusted.task(started)
     except UnknownTask as error:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 from workbench.agents.catalogue import is_shipped
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES
+from workbench.runner.places import command_for
 from workbench.session.events import Limits, SessionStarted
 from workbench.session.marks import origin
 from workbench.session.state import SessionState
@@ -63,8 +65,9 @@ class Trust:
         return found.under(started.protocol, started.dataset)
 
 
-def trust(name: str, state: SessionState, named: Sequence[Named], consent: Consent) -> Trust:
+def trust(folder: Path, state: SessionState, named: Sequence[Named], consent: Consent) -> Trust:
     """What may be used of a session, of that which it names. Raises NotTrusted where the user does not allow all."""
+    name, replay = folder.name, command_for(folder, "replay")
     made = origin(state.named)
     if made.own:
         return Trust(True)
@@ -72,14 +75,14 @@ def trust(name: str, state: SessionState, named: Sequence[Named], consent: Conse
     missing = [item for item in named if item.word not in allowed]
     if missing and consent.ask is not None:
         if not consent.ask(name, missing):
-            raise NotTrusted(f"nothing of {name} was used", f"`mlgym-tui replay {name}` shows it, and uses nothing")
+            raise NotTrusted(f"nothing of {name} was used", f"`{replay}` shows it, and uses nothing")
     elif missing:
         listed = "; ".join(f"{item.what} ({item.word})" for item in missing)
         words = ",".join(word for word in WORDS if word in {item.word for item in named})
         raise NotTrusted(
             f"{name} is not marked as yours{f' ({made.why})' if made.why else ''}: somebody else may have made it, or "
             f"changed it. It names what would be used here: {listed}",
-            f"if you trust that, say --trust {words}; `mlgym-tui replay` shows the session, and uses nothing of it",
+            f"if you trust that, say --trust {words}; `{replay}` shows the session, and uses nothing of it",
         )
     return Trust(False, frozenset(item.word for item in named) | made.trusted | frozenset(consent.words))
 

@@ -177,10 +177,15 @@ def find_session(root: Path, reference: str) -> Path:
     raise SessionNotFound(f"no session {reference!r} in {root}{hint}")
 
 
-def remove_session(folder: Path) -> None:
-    """Delete a session folder. Raises ValueError when it is none, or is being driven by a process."""
+def check_removable(folder: Path) -> None:
+    """Raises ValueError for what is no session folder, and while a process drives the session."""
     if not (folder / EVENTS_FILE).is_file():
         raise ValueError(f"{folder} is not a session folder (it has no {EVENTS_FILE}); nothing was removed")
     if is_locked(folder):
-        raise ValueError(f"{folder.name} is running; stop it first")
+        raise ValueError(f"{folder.name} is running: end it first; nothing was removed")
+
+
+def remove_session(folder: Path) -> None:
+    """Delete a session folder. Raises what `check_removable` does, and OSError."""
+    check_removable(folder)
     shutil.rmtree(folder)
