@@ -85,6 +85,14 @@ def test_every_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
     assert command.help and command.help.strip()
 
 
+@pytest.mark.parametrize("path", [(), *(path for path, command in COMMANDS if isinstance(command, click.Group))])
+def test_sentences_of_the_help_are_whole(path: tuple[str, ...]) -> None:
+    """In the list of commands, on a terminal of the usual width."""
+    shown = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).output
+    listed = shown.partition("Commands:")[2].partition("Examples:")[0]
+    assert "..." not in listed and all(line.endswith(".") for line in listed.split("\n\n")[0].splitlines() if line)
+
+
 def test_results_come_as_json_too() -> None:
     opens_a_screen = {("human",), ("replay",)}
     prints_bytes = {("sessions", "artifact"), ("image",)}
@@ -188,8 +196,11 @@ def test_tasks() -> None:
     listed = {row["id"]: row for row in json.loads(invoke("tasks", "--json").output)}
     assert set(listed) >= {"battleOfSexes", "prisonersDilemma", "blotto"}
     assert listed["battleOfSexes"]["baseline"] == pytest.approx(1.02267, abs=1e-6)
-    table = invoke("tasks").output
+    table = invoke("tasks", "--wide").output
     assert "blotto" in table and "-0.2480" in table and "higher is better" in table
+    listed_short = invoke("tasks").stdout
+    assert "blotto" in listed_short and "naturalLanguageInferenceMNLI" in listed_short
+    assert max(map(len, listed_short.splitlines())) <= 80
 
 
 def test_tasks_of_a_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,8 +251,10 @@ def test_the_list_of_sessions(session: Path) -> None:
     assert row["id"] == session.name and row["path"] == str(session)
     assert (row["task"], row["agent"], row["steps"], row["status"]) == ("quick", "replay", 6, "actions_exhausted")
     assert row["scores"]["best"] > 1.3 and row["age_seconds"] >= 0
-    table = invoke("sessions").output
-    assert session.name in table and "actions_exhausted" in table
+    assert session.name in invoke("sessions", "--wide").output
+    table = invoke("sessions").stdout
+    assert f"\n{session.name[-6:]}   quick" in table and "actions_exhausted" in table
+    assert max(map(len, table.splitlines())) <= 80 and "…" in table  # of the model: the path of a list of actions
 
 
 def test_no_sessions_yet(tmp_path: Path) -> None:
@@ -310,7 +323,7 @@ def test_the_option_works_before_and_after_the_subcommand(session: Path, tmp_pat
 
 def test_a_replay_needs_a_terminal_and_says_what_does_not(session: Path) -> None:
     result = invoke("replay", "last")
-    assert result.exit_code == 2 and "sessions show last" in result.output
+    assert result.exit_code == 2 and f"sessions show {session.name}`" in result.output
 
 
 # -- the machine -----------------------------------------------------------------------------------------------------

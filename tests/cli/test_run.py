@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -127,6 +128,37 @@ async def test_the_step_limit(tmp_path: Path, quick: str) -> None:
     assert (outcome.code, ended["exit_status"], ended["steps"]) == (1, "autosubmission (max_steps)", 2)
     scored = [event for event in outcome.events if event["event"] == "score.recorded"]
     assert [(score["kind"], score["step"]) for score in scored] == [("autosubmit", 2)]
+
+
+async def test_a_mode_that_needs_a_person_is_refused_without_a_terminal(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", ["true"])
+    run = ["run", quick, "--model", model, "--unsafe-local"]
+    for how in ([], ["--headless"], ["--json"]):
+        refused = await mlgym(*run, "--step", *how, sessions=tmp_path / "s")
+        assert refused.code == 2 and "a person decides about each action" in refused.err and refused.out == ""
+    assert not (tmp_path / "s").exists()
+    ended = await mlgym(*run, sessions=tmp_path / "s")
+    assert f"go on with: mlgym-tui resume {_only(tmp_path / 's').name}\n" in ended.out
+    assert (await mlgym("resume", "last", "--step", sessions=tmp_path / "s")).code == 2
+
+
+async def test_commands_that_are_printed_work_as_printed(tmp_path: Path, quick: str) -> None:
+    root = tmp_path / "my sessions"
+    model = action_list(tmp_path / "a.json", ["true"])
+    run = ["run", quick, "--model", model, "--unsafe-local", "--sessions", str(root)]
+    ended = await mlgym(*run, sessions=tmp_path / "s")
+    [go_on] = [line for line in ended.out.splitlines() if line.startswith("go on with: ")]
+    assert go_on == f"go on with: mlgym-tui resume {_only(root).name} --sessions '{root}'"
+    action_list(tmp_path / "a.json", ["true", "submit"])
+    words = shlex.split(go_on.removeprefix("go on with: "))
+    assert (await mlgym(*words[1:], "--unsafe-local", sessions=tmp_path / "s")).code == 0
+
+
+async def test_a_running_session_is_not_removed(running: Running) -> None:
+    for how in ([], ["--yes"]):
+        removed = await mlgym("sessions", "rm", "last", *how, sessions=running.root / "s")
+        assert removed.code == 1 and f"{running.folder.name} is running" in removed.err
+    assert (await mlgym("sessions", sessions=running.root / "s")).out.splitlines()[1].split()[-3] == "running"
 
 
 async def test_the_same_seed_gives_the_same_scores(tmp_path: Path, quick: str) -> None:

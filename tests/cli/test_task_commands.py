@@ -33,7 +33,7 @@ def test_the_list_says_what_is_needed_and_what_is_in_the_way() -> None:
     house = listed["regressionKaggleHousePrice"]
     assert house["needs"] == ["data house-prices (0.5 MB)"] and house["runs_here"] == "stand-in only"
     assert "kaggle.com" in house["obstacles"][0] and listed["3SATTime"]["runs_here"] == "yes"
-    table = invoke("tasks")
+    table = invoke("tasks", "--wide")
     assert "stand-in only" in table.stdout and "kaggle.com" in table.stderr
 
 

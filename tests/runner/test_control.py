@@ -274,6 +274,18 @@ async def test_a_person_who_submits_ends_the_session(tmp_path: Path) -> None:
     assert [step.author for step in session.state.steps[1:]] == [session.runner.user] * 2
 
 
+async def test_the_clock_of_a_person_stands_while_they_are_paused(tmp_path: Path) -> None:
+    async with driven(tmp_path, None, mode="human") as session:
+        await session.phase("human")
+        assert not session.runner.live.clock.paused
+        await session.runner.hand_back()
+        await session.phase("waiting")
+        assert session.state.mode == "paused" and session.runner.live.clock.paused
+        assert session.runner.act("echo 1")
+        await session.over(1)
+    assert session.events(ev.ClockPaused)[0].reason == "waiting"
+
+
 async def test_without_an_agent_a_person_acts_line_by_line(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="paused") as session:
         await session.phase("waiting")

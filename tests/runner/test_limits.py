@@ -52,6 +52,23 @@ async def test_what_a_person_types_does_not_count_against_the_agent(tmp_path: Pa
     assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 5)
 
 
+async def test_a_proposal_that_a_take_over_dropped_does_not_count(tmp_path: Path) -> None:
+    agent = ListAgent(["echo dropped"], then="echo more")
+    async with driven(tmp_path, agent, mode="step", limits=Limits(steps=1)) as session:
+        await session.review(1)
+        session.runner.take_over(80, 24)
+        await session.phase("human")
+        session.enter("echo mine\n")
+        await session.over(2)
+        await session.runner.hand_back()
+        await session.review(3)
+        assert session.state.agent_steps == 1
+        session.runner.continue_()
+        ended = await session.ended()
+    assert [step.status for step in session.state.steps[1:]] == ["rejected", "ran", "ran"]
+    assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 3)
+
+
 async def test_where_a_person_is_the_agent_their_steps_count(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="paused", limits=Limits(steps=1)) as session:
         await session.phase("waiting")

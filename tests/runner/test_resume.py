@@ -12,7 +12,7 @@ from workbench.agents.models.replay import ReplayAgent
 from workbench.formats.actions import Plan, PlannedAction
 from workbench.runner.launch import Launch, LaunchError, make_agent, relaunch
 from workbench.session import events as ev
-from workbench.session.events import Limits
+from workbench.session.events import Limits, Mode
 from workbench.session.log import LogError, read_log, repair_log
 from workbench.session.state import fold
 
@@ -143,6 +143,38 @@ async def test_a_session_without_its_beginning_is_refused(tmp_path: Path) -> Non
     (folder / "events.jsonl").write_text("")
     with pytest.raises(LaunchError, match="no beginning"):
         relaunch(folder, Launch(task="quick"))
+
+
+@pytest.mark.parametrize("mode", ["auto", "step", "paused", "human"])
+async def test_it_comes_back_in_the_mode_it_was_left_in(tmp_path: Path, mode: Mode) -> None:
+    async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
+        await session.review(1)
+        if mode == "human":
+            session.runner.take_over(80, 24)
+        else:
+            session.runner.set_mode(mode)
+    async with driven(tmp_path, ListAgent(["true", "true"]), resume=session.folder, interactive=True) as again:
+        assert again.state.mode == mode
+        if mode == "human":
+            await again.phase("human")
+            await again.runner.hand_back()
+            assert again.state.mode == "step"
+        again.runner.set_mode(mode)
+    async with driven(tmp_path, ListAgent(["true"]), resume=session.folder) as alone:
+        assert (await alone.ended()).exit_status == "actions_exhausted"
+    said = [note.text for note in alone.state.notes if "it goes on in auto mode" in note.text]
+    assert len(said) == (mode != "auto") and alone.state.mode == "auto"
+    async with driven(tmp_path, ListAgent(["true"]), resume=session.folder, interactive=True, mode="step") as stepping:
+        assert stepping.state.mode == "step"
+
+
+async def test_where_a_person_works_alone_nothing_goes_on_without_them(tmp_path: Path) -> None:
+    async with driven(tmp_path, None, mode="human") as session:
+        await session.phase("human")
+    with pytest.raises(LaunchError, match="needs a terminal"):
+        relaunch(session.folder, Launch(task=""))
+    async with driven(tmp_path, None, resume=session.folder, interactive=True) as again:
+        await again.phase("human")
 
 
 async def test_time_counts_again_after_a_kill_while_somebody_decided(tmp_path: Path) -> None:

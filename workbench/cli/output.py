@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import click
 if TYPE_CHECKING:
     from workbench.session.events import FinalScores, SessionEnded
 
+_LEAST = 8
+"""Characters to which a column is cut at most."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
 
 
@@ -36,13 +39,23 @@ def harmless_json(text: bytes) -> bytes:
     return _LET_STAND.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
 
 
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Columns, as wide as they must be; those named in `right` are aligned to the right."""
+def print_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), cut: Sequence[int] = ()
+) -> None:
+    """Columns, as wide as they must be; those in `right` are aligned to the right, those in `cut` are cut where the
+    table is wider than the terminal.
+    """
     cells = [[harmless(cell).replace("\n", " ") for cell in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
+    over = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
+    while cut and over > 0 and max(widths[i] for i in cut) > _LEAST:
+        widths[max(cut, key=lambda i: widths[i])] -= 1
+        over -= 1
     for line in [list(header), *cells]:
+        shown = [cell if len(cell) <= w else cell[: w - 1] + "…" for cell, w in zip(line, widths, strict=True)]
         padded = [
-            cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(w) if i in right else cell.ljust(w)
+            for i, (cell, w) in enumerate(zip(shown, widths, strict=True))
         ]
         click.echo("  ".join(padded).rstrip())
 

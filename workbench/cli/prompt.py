@@ -43,7 +43,8 @@ def prompt(
 ) -> None:
     """Show what the model of SESSION was sent for a step.
 
-    SESSION is a folder, an id, or `last`. Tokens of single messages are estimates; what the provider counted is said beside them.
+    SESSION is a folder, an id, or `last`. Tokens of single messages are estimates; what the provider counted is said
+    beside them.
     """
     from workbench.formats.open import open_recording
     from workbench.session.prompt_view import last_step_asked, prompt_of_step

@@ -236,8 +236,9 @@ def resume(
 ) -> None:
     """Go on with a saved SESSION.
 
-    SESSION is a folder, an id, the end of one, or `last`. It comes back in the mode it was left in; without a terminal it goes on in auto mode. Of a session that is not
-    yours (from elsewhere, changed, or older than such marks) nothing that it names is used without your word.
+    SESSION is a folder, an id, the end of one, or `last`. It comes back in the mode it was left in; without a
+    terminal it goes on in auto mode. Of a session that is not yours (from elsewhere, changed, or older than such
+    marks) nothing that it names is used without your word.
     """
     from workbench.runner.launch import Launch, relaunch
     from workbench.session.events import Limits

@@ -59,9 +59,9 @@ def score(
 ) -> None:
     """Score what SESSION submitted once more, in a fresh clean room.
 
-    It says if the result agrees with the session's ledger. Only its folder and its task are needed; nothing is written there. The same task, data and seed must give the same
-    score; where one of them is not what it was, a score within the noise. Exits with 0 when all agree, 1 when one does
-    not, 3 when one cannot be scored.
+    It says if the result agrees with the session's ledger. Only its folder and its task are needed; nothing is
+    written there. The same task, data and seed must give the same score; where one of them is not what it was, a
+    score within the noise. Exits with 0 when all agree, 1 when one does not, 3 when one cannot be scored.
     """
     from workbench.environment.resources import lease_gpus
     from workbench.runner.rescore import NotScorable, choose, open_session, rescore

@@ -25,16 +25,17 @@ if TYPE_CHECKING:
     epilog="""
 \b
 Examples:
-  mlgym-tui sessions
+  mlgym-tui sessions --wide
   mlgym-tui sessions --json | jq '.[0].scores.best'
   mlgym-tui sessions show last
   mlgym-tui sessions artifact last --best -o strategy.py
 """,
 )
+@click.option("--wide", is_flag=True, help="All that is known of each, with whole names, however wide.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @sessions_option
 @click.pass_context
-def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None) -> None:
+def sessions(context: click.Context, wide: bool, as_json: bool, sessions_folder: Path | None) -> None:
     """List the saved sessions.
 
     `show`, `rm` and `artifact` work on one.
@@ -42,7 +43,7 @@ def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None
     context.obj = sessions_folder
     if context.invoked_subcommand is not None:
         return
-    from workbench.session.store import list_sessions
+    from workbench.session.store import list_sessions, short_id
 
     root = sessions_of(sessions_folder)
     rows = list(list_sessions(root))
@@ -71,15 +72,24 @@ def sessions(context: click.Context, as_json: bool, sessions_folder: Path | None
     if not rows:
         click.echo(f"no sessions in {root} yet; `mlgym-tui run battleOfSexes` makes one")
         return
+    if wide:
+        print_table(
+            ["session", "task", "model", "steps", "best", "last", "status", "age"],
+            [
+                [r.id, r.task, r.model, str(r.steps), _best(r.scores), number(r.scores.last),
+                 r.status + (f" ({r.problem})" if r.problem else ""), age(r.age_seconds)]
+                for r in rows
+            ],
+            right=(3, 4, 5),
+        )  # fmt: skip
+        return
     print_table(
-        ["session", "task", "model", "steps", "best", "last", "status", "age"],
-        [
-            [r.id, r.task, r.model, str(r.steps), _best(r.scores), number(r.scores.last),
-             r.status + (f" ({r.problem})" if r.problem else ""), age(r.age_seconds)]
-            for r in rows
-        ],
-        right=(3, 4, 5),
-    )  # fmt: skip
+        ["session", "task", "model", "steps", "best", "status", "age"],
+        [[short_id(r.id), r.task, r.model, str(r.steps), _best(r.scores), r.status, age(r.age_seconds)] for r in rows],
+        right=(3, 4),
+        cut=(0, 1, 2, 5),
+    )
+    click.echo("--wide tells all; a session is also called by what stands here, or `last`", err=True)
 
 
 def _best(scores: FinalScores) -> str:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 \b
 Examples:
   mlgym-tui tasks
+  mlgym-tui tasks --wide
   mlgym-tui tasks --json
   mlgym-tui tasks show regressionKaggleHousePrice
   mlgym-tui tasks new myTask
@@ -38,9 +39,10 @@ Examples:
   MLGYM_TASKS=~/my-tasks mlgym-tui tasks
 """,
 )
+@click.option("--wide", is_flag=True, help="All that is known of each, however wide: what it needs, what is missing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_context
-def tasks(context: click.Context, as_json: bool) -> None:
+def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
     """List the tasks: those that ship, and your own.
 
     Your own are looked for in the folders of $MLGYM_TASKS.
@@ -54,6 +56,22 @@ def tasks(context: click.Context, as_json: bool) -> None:
     found = [(task, examine(task)) for task in list_tasks(problems=problems)]
     if as_json:
         print_json([_as_dict(task, needs) for task, needs in found])
+    elif not wide:
+        print_table(
+            ["task", "metric", "baseline", "runs here"],
+            [
+                [
+                    task.id,
+                    f"{task.primary_metric.name} {_ARROWS[task.primary_metric.direction][0]}",
+                    _number(task.primary_metric.baseline),
+                    needs.verdict,
+                ]
+                for task, needs in found
+            ],
+            right=(2,),
+            cut=(0, 1),
+        )
+        click.echo("▲ higher is better, ▼ lower; what a task needs: `mlgym-tui tasks show TASK`, or --wide", err=True)
     else:
         print_table(
             ["task", "domain", "metric", "baseline", "submission", "needs", "runs here", "name"],
@@ -75,6 +93,7 @@ def tasks(context: click.Context, as_json: bool) -> None:
         for task, needs in found:
             for obstacle in needs.obstacles:
                 click.echo(f"{task.id}: {harmless(obstacle)}", err=True)
+    if not as_json:
         optional = _optional([needs for _, needs in found])
         for modules, command in optional:
             if " --with " not in command:

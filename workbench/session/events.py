@@ -500,6 +500,7 @@ class SessionEnded(Event, tag="session.ended", kw_only=True, frozen=True):
     session: str = ""
     """Absolute path of the session folder."""
     steps: int = 0
+    """All of the log, whoever made them; a limit on steps counts an agent's alone."""
     scores: FinalScores = FinalScores()
 
 

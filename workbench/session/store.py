@@ -59,6 +59,11 @@ def new_session_folder(root: Path, task: str) -> Path:
     return root / f"{stamp}-{name}-{secrets.token_hex(3)}"
 
 
+def short_id(ident: str) -> str:
+    """The end of an id, by which the session can be called."""
+    return ident[-6:] if _NAME.fullmatch(ident) else ident
+
+
 def find_unbegun(root: Path) -> list[Path]:
     """Session folders whose process was killed before it had written its first event."""
     found = []

@@ -48,7 +48,7 @@ def status_parts(
         parts.append(Part(state.ended.exit_status, "$foreground", 4))
     if message:
         parts.append(Part(message, "bold $warning", 1, flexible=True))
-    parts.append(Part(_step(state, cursor, following and now.live), "$foreground", 3))
+    parts.append(Part(_step(state, cursor, following and now.live, now.agent), "$foreground", 3))
     parts += _scores(state, standing)
     parts.append(Part(_time(state, working), "$foreground 75%", 7))
     if state.cost:
@@ -74,9 +74,12 @@ def _phase(state: SessionState, now: Situation, seconds: float) -> str:
     return f"{text} {words.seconds(seconds)}" if now.phase in ("executing", "proposing", "scoring") else text
 
 
-def _step(state: SessionState, cursor: int, following: bool) -> str:
+def _step(state: SessionState, cursor: int, following: bool, agent: bool) -> str:
     limit = state.limits.steps
     if following:
+        taken = state.agent_steps if agent else cursor
+        if limit is not None and taken != cursor:  # a person's do not count
+            return f"step {cursor}, the agent's {taken}/{limit}"
         return f"step {cursor}/{limit}" if limit is not None else f"step {cursor}"
     return f"step {cursor} of {state.last_step}"
 
