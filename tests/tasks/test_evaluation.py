@@ -12,7 +12,7 @@ import pytest
 from tests.tasks.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox import confine, hidden
-from workbench.tasks import container_room, process_room
+from workbench.tasks import container_room, evaluation, process_room
 from workbench.tasks.catalogue import Task
 from workbench.tasks.evaluation import EvaluationError, evaluate
 from workbench.tasks.room import RoomError, RoomKind, choose, describe_status
@@ -196,6 +196,21 @@ async def test_progress(task: Task) -> None:
     found = await evaluate(longer, slow.encode(), seed=1, room="reduced", progress=lambda *told: seen.append(told))
     assert found.verdict == "ok" and seen[0][0] == 0.0 and seen[-1][0] == 250 / 260
     assert "260 games" in seen[-1][1]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+async def test_the_limit_is_of_processor_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: RoomKind) -> None:
+    monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 1000)  # however busy this machine is
+    task = make_quick_task(tmp_path / "slow", games=10_000, seconds=1)
+    found = await evaluate(task, body("sum(range(200_000))", "return 0").encode(), seed=1, room=room)
+    assert found.verdict == "timeout" and "took more than 1 s of processor time" in found.message, found
+
+
+async def test_what_waits_takes_no_processor_time(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 1000)
+    quick = make_quick_task(task.folder.parent / "waits", games=4, seconds=1)
+    found = await evaluate(quick, body("time.sleep(0.05)", "return 0", before="import time\n").encode(), seed=1)
+    assert found.verdict == "ok" and found.duration > 2
 
 
 async def test_faults_of_the_evaluator_are_not_the_submissions(task: Task) -> None:

@@ -6,11 +6,14 @@ import contextlib
 import io
 import os
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.tasks.model_task import make_model_task, make_submission
+from workbench.tasks import evaluation
+from workbench.tasks import room as room_module
 from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.bundle import pack, unpack
 from workbench.tasks.catalogue import Task, load_task
@@ -250,3 +253,33 @@ async def test_a_room_is_told_its_gpus_as_it_counts_them(
     workspace = make_submission(tmp_path / "workspace", network=network)
     found = await evaluate(task, workspace, seed=1, room=room, gpus=(3,))
     assert found.verdict == "crashed" and f"LookupError: {seen}" in found.message
+
+
+DETACHED = """
+import os
+
+if not os.fork():
+    if not os.fork():
+        while True: pass
+    os._exit(0)
+os.wait()
+
+def apply(weight, value):
+    {then}
+    return weight * value
+"""
+"""A process computes whose parent has ended; the model itself does nothing."""
+
+
+@pytest.mark.parametrize("room", [pytest.param("bubblewrap", marks=pytest.mark.bwrap), "reduced"])
+async def test_processes_that_got_away_from_their_parent_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: RoomChoice
+) -> None:
+    monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 1000)
+    monkeypatch.setattr(room_module, "MOST_THREADS", 1)
+    task = make_model_task(tmp_path / "task", seconds=1.0)
+    limits = task.spec.limits.model_copy(update={"answer_seconds": 600.0})
+    task = replace(task, spec=task.spec.model_copy(update={"limits": limits}))
+    source = DETACHED.format(then="__import__('time').sleep(600)")
+    found = await evaluate(task, make_submission(tmp_path / "w", network=source), seed=1, room=room)
+    assert found.verdict == "timeout" and "more than 1 s of processor time" in found.message, found

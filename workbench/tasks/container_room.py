@@ -211,6 +211,9 @@ class _ContainerRoom(Room):
 
         await asyncio.to_thread(remove_container, self._api, self._name)
 
+    async def processor_seconds(self) -> float:
+        return await asyncio.to_thread(_processor_seconds, self._api, self._name)
+
     async def how_it_ended(self) -> str:
         state = await asyncio.to_thread(_wait, self._api, self._name)
         if state.get("OOMKilled"):
@@ -219,6 +222,16 @@ class _ContainerRoom(Room):
 
     async def standard_error(self) -> str:
         return await asyncio.to_thread(_logs, self._api, self._name)
+
+
+def _processor_seconds(api: Any, name: str) -> float:
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        return int(api.stats(name, stream=False, one_shot=True)["cpu_stats"]["cpu_usage"]["total_usage"]) / 1e9
+    except (DockerException, RequestException, KeyError, TypeError, ValueError):
+        return 0.0
 
 
 def _wait(api: APIClient, name: str) -> dict[str, Any]:

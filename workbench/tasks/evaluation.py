@@ -48,6 +48,8 @@ from workbench.tasks.submission import START_SECONDS
 __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
 
 Progress = Callable[[float, str], None]
+BY_THE_CLOCK = 5
+"""How many times the processor time that an evaluation may take it may take by the clock: others are busy, too."""
 PROCESSES_OF_MODELS = 256
 """Threads and processes in a room that loads a model."""
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "LD_LIBRARY_PATH")
@@ -117,6 +119,8 @@ async def evaluate(
             key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
             spec = _job(task, split, key, prepared)
             guest = await _guest(task, copy, key, prepared, room, session, gpus)
+            if guest is not None:
+                spec = replace(spec, processor_seconds=task.limits.evaluation_seconds * guest.threads)
             result, message, isolation = await _score(spec, guest, copy, room, task.spec.evaluate.rooms, progress)
             if guest is not None and result["verdict"] == "crashed":
                 wanting = failed_import(message, missing_modules(task, guest.packages, _sandbox_of(await choose(room))))
@@ -202,7 +206,7 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
         split=split,
         answer_seconds=limits.answer_seconds,
         loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
-        total_seconds=limits.evaluation_seconds,
+        total_seconds=BY_THE_CLOCK * limits.evaluation_seconds,
         artifact_name=os.path.basename(task.artifact.path),
         slow_to_load=task.artifact.bundled,
         hushed=task.artifact.bundled and task.split_for("validate") != split,
@@ -366,32 +370,68 @@ async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.ensure_future(read_tail(process.stderr))
+    counting = asyncio.ensure_future(_spend(rooms, spec.processor_seconds))
     try:
         for room in rooms:
             room.channel.close()  # the judge holds the only copy: its death is seen in the room
         process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
         starting = max(1, len(rooms)) * (START_SECONDS + spec.loading_seconds)
         async with asyncio.timeout(starting + spec.total_seconds + 10):
-            async for line in process.stdout:
-                message = json.loads(line)
-                if "result" in message:
-                    return dict(message["result"])
-                if "over" in message:
-                    await rooms[message["over"]].end()
-                    process.stdin.write(b"\n")
-                elif progress is not None:
-                    progress(*message["progress"])
+            listening = asyncio.ensure_future(_listen(process.stdout, process.stdin, rooms, progress))
+            try:
+                await asyncio.wait({listening, counting}, return_when=asyncio.FIRST_COMPLETED)
+                if not listening.done():
+                    counting.result()
+                    limit = f"{spec.processor_seconds:g} s of processor time"
+                    return {"verdict": "timeout", "message": f"{spec.asked} is too slow: it took more than {limit}"}
+                result = listening.result()
+            finally:
+                listening.cancel()
+                await asyncio.wait({listening})  # what comes is read by others from now on
+        if result:
+            return result
         beside = os.path.dirname(spec.evaluator)
         fault = last_fault((await errors).decode(errors="replace"), beside)
         if not fault:
             fault = f"its process ended without a result: {describe_status(await process.wait())}"
         raise EvaluationError(f"the evaluator failed: {fault if beside in fault else f'{spec.evaluator}: {fault}'}")
     except TimeoutError:
-        return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s"}
+        return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s by the clock"}
     finally:
+        counting.cancel()
         kill_group(process)
         process.stdin.close()
         await asyncio.shield(_drain(process, errors))
+
+
+async def _listen(
+    output: asyncio.StreamReader, answers: asyncio.StreamWriter, rooms: Sequence[Room], progress: Progress | None
+) -> dict[str, Any]:
+    """The result that the judge writes at last; empty where it ends without one."""
+    async for line in output:
+        message = json.loads(line)
+        if "result" in message:
+            return dict(message["result"])
+        if "over" in message:
+            await rooms[message["over"]].end()
+            answers.write(b"\n")
+        elif progress is not None:
+            progress(*message["progress"])
+    return {}
+
+
+async def _spend(rooms: Sequence[Room], most: float) -> None:
+    """Wait until the processes of the rooms have taken so much processor time together.
+
+    What was seen once stays counted: a process that nobody waits for takes its time with it when it ends.
+    """
+    spent, before = 0.0, [0.0 for _ in rooms]
+    while spent < most:
+        await asyncio.sleep(min(1.0, max(0.1, (most - spent) / MOST_THREADS)))
+        for number, room in enumerate(rooms):
+            now = await room.processor_seconds()
+            spent += max(0.0, now - before[number])
+            before[number] = now
 
 
 async def _drain(process: asyncio.subprocess.Process, errors: asyncio.Future[bytearray]) -> None:

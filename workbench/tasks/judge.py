@@ -47,6 +47,9 @@ class JobSpec:
     answer_seconds: float
     loading_seconds: float
     total_seconds: float
+    """By the clock."""
+    processor_seconds: float = 1e9
+    """Of all processes of the rooms. Counted by the workbench."""
     artifact_name: str = ""
     artifact_bytes: int = 0
     """How many bytes of the submission follow on standard input."""

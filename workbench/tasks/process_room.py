@@ -16,7 +16,7 @@ from workbench.sandbox.base import ResourceLimits
 from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewrap, python_inside
 from workbench.sandbox.gpus import device_nodes, visible_devices
 from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes, memory_of
-from workbench.tasks.processes import kill_group, start_process
+from workbench.tasks.processes import kill_group, processor_seconds, start_process
 from workbench.tasks.room import (
     TEMPORARY_BYTES,
     UNPRIVILEGED,
@@ -105,6 +105,9 @@ class _ProcessRoom(Room):
                 kill_group(self._process)
                 return
             await asyncio.sleep(1.0 if used < memory_bytes / 4 else 0.05)
+
+    async def processor_seconds(self) -> float:
+        return 0.0 if self._process.returncode is not None else processor_seconds(self._process.pid)
 
     async def how_it_ended(self) -> str:
         if self._killed:

@@ -69,6 +69,11 @@ class Guest:
     """How many threads and further processes it may start."""
     gpus: Sequence[int] = ()
 
+    @property
+    def threads(self) -> int:
+        """How many it should compute with at once."""
+        return min(os.cpu_count() or 1, MOST_THREADS) if self.processes else 1
+
     def options(self, channel: str, folder: str) -> list[str]:
         """Arguments of `player.py`."""
         return [
@@ -93,7 +98,7 @@ class Guest:
 
         Hashes repeat, and numerical libraries start no threads but where the guest may.
         """
-        threads = str(min(os.cpu_count() or 1, MOST_THREADS) if self.processes else 1)
+        threads = str(self.threads)
         seen = {
             "PATH": "/usr/bin:/bin",
             "HOME": "/tmp",
@@ -120,6 +125,10 @@ class Room:
 
     async def end(self) -> None:
         """Kill all of it, and wait until it is gone. Can be called twice."""
+        raise NotImplementedError
+
+    async def processor_seconds(self) -> float:
+        """The processor time that all its processes have taken so far; 0 where that is not known."""
         raise NotImplementedError
 
     async def how_it_ended(self) -> str:

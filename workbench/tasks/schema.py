@@ -100,9 +100,10 @@ class TaskLimits(Part):
     training_seconds: Seconds = 1800.0
     """For one training command."""
     evaluation_seconds: Seconds = 120.0
-    """For one evaluation."""
+    """Of processor time, for one evaluation: of all processes of the submission together (of a checkpoint or model: for
+    each thread that it may compute with). By the clock it may take five times that."""
     answer_seconds: Seconds = 5.0
-    """For one answer of submitted code."""
+    """For one answer of submitted code, by the clock."""
     loading_seconds: Seconds = 30.0
     """Until submitted code is loaded."""
     memory_bytes: Annotated[int, Field(ge=64 << 20)] = 1 << 30

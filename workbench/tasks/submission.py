@@ -111,7 +111,7 @@ class Submission:
     """For each answer."""
     loading_seconds: float
     total_seconds: float
-    """For all of it, from the loading of the submission on."""
+    """By the clock, for all of it, from the loading of the submission on."""
     questions: int = 0
     hushed: bool = False
     """Whether what it says of a failure is withheld, once it was asked: its questions are secret, and it might tell."""
@@ -282,7 +282,9 @@ class Submission:
         return Failure("invalid", "something other than the returned value was written to the judge")
 
     def _too_long(self) -> Failure:
-        return Failure("timeout", f"{self.function} is too slow: all of it took more than {self.total_seconds:g} s")
+        return Failure(
+            "timeout", f"{self.function} is too slow: all of it took more than {self.total_seconds:g} s by the clock"
+        )
 
 
 def _random_ids() -> Iterator[str]:
