@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,6 +28,23 @@ def prepare_cifar10(making: Making) -> None:
 def prepare_fashion_mnist(making: Making) -> None:
     """Fashion-MNIST: 28 × 28 pixels, grey."""
     write(making, "image", (28, 28), {"train": 60_000, "test": 10_000})
+
+
+def read_fashion_mnist(making: Making) -> dict[str, Any]:
+    """Rows by split, from files in the format of MNIST (IDX): four bytes, the sizes, the values."""
+
+    def values(name: str) -> Pixels:
+        data = gzip.decompress((making.source / name).read_bytes())
+        sizes = np.frombuffer(data, ">u4", count=data[3], offset=4)
+        if data[:3] != b"\0\0\x08" or len(data) != 4 + sizes.nbytes + sizes.prod(dtype=np.int64):
+            raise SourceError(f"{making.source / name} is no file of small numbers in the format of MNIST")
+        return np.frombuffer(data, np.uint8, offset=4 + sizes.nbytes).reshape(sizes)
+
+    def rows(name: str) -> Iterator[dict[str, Any]]:
+        images, labels = values(f"{name}-images-idx3-ubyte.gz"), values(f"{name}-labels-idx1-ubyte.gz")
+        return ({"image": image, "label": int(label)} for image, label in zip(images, labels, strict=True))
+
+    return {"train": rows("train"), "test": rows("t10k")}
 
 
 def stand_in_cifar10(making: Making) -> dict[str, Any]:

@@ -144,6 +144,42 @@ def test_hugging_face_without_a_network(tmp_path: Path, monkeypatch: pytest.Monk
         prepare(numbers_of(task))
 
 
+def test_what_a_package_of_the_system_has_is_taken_from_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = "def load_dataset(*name, **how):\n    return [{'x': 7 if how['split'] == 'train' else 8}]\n"
+    place = f"{{package: some-numbers, folder: {tmp_path}/usr, files: {{numbers.txt: null}}, function: read}}"
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+    task = hub_task(tmp_path, monkeypatch, library)
+    (task.folder / "datasets" / "numbers.yaml").write_text(
+        f"id: numbers\nname: Numbers\nprepare: {{file: numbers.py}}\nsource: {HUB[:-1]}, installed: {place}}}\n"
+    )
+    reader = "(making.source / 'numbers.txt').read_text().split()"
+    with (task.folder / "datasets" / "numbers.py").open("a") as file:
+        file.write(
+            f"def read(making):\n    a, b = {reader}\n    return {{'train': [{{'x': a}}], 'held': [{{'x': b}}]}}\n"
+        )
+    fetched = prepare(numbers_of(task))
+
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "other"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DatasetError, match="apt-get install some-numbers"):
+        prepare(numbers_of(task))
+    (tmp_path / "usr").mkdir()
+    (tmp_path / "usr" / "numbers.txt").write_text("7 8")
+    assert examine(task).verdict == "yes" and examine(task).words == ("data numbers",)
+    installed = prepare(numbers_of(task))
+    assert installed.checksums() == fetched.checksums() and installed.label == ""
+
+
+def test_without_a_network_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = hub_task(tmp_path, monkeypatch, "def load_dataset(*name, **how):\n    raise ConnectionError('no route')\n")
+    place = f"{{package: some-numbers, folder: {tmp_path}/usr, files: {{numbers.txt: null}}, function: read}}"
+    (task.folder / "datasets" / "numbers.yaml").write_text(
+        f"id: numbers\nname: Numbers\nprepare: {{file: numbers.py}}\nsource: {HUB[:-1]}, installed: {place}}}\n"
+    )
+    with pytest.raises(DatasetError, match=r"cannot be fetched.*apt-get install some-numbers"):
+        prepare(numbers_of(task))
+
+
 def test_a_fault_of_the_source_leaves_nothing(task: Task, tmp_path: Path) -> None:
     bring(tmp_path / "brought", "1 bad 2")
     with pytest.raises(DatasetError, match="write a good one"):

@@ -206,6 +206,12 @@ async def test_the_limit_is_of_processor_time(tmp_path: Path, monkeypatch: pytes
     assert found.verdict == "timeout" and "took more than 1 s of processor time" in found.message, found
 
 
+async def test_by_the_clock_it_has_a_limit_too(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 0.2)
+    found = await evaluate(task, body("time.sleep(0.1)", "return 0", before="import time\n").encode(), seed=1)
+    assert found.verdict == "timeout" and "all of it took more than 1 s by the clock" in found.message, found
+
+
 async def test_what_waits_takes_no_processor_time(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 1000)
     quick = make_quick_task(task.folder.parent / "waits", games=4, seconds=1)

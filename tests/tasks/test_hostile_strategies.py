@@ -12,7 +12,6 @@ import pytest
 
 from tests.tasks.hostile import CASES, Hostile
 from tests.tasks.quick_task import make_quick_task
-from workbench.tasks import evaluation
 from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.room import RoomKind
 
@@ -42,9 +41,7 @@ def score_all(folder: Path, cases: Sequence[Hostile], room: RoomKind) -> Found:
         results = await asyncio.gather(*(one(case) for case in cases))
         return {case.name: result for case, result in zip(cases, results, strict=True)}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluation, "BY_THE_CLOCK", 1)  # what only waits is over soon
-        return asyncio.run(score())
+    return asyncio.run(score())
 
 
 def check(found: Evaluation, case: Hostile, room: RoomKind) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import importlib.util
 import io
 import json
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 
 from workbench.environment.assembly import Setting, find_packages
+from workbench.resources import data_folder
 from workbench.sandbox.base import SandboxError
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.csv_artifact import read_labels
@@ -287,6 +289,22 @@ async def test_the_protocol_of_mlgym_scores_all_rows() -> None:
     assert [item.verdict for item in found] == ["ok"] * 3 and found[0].dataset == "stand-in"
     shares = [item.score or 0.0 for item in found]
     assert shares[2] == pytest.approx((40 * shares[0] + 160 * shares[1]) / 200) and shares[0] != shares[1]
+
+
+def test_images_of_mnists_format(tmp_path: Path) -> None:
+    reader = load_function(data_folder("tasks") / "datasets" / "labelled_images.py", "read_fashion_mnist")
+    images, labels = np.arange(2 * 28 * 28, dtype=np.uint32).astype(np.uint8).reshape(2, 28, 28), np.array([9, 0])
+    for part in ("train", "t10k"):
+        for name, values in ((f"{part}-images-idx3", images), (f"{part}-labels-idx1", labels.astype(np.uint8))):
+            head = bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape)
+            (tmp_path / f"{name}-ubyte.gz").write_bytes(gzip.compress(head + values.tobytes()))
+    making = Making(tmp_path, tmp_path, tmp_path, tmp_path, 0, {}, lambda *_: None)
+    rows = {split: [*found] for split, found in reader(making).items()}
+    assert [row["label"] for row in rows["test"]] == [9, 0]
+    assert all((row["image"] == image).all() for row, image in zip(rows["train"], images, strict=True))
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x09short"))
+    with pytest.raises(SourceError, match=r"train-images-idx3-ubyte\.gz is no file of small numbers"):
+        next(iter(reader(making)["train"]))
 
 
 def test_without_its_packages_a_task_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

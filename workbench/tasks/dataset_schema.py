@@ -27,6 +27,16 @@ class LocalSource(Part):
     """Where to get them, for the message that they are missing."""
 
 
+class InstalledSource(Part):
+    """The same data as a Debian package lays them out: taken where they are there, without the network."""
+
+    package: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
+    folder: Annotated[str, Field(pattern="^/")]
+    files: Annotated[dict[RelativePath, Sha256 | None], Field(min_length=1)]
+    function: FunctionName
+    """Of the file that `prepare` names: returns rows by split, from the files in `making.source`."""
+
+
 class HuggingFaceSource(Part):
     """A dataset of the Hugging Face Hub, through the `datasets` library."""
 
@@ -37,6 +47,8 @@ class HuggingFaceSource(Part):
     config: str | None = None
     splits: Annotated[dict[str, str], Field(min_length=1)]
     """Our name of a split → theirs."""
+    installed: InstalledSource | None = None
+    """Another place where the same data may be."""
 
 
 class HubFilesSource(Part):

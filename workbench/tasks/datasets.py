@@ -29,7 +29,7 @@ from workbench.tasks.hub import is_pattern
 from workbench.tasks.preparing import Order
 
 if TYPE_CHECKING:
-    from workbench.tasks.dataset_schema import DatasetSpec
+    from workbench.tasks.dataset_schema import DatasetSpec, InstalledSource
 
 Progress = Callable[[float, str], None]
 FORMAT = 1
@@ -152,7 +152,8 @@ def missing(dataset: Dataset, variant: Variant) -> str | None:
 
         if find_spec(library) is None:
             stand_in = ", or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
-            return f"dataset {dataset.id} comes from Hugging Face: pip install 'mlgym-tui[data]'{stand_in}"
+            fetch = f"pip install 'mlgym-tui[data]'{_or_install(dataset)}{stand_in}"
+            return f"dataset {dataset.id} comes from Hugging Face: {fetch}"
     return None
 
 
@@ -257,7 +258,9 @@ def _order(dataset: Dataset, variant: Variant, target: Path) -> Order:
         return Order(**{**asdict(order), "seed": tiny.seed, "options": tiny.options, "stand_in": tiny.function or ""})
     files = _users_files(dataset)
     if source.kind == "local" or files is not None:
-        return Order(**{**asdict(order), "source": str(_users_folder(dataset).absolute()), "files": tuple(files or ())})
+        found = {"source": str(_users_folder(dataset).absolute()), "files": tuple(files or ())}
+        installed = _installed(dataset)
+        return Order(**{**asdict(order), **found, "reader": installed.function if installed else ""})
     if source.kind == "hub-files":
         hub = {name: getattr(source, name) for name in ("repo", "repo_type", "revision", "files")}
         return Order(**{**asdict(order), "hub": hub})
@@ -268,19 +271,35 @@ def _order(dataset: Dataset, variant: Variant, target: Path) -> Order:
     return Order(**{**asdict(order), "seed": source.seed, "options": source.options})
 
 
-def _users_folder(dataset: Dataset) -> Path:
-    """Where the user's files for it are looked for."""
+def _installed(dataset: Dataset) -> InstalledSource | None:
+    """The package of the system that has it, too."""
     source = dataset.spec.source
+    return source.installed if source.kind == "huggingface" else None
+
+
+def _or_install(dataset: Dataset) -> str:
+    """Another way out, where it would not come from there already."""
+    installed = _installed(dataset)
+    needed = installed is not None and _users_files(dataset) is None
+    return f", or apt-get install {installed.package}" if installed and needed else ""
+
+
+def _users_folder(dataset: Dataset) -> Path:
+    """Where files of this machine for it are looked for."""
+    source, installed = dataset.spec.source, _installed(dataset)
+    if installed is not None:
+        return Path(installed.folder)
     return data_folder_of_user() / (source.folder if source.kind == "local" else dataset.id)
 
 
 def _users_files(dataset: Dataset) -> dict[str, str | None] | None:
-    """The user's files (with the checksums of their known forms), where they are all there; None where not."""
+    """Files of this machine (with the checksums of their known forms), where they are all there; None where not."""
     source, folder = dataset.spec.source, _users_folder(dataset)
-    if source.kind not in ("local", "hub-files"):
+    origin = source if source.kind in ("local", "hub-files") else _installed(dataset)
+    if origin is None:
         return None
     found: dict[str, str | None] = {}
-    for name, known in source.files.items():
+    for name, known in origin.files.items():
         here = sorted(folder.glob(name)) if is_pattern(name) and source.kind == "hub-files" else [folder / name]
         here = [path for path in here if path.is_file()]
         if not here:
@@ -324,7 +343,7 @@ def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | 
         said = last_fault(errors.read().decode(errors="replace"), dataset.maker.parent)
     if "done" not in outcome:
         why = outcome.get("error") or said or f"the process of {dataset.maker} ended"
-        raise DatasetError(f"dataset {dataset.id} could not be prepared: {why}")
+        raise DatasetError(f"dataset {dataset.id} could not be prepared: {why}{_or_install(dataset)}")
     return dict(outcome["done"])
 
 

@@ -37,6 +37,8 @@ class Order:
     """Folder with the user's files."""
     files: tuple[str, ...] = ()
     """Of those, the ones that stand for a Hub source's."""
+    reader: str = ""
+    """Function that reads rows from them."""
     stand_in: str = ""
     """Function that makes what the source would be."""
     hub: dict[str, Any] | None = None
@@ -71,6 +73,7 @@ def prepare(order: Order, write: Any) -> dict[str, Any]:
             making.files = {path.relative_to(making.source).as_posix(): path for path in made_files}
         elif order.files:
             making.files = {name: making.source / name for name in order.files}
+            making.rows = load_function(maker, order.reader)(making) if order.reader else {}
         elif order.hub is not None and "files" in order.hub:
             making.files, origin = fetch_files(order.hub, progress)
         elif order.hub is not None:
