@@ -475,13 +475,16 @@ def test_the_strict_linter_refuses_what_the_edit_brings_in(
         (b"a\nx = 1\nb\n", "2:2", b"x = 2\ny = 3\n"),  # above and below the edit, as before
         (b"if 1:\n  x = 1\ny = 1\n", "3:3", b"y = 2\n"),
         (b"x = 1\n", "1:1", b"x = y  # NoQA\n"),
+        (b"x = 1\n", "1:1", b"import os\nimport os\nos.getcwd()\n"),
         (b"x = 1\n", "1:1", b"import os, sys\nx = (\n  1)\n\t\ndef f():\n\tif x:\n\t\treturn __file__\n"),
         (b"x = 1\ndef f(:\n", "1:1", b"x = 2\n\n"),
     ],
 )
 def test_the_strict_linter_accepts_what_was_there_before(place: Place, before: bytes, lines: str, text: bytes) -> None:
     place.write("s.py", before)
-    assert place.run("edit", lines, "s.py", text=text, MLGYM_LINT="refuse").code == 0
+    done = place.run("edit", lines, "s.py", text=text, MLGYM_LINT="refuse")
+    assert done.code == 0
+    assert "Warning: line" not in done.out  # it says what it refuses, and nothing else
 
 
 def test_without_a_linter_edits_work(place: Place, tmp_path: Path) -> None:

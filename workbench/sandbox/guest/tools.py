@@ -859,7 +859,7 @@ def edit_warnings(path: str, old: bytes, new: bytes, start: int, end: int) -> li
     refused = [item for item in after if item.refused]
     if strict and refused:
         raise EditFault("would have new faults that the linter refuses", refused)
-    notes += map(str, after)
+    notes += [str(item) for item in after if not strict]
     if len(notes) > SAMPLE_LINES:
         notes[SAMPLE_LINES:] = [f"and {len(notes) - SAMPLE_LINES} more"]
     return notes
