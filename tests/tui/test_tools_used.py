@@ -29,3 +29,16 @@ async def test_uses_are_shown_with_their_step(tmp_path: Path) -> None:
         assert "\x1b" not in screen_text(app)
         await pilot.press("l")
         await wait_for(pilot, lambda: "≡ memory_read: The memory of this task" in screen_text(app), "so is the reading")
+
+
+async def test_what_was_noted_about_a_step_stands_beside_it(tmp_path: Path) -> None:
+    made = SessionBuilder(tmp_path / "session")
+    made.ran("ls", "a\n")
+    made.ran("cat a", "1\n")
+    made.add(ev.NoteAdded(step=2, text="the replay leaves the recording at step 2"))
+    app = WorkbenchApp(RecordedSource(made.recording()))
+    async with app.run_test(size=(200, 48)) as pilot:
+        await pilot.press("$")
+        await wait_for(pilot, lambda: "• the replay leaves the recording at step 2" in screen_text(app), "it is shown")
+        await pilot.press("h")
+        await wait_for(pilot, lambda: "leaves the recording" not in screen_text(app), "it is not of this step")

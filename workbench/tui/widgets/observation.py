@@ -26,7 +26,7 @@ class ObservationView(PanelView):
 
     def show_step(self, step: Step) -> None:
         """Show a step; nothing is drawn when it is as before."""
-        beside = (len(step.scores), len(step.messages), len(step.tools))
+        beside = (len(step.scores), len(step.messages), len(step.tools), len(_remarks(self._state, step)))
         key = (step.number, step.status, len(step.observation), step.exit_code, *beside)
         if key == self._key:
             return
@@ -99,9 +99,16 @@ def _notes(state: SessionState, step: Step) -> list[str | Content]:
         notes += _note(text)
     for use in step.tools:
         notes += _note(_tool_used(use))
+    for remark in _remarks(state, step):
+        notes += _note(f"• {remark}")
     for message in step.messages:
         notes += _note(f"» {words.author_name(message.author)}: {message.text}")
     return notes
+
+
+def _remarks(state: SessionState, step: Step) -> list[str]:
+    """What was noted about a step; what was noted about the session as a whole is in the log."""
+    return [note.text for note in state.notes if step.number and note.step == step.number]
 
 
 def _tool_used(use: ToolUsed) -> str:
