@@ -49,10 +49,10 @@ def test_what_is_no_difference(action: str, then: str, now: str) -> None:
 @pytest.mark.parametrize(
     ("action", "then", "now", "cause", "detail"),
     [
-        ("ls", "a.py b.py", "a.py", "listing", "'(nothing)' for 'b.py'"),
-        ("ls", "a.py target.py", "a.py", "opponent", "'(nothing)' for 'target.py'"),
-        ("open a.py", "1:x = 1.437", "1:x = 1.023", "", "'1:x = 1.023' for '1:x = 1.437'"),
-        ("cat a", "a b", "a  b", "", "'a  b' for 'a b'"),
+        ("ls", "a.py b.py", "a.py", "listing", "'(nothing)', recorded was 'b.py'"),
+        ("ls", "a.py target.py", "a.py", "opponent", "'(nothing)', recorded was 'target.py'"),
+        ("open a.py", "1:x = 1.437", "1:x = 1.023", "", "'1:x = 1.023', recorded was '1:x = 1.437'"),
+        ("cat a", "a b", "a  b", "", "'a  b', recorded was 'a b'"),
         ("pip install x", "Collecting x", "no network", "network", ""),
         ("python a.py", "1", "bash: python: command not found", "python", ""),
         ("python a.py", "1", "ModuleNotFoundError: No module named 'numpy'", "packages", ""),

@@ -62,7 +62,7 @@ class Plan:
         if index >= len(self.steps):
             return ""
         verdict = compare_step(self.steps[index], moved(replayed, workspace, self.workspace))
-        return f"here {verdict.detail}, as recorded" if verdict.sameness == "different" else ""
+        return verdict.detail if verdict.sameness == "different" else ""
 
 
 def read_plan(path: Path) -> Plan:

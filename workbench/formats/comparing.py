@@ -84,7 +84,7 @@ class Verdict:
     cause: str = ""
     """Why it is different, as far as the texts tell: see `cause_of`."""
     detail: str = ""
-    """Where the texts part: what is there now, and what was there."""
+    """Where the texts part: what stands there now, and what did."""
     scores: tuple[ScorePair, ...] = ()
 
 
@@ -158,7 +158,7 @@ def compare_step(recorded: Step, replayed: Step, *, rewritten: bool = False, cas
         sameness = "equal" if place is None else "different"
         if place is not None:
             there, here = (lines[place] if place < len(lines) else "(nothing)" for lines in (then, now))
-            detail = f"{here[:120]!r} for {there[:120]!r}"
+            detail = f"{here[:120]!r}, recorded was {there[:120]!r}"
     cause = ""
     if sameness == "different":
         cause = cause_of(recorded, replayed, rewritten=rewritten) or ("cascade" if cascade else "text")
@@ -213,8 +213,8 @@ def _paired(recorded: Step, replayed: Step) -> Iterable[ScorePair]:
 def _scores_in_words(pairs: Sequence[ScorePair]) -> str:
     for pair in pairs:
         if not pair.same:
-            return f"{_score_in_words(pair.replayed)} for {_score_in_words(pair.recorded)}"
-    return "a score for none"
+            return f"{_score_in_words(pair.replayed)}, recorded was {_score_in_words(pair.recorded)}"
+    return "a score, recorded was none"
 
 
 def _score_in_words(score: ScoreRecorded | None) -> str:
