@@ -77,9 +77,7 @@ async def test_the_step_that_leaves_the_recording_is_said_once(tmp_path: Path) -
     state = await over(replay(tmp_path, recorded(*more)))
     [note] = [note for note in state.notes if "recording at step" in note.text]
     assert note.step == 3
-    assert (
-        note.text == "the replay leaves the recording at step 3: here 'import random' for 'something else', as recorded"
-    )
+    assert note.text.endswith("recording at step 3: 'import random', recorded was 'something else'")
 
 
 async def test_a_replay_that_never_leaves_the_recording_says_so(tmp_path: Path) -> None:
