@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -251,6 +252,23 @@ async def test_a_key_that_a_server_says_is_never_shown(server: Server, dialect: 
     heard: list[str] = []
     response = await dialect.make(server).respond(ASK, on_delta=heard.append)
     assert response.text == "".join(heard) == "Your key is [redacted], or [redacted]."
+
+
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_a_key_in_a_failure_is_never_told(server: Server, dialect: Dialect, status: int) -> None:
+    spellings = [SECRET, SECRET.upper(), SECRET.encode().hex(), base64.b64encode(f"Bearer {SECRET}".encode()).decode()]
+    server.answers(failure(status, dialect.error(status, f"Bad: {', '.join(spellings)}")))
+    with pytest.raises(ModelError) as caught:
+        await dialect.make(server).respond(ASK)
+    assert not any(spelling[-12:-4] in str(caught.value) for spelling in spellings)
+
+
+async def test_a_key_at_the_edge_of_what_is_quoted_is_not_told(server: Server, dialect: Dialect) -> None:
+    page = b"<html>" + b" " * 274 + SECRET.encode()
+    server.answers(Reply([page], content_type="text/html"))
+    with pytest.raises(ModelError, match="web page") as caught:
+        await dialect.make(server).respond(ASK)
+    assert SECRET[:6] not in str(caught.value)
 
 
 async def test_cookies_are_neither_kept_nor_logged(

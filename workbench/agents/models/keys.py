@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from workbench.agents.agent import ModelError
-from workbench.session.redact import REPLACEMENT
+from workbench.session.redact import REPLACEMENT, Redactor
 from workbench.session.secrets import UnreadableDotenv, dotenv_files, read_dotenv, secret_values
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
@@ -26,6 +26,10 @@ SERVER_VARIABLE = "MLGYM_MODEL_API_KEY"
 """The key for a server that is not the provider's own: a provider's key is never sent to anybody else."""
 
 _LOOKS_LIKE_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai)-|hf_|AIza)[-_A-Za-z0-9*]{6,}")
+
+
+_SHORTEST_BEGINNING = 6
+"""Characters of a key that say more than of what kind it is."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,13 @@ def _find(variables: tuple[str, ...], env: Mapping[str, str]) -> Key | None:
 
 
 def scrub(text: str, *secrets: str) -> str:
-    """`text` without `secrets`, without the secrets of this machine, and without what looks like a key."""
+    """`text` without `secrets` in their usual spellings, without the secrets of this machine, and without what looks
+    like a key; nor does it end in the beginning of one.
+    """
+    redactor = Redactor({f"API_KEY_{number}": secret for number, secret in enumerate(secrets)})
+    text = redactor.text(text)
+    if (begun := redactor.unfinished(text)) >= _SHORTEST_BEGINNING:
+        text = text[:-begun] + REPLACEMENT
     for value in sorted({*secrets, *secret_values()} - {""}, key=len, reverse=True):
         text = text.replace(value, REPLACEMENT)
     return _LOOKS_LIKE_KEY.sub(REPLACEMENT, text)
