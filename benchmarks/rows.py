@@ -308,6 +308,40 @@ async def large_observation() -> list[Row]:
     return [absolute(f"showing {len(text) / 1e6:.1f} MB in the observation pane", statistics.median(taken) * 1000, 50)]
 
 
+def rendering() -> list[Row]:
+    """What a command printed, made the observation as it comes; floor: finding the control characters in it."""
+    import re
+    import tracemalloc
+
+    from workbench.sandbox.output import OutputRecord
+
+    step = "\r\x1b[2K\x1b[1A\x1b[2K\x1b[1mepoch\x1b[0m \x1b[38;5;237m" + "━" * 40 + "\x1b[0m {:4}/4000 loss=0.5\r\n"
+    bar = "\repoch 1: {:4}/4000|" + "█" * 20 + "| [00:01<00:02, 41.29it/s, loss=0.5]"
+    special = re.compile(rb"[\x00-\x1f]")
+    kinds = {
+        "lines": (b"".join(b"%d %s\r\n" % (number, b"x" * 92) for number in range(20_000)), 4),
+        "bars": ("".join(bar.format(number % 4000) for number in range(20_000)).encode(), 4),
+        "repainted rows": ("".join(step.format(number % 4000) for number in range(10_000)).encode(), 4),
+    }
+    rows = []
+    for what, (printed, times) in kinds.items():
+
+        def render(printed: bytes = printed) -> None:
+            record = OutputRecord()
+            for at in range(0, len(printed), 4095):
+                record.add(printed[at : at + 4095])
+            record.observation(30_000)
+
+        floor = median_ms(lambda printed=printed: [*special.finditer(printed)], 7)  # type: ignore[misc]
+        rows.append(compare(f"rendering {len(printed) / 1e6:.1f} MB of {what}", median_ms(render, 7), floor, times))
+        tracemalloc.start()
+        render()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        rows.append(absolute("  memory beyond the bytes", (peak - len(printed)) / 1e6, 2, "MB"))
+    return rows
+
+
 def _no_bubblewrap() -> bool:
     from workbench.sandbox.local import probe_bubblewrap
 
@@ -350,6 +384,7 @@ def parts() -> list[Part]:
         ("loop", lambda: asyncio.run(whole_loop())),
         ("log", event_logging),
         ("snapshot", snapshot),
+        ("rendering", rendering),
         ("observation", lambda: asyncio.run(large_observation())),
         ("flood", lambda: asyncio.run(flood())),
         ("start", start_up),

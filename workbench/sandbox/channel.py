@@ -33,7 +33,7 @@ from workbench.sandbox.guest.guest import (
     frame,
 )
 
-_READ = 256 << 10
+_READ = 64 << 10
 _MAX_DESCRIPTORS = 4
 _json = msgspec.json.Decoder(dict[str, Any])
 

@@ -17,7 +17,7 @@ from workbench.sandbox.base import SandboxError, SignalName
 from workbench.sandbox.channel import BrokenProtocol, GuestChannel
 from workbench.sandbox.guest.guest import EXIT_GRACE, reset_terminal, set_echo, set_size
 
-_READS_PER_WAKE = 64
+_READS_PER_WAKE = 16
 _READ = 4096  # what the kernel gives at most in one read of a pseudo-terminal
 
 RELAY_CREDIT = 512 << 10

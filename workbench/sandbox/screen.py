@@ -225,8 +225,7 @@ class Screen:
         if len(rest) > ROWS and "\r" not in text:
             self._feed_line()
             if self._nothing_in_the_way():
-                for above in self._rows[: self.row]:
-                    self.scrollback.write(above.text())
+                self.scrollback.write(_texts(self._rows[: self.row]))
                 self._rows, self.row, self._reached = [NOTHING] * ROWS, 0, ROWS - 1
                 passing = "\n".join(rest[:-ROWS])
                 if PADDING + "\n" in passing + "\n":
@@ -441,9 +440,10 @@ class Screen:
 
     def scroll_up(self, count: int) -> None:
         """Rows leave the region at its top, for good."""
-        for _ in range(min(count, self.bottom - self.top + 1)):
-            self.scrollback.write(self._rows.pop(self.top).text())
-            self._rows.insert(self.bottom, NOTHING)
+        end = self.top + min(count, self.bottom - self.top + 1)
+        self.scrollback.write(_texts(self._rows[self.top : end]))
+        self._rows[self.bottom + 1 : self.bottom + 1] = [NOTHING] * (end - self.top)
+        del self._rows[self.top : end]
 
     def scroll_down(self, count: int) -> None:
         """Empty rows come at the region's top; as many fall out of it at its bottom."""
@@ -479,8 +479,9 @@ class Screen:
     def erase_screen(self, kind: int) -> None:
         """As `erase_line`, for the screen. What is cleared as a whole goes to the scrollback: it was printed."""
         if kind == 2 or (kind == 0 and self.row == self.column == 0):
-            if self._main is None and not all(row.blank for row in self._rows):
-                shown = _joined(self._rows, 0, 0)
+            if self._rows.count(NOTHING) == ROWS:
+                return
+            if self._main is None and (shown := _joined(self._rows, 0, 0)).strip():
                 self.scrollback.write(f"{shown}\n{CLEARED_NOTE}\n")
             self._rows = [NOTHING] * ROWS
         elif kind == 0 or kind == 1:
@@ -548,11 +549,14 @@ class Screen:
 
 def _joined(rows: list[Row], row: int, reached: int) -> str:
     end = min(row, reached)
-    for number in range(ROWS - 1, end, -1):
+    for number in range(end + 1, ROWS):
         if rows[number] is not NOTHING and not rows[number].blank:
             end = number
-            break
-    return "".join([row.text() for row in rows[: end + 1]]).removesuffix("\n")
+    return _texts(rows[: end + 1]).removesuffix("\n")
+
+
+def _texts(rows: list[Row]) -> str:
+    return "".join(["\n" if row is NOTHING else row.text() for row in rows])
 
 
 def del_from(row: Row, column: int) -> None:
