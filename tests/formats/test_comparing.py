@@ -52,6 +52,7 @@ def test_what_is_no_difference(action: str, then: str, now: str) -> None:
         ("ls", "a.py b.py", "a.py", "listing", "'(nothing)', recorded was 'b.py'"),
         ("ls", "a.py target.py", "a.py", "opponent", "'(nothing)', recorded was 'target.py'"),
         ("open a.py", "1:x = 1.437", "1:x = 1.023", "", "'1:x = 1.023', recorded was '1:x = 1.437'"),
+        ("open a.py", "3:10", "3:20", "", "'3:20', recorded was '3:10'"),
         ("cat a", "a b", "a  b", "", "'a  b', recorded was 'a b'"),
         ("pip install x", "Collecting x", "no network", "network", ""),
         ("python a.py", "1", "bash: python: command not found", "python", ""),

@@ -29,7 +29,6 @@ TOLERANCE = 1e-3
 SIGMAS = 4 * math.sqrt(2)
 """Standard errors of one score that two scores of the same submission may be apart."""
 
-_WINDOW = re.compile(r"\[File: .* \(\d+ lines? total\)\]")
 _MORE = re.compile(r"\((\d+) more lines? (above|below)\)")
 _OWN_HEADS = re.compile(
     r"/\S+: (?:lines? \d+(?: to \d+)? replaced by|\d+ lines? (?:deleted|added|inserted)|the text is the same as before)"
@@ -40,6 +39,8 @@ _TIMES = re.compile(
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\b(?:\d+:)?\d+:\d\d(?:\.\d+)?\b"
     r"|\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ms|s|secs?|seconds|minutes|min|m\d+\.\d+s)\b"
 )
+_NUMBERED = re.compile(r"\d+:")
+"""A line of a file, as a window shows it."""
 _LONG = re.compile(r"\.\.\. \(\d+ more characters? cut\)$")
 _LISTING = re.compile(r"[-dlbcps][-rwxsStT]{9}[.+]?\s")
 
@@ -171,7 +172,9 @@ def normalised(observation: str, action: str = "") -> list[str]:
     lines = [line for line in lines if line and not _OWN_HEADS.fullmatch(line) and not _MLGYM_TAILS.fullmatch(line)]
     if action.split()[:1] == ["ls"]:
         return _listed(lines)
-    return [_MORE.sub(r"(\1 more lines \2)", _TIMES.sub("#", line)) for line in lines]
+    return [
+        line if _NUMBERED.match(line) else _MORE.sub(r"(\1 more lines \2)", _TIMES.sub("#", line)) for line in lines
+    ]
 
 
 def _listed(lines: Sequence[str]) -> list[str]:
