@@ -71,7 +71,10 @@ class Opened:
             for event in recording.events
             if isinstance(event, WindowChanged) and event.path and event.text is None
         ]
-        self.actions = len(plan_of(recording).actions)
+        plan = plan_of(recording)
+        self.actions = len(plan.actions)
+        self.files = {path: file.data for path, file in plan.files.items()}
+        self.cause = plan.cause
         self.same_text = self.observations == self.recorded_observations
         self.largest = max((len(text) for text in self.observations), default=0)
         del self.observations, self.recorded_observations
@@ -166,6 +169,25 @@ def test_the_file_window_is_rebuilt(runs: dict[str, Opened]) -> None:
     assert sum(run.windows for run in runs.values()) > 3000
     # Once in all these runs a file was opened without a line of it being shown: the command failed half-way.
     assert sum(len(run.unseen) for run in runs.values()) == 1
+
+
+GAMES = ("battleOfSexes", "prisonersDilemma", "blotto")
+
+
+def test_all_runs_of_a_task_began_with_the_same_files(runs: dict[str, Opened]) -> None:
+    seen: dict[tuple[str, str], Counter[bytes]] = {}
+    for run in benchmark(runs):
+        if run.key[1] in (*GAMES, "3SATTime", "regressionKaggleHousePrice"):
+            for path, data in run.files.items():
+                seen.setdefault((run.key[1], path), Counter()).update([data])
+    assert all(sum(seen[task, "strategy.py"].values()) >= 24 for task in GAMES)
+    # There were two editions of the benchmark.
+    assert {key for key, contents in seen.items() if len(contents) > 2} == set()
+
+
+def test_runs_that_were_scored_when_they_were_over_say_why(runs: dict[str, Opened]) -> None:
+    causes = Counter(run.cause for run in benchmark(runs) if run.cause)
+    assert set(causes) == {"max_steps", "exit_context", "exit_format", "exit_cost"}
 
 
 def test_a_run_without_its_trajectory_is_explained(corpus: Path, expected: Callable[[str], str]) -> None:
