@@ -123,5 +123,5 @@ def test_absurd_sizes_are_cut(tmp_path: Path) -> None:
         '{"version": 2, "width": 1000000000, "height": -1}\n[1.0, "r", "99999999999x0"]\n[2.0, "r", "axb"]\n'
     )
     cast = Cast(tmp_path / CAST_FILE)
-    assert (cast.columns, cast.rows) == (1000, 1) and cast.pieces_until(1.5) == [(1000, 1)]
+    assert (cast.columns, cast.rows) == (500, 1) and cast.pieces_until(1.5) == [(500, 1)]
     assert cast.damaged == 1

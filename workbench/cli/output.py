@@ -15,17 +15,25 @@ if TYPE_CHECKING:
 
 _LEAST = 8
 """Characters to which a column is cut at most."""
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c]")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c\ud800-\udfff]")
 
 
 def harmless(text: str) -> str:
-    """`text` with control and bidirectional characters made visible, so that it cannot drive the terminal."""
+    """`text` with control and bidirectional characters made visible, so that it cannot drive the terminal.
+
+    Bytes of file names that are no text are made visible, too: they could not be printed.
+    """
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
 
 
 def print_json(value: Any) -> None:
     """`value` as JSON on stdout."""
-    text = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    try:
+        text = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    except RecursionError:
+        from workbench.cli.errors import Failure
+
+        raise Failure("it is nested too deeply to be printed") from None
     click.echo(harmless_json(text).decode())
 
 
@@ -70,7 +78,7 @@ def age(seconds: float) -> str:
 
 def number(value: float | None) -> str:
     """A score, or a dash."""
-    return "–" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:.4f}" if abs(value) < 1e15 else f"{value:.4g}"
 
 
 def ending(ended: SessionEnded) -> str:

@@ -151,14 +151,13 @@ def _number(value: int | None) -> str:
 
 
 def _as_dict(found: PromptOfStep, read: Read, *, diff: bool) -> dict[str, Any]:
-    import json
-
     import msgspec
+
+    from workbench.session.prompt_view import json_value
 
     if found.prompt is None:
         return {"step": found.step, "calls": 0, "messages": [], "nothing": found.nothing}
     sent, call = found.prompt, found.prompt.call
-    tools = read(call.sent.tools) if call.sent.tools else None
     value: dict[str, Any] = {
         "step": found.step,
         "call": found.place + 1,
@@ -173,7 +172,7 @@ def _as_dict(found: PromptOfStep, read: Read, *, diff: bool) -> dict[str, Any]:
         "usage": msgspec.to_builtins(call.usage),
         "failure": call.failure or None,
         "problem": sent.problem or None,
-        "tools": json.loads(tools) if tools else None,
+        "tools": json_value(read(call.sent.tools)) if call.sent.tools else None,
         "messages": [_message_as_dict(message, read) for message in sent.messages],
     }
     if diff:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -209,14 +212,17 @@ def artifact(
         raise Failure(
             f"{folder.name} has no such submission", f"`{command_for(folder, 'sessions', 'show')}` lists its scores"
         )
-    try:
-        data = ObjectStore(folder / "artifacts").get(entry.artifact)
-    except (OSError, ValueError) as error:
-        raise Failure(f"the submission of step {entry.step} is lost: {error}") from error
-    if output is None:
-        sys.stdout.buffer.write(data)
-        return
-    output.write_bytes(data)
+    with contextlib.ExitStack() as kept:
+        try:
+            stored = kept.enter_context(ObjectStore(folder / "artifacts").open(entry.artifact))
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise Failure(f"the submission of step {entry.step} is lost: {why}") from error
+        if output is None:
+            shutil.copyfileobj(stored, sys.stdout.buffer)
+            return
+        with open(output, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as copy:
+            shutil.copyfileobj(stored, copy)
     click.echo(f"{harmless(entry.artifact_name)} of step {entry.step} ({number(entry.score)}) → {output}", err=True)
 
 

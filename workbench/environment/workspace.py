@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from workbench.sandbox.temporary import OwnedFolder
 
@@ -21,16 +21,22 @@ def offer_data(workspace: Path, data: Mapping[Path, str], *, mounted: bool) -> N
     Raises OSError.
     """
     for folder, inside in data.items():
-        place = workspace / inside
-        if place.is_symlink():  # restored from a session of the other kind, or of another machine
-            place.unlink()
-        if mounted:
-            place.mkdir(parents=True, exist_ok=True)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if place.is_dir():
-                place.rmdir()
+        *above, name = PurePosixPath(inside).parts
+        parent = workspace
+        for part in above:
+            parent = _folder_at(parent / part)
+        place = _folder_at(parent / name)
+        if not mounted:
+            place.rmdir()
             place.symlink_to(folder)
+
+
+def _folder_at(place: Path) -> Path:
+    """A folder of ours, in the place of a link or a file: a restored workspace may hold those wherever it likes."""
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        place.unlink()
+    place.mkdir(exist_ok=True)
+    return place
 
 
 def fill_with(workspace: Path, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> None:

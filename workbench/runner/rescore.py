@@ -229,8 +229,8 @@ def _stored(saved: SavedSession, digest: str) -> bytes | Path:
     store = ObjectStore(saved.folder / "artifacts")
     if not saved.task.artifact.bundled:
         return store.get(digest)
-    store.check(digest)  # an archive may be large: it is never read as a whole
-    return store.path(digest)
+    with store.open(digest):  # an archive may be large: it is never read as a whole
+        return store.path(digest)
 
 
 def compare(

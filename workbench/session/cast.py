@@ -8,17 +8,26 @@ from __future__ import annotations
 
 import bisect
 import codecs
+import os
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import msgspec
 
+from workbench.session.files import open_file
 from workbench.session.redact import Redactor
 
 CAST_FILE = "shell.cast"
 _FLUSH_BYTES = 64 * 1024
 _DEFAULT_CAP = 1 << 30
+_LONGEST_LINE = 4 << 20
+"""Bytes; the writer's are at most some hundred thousand."""
+_MOST_TEXTS = 20_000
+"""That are put together at once."""
+_MOST_COLUMNS, _MOST_ROWS, _MOST_SIZES = 500, 300, 1000
+"""Of a terminal that is replayed, and how often it may change its size."""
 
 
 class CastWriter:
@@ -54,17 +63,15 @@ class CastWriter:
         self._stream: IO[bytes] | None = None
         path = folder / CAST_FILE
         try:
-            self._stream = path.open("ab", buffering=0)
+            descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+            self._stream = os.fdopen(descriptor, "ab", buffering=0)
             if self._stream.tell() == 0:
                 header = {"version": 2, "width": columns, "height": rows, "timestamp": timestamp}
                 header["env"] = {"TERM": "xterm-256color", "SHELL": "/bin/bash"}  # type: ignore[assignment]
                 self._line(header)
-            else:
+            elif os.pread(descriptor, 1, self._stream.tell() - 1) != b"\n":
                 # A torn last line of a killed process must not swallow the next one.
-                with path.open("rb") as existing:
-                    existing.seek(-1, 2)
-                    if existing.read(1) != b"\n":
-                        self._stream.write(b"\n")
+                self._stream.write(b"\n")
         except OSError as error:
             self._fail(error)
 
@@ -134,38 +141,54 @@ class CastWriter:
             self._stream = None
 
 
-def _sane(size: object) -> int:
+def _sane(size: object, most: int) -> int:
     """Columns or rows of a terminal. A hostile file may name any number, and a screen is made of it."""
-    return min(1000, max(1, int(str(size))))
+    return min(most, max(1, int(str(size))))
 
 
 class Cast:
-    """A recorded shell: `output_until(t)` is what a terminal had been sent by then."""
+    """A recorded shell: `output_until(t)` is what a terminal had been sent by then.
+
+    Only where its lines begin is kept in memory; texts are read when they are asked for.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Index the file. Raises OSError when it cannot be read; damaged lines are skipped and counted in `damaged`."""
+        """Index the file, up to the writer's cap. Raises OSError when it cannot be read; damaged lines are skipped and
+        counted in `damaged`.
+        """
         self.columns, self.rows = 120, 40
         self.damaged = 0
-        self._times: list[float] = []
-        self._texts: list[str] = []
+        self._path = path
+        self._times = array("d")
+        self._places = array("q")
+        """Where the line of each text begins."""
+        self._lengths = array("q")
+        """Characters of each text."""
         self._sizes: list[tuple[float, int, int, int]] = []
         """When, columns, rows, and after how many texts."""
-        with path.open("rb") as stream:
-            for number, line in enumerate(stream):
+        with os.fdopen(open_file(path), "rb") as stream:
+            place = 0
+            while place < _DEFAULT_CAP and (line := stream.readline(_LONGEST_LINE)):
                 try:
-                    value = msgspec.json.decode(line)
-                    if number == 0:
-                        self.columns, self.rows = _sane(value["width"]), _sane(value["height"])
-                        continue
-                    at, kind, text = float(value[0]), value[1], value[2]
-                    if kind == "o":
-                        self._times.append(at)
-                        self._texts.append(str(text))
-                    elif kind == "r":
-                        columns, _, rows = str(text).partition("x")
-                        self._sizes.append((at, _sane(columns), _sane(rows), len(self._texts)))
-                except (msgspec.DecodeError, ValueError, TypeError, KeyError, IndexError):
+                    self._take(line, place)
+                except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
                     self.damaged += 1
+                place += len(line)
+
+    def _take(self, line: bytes, place: int) -> None:
+        value = msgspec.json.decode(line)
+        if place == 0:
+            self.columns, self.rows = _sane(value["width"], _MOST_COLUMNS), _sane(value["height"], _MOST_ROWS)
+            return
+        at, kind, text = float(value[0]), value[1], str(value[2])
+        if kind == "o":
+            self._times.append(at)
+            self._places.append(place)
+            self._lengths.append(len(text))
+        elif kind == "r" and len(self._sizes) < _MOST_SIZES:
+            columns, _, rows = text.partition("x")
+            size = _sane(columns, _MOST_COLUMNS), _sane(rows, _MOST_ROWS)
+            self._sizes.append((at, *size, len(self._times)))
 
     def output_until(self, at: float, limit: int = 256 * 1024) -> str:
         """The last `limit` characters, or a little more, printed up to `at` seconds."""
@@ -175,17 +198,31 @@ class Cast:
         """The same in pieces, with the terminal's sizes (columns, rows) where it took them; first is a size."""
         end = bisect.bisect_right(self._times, at)
         begin, size = end, 0
-        while begin > 0 and size < limit:
+        while begin > max(0, end - _MOST_TEXTS) and size < limit:
             begin -= 1
-            size += len(self._texts[begin])
+            size += self._lengths[begin]
+        texts = self._texts(begin, end)
         pieces: list[str | tuple[int, int]] = [(self.columns, self.rows)]
+        done = begin
         for when, columns, rows, position in self._sizes:
             if when > at or position > end:
                 break
-            if position > begin:
-                pieces += self._texts[begin:position]
-                begin = position
+            if position > done:
+                pieces += texts[done - begin : position - begin]
+                done = position
                 pieces.append((columns, rows))
             elif isinstance(pieces[-1], tuple):
                 pieces[-1] = (columns, rows)
-        return pieces + self._texts[begin:end]
+        return pieces + texts[done - begin :]
+
+    def _texts(self, begin: int, end: int) -> list[str]:
+        """Texts by their numbers, as far as the file still has them."""
+        found = []
+        try:
+            with os.fdopen(open_file(self._path), "rb") as stream:
+                for number in range(begin, end):
+                    stream.seek(self._places[number])
+                    found.append(str(msgspec.json.decode(stream.readline(_LONGEST_LINE))[2]))
+        except (OSError, ValueError, TypeError, IndexError, RecursionError):
+            pass
+        return found

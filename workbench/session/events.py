@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from workbench.session.plain import refuse_deep, without_surrogates
+
 FORMAT = 1
 """Version of the log format, written in the first event. Raised when an old reader could misread a new log."""
 
@@ -67,7 +69,8 @@ class FileChange(msgspec.Struct, frozen=True, kw_only=True):
     """One file of the workspace that differs from the step before."""
 
     path: str
-    """Relative to the workspace, with '/' between parts."""
+    """Relative to the workspace, with '/' between parts. A byte of a name that is no UTF-8 stands as NUL, which no name
+    has, and two hexadecimal digits (`target` alike): see `workbench.session.snapshot`."""
     kind: Literal["added", "modified", "deleted"]
     object: str | None = None
     """sha256 of the content in `objects/`; None when deleted or too large to keep."""
@@ -583,29 +586,21 @@ def encode(event: Event) -> bytes:
 def decode(line: bytes) -> Event:
     """An event from its line.
 
-    Raises UnknownEvent for an event name this version does not know, and msgspec.DecodeError (a ValueError) for
-    anything that is not an event.
+    Raises UnknownEvent for an event name this version does not know, and ValueError (msgspec.DecodeError among them)
+    for anything that is not an event.
     """
     try:
-        return _decoder.decode(line)
+        event = _decoder.decode(line)
+        if isinstance(event, SandboxReady | PromptSent):
+            refuse_deep([event.sandbox] if isinstance(event, SandboxReady) else [event.settings])
+        return event
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
     except msgspec.ValidationError:
-        raw = msgspec.json.decode(line)
+        try:
+            raw = msgspec.json.decode(line)
+        except RecursionError:
+            raise ValueError("it is nested too deeply") from None
         if isinstance(raw, dict) and isinstance(raw.get("event"), str) and raw["event"] not in _NAMES:
-            raise UnknownEvent(raw["event"]) from None
+            raise UnknownEvent(raw["event"][:80]) from None
         raise
-
-
-def without_surrogates(value: Any) -> Any:
-    """Plain values whose texts can be written and printed: pairs of surrogates become their character, others U+FFFD.
-
-    Raises RecursionError for what is nested very deeply.
-    """
-    if isinstance(value, str):
-        if value.isascii():
-            return value
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_surrogates(item) for item in value]
-    return value

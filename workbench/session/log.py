@@ -12,11 +12,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from workbench.session.clock import Clock, utc_now
 from workbench.session.events import FORMAT, Event, Naming, SessionStarted, UnknownEvent, decode, encode
+from workbench.session.files import LARGEST_LOG, open_file
 from workbench.session.redact import Redactor
 
 EVENTS_FILE = "events.jsonl"
@@ -53,7 +55,7 @@ class EventLog:
         self._subscribers: list[Subscriber] = []
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = open_file(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise LogError(explain_write_error(error, self.path)) from error
         for attempt in range(5):  # a listing looks at the lock for an instant
@@ -125,9 +127,11 @@ def read_log(path: Path) -> tuple[list[Event], list[str]]:
     """The events of a log as far as they are good, and what is wrong with the rest.
 
     `path` is the file or its folder. Raises OSError when it cannot be read at all. A line cut off at the end, damage in
-    the middle, a gap in `seq` and events of a later version are problems, not errors; reading stops at damage.
+    the middle, a gap in `seq` and events of a later version are problems, not errors; reading stops at damage, and at
+    LARGEST_LOG.
     """
-    events, problems, _ = _read(path / EVENTS_FILE if path.is_dir() else path)
+    with os.fdopen(open_file(_log_file(path)), "rb") as stream:
+        events, problems, _ = _read(stream)
     return events, problems
 
 
@@ -135,26 +139,34 @@ def repair_log(path: Path) -> tuple[list[Event], list[str]]:
     """As `read_log`, and cut the file to its good part so that it can be appended to.
 
     What is cut is kept beside it in `events.damaged` (a torn last line too): nothing is lost. Raises LogError while
-    another process drives the session.
+    another process drives the session, and where the log is too large to be gone on with.
     """
-    file = path / EVENTS_FILE if path.is_dir() else path
-    with file.open("r+b") as stream:
+    file = _log_file(path)
+    with os.fdopen(open_file(file, os.O_RDWR), "r+b") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise LogError(f"{file.parent} is being driven by another process; end that one first") from None
-        events, problems, good = _read(file)
+        if os.fstat(stream.fileno()).st_size > LARGEST_LOG:
+            raise LogError(f"{file} is larger than {LARGEST_LOG >> 20} MB: its session can only be looked at")
+        events, problems, good = _read(stream)
         stream.seek(good)
         rest = stream.read()
         if rest:
-            with file.with_name("events.damaged").open("ab") as aside:
-                aside.write(rest)
+            aside = open_file(file.with_name("events.damaged"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            with os.fdopen(aside, "ab") as damaged:
+                damaged.write(rest)
             stream.truncate(good)
     return events, problems
 
 
-def _read(file: Path) -> tuple[list[Event], list[str], int]:
-    data = file.read_bytes()
+def _log_file(path: Path) -> Path:
+    return path / EVENTS_FILE if path.is_dir() else path
+
+
+def _read(stream: BinaryIO) -> tuple[list[Event], list[str], int]:
+    data = stream.read(LARGEST_LOG)
+    beyond = os.fstat(stream.fileno()).st_size - len(data) if len(data) == LARGEST_LOG else 0
     events: list[Event] = []
     problems: list[str] = []
     position = 0
@@ -163,6 +175,10 @@ def _read(file: Path) -> tuple[list[Event], list[str], int]:
     while position < len(data):
         number += 1
         end = data.find(b"\n", position)
+        if end < 0 and beyond > 0:
+            left_out = beyond + len(data) - position
+            problems.append(f"only the first {LARGEST_LOG >> 20} MB are read; {left_out:,} bytes are left out")
+            break
         if end < 0:
             problems.append(
                 f"line {number} was cut off while it was written; {len(data) - position} bytes are left out"
@@ -176,7 +192,7 @@ def _read(file: Path) -> tuple[list[Event], list[str], int]:
             position = end + 1
             expected += 1
             continue
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except ValueError as error:
             problems.append(f"line {number} is damaged ({error}); it and what follows are left out")
             break
         if number == 1:
@@ -193,14 +209,16 @@ def _read(file: Path) -> tuple[list[Event], list[str], int]:
         expected += 1
         events.append(event)
         position = end + 1
+    else:
+        if beyond > 0:
+            problems.append(f"only the first {LARGEST_LOG >> 20} MB are read; {beyond:,} bytes are left out")
     return events, problems, position
 
 
 def is_locked(path: Path) -> bool:
     """Whether some process drives this session now."""
-    file = path / EVENTS_FILE if path.is_dir() else path
     try:
-        fd = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_file(_log_file(path))
     except OSError:
         return False
     try:

@@ -5,9 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+from workbench.session.files import LARGEST_OBJECT, UnfitFile, is_file, make_folder, open_file, read_file
 from workbench.session.redact import Redactor
+
+_LARGEST_STORED = 16 << 30
+"""Bytes of the largest file that is read through."""
 
 
 def content_hash(data: bytes) -> str:
@@ -35,11 +42,12 @@ class ObjectStore:
             data = self._redactor.data(data)
         digest = content_hash(data)
         path = self.path(digest)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        if not is_file(path):
+            make_folder(path.parent, below=1)
+            temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
             try:
-                temporary.write_bytes(data)
+                with os.fdopen(open_file(temporary, os.O_WRONLY | os.O_CREAT, below=2), "wb") as stream:
+                    stream.write(data)
                 temporary.replace(path)
             except OSError:
                 with contextlib.suppress(OSError):
@@ -52,22 +60,34 @@ class ObjectStore:
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         target = self.path(digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent, below=1)
         path.replace(target)
         return digest
 
     def get(self, digest: str) -> bytes:
-        """The content. Raises FileNotFoundError when it is missing, ValueError when it is damaged."""
-        data = self.path(digest).read_bytes()
+        """The content. Raises FileNotFoundError when it is missing, another OSError when it cannot be read as a whole,
+        ValueError when it is damaged.
+        """
+        data = read_file(self.path(digest), LARGEST_OBJECT, below=2)
         if content_hash(data) != digest:
-            raise ValueError(f"object {digest[:12]} is damaged: its content does not match its name")
+            raise ValueError(_damaged(digest))
         return data
 
-    def check(self, digest: str) -> None:
-        """As `get`, for content that may be large: it is read through, and not kept."""
-        with self.path(digest).open("rb") as stream:
+    @contextlib.contextmanager
+    def open(self, digest: str) -> Iterator[BinaryIO]:
+        """As `get`, for content that may be large: it is read through once, and then stands open."""
+        path = self.path(digest)
+        with os.fdopen(open_file(path, below=2), "rb") as stream:
+            if os.fstat(stream.fileno()).st_size > _LARGEST_STORED:
+                raise UnfitFile(path, f"it is larger than {_LARGEST_STORED >> 30} GB")
             if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
-                raise ValueError(f"object {digest[:12]} is damaged: its content does not match its name")
+                raise ValueError(_damaged(digest))
+            stream.seek(0)
+            yield stream
 
     def __contains__(self, digest: str) -> bool:
-        return self.path(digest).is_file()
+        return is_file(self.path(digest))
+
+
+def _damaged(digest: str) -> str:
+    return f"object {digest[:12]} is damaged: its content does not match its name"

@@ -8,10 +8,11 @@ from __future__ import annotations
 import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from workbench.session.plain import read_json
 from workbench.session.prompts import Call, SentMessage, SentPrompt
 from workbench.session.state import SessionState
 
@@ -57,7 +58,7 @@ def _described(prompt: SentPrompt, read: Read) -> SentPrompt:
 
 
 def _from_object(message: SentMessage, read: Read) -> SentMessage:
-    value = _json(read(message.hash))
+    value = json_value(read(message.hash))
     if not isinstance(value, dict):
         return message
     step = value.get("step")
@@ -143,10 +144,11 @@ def _many(count: int, what: str) -> str:
 # -- its text ----------------------------------------------------------------------------------------------------------
 
 
-def _json(data: bytes | None) -> Any:
+def json_value(data: bytes | None) -> Any:
+    """What an object holds; None where it is lost or no JSON."""
     try:
-        return json.loads(data or b"")
-    except (ValueError, RecursionError):
+        return read_json(data or b"")
+    except ValueError:
         return None
 
 
@@ -155,7 +157,7 @@ def message_value(data: bytes | None) -> dict[str, Any] | None:
 
     None where that is lost or damaged. What the workbench notes for itself (`step`, `elided`) is left out.
     """
-    value = _json(data)
+    value = json_value(data)
     if not isinstance(value, dict):
         return None
     return {key: item for key, item in value.items() if key not in ("step", "elided")}
@@ -163,7 +165,7 @@ def message_value(data: bytes | None) -> dict[str, Any] | None:
 
 def message_text(data: bytes | None) -> str:
     """A message as people read it: its text, and each call of a tool on a line after it; or the tools, one by one."""
-    value = _json(data)
+    value = json_value(data)
     if isinstance(value, list):
         return "\n\n".join(map(_tool_text, value))
     if not isinstance(value, dict):
@@ -213,9 +215,8 @@ class Change:
 def compare(old: Sequence[SentMessage], new: Sequence[SentMessage]) -> list[Change]:
     """What became of the messages of a prompt, in the order of the new one."""
     changes: list[Change] = []
-    matcher = difflib.SequenceMatcher(None, [m.hash for m in old], [m.hash for m in new], autojunk=False)
-    for tag, a, b, c, d in matcher.get_opcodes():
-        if tag == "equal":
+    for same, a, b, c, d in _runs([m.hash for m in old], [m.hash for m in new]):
+        if same:
             changes += [Change("same", before, now) for before, now in zip(old[a:b], new[c:d], strict=True)]
         else:
             changes += _replaced(list(old[a:b]), new[c:d])
@@ -224,18 +225,23 @@ def compare(old: Sequence[SentMessage], new: Sequence[SentMessage]) -> list[Chan
 
 def _replaced(old: list[SentMessage], new: Sequence[SentMessage]) -> Iterator[Change]:
     """Messages in the place of others: one of the same role and step is the same message, changed."""
+    places: dict[tuple[str, int | None], list[int]] = {}
+    for place in reversed(range(len(old))):
+        places.setdefault((old[place].role, old[place].step), []).append(place)
+    begin = 0
     for message in new:
-        at = next(
-            (i for i, other in enumerate(old) if (other.role, other.step) == (message.role, message.step)), len(old)
-        )
-        if at == len(old):
+        left = places.get((message.role, message.step), [])
+        while left and left[-1] < begin:
+            left.pop()
+        if not left:
             yield Change("added", None, message)
             continue
-        yield from (Change("removed", other, None) for other in old[:at])
+        at = left.pop()
+        yield from (Change("removed", other, None) for other in old[begin:at])
         more = message.elided and message.elided != old[at].elided
         yield Change("elided" if more else "changed", old[at], message)
-        del old[: at + 1]
-    yield from (Change("removed", other, None) for other in old)
+        begin = at + 1
+    yield from (Change("removed", other, None) for other in old[begin:])
 
 
 @dataclass(frozen=True)
@@ -247,7 +253,9 @@ class DiffLine:
 
 
 _COMPARED = 4_000
-"""Lines of a text that are compared line by line; of longer ones only the common beginning and end are found."""
+"""Lines or messages that are compared one by one; of more only the common beginning and end are found."""
+_MOST_PAIRS = 100_000
+"""Pairs of equal lines among which the longest runs are looked for."""
 
 
 def change_lines(change: Change, text_of: Callable[[SentMessage], str]) -> list[DiffLine]:
@@ -261,21 +269,44 @@ def change_lines(change: Change, text_of: Callable[[SentMessage], str]) -> list[
 def diff_lines(old: str, new: str) -> list[DiffLine]:
     """The lines of both texts, those of the old one that went before those that came in their place."""
     a, b = old.split("\n"), new.split("\n")
+    result: list[DiffLine] = []
+    for same, i, j, k, m in _runs(a, b):
+        if same:
+            result += [DiffLine(" ", line) for line in a[i:j]]
+        else:
+            result += [DiffLine("-", line) for line in a[i:j]]
+            result += [DiffLine("+", line) for line in b[k:m]]
+    return result
+
+
+def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, int, int, int, int]]:
+    """Where two lists are the same and where not: spans of both. Takes no longer for lists made to take long."""
     head = 0
     while head < min(len(a), len(b)) and a[head] == b[head]:
         head += 1
     tail = 0
     while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
         tail += 1
-    middle_a, middle_b = a[head : len(a) - tail], b[head : len(b) - tail]
-    result = [DiffLine(" ", line) for line in a[:head]]
+    yield True, 0, head, 0, head
+    middle_a: list[Hashable] = list(a[head : len(a) - tail])
+    middle_b: list[Hashable] = list(b[head : len(b) - tail])
     if len(middle_a) + len(middle_b) > _COMPARED:
-        result += [DiffLine("-", line) for line in middle_a] + [DiffLine("+", line) for line in middle_b]
+        yield False, head, len(a) - tail, head, len(b) - tail
     else:
-        for tag, i, j, k, m in difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False).get_opcodes():
-            if tag == "equal":
-                result += [DiffLine(" ", line) for line in middle_a[i:j]]
-            else:
-                result += [DiffLine("-", line) for line in middle_a[i:j]]
-                result += [DiffLine("+", line) for line in middle_b[k:m]]
-    return result + [DiffLine(" ", line) for line in a[len(a) - tail :]]
+        count_a, count_b = Counter(middle_a), Counter(middle_b)
+        if sum(times * count_b[each] for each, times in count_a.items()) > _MOST_PAIRS:
+            # What repeats is told apart by how often it came before: the same result for most, in far less time.
+            middle_a, middle_b = _numbered_apart(middle_a), _numbered_apart(middle_b)
+        matcher = difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False)
+        for tag, i, j, k, m in matcher.get_opcodes():
+            yield tag == "equal", head + i, head + j, head + k, head + m
+    yield True, len(a) - tail, len(a), len(b) - tail, len(b)
+
+
+def _numbered_apart(items: Iterable[Hashable]) -> list[Hashable]:
+    seen = Counter[Hashable]()
+    found: list[Hashable] = []
+    for item in items:
+        seen[item] += 1
+        found.append((item, seen[item]))
+    return found

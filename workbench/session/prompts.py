@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -65,7 +66,7 @@ def _put_together(event: ev.PromptSent, before: Sequence[SentMessage]) -> tuple[
     for here, there, length in event.same:
         gap = here - len(result)
         sound = 0 <= gap <= len(new) - taken and length > 0 and there >= 0 and there + length <= len(before)
-        if not sound or any(used[there : there + length]):
+        if not sound or used.find(1, there, there + length) >= 0:
             return [*result, *new[taken:]], "the log does not say where all of its messages stood"
         result += [*new[taken : taken + gap], *before[there : there + length]]
         used[there : there + length] = b"\1" * length
@@ -130,6 +131,8 @@ class SentPrompt:
 
 _KEPT = 50
 """Each so manieth prompt is kept once it was put together, so that the next ones begin there."""
+_MOST_WORK = 50_000_000
+"""Messages that are handled to put one together: far more than sessions need, and a hostile log may ask for."""
 
 
 @dataclass
@@ -163,12 +166,19 @@ class Prompts:
 
     def proposed(self, step: int) -> None:
         """An agent's step begins: calls that did not say what they were for were for that."""
-        for call in self._unassigned:
-            if call.step != step:
-                self._by_step[call.step].remove(call)
-                self._by_step.setdefault(step, []).append(call)
-                call.step = step
+        moved = [call for call in self._unassigned if call.step != step]
         self._unassigned.clear()
+        gone = {id(call) for call in moved}
+        for before, left in Counter(call.step for call in moved).items():
+            calls = self._by_step[before]
+            first = len(calls)
+            while left:  # they are among the last
+                first -= 1
+                left -= id(calls[first]) in gone
+            calls[first:] = [call for call in calls[first:] if id(call) not in gone]
+        for call in moved:
+            self._by_step.setdefault(step, []).append(call)
+            call.step = step
 
     def of_step(self, step: int) -> list[Call]:
         """The calls that were made for a step, in order."""
@@ -186,8 +196,13 @@ class Prompts:
             begin -= 1
         messages, problem = self._kept.get(begin, ([], ""))
         first = begin + 1 if begin in self._kept else begin
+        work = 0
         for each in self.calls[first : call.number + 1]:
             messages, problem = _put_together(each.sent, messages)
+            work += len(messages)
+            if work > _MOST_WORK:
+                messages, problem = _put_together(call.sent, [])
+                return SentPrompt(call, tuple(messages), "the prompts before it are too large to be put together")
             if each.number % _KEPT == 0:
                 self._kept[each.number] = (messages, problem)
         return SentPrompt(call, tuple(messages), problem)

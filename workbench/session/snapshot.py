@@ -10,8 +10,11 @@ agent cannot have a file of the host stored by swapping a folder for a link.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import os
+import re
 import stat
 import time
 from collections.abc import Iterable
@@ -52,7 +55,7 @@ class _Entry:
     def manifest_line(self) -> bytes:
         """Made once: an entry that did not change is kept from scan to scan."""
         c = self.change
-        return f"{c.mode:o} {c.object or c.target or c.size} {c.path}\n".encode("utf-8", "surrogateescape")
+        return f"{c.mode:o} {c.object or c.target or c.size} {c.path}\n".encode("utf-8", "replace")
 
 
 class _StoreFailure(Exception):
@@ -112,11 +115,11 @@ class Snapshotter:
         return Snapshot(self._tree, sorted(changes, key=lambda change: change.path), sorted(self._skipped))
 
     def _walk(self, folder: int, prefix: str, level: int, found: dict[str, _Entry]) -> None:
-        subfolders: list[str] = []
+        subfolders: list[tuple[str, str]] = []
         try:
             with os.scandir(folder) as listing:
                 for item in listing:
-                    path = prefix + item.name
+                    path = prefix + (item.name if item.name.isascii() else logged_name(os.fsencode(item.name)))
                     self._seen += 1
                     if self._seen > self._most:
                         self._skip(path)
@@ -124,21 +127,21 @@ class Snapshotter:
                     try:
                         status = item.stat(follow_symlinks=False)
                         if stat.S_ISDIR(status.st_mode):
-                            subfolders.append(item.name)
+                            subfolders.append((item.name, path))
                         elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
                             found[path] = self._entry(folder, item.name, path, status)
                     except OSError:
                         self._skip(path)
-            for name in subfolders:
+            for name, path in subfolders:
                 if self._seen > self._most or level >= _DEEPEST:
-                    self._skip(prefix + name)
+                    self._skip(path)
                     continue
                 try:
                     child = os.open(name, _NOFOLLOW | os.O_DIRECTORY, dir_fd=folder)
                 except OSError:
-                    self._skip(prefix + name)
+                    self._skip(path)
                     continue
-                self._walk(child, f"{prefix}{name}/", level + 1, found)
+                self._walk(child, f"{path}/", level + 1, found)
         finally:
             os.close(folder)
 
@@ -157,7 +160,7 @@ class Snapshotter:
         mode = stat.S_IMODE(status.st_mode)
         racy = self._started_ns - status.st_ctime_ns < _RACY_NS
         if stat.S_ISLNK(status.st_mode):
-            target = os.readlink(name, dir_fd=folder)
+            target = logged_name(os.fsencode(os.readlink(name, dir_fd=folder)))
             return _Entry(
                 stamp,
                 racy,
@@ -204,31 +207,86 @@ def _differs(before: FileChange, after: FileChange) -> bool:
     )
 
 
-def restore(files: Iterable[FileChange], objects: ObjectStore, folder: Path) -> list[str]:
-    """Write `files` into `folder` (empty, or a workspace of ours that no process uses).
+# -- names -------------------------------------------------------------------------------------------------------------
 
-    Returns the paths that could not be restored: too large to have been kept, or missing from the store.
+
+def logged_name(name: bytes) -> str:
+    """A name as the log has it. A byte that is no UTF-8 becomes NUL, which no name has, and two hexadecimal digits."""
+    text = name.decode("utf-8", "surrogateescape")
+    return text if text.isascii() else _ESCAPED.sub(lambda found: f"\0{ord(found[0]) - 0xDC00:02x}", text)
+
+
+def file_name(logged: str) -> bytes:
+    """The name that stands in the log as `logged`. Raises ValueError where no file can have it."""
+    text = _LOGGED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), logged)
+    if "\0" in text or not text:
+        raise ValueError("no file has such a name")
+    return text.encode("utf-8", "surrogateescape")
+
+
+_ESCAPED = re.compile("[\udc80-\udcff]")
+_LOGGED = re.compile("\0([89a-f][0-9a-f])")
+
+# -- restoring ---------------------------------------------------------------------------------------------------------
+
+_LONGEST_PATH = 4095
+_MOST_BYTES = 16 << 30
+"""Of all files that are restored: a log may name one object a million times."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
+def restore(files: Iterable[FileChange], objects: ObjectStore, folder: Path) -> list[str]:
+    """Write `files` into `folder`, an empty workspace that no process uses.
+
+    Returns the paths that could not be restored: too large to have been kept, missing from the store, or such as no
+    workspace has. A log may name anything: nothing is written outside, through a link, or over something else. Raises
+    OSError when there is no room.
     """
-    missing: list[str] = []
-    root = folder.resolve()
-    for file in files:
-        target = root / file.path
-        if ".." in Path(file.path).parts or Path(file.path).is_absolute():
-            missing.append(file.path)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.parent.resolve().is_relative_to(root):
-            missing.append(file.path)
-        elif file.target is not None:
-            target.symlink_to(file.target)
-        elif file.object is None:
-            missing.append(file.path)
-        else:
+    lost: list[str] = []
+    left = _MOST_BYTES
+    root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for file in files:
             try:
-                data = objects.get(file.object)
-            except (OSError, ValueError):
-                missing.append(file.path)
-                continue
-            target.write_bytes(data)
-            target.chmod(file.mode & 0o777)
-    return missing
+                left -= _restore_one(file, objects, root, left)
+            except (OSError, ValueError) as error:
+                if getattr(error, "errno", None) in _NO_ROOM:
+                    raise
+                lost.append(file.path)
+    finally:
+        os.close(root)
+    return lost
+
+
+def _restore_one(file: FileChange, objects: ObjectStore, root: int, most: int) -> int:
+    """Bytes that were written. Raises OSError or ValueError."""
+    path = file_name(file.path)
+    *above, name = path.split(b"/")
+    if len(path) > _LONGEST_PATH or len(above) >= _DEEPEST or not {b"", b".", b".."}.isdisjoint((*above, name)):
+        raise ValueError("no file of a workspace has such a path")
+    target = None if file.target is None else file_name(file.target)
+    data = b"" if file.target is not None else objects.get(file.object or "")
+    if len(data) > most:
+        raise ValueError("the workspace is larger than what is restored")
+    parent = os.dup(root)
+    try:
+        for part in above:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(part, 0o755, dir_fd=parent)
+            inner = os.open(part, _NOFOLLOW | os.O_DIRECTORY, dir_fd=parent)
+            os.close(parent)
+            parent = inner
+        if target is not None:
+            os.symlink(target, name, dir_fd=parent)
+            return 0
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+        try:
+            with os.fdopen(made, "wb") as stream:
+                stream.write(data)
+                os.fchmod(made, file.mode & 0o777)
+        except OSError:
+            os.unlink(name, dir_fd=parent)
+            raise
+        return len(data)
+    finally:
+        os.close(parent)

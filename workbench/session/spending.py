@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from workbench.session.events import Usage
 
+MOST_COST = 1e12
+"""Sums stay below it, whatever a log says: infinity is no JSON."""
 
-@dataclass
+
+@dataclass(slots=True)
 class Spending:
     """Sums over model calls."""
 
@@ -26,7 +29,7 @@ class Spending:
     def add(self, usage: Usage) -> None:
         """One more call."""
         self.calls += 1
-        self.cost += usage.cost or 0.0
+        self.cost = min(self.cost + (usage.cost or 0.0), MOST_COST)
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
         self.cached_tokens += usage.cached_tokens

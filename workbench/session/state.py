@@ -13,13 +13,22 @@ from typing import Any, Literal, NamedTuple
 from workbench.session import events as ev
 from workbench.session.events import Event, FileChange, Mode, ScoreRecorded, SessionStarted, WindowChanged
 from workbench.session.prompts import Prompts
-from workbench.session.spending import Spending
+from workbench.session.spending import MOST_COST, Spending
 
 StepStatus = Literal["proposed", "running", "ran", "refused", "rejected"]
 
 
+# What a hostile log may make the state grow to, beyond what its own size explains.
 _LARGEST_GAP = 10
-"""Steps that may be missing from a log at one place; each event of a hostile one could name the next so far ahead."""
+"""Steps that may be missing from a log at one place."""
+_MOST_MISSING = 1000
+"""Steps that may be missing from it in all."""
+_MOST_STEPS = 100_000
+"""Steps of a session; what is said of later ones is taken for the newest."""
+_LONGEST = 1e10
+"""Seconds since a session began, or of anything in it: some centuries."""
+_MOST_LOST = 1000
+"""Files that are known not to have been restored."""
 
 
 class Answer(NamedTuple):
@@ -44,7 +53,7 @@ class NewShell(NamedTuple):
     """Files of the workspace that are gone."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Alternative:
     """Another proposal for the same step, which a person asked for."""
 
@@ -58,7 +67,7 @@ class Alternative:
     spending: Spending = field(default_factory=Spending)
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
     """One proposed action with one outcome. Step 0 is the state before the first action."""
 
@@ -205,6 +214,8 @@ class SessionState:
     """What came with the newest answer, until something is proposed from it."""
     _unassigned: Spending = field(default_factory=Spending)
     """What the model calls cost since an agent's last proposal."""
+    _missing: int = 0
+    """Steps that the log skipped."""
     _workspaces: list[str] = field(default_factory=list)
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
 
@@ -213,8 +224,7 @@ class SessionState:
     def apply(self, event: Event) -> None:
         """Take in the next event. Events out of order or for unknown steps are taken as far as they make sense."""
         self.last_seq = event.seq
-        if event.elapsed > self.elapsed:
-            self.elapsed = event.elapsed
+        self.elapsed = max(self.elapsed, _seconds(event.elapsed))
         if isinstance(event, ev.Naming):
             self.named.append(event)
         handler = _HANDLERS.get(type(event))
@@ -223,8 +233,12 @@ class SessionState:
 
     def _step(self, number: int) -> Step:
         # A damaged log may name any number: one far ahead is taken for the newest step, not grown towards.
-        if number < 0 or number >= len(self.steps) + _LARGEST_GAP:
+        if 0 <= number < len(self.steps):
+            return self.steps[number]
+        missing = number - len(self.steps)
+        if not 0 <= missing < _LARGEST_GAP or number > _MOST_STEPS or self._missing + missing > _MOST_MISSING:
             return self.steps[-1]
+        self._missing += missing
         while len(self.steps) <= number:
             before = self.steps[-1]
             self.steps.append(Step(len(self.steps), cwd=before.cwd, window=before.window, tree=before.tree))
@@ -351,6 +365,10 @@ def fold(events: Iterable[Event]) -> SessionState:
     return state
 
 
+def _seconds(value: float) -> float:
+    return min(max(value, 0.0), _LONGEST)
+
+
 # -- one small function per event ------------------------------------------------------------------------------------
 
 
@@ -368,7 +386,7 @@ def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     state.ended = None
     before = state.current.new_shell
     lost = (*(before.not_restored if before else ()), *event.not_restored)
-    state.current.new_shell = NewShell(resumed=True, not_restored=tuple(dict.fromkeys(lost)))
+    state.current.new_shell = NewShell(resumed=True, not_restored=tuple(dict.fromkeys(lost))[:_MOST_LOST])
     _clock_runs(state, event)  # a process that was killed in a pause did not say that it ended
     if event.limits is not None:
         state.limits = event.limits
@@ -404,7 +422,7 @@ def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
     elif any(answer):
         state.current.answers[event.alternative] = answer
     if event.usage is not None:
-        state.cost += event.usage.cost or 0.0
+        state.cost = min(state.cost + (event.usage.cost or 0.0), MOST_COST)
         state.input_tokens += event.usage.input_tokens
         state.output_tokens += event.usage.output_tokens
         if event.usage.cost is None:
@@ -433,7 +451,7 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
         state._answer = NO_ANSWER
         step.agent_change, state._unseen_change = state._unseen_change, None
         state.prompts.proposed(step.number)
-    step.status, step.started, step.time = "proposed", event.elapsed, event.time
+    step.status, step.started, step.time = "proposed", _seconds(event.elapsed), event.time
 
 
 def _propose(step: Step, author: str, thought: str, action: str, remark: str) -> None:
@@ -477,7 +495,7 @@ def _action_edited(state: SessionState, event: ev.ActionEdited) -> None:
 def _action_rejected(state: SessionState, event: ev.ActionRejected) -> None:
     step = state._step(event.step)
     step.status, step.comment, step.rejected_by = "rejected", event.comment, event.author
-    step.finished = event.elapsed
+    step.finished = _seconds(event.elapsed)
 
 
 def _action_started(state: SessionState, event: ev.ActionStarted) -> None:
@@ -490,9 +508,10 @@ def _action_finished(state: SessionState, event: ev.ActionFinished) -> None:
     step = state._step(event.step)
     step.status = "refused" if event.refused else "ran"
     step.exit_code, step.observation, step.truncated = event.exit_code, event.observation, event.truncated
-    step.cwd, step.duration, step.cast, step.raw = event.cwd or step.cwd, event.duration, event.cast, event.raw
+    step.cwd, step.duration = event.cwd or step.cwd, _seconds(event.duration)
+    step.cast, step.raw = event.cast, event.raw
     step.interrupted, step.timed_out, step.signal = event.interrupted, event.timed_out, event.signal
-    step.shell_restarted, step.finished = event.shell_restarted, event.elapsed
+    step.shell_restarted, step.finished = event.shell_restarted, _seconds(event.elapsed)
 
 
 def _window_changed(state: SessionState, event: ev.WindowChanged) -> None:
@@ -504,7 +523,7 @@ def _workspace_snapshot(state: SessionState, event: ev.WorkspaceSnapshot) -> Non
     step.tree = event.tree
     step.changes.extend(event.changes)
     for change in event.changes:
-        state._files.setdefault(change.path, []).append((event.step, change))
+        state._files.setdefault(change.path, []).append((step.number, change))
 
 
 def _score_recorded(state: SessionState, event: ev.ScoreRecorded) -> None:
@@ -531,7 +550,7 @@ def _agent_changed(state: SessionState, event: ev.AgentChanged) -> None:
 
 def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
     if state.clock_paused_at is None:
-        state.clock_paused_at = event.elapsed
+        state.clock_paused_at = _seconds(event.elapsed)
 
 
 def _clock_resumed(state: SessionState, event: ev.ClockResumed) -> None:
@@ -540,7 +559,7 @@ def _clock_resumed(state: SessionState, event: ev.ClockResumed) -> None:
 
 def _clock_runs(state: SessionState, event: Event) -> None:
     if state.clock_paused_at is not None:
-        state.paused_seconds += max(0.0, event.elapsed - state.clock_paused_at)
+        state.paused_seconds += max(0.0, _seconds(event.elapsed) - state.clock_paused_at)
         state.clock_paused_at = None
 
 

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from workbench.session.cast import CAST_FILE
-from workbench.session.events import FinalScores, SessionEnded, SessionStarted, decode
+from workbench.session.events import FinalScores, SessionEnded, SessionStarted, UnknownEvent, decode
+from workbench.session.files import open_file
 from workbench.session.log import EVENTS_FILE, is_locked, read_log
 from workbench.session.secrets import state_folder
 from workbench.session.state import fold
@@ -29,6 +28,8 @@ _NEWBORN = 60.0
 """Seconds in which a folder may be without its first event."""
 _HEAD_BYTES = 1 << 20
 _TAIL_BYTES = 64 * 1024
+_LONGEST_TEXT = 120
+"""Characters of a text in the list."""
 
 
 class SessionNotFound(Exception):
@@ -80,12 +81,12 @@ def find_unbegun(root: Path) -> list[Path]:
 
 
 def _begun(folder: Path) -> bool:
-    """Whether its log holds anything."""
+    """Whether its log holds anything, or something else lies in its place."""
     try:
-        status = (folder / EVENTS_FILE).stat()
+        status = (folder / EVENTS_FILE).lstat()
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size > 0
+    return status.st_size > 0 or not stat.S_ISREG(status.st_mode)
 
 
 @dataclass(frozen=True)
@@ -108,22 +109,26 @@ class SessionSummary:
 
 def list_sessions(root: Path) -> Iterator[SessionSummary]:
     """All sessions under `root`, newest first; lazily, so that the first rows are there at once."""
+    for name in _session_names(root):
+        yield summarize(root / name)
+
+
+def _session_names(root: Path) -> list[str]:
+    """Folders under `root` that are sessions, however damaged, newest first."""
     try:
-        names = sorted((entry.name for entry in os.scandir(root) if entry.is_dir()), reverse=True)
+        with os.scandir(root) as entries:
+            names = sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
     except FileNotFoundError:
-        return
-    for name in names:
-        folder = root / name
-        if _begun(folder):
-            yield summarize(folder)
+        return []
+    return [name for name in names if _begun(root / name)]
 
 
 def summarize(folder: Path) -> SessionSummary:
     """The summary of one session: from the first and the last line where they suffice, else from the whole log."""
     file = folder / EVENTS_FILE
     try:
-        status = file.stat()
-        with file.open("rb") as stream:
+        with os.fdopen(open_file(file), "rb") as stream:
+            status = os.fstat(stream.fileno())
             first = decode(stream.readline(_HEAD_BYTES).rstrip(b"\n"))
             stream.seek(max(0, status.st_size - _TAIL_BYTES))
             tail = stream.read()
@@ -137,13 +142,20 @@ def summarize(folder: Path) -> SessionSummary:
             state = fold(read_log(file)[0])
             steps, scores = state.last_step, state.final_scores()
             exit_status = "running" if is_locked(file) else "crashed"
-    except (OSError, ValueError, msgspec.DecodeError) as error:
-        return SessionSummary(
-            folder.name, folder, "", "", "", 0, "damaged", FinalScores(), "", 0.0, problem=str(error)[:200]
-        )
-    return SessionSummary(
-        folder.name, folder, first.task, first.agent, first.model, steps, exit_status, scores, first.time, age
+    except UnknownEvent as error:
+        return _damaged(folder, f"it begins with an unknown event, {error}")
+    except OSError as error:
+        return _damaged(folder, f"{EVENTS_FILE}: {error.strerror or error}")
+    except ValueError as error:
+        return _damaged(folder, str(error))
+    task, agent, model, exit_status, time_started = (
+        text[:_LONGEST_TEXT] for text in (first.task, first.agent, first.model, exit_status, first.time)
     )
+    return SessionSummary(folder.name, folder, task, agent, model, steps, exit_status, scores, time_started, age)
+
+
+def _damaged(folder: Path, problem: str) -> SessionSummary:
+    return SessionSummary(folder.name, folder, "", "", "", 0, "damaged", FinalScores(), "", 0.0, problem[:200])
 
 
 def _ended(tail: bytes) -> SessionEnded | None:
@@ -152,7 +164,7 @@ def _ended(tail: bytes) -> SessionEnded | None:
         return None
     try:
         event = decode(line)
-    except (ValueError, msgspec.DecodeError):
+    except (ValueError, UnknownEvent):
         return None
     return event if isinstance(event, SessionEnded) else None
 
@@ -162,10 +174,13 @@ def find_session(root: Path, reference: str) -> Path:
 
     Raises SessionNotFound, which names the nearest id.
     """
-    path = Path(reference).expanduser()
-    if path.exists():
-        return path.absolute()
-    ids = sorted((p.parent.name for p in root.glob(f"*/{EVENTS_FILE}") if _begun(p.parent)), reverse=True)
+    try:
+        path = Path(reference).expanduser()
+        if path.exists():
+            return path.absolute()
+    except (OSError, ValueError, RuntimeError):  # a name that nothing can have; a home of nobody
+        pass
+    ids = _session_names(root)
     if reference == "last" and ids:
         return root / ids[0]
     matches = [name for name in ids if name == reference] or [
@@ -183,8 +198,10 @@ def find_session(root: Path, reference: str) -> Path:
 
 
 def check_removable(folder: Path) -> None:
-    """Raises ValueError for what is no session folder, and while a process drives the session."""
-    if not (folder / EVENTS_FILE).is_file():
+    """Raises ValueError for what is no session folder, or a link to one, and while a process drives the session."""
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link to a folder; nothing was removed: name the folder itself")
+    if not os.path.lexists(folder / EVENTS_FILE):
         raise ValueError(f"{folder} is not a session folder (it has no {EVENTS_FILE}); nothing was removed")
     if is_locked(folder):
         raise ValueError(f"{folder.name} is running: end it first; nothing was removed")

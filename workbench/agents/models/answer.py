@@ -12,7 +12,8 @@ from typing import Any
 from workbench.agents.messages import OnDelta, Response, StopReason, ToolCall
 from workbench.agents.models.tokens import estimate_tokens
 from workbench.agents.models.wire import WireError
-from workbench.session.events import Usage, without_surrogates
+from workbench.session.events import Usage
+from workbench.session.plain import without_surrogates
 from workbench.session.redact import Redactor
 
 LONGEST_ANSWER = 16 << 20
