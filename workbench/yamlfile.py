@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench.session.files import read_file
+from workbench.session.plain import without_surrogates
+
 if TYPE_CHECKING:
     import yaml
     from pydantic import BaseModel
@@ -82,12 +85,9 @@ def read_yaml(file: Path, model: type[_Model], *, like: str) -> tuple[_Model, Pl
     from pydantic import ValidationError
 
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
+        data = read_file(file, MAX_FILE, follow=True)
     except OSError as error:
         raise FaultyFile([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
-    if len(data) > MAX_FILE:
-        raise FaultyFile([Problem(file, None, "", f"is larger than {MAX_FILE:,} bytes")])
     raw, lines, problems = _parse(file, data, like)
     if problems:
         raise FaultyFile(problems)
@@ -106,17 +106,14 @@ def _parse(file: Path, data: bytes, like: str) -> tuple[Any, Lines, list[Problem
 
     lines: Lines = {}
     problems: list[Problem] = []
-    make_loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader: Any = None
     try:
-        loader = make_loader(data)
-    except yaml.YAMLError as error:  # bytes that are no text
-        return None, lines, [Problem(file, None, "", f"not valid YAML: {str(error).splitlines()[0]}")]
-    try:
+        loader = _loader(data, "SafeLoader", _MOST_VALUES)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             return None, lines, [Problem(file, 1, "", f"must be a mapping of fields, as in {like}")]
         _walk(node, (), lines, problems, file)
-        return (None if problems else loader.construct_document(node)), lines, problems
+        return (None if problems else without_surrogates(loader.construct_document(node))), lines, problems
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         message = f"not valid YAML: {error.problem or error.context}"
@@ -124,7 +121,74 @@ def _parse(file: Path, data: bytes, like: str) -> tuple[Any, Lines, list[Problem
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         return None, lines, [Problem(file, None, "", f"not valid YAML: {str(error).splitlines()[0]}")]
     finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def plain_yaml(data: bytes, most_values: int = 200_000) -> Any:
+    """Texts, lists and mappings: no numbers, no tags, no code. Raises yaml.YAMLError, ValueError or RecursionError."""
+    loader = _loader(data, "BaseLoader", most_values)
+    try:
+        return without_surrogates(loader.get_single_data())
+    finally:
         loader.dispose()
+
+
+_MOST_VALUES = 20_000
+_MOST_LEVELS = 50
+
+
+def _loader(data: bytes, kind: str, most_values: int) -> Any:
+    """A loader of PyYAML for `data`, once it is known that loading it takes neither long nor much memory.
+
+    Raises yaml.YAMLError.
+    """
+    import yaml
+
+    fast = getattr(yaml, f"C{kind}", None)
+    if fast is not None:
+        try:
+            _refuse_large(data, fast, most_values)
+            return fast(data)
+        except yaml.scanner.ScannerError as error:
+            if "Unicode character escape" not in str(error.problem):  # half of a pair, which the other one takes
+                raise
+    slow = getattr(yaml, kind)
+    _refuse_large(data, slow, most_values)
+    return slow(data)
+
+
+def _refuse_large(data: bytes, loader: Any, most_values: int) -> None:
+    """An alias repeats what it names: a few lines can stand for more values than fit into memory."""
+    import yaml
+
+    def refuse(problem: str) -> None:
+        mark: Any = event.start_mark
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+    sizes: dict[str, int] = {}
+    open_since: list[tuple[str | None, int]] = []
+    values = 0
+    for event in yaml.parse(data, Loader=loader):
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor in (anchor for anchor, _ in open_since):
+                refuse("a value cannot hold itself")
+            values += sizes.get(event.anchor or "", 1)
+        elif isinstance(event, yaml.ScalarEvent):
+            values += 1
+            if event.anchor is not None:
+                sizes[event.anchor] = 1
+        elif isinstance(event, yaml.CollectionStartEvent):
+            open_since.append((event.anchor, values))
+            values += 1
+            if len(open_since) > _MOST_LEVELS:
+                refuse(f"it is nested more than {_MOST_LEVELS} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_since.pop()
+            if anchor is not None:
+                sizes[anchor] = values - before
+        if values > most_values:
+            refuse(f"it holds more than {most_values:,} values, those counted that aliases repeat")
 
 
 def _walk(node: yaml.Node, place: Place, lines: Lines, problems: list[Problem], file: Path) -> None:

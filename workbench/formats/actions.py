@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from workbench.formats import mlgym
 from workbench.formats.comparing import compare_step, moved, steps_run
 from workbench.formats.open import open_recording
 from workbench.formats.starting import StartingFile, starting_files
+from workbench.session.files import read_file
+from workbench.session.plain import read_json
 from workbench.session.recording import Recording, RecordingError
 from workbench.session.state import Step, fold
+from workbench.yamlfile import plain_yaml
 
 _LIST_FILES = (".yaml", ".yml", ".json")
+_LARGEST_JSON = 64 << 20
+_LARGEST_YAML = 8 << 20
 _ENDED = re.compile(r"(?:autosubmission|submission_not_found|evaluation_format_error) \((\w+)\)")
 _FORM = (
     "a list of actions is YAML or JSON: each item a string, or a mapping with `action` and, if wanted, `thought` "
@@ -117,18 +120,14 @@ def _planned(item: Any, number: int, path: Path) -> PlannedAction:
 
 
 def _load(path: Path) -> Any:
+    is_json = path.suffix.lower() == ".json"
     try:
-        data = path.read_bytes()
+        data = read_file(path, _LARGEST_JSON if is_json else _LARGEST_YAML, follow=True)
     except OSError as error:
         raise RecordingError(f"{path} cannot be read: {error.strerror or error}", "check its permissions") from error
     try:
-        if path.suffix.lower() == ".json":
-            return msgspec.json.decode(data)
-        import yaml
-
-        # The plain loader knows text, numbers, lists and mappings: no tags, no code. It reads `yes` as a boolean, so
-        # scalars are kept as the text they are.
-        return yaml.load(data, Loader=yaml.BaseLoader)
+        # Of YAML scalars are kept as the text they are: else `yes` would be a boolean.
+        return read_json(data) if is_json else plain_yaml(data)
     except RecursionError:
         raise RecordingError(f"{path} is nested too deeply", _FORM) from None
     except Exception as error:

@@ -7,7 +7,6 @@ numbered lines that observations show, the step of a score by counting successfu
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable
@@ -31,6 +30,8 @@ from workbench.formats.mlgym_file import (
 from workbench.formats.mlgym_text import SeenWindow, action_category
 from workbench.session import events as ev
 from workbench.session.events import Direction, Event, Metric, Verdict
+from workbench.session.files import read_file
+from workbench.session.plain import read_json
 from workbench.session.recording import Recording, RecordingError
 from workbench.session.state import fold
 
@@ -63,21 +64,24 @@ _LOWER_IS_BETTER = re.compile(r"loss|error|time|rmse|mse|mae|perplexity", re.IGN
 _PSEUDO_ACTIONS = frozenset(
     ("skip", "exit_forfeit", "exit_context", "exit_cost", "exit_error", "exit_format", "exit_api")
 )
-_STATE_FOOTER = re.compile(r"\s*\(Current Step: \d+, Remaining Steps: (\d+)\)")
+_STATE_FOOTER = re.compile(r"\(Current Step: \d+, Remaining Steps: (\d+)\)")
 _VIEWER_LINES = re.compile(r"(\d{1,6}) lines")
 _DEFAULT_WINDOW = 1000
 _MOST_TOKENS = 1 << 53
+_LARGEST = 64 << 20
+"""Bytes of a trajectory; published ones have up to 4 MB."""
 _MESSAGE_CAP = 4000
 """Characters of an evaluator's complaint that a score keeps; the observation has all of it."""
 
 
-def read_mlgym(path: Path) -> Recording:
+def read_mlgym(path: Path, *, follow: bool = False) -> Recording:
     """The events of a `.traj` of MLGym, with what its folder's name and `results.json` add.
 
-    Raises RecordingError when there is nothing to show (unreadable, another program's file, cut in its first step).
+    `follow`: it may be a link, for the user named it. Raises RecordingError when there is nothing to show (unreadable,
+    another program's file, cut in its first step).
     """
     try:
-        data = path.read_bytes()
+        data = read_file(path, _LARGEST, follow=follow)
     except OSError as error:
         raise RecordingError(
             f"{path} cannot be read: {error.strerror or error}", "check its name and its permissions"
@@ -177,7 +181,9 @@ class _Builder:
                 format=ev.FORMAT,
                 session=self.path.absolute().parent.name if self.run.model else self.path.stem,
                 task=self.task,
-                description=self.trajectory.task_text[: footer.start()] if footer else self.trajectory.task_text,
+                description=self.trajectory.task_text[: footer.start()].rstrip()
+                if footer
+                else self.trajectory.task_text,
                 agent=self.run.agent,
                 model=self.model,
                 limits=ev.Limits(steps=self.step_limit, cost=self.run.cost_limit),
@@ -277,7 +283,7 @@ class _Builder:
             if self.info is not None and self.scored >= len(self.ledger):
                 self.problems.append(f"step {number}: the score is not in `info.score`; taken from what was printed")
             elif shown is not None and entry is not None and _numbers(shown) != _numbers(entry):
-                self.problems.append(f"step {number}: `info.score` says {entry}, printed was {shown}")
+                self.problems.append(f"step {number}: `info.score` says {_said(entry)}, printed was {_said(shown)}")
             self.scored += 1
             self._score(number, "validate", "ok", _numbers(entry))
         elif action.strip() == "validate" and not self._never_ran(number):
@@ -320,7 +326,7 @@ class _Builder:
         kind: Literal["submit", "autosubmit"] = "submit" if status == "submitted" or cause == "submit" else "autosubmit"
         rest = self.ledger[self.scored :]
         for entry in rest[:-1]:
-            self.problems.append(f"a score without a step: {entry}; shown at the last step")
+            self.problems.append(f"a score without a step: {_said(entry)}; shown at the last step")
             self._score(last, "validate", "ok", _numbers(entry))
         if rest:
             self._score(last, kind, "ok", _numbers(rest[-1]))
@@ -366,8 +372,8 @@ class _Builder:
 def _state(step: TrajStep) -> tuple[str, str]:
     """Working directory and open file before the step; empty where not known or none."""
     try:
-        state = json.loads(step.state or "{}", strict=False)
-    except (ValueError, RecursionError):
+        state = read_json(step.state or "{}", strict=False)
+    except ValueError:
         return "", ""
     if not isinstance(state, dict):
         return "", ""
@@ -387,6 +393,10 @@ def _numbers(entry: Any) -> dict[str, float]:
         if isinstance(name, str) and isinstance(value, int | float) and abs(value) <= 1e300 and math.isfinite(value):
             found[name] = float(value)
     return found
+
+
+def _said(entry: Any) -> str:
+    return str(_numbers(entry))[:200]
 
 
 def _shows(window: SeenWindow | None, part: SeenWindow) -> bool:

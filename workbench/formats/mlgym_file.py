@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from workbench.session.files import read_file
+from workbench.session.plain import read_json, without_surrogates
 from workbench.session.recording import RecordingError
 
 
@@ -86,6 +89,12 @@ _history_decoder = msgspec.json.Decoder(list[_Message])
 _UNREADABLE = (ValueError, RecursionError, MemoryError)
 """What a decoder raises: msgspec.DecodeError, UnicodeDecodeError and json.JSONDecodeError are ValueErrors."""
 
+_LARGEST_RESULTS = 4 << 20
+_MOST_VALUES = 2_000_000
+"""Lists and objects in a file: each takes more memory than it takes bytes."""
+_MOST_STEPS = 20_000
+_MOST_INFOS = 20
+
 _RUN_NAME = re.compile(
     r"(?P<model>.+?)__(?P<task>.+?)__(?P<agent>.+?)__t-[^_]*__p-[^_]*__c-(?P<cost>[\d.]+)__install-\d+(?:__.*)?"
 )
@@ -111,10 +120,10 @@ def read_run_name(folder_name: str) -> RunName:
 def read_results(path: Path) -> tuple[dict[str, Any], list[str]]:
     """`results.json` beside a trajectory (empty when there is none), and what is wrong with it."""
     try:
-        loaded = json.loads(path.read_bytes())
+        loaded = read_json(read_file(path, _LARGEST_RESULTS))
     except FileNotFoundError:
         return {}, []
-    except (OSError, *_UNREADABLE) as error:
+    except (OSError, ValueError) as error:
         return {}, [f"{path.name} beside the trajectory cannot be read ({_short(error)}): the baseline is unknown"]
     if not isinstance(loaded, dict):
         return {}, [f"{path.name} beside the trajectory is not a JSON object: the baseline is unknown"]
@@ -126,6 +135,19 @@ def decode_trajectory(data: bytes, path: Path) -> Trajectory:
 
     Raises RecordingError when there is nothing to show: not a trajectory, another program's, cut in its first step.
     """
+    if data.count(b"{") + data.count(b"[") > _MOST_VALUES:
+        raise RecordingError(
+            f"{path} is no trajectory of MLGym: it has more than {_MOST_VALUES:,} brackets",
+            "open a session folder of mlgym-tui, or a .traj file that MLGym wrote",
+        )
+    trajectory = _decode(data, path)
+    if len(trajectory.steps) > _MOST_STEPS:
+        trajectory.problems.append(f"only the first {_MOST_STEPS:,} of {len(trajectory.steps):,} steps are shown")
+        del trajectory.steps[_MOST_STEPS:]
+    return trajectory
+
+
+def _decode(data: bytes, path: Path) -> Trajectory:
     try:
         file = _file_decoder.decode(data)
     except _UNREADABLE as error:
@@ -168,8 +190,8 @@ def _decode_leniently(data: bytes, path: Path, error: BaseException) -> Trajecto
     """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file."""
     text = data.decode("utf-8-sig", "replace")
     try:
-        whole = json.loads(text, strict=False)
-    except _UNREADABLE as damage:
+        whole = read_json(text, strict=False)
+    except ValueError as damage:
         return _salvage(text, path, damage)
     if not isinstance(whole, dict) or not isinstance(whole.get("trajectory"), list):
         raise RecordingError(
@@ -247,7 +269,7 @@ def _elements(text: str, position: int) -> tuple[list[Any], int, bool]:
 def _find_info(text: str, start: int) -> TrajInfo | None:
     """The last object called "info" behind the steps that reads as an outcome."""
     decoder = json.JSONDecoder(strict=False)
-    for match in reversed(list(re.compile(r'"info"\s*:\s*(?=\{)').finditer(text, start))):
+    for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(text, start), _MOST_INFOS)):
         try:
             value, _ = decoder.raw_decode(text, match.end())
         except _UNREADABLE:
@@ -324,7 +346,7 @@ def _refuse_swe_agent(environment: str, stats: dict[str, Any] | None, path: Path
 
 
 def _string(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+    return without_surrogates(value) if isinstance(value, str) else None
 
 
 def _short(error: BaseException) -> str:

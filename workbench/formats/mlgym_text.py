@@ -16,6 +16,8 @@ _HEADER = re.compile(r"^\[File: (.+) \((\d+) lines total\)\]$", re.MULTILINE)
 _MORE_ABOVE = re.compile(r"\(\d+ more lines above\)\n?")
 _EVALUATION = re.compile(r"^Evaluation Score: (\{.*\})", re.MULTILINE)
 
+_LONGEST_SCORE = 10_000
+
 _SCORED = "Your code produced a valid submission artefact"
 _NOT_FOUND = "Submission artefact not found"
 _BAD_OUTPUT = "Failed to decode metrics"
@@ -81,7 +83,7 @@ def failed_verdict(observation: str) -> Verdict:
 def shown_score(observation: str) -> dict[str, Any] | None:
     """The metrics that a successful validate printed; None when they cannot be read."""
     match = _EVALUATION.search(observation)
-    if match is None:
+    if match is None or len(match[1]) > _LONGEST_SCORE:
         return None
     try:
         value = ast.literal_eval(match[1])

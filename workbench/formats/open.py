@@ -6,11 +6,13 @@ What a file is, is decided by what it holds, not by its name alone.
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
 import msgspec
 
 from workbench.formats.mlgym import read_mlgym
+from workbench.session.files import open_file
 from workbench.session.log import EVENTS_FILE, read_log
 from workbench.session.recording import Recording, RecordingError
 
@@ -26,8 +28,8 @@ def open_recording(path: Path) -> Recording:
     What is damaged, cut off or of a later version is opened as far as it is good; `problems` says what is wrong.
     Raises RecordingError when nothing can be opened.
     """
-    path = path.expanduser()
     try:
+        path = path.expanduser()
         if path.is_dir():
             return _open_folder(path)
         if not path.exists():
@@ -35,14 +37,14 @@ def open_recording(path: Path) -> Recording:
         if not path.is_file():
             raise RecordingError(f"{path} is not a regular file", _WHAT_OPENS)
         return _open_file(path)
-    except (OSError, ValueError) as error:
-        # ValueError: a path with a NUL byte.
+    except (OSError, ValueError, RuntimeError) as error:
+        # ValueError: a path with a NUL byte. RuntimeError: the home of a user who does not exist.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecordingError(f"{str(path)!r} cannot be read: {reason}", "check its name and its permissions") from error
 
 
 def _open_folder(folder: Path) -> Recording:
-    if (folder / EVENTS_FILE).is_file():
+    if os.path.lexists(folder / EVENTS_FILE):
         return _open_own(folder / EVENTS_FILE, folder)
     names = sorted(entry.name for entry in folder.iterdir())
     trajectories = [name for name in names if name.endswith(".traj")]
@@ -70,7 +72,7 @@ def _holds_session(folder: Path) -> bool:
 
 
 def _open_file(path: Path) -> Recording:
-    with path.open("rb") as stream:
+    with os.fdopen(open_file(path, follow=True), "rb") as stream:
         head = stream.read(_HEAD)
     if not head.strip():
         if path.name == EVENTS_FILE:
@@ -80,7 +82,7 @@ def _open_file(path: Path) -> Recording:
         folder = path.absolute().parent if path.name == EVENTS_FILE else None
         return _open_own(path, folder)
     _refuse_others(path, head)
-    return read_mlgym(path)
+    return read_mlgym(path, follow=True)
 
 
 def _is_own_log(head: bytes) -> bool:

@@ -23,6 +23,8 @@ from workbench.session.redact import Redactor
 
 EVENTS_FILE = "events.jsonl"
 
+_MOST_PROBLEMS = 20
+
 Subscriber = Callable[[Event], None]
 
 
@@ -171,7 +173,7 @@ def _read(stream: BinaryIO) -> tuple[list[Event], list[str], int]:
     problems: list[str] = []
     position = 0
     number = 0
-    expected = 0
+    expected = skipped = 0
     while position < len(data):
         number += 1
         end = data.find(b"\n", position)
@@ -188,7 +190,9 @@ def _read(stream: BinaryIO) -> tuple[list[Event], list[str], int]:
         try:
             event = decode(line)
         except UnknownEvent as unknown:
-            problems.append(f"line {number}: unknown event {unknown} of a later version, skipped")
+            skipped += 1
+            if skipped <= _MOST_PROBLEMS:
+                problems.append(f"line {number}: unknown event {unknown} of a later version, skipped")
             position = end + 1
             expected += 1
             continue
@@ -212,6 +216,8 @@ def _read(stream: BinaryIO) -> tuple[list[Event], list[str], int]:
     else:
         if beyond > 0:
             problems.append(f"only the first {LARGEST_LOG >> 20} MB are read; {beyond:,} bytes are left out")
+    if skipped > _MOST_PROBLEMS:
+        problems.append(f"{skipped - _MOST_PROBLEMS:,} more unknown events of a later version, skipped")
     return events, problems, position
 
 
