@@ -143,6 +143,12 @@ def test_plainly_safe_is_only_what_parses_for_certain() -> None:
     assert not ends_in_continuation("a\\\\") and not ends_in_continuation("a # b\\")
 
 
+@pytest.mark.parametrize("piece", ["a", "$a", "$ab", "'a'", "a ", " ", "a;", "a > b ", "2", "'", '"'], ids=repr)
+def test_an_action_of_any_length_is_judged_in_one_pass(piece: str) -> None:
+    # Anything but one pass over this much would take for ever.
+    assert not plainly_safe(f"a {piece * (3900 // len(piece))}(")
+
+
 async def test_much_output(watched: Watched) -> None:
     result = await watched.shell.run("head -c 1000000 /dev/zero | tr '\\0' x | fold -w 99; echo; echo end")
     assert result.truncated and result.output_bytes > 1_000_000

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from textual import events
 from textual.pilot import Pilot
 
 from tests.runner.rig import ListAgent
@@ -25,7 +24,7 @@ from workbench.session.events import SessionEnded
 from workbench.session.log import read_log
 from workbench.session.state import SessionState
 from workbench.tui.app import WorkbenchApp
-from workbench.tui.screens.dialogs import ActionArea, Ask, Confirm, EditAction
+from workbench.tui.screens.dialogs import ActionArea, Confirm, EditAction
 from workbench.tui.source import LiveSource
 
 
@@ -221,23 +220,6 @@ async def test_why_a_model_failed_can_be_read_to_the_end(tmp_path: Path) -> None
         await on.press("c")
         await on.shows("$ echo one")
         assert "quota" not in on.text and "there is none" not in on.text
-
-
-async def test_keys_that_come_together_are_taken_in_their_order(tmp_path: Path) -> None:
-    def burst(on: Opened, *keys: str) -> None:
-        for key in keys:
-            on.app.post_message(events.Key(key, key if len(key) == 1 else None))
-
-    async with opened(tmp_path, ["echo one"]) as on:
-        await on.review(1)
-        await on.press("u")
-        await on.until(lambda: isinstance(on.app.screen, Ask), "the dialog")
-        burst(on, "ctrl+u", *"cost=12", "backspace", "backspace", "7", "enter")
-        await on.until(lambda: on.state.limits.cost == 7, "the limit")
-        await on.press("e")
-        await on.until(lambda: isinstance(on.app.screen, EditAction), "the editor")
-        burst(on, "x", "y", "backspace", "z", "home", "a", "ctrl+s")
-        await on.until(lambda: on.state.current.action == "aecho onexz", "the edit")
 
 
 async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -23,6 +24,7 @@ from workbench.tui.source import SessionSource
 from workbench.tui.terminal.alt_keys import keep_alt
 from workbench.tui.text import printable
 from workbench.tui.theme import DARK, LIGHT, THEMES
+from workbench.tui.type_ahead import TypeAhead
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -71,6 +73,7 @@ class WorkbenchApp(App[SessionEnded | None]):
         self.theme = theme or os.environ.get("TEXTUAL_THEME") or (DARK.name if no_color is None else "ansi-dark")
         self.workbench = WorkbenchScreen(source)
         """The screen under any dialog."""
+        self.type_ahead = TypeAhead(self, super().on_event)
         self.ended: SessionEnded | None = None
         self._session: asyncio.Task[SessionEnded | None] | None = None
         self._leaving = False
@@ -182,6 +185,12 @@ class WorkbenchApp(App[SessionEnded | None]):
         self.action_ask_quit()
 
     # -- keys --------------------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.type_ahead.add(event)
+        else:
+            await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         # In take-over every key but ctrl+] is the shell's, those of the app included.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -14,7 +15,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
 from workbench.tui.text import printable
-from workbench.tui.widgets.typing import KeysInOrder, LineInput
 
 _LEAVE = Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
 
@@ -60,41 +60,102 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(False)
 
 
+class ProblemLine(Static):
+    """Why an entry was not taken, under its field; the entry stays."""
+
+    def __init__(self) -> None:
+        super().__init__(id="problem", classes="-empty", markup=False)
+
+    def say(self, problem: str) -> None:
+        self.update(printable(problem))
+        self.set_class(not problem, "-empty")
+
+
 class Ask(ModalScreen[str | None]):
-    """A line of text. None when the person left without one."""
+    """A line of text. None when the person left without one.
+
+    `check` says what is wrong with a line; the person can then mend it.
+    """
 
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [_LEAVE]
 
-    def __init__(self, title: str, placeholder: str, *, value: str = "", note: str = "", bottom: bool = False) -> None:
+    def __init__(
+        self,
+        title: str,
+        placeholder: str,
+        *,
+        value: str = "",
+        note: str = "",
+        bottom: bool = False,
+        check: Callable[[str], str] | None = None,
+    ) -> None:
         super().__init__(classes="-bottom" if bottom else "")
         self._title_text, self._placeholder, self._value, self._note = title, placeholder, value, note
+        self._check = check
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = Content(self._title_text)
             if self._note:
                 yield Static(printable(self._note), markup=False, classes="dialog-text")
-            yield LineInput(self._value, placeholder=self._placeholder, compact=True)
+            yield Input(self._value, placeholder=self._placeholder, compact=True)
+            yield ProblemLine()
             yield foot(("enter", "ok"), ("esc", "leave"))
 
     def on_mount(self) -> None:
-        # At once: keys typed before a deferred focus would be lost.
         self.set_focus(self.query_one(Input))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.dismiss(event.value)
+        problem = self._check(event.value) if self._check is not None else ""
+        if problem:
+            self.query_one(ProblemLine).say(problem)
+        else:
+            self.dismiss(event.value)
 
     def action_leave(self) -> None:
         self.dismiss(None)
 
 
-class PlainArea(KeysInOrder, TextArea):
+class PlainArea(TextArea):
     """An editor for untrusted text: control characters are shown as glyphs, and kept as they are."""
 
     def get_line(self, line_index: int) -> Text:
         return Text(printable(self.document.get_line(line_index)), end="", no_wrap=True)
+
+
+class Write(ModalScreen[str | None]):
+    """A text of one or more lines, for the agent. None when the person left without one."""
+
+    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        _LEAVE,
+        Binding("enter,ctrl+s", "send", "send", show=False, priority=True, id="dialog.send"),
+        Binding("ctrl+j,alt+enter,shift+enter", "line", "new line", show=False, priority=True, id="dialog.line"),
+    ]
+
+    def __init__(self, title: str, placeholder: str) -> None:
+        super().__init__()
+        self._title_text, self._placeholder = title, placeholder
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as box:
+            box.border_title = Content(self._title_text)
+            yield PlainArea(placeholder=self._placeholder, tab_behavior="focus", soft_wrap=True, compact=True)
+            yield foot(("enter", "send"), ("ctrl+j", "new line"), ("esc", "leave"))
+
+    def on_mount(self) -> None:
+        self.set_focus(self.query_one(TextArea))
+
+    def action_send(self) -> None:
+        self.dismiss(self.query_one(TextArea).text.strip())
+
+    def action_line(self) -> None:
+        self.query_one(TextArea).insert("\n")
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
 
 
 class ActionArea(PlainArea):
@@ -170,10 +231,6 @@ class EditAction(ModalScreen[Edited | None]):
             self.set_focus(self.query_one(ThoughtArea) if self.focused is action else action)
 
     def action_accept(self) -> None:
-        # What was typed last may still wait for the editor, behind which this key came first.
-        (self.focused or self).call_later(self._accept)
-
-    def _accept(self) -> None:
         thought = self.query_one(ThoughtArea).text if self._thought is not None else None
         self.dismiss(Edited(self.query_one(ActionArea).text, thought, self.told))
 

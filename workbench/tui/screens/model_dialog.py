@@ -17,8 +17,7 @@ from textual.widgets import Input, Static
 
 from workbench.agents.models import prices
 from workbench.agents.models.nearest import nearest_models
-from workbench.tui.screens.dialogs import foot
-from workbench.tui.widgets.typing import LineInput
+from workbench.tui.screens.dialogs import ProblemLine, foot
 
 _MOST = 6
 """Known models that are shown at once."""
@@ -73,19 +72,18 @@ class ChangeModel(ModalScreen[bool]):
             box.border_title = Content("The model from here on")
             with Horizontal(classes="row"):
                 yield Static("model")
-                yield LineInput(self._model, placeholder="provider:name", suggester=names, compact=True, id="model")
+                yield Input(self._model, placeholder="provider:name", suggester=names, compact=True, id="model")
             with Horizontal(classes="row"):
                 yield Static("temperature")
-                yield LineInput(warm, placeholder="as the provider has it", compact=True, id="temperature")
+                yield Input(warm, placeholder="as the provider has it", compact=True, id="temperature")
             with Horizontal(classes="row"):
                 yield Static("server")
-                yield LineInput(self._base_url, placeholder="the provider's own", compact=True, id="server")
+                yield Input(self._base_url, placeholder="the provider's own", compact=True, id="server")
             yield Static(id="known", markup=False)
-            yield Static(id="problem", classes="-empty", markup=False)
+            yield ProblemLine()
             yield foot(("enter", "use it"), ("→", "complete"), ("tab", "next field"), ("esc", "leave"))
 
     def on_mount(self) -> None:
-        # At once: keys typed before a deferred focus would be lost.
         self.set_focus(self.query_one("#model", Input))
         self._show_known(self._model)
 
@@ -127,9 +125,7 @@ class ChangeModel(ModalScreen[bool]):
             self.dismiss(True)
 
     def _refuse(self, problem: str) -> None:
-        line = self.query_one("#problem", Static)
-        line.update(problem)
-        line.set_class(not problem, "-empty")
+        self.query_one(ProblemLine).say(problem)
 
     def action_leave(self) -> None:
         self.dismiss(False)

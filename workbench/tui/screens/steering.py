@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _TAKE_OVER_FRAME = (3, 3)
 """Columns and rows that the frame of the zoomed shell takes: borders, scrollbar, status line."""
 
-
+_TOO_LATE = "too late: the action is not under review any more"
 _ONE_ANSWER = "this agent has but one answer: only the agents of language models can be asked again"
 
 
@@ -29,6 +29,8 @@ class Steering:
 
     def __init__(self, screen: WorkbenchScreen) -> None:
         self.screen = screen
+        self.releasing = False
+        """The shell is being given back."""
 
     @property
     def control(self) -> Control:
@@ -103,7 +105,7 @@ class Steering:
         control = self.control
         in_time = control.state.last_step == number
         if not in_time or not control.edit(edited.action, thought=edited.thought, told=edited.told):
-            self.screen.say("too late: the action is not under review any more")
+            self.screen.say(_TOO_LATE)
 
     def _act(self, edited: Edited | None) -> None:
         if edited is not None and edited.action.strip() and not self.control.act(edited.action):
@@ -135,6 +137,7 @@ class Steering:
             try:
                 with self.screen.app.suspend():
                     done = subprocess.run([*shlex.split(command), str(file)], check=False)
+                self.screen.app.type_ahead.forget()  # type: ignore[attr-defined]
             except (OSError, ValueError) as error:
                 self.screen.say(f"{command!r} cannot be started ({error}): set $EDITOR")
                 return None
@@ -145,14 +148,14 @@ class Steering:
         return text.removesuffix("\n") if not action.endswith("\n") else text
 
     def reject(self) -> None:
-        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+        from workbench.tui.screens.dialogs import Write  # when first needed: it slows the start
 
         number = self.control.state.last_step
         if self.control.mode == "auto" and not self.control.asking:
             self.control.pause("rejecting")
         self.screen.go_to(None)
         self.screen.app.push_screen(
-            Ask(f"Reject action {number}", "a comment for the agent (may be empty)"),
+            Write(f"Reject action {number}", "a comment for the agent (may be empty)"),
             lambda text: self._rejected(number, text),
         )
 
@@ -160,7 +163,7 @@ class Steering:
         if comment is None:
             return
         if self.control.state.last_step != number or not self.control.reject(comment):
-            self.screen.say("too late: the action is not under review any more")
+            self.screen.say(_TOO_LATE)
 
     def alternatives(self) -> None:
         """Ask for alternatives to the proposal, or show those that were asked for in the step under the cursor."""
@@ -195,26 +198,22 @@ class Steering:
                 "3 temperature=0.7",
                 value="3 temperature=0.7" if cold else "3",
                 note=note,
+                check=lambda line: self._resample(step.number, line),
             ),
-            lambda line: self._resample(step.number, line),
+            lambda line: None if line is None else self._show_alternatives(step.number),
         )
 
-    def _resample(self, number: int, line: str | None) -> None:
+    def _resample(self, number: int, line: str) -> str:
+        """Ask for them; says why that cannot be done."""
         from workbench.tui.screens.alternatives import read_wish
 
-        if line is None:
-            return
         control = self.control
         try:
             wish = read_wish(line)
             started = control.state.last_step == number and control.resample(wish.number, temperature=wish.temperature)
         except ValueError as error:
-            self.screen.say(str(error))
-            return
-        if started:
-            self._show_alternatives(number)
-        else:
-            self.screen.say("too late: the action is not under review any more")
+            return str(error)
+        return "" if started else _TOO_LATE
 
     def _show_alternatives(self, number: int) -> None:
         from workbench.tui.screens.alternatives import Alternatives
@@ -230,7 +229,7 @@ class Steering:
         if pick.number is None:
             self._ask_for_alternatives()
         elif self.control.state.last_step != number or not self.control.choose(pick.number):
-            self.screen.say("too late: the action is not under review any more")
+            self.screen.say(_TOO_LATE)
         else:
             self.screen.go_to(None)
             if pick.edit:
@@ -263,9 +262,9 @@ class Steering:
             self.screen.show_titles()
 
     def message(self) -> None:
-        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+        from workbench.tui.screens.dialogs import Write  # when first needed: it slows the start
 
-        self.screen.app.push_screen(Ask("Tell the agent", "it reads this before its next proposal"), self._messaged)
+        self.screen.app.push_screen(Write("Tell the agent", "it reads this before its next proposal"), self._messaged)
 
     def _messaged(self, text: str | None) -> None:
         if text and self.control.phase != "ended":
@@ -279,20 +278,25 @@ class Steering:
 
         line = limits_line(self.control.state.limits)
         title = "Limits, over the whole session (cost=none removes one)"
-        self.screen.app.push_screen(Ask(title, "steps=50 cost=4", value=line), self._limited)
+        self.screen.app.push_screen(Ask(title, "steps=50 cost=4", value=line, check=self._limit), self._limited)
+
+    def _limit(self, line: str) -> str:
+        """Take new limits; says why they cannot be taken."""
+        from workbench.tui.limits_line import read_limits_line
+
+        try:
+            if self.control.phase != "ended":
+                self.control.raise_limits(**read_limits_line(line))
+        except ValueError as error:
+            return f"{error}; the limits stay as they are"
+        return ""
 
     def _limited(self, line: str | None) -> None:
-        from workbench.tui.limits_line import limits_line, read_limits_line
+        from workbench.tui.limits_line import limits_line
 
-        if line is None or self.control.phase == "ended":
-            return
-        try:
-            self.control.raise_limits(**read_limits_line(line))
-        except ValueError as error:
-            self.screen.say(f"the limits stay as they are: {error}")
-            return
-        self.screen.say(f"limits: {limits_line(self.control.state.limits) or 'none'}")
-        self.screen.show_status()
+        if line is not None:
+            self.screen.say(f"limits: {limits_line(self.control.state.limits) or 'none'}")
+            self.screen.show_status()
 
     # -- the shell ---------------------------------------------------------------------------------------------------
 
@@ -308,9 +312,13 @@ class Steering:
         if self.control.mode != "human":
             self.screen.say("the shell is not taken over; t takes it")
             return
-        self.screen.run_worker(self._hand_back(force=False), group="release", exclusive=True)
+        self._hand_back(force=False)
 
-    async def _hand_back(self, *, force: bool) -> None:
+    def _hand_back(self, *, force: bool) -> None:
+        self.releasing = True
+        self.screen.run_worker(self._handing_back(force=force), group="release", exclusive=True)
+
+    async def _handing_back(self, *, force: bool) -> None:
         from workbench.sandbox.shell import ShellBusy
         from workbench.tui.screens.dialogs import Confirm
 
@@ -322,11 +330,13 @@ class Steering:
                 self._busy_answer,
             )
             return
+        finally:
+            self.releasing = False
         self.phase_changed()
 
     def _busy_answer(self, interrupt: bool | None) -> None:
         if interrupt:
-            self.screen.run_worker(self._hand_back(force=True), group="release", exclusive=True)
+            self._hand_back(force=True)
 
     def phase_changed(self) -> None:
         """The phase or the mode is another one: the terminal may change hands."""

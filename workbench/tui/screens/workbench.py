@@ -79,6 +79,8 @@ class WorkbenchScreen(Screen[None]):
         self._seen: tuple[object, ...] = ()
         self._phase_since = time.monotonic()
         self._shell_step = -1
+        self.painted = False
+        """Whether there was anything to see yet."""
         self._writing = (False, False)
         self._ends: list[Callable[[], None]] = []
 
@@ -123,6 +125,7 @@ class WorkbenchScreen(Screen[None]):
         self.arranging.arrange()
         self.show_step()
         self._tick()
+        self.call_after_refresh(setattr, self, "painted", True)
 
     def on_unmount(self) -> None:
         for end in self._ends:
@@ -172,6 +175,16 @@ class WorkbenchScreen(Screen[None]):
     def taken_over(self) -> bool:
         """The keys belong to the shell."""
         return self.shell.interactive
+
+    @property
+    def changing_hands(self) -> bool:
+        """The shell is about to be the person's, or the agent's again: until then nobody gets a key."""
+        if self.steering.releasing:
+            return True
+        wanted = self.situation
+        if wanted.taken_over or not wanted.live:
+            return wanted.taken_over and not self.taken_over
+        return wanted.mode == "human" and wanted.phase in ("proposing", "review", "waiting")
 
     @property
     def shown_shell(self) -> TerminalPane:

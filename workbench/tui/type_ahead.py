@@ -1,0 +1,84 @@
+"""Keys in the order in which they were typed, each to what its predecessor left on the screen.
+
+Textual hands every key on at once, to the widget that has the focus now. A key that opens a dialog is done only later,
+so that the rest of what a quick person (or a slow line, which brings many keys together) typed would act on the screen
+behind the dialog. Here the next key waits until the one before it was handled by everything on its way, and until the
+screen that it opened is there.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.message_pump import MessagePump
+
+if TYPE_CHECKING:
+    from workbench.tui.app import WorkbenchApp
+
+Typed = events.Key | events.Paste
+
+_LOOK_AGAIN_SECONDS = 0.02
+
+
+class TypeAhead:
+    """The keys that wait. `deliver` gives one to the app as Textual does it."""
+
+    def __init__(self, app: WorkbenchApp, deliver: Callable[[Typed], Awaitable[None]]) -> None:
+        self._app = app
+        self._deliver = deliver
+        self._waiting: deque[Typed] = deque()
+        self._under_way = False
+
+    def add(self, event: Typed) -> None:
+        """A key was pressed. What comes before there is anything to see does nothing."""
+        if self._app.workbench.painted:
+            self._waiting.append(event)
+            if not self._under_way:
+                self._under_way = True
+                self._app.call_next(self._next)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a key is on its way, or waits."""
+        return self._under_way
+
+    def forget(self) -> None:
+        """What waits was meant for something that is over."""
+        self._waiting.clear()
+
+    async def _next(self) -> None:
+        app = self._app
+        if app.workbench.changing_hands:
+            app.set_timer(_LOOK_AGAIN_SECONDS, self._next)
+        elif not self._waiting:
+            self._under_way = False
+        else:
+            screen = app.screen
+            target = app.focused or screen
+            await self._deliver(self._waiting.popleft())
+            self._follow(target, screen)
+
+    def _follow(self, pump: MessagePump | None, screen: MessagePump) -> None:
+        """Come after the key on its way from a widget up to the app, then go through the screen that it has opened."""
+        app = self._app
+        if pump is not None and pump is not app and pump.call_later(self._passed, pump, screen):
+            return
+        app.call_later(self._arrived, screen)
+
+    def _passed(self, pump: MessagePump, screen: MessagePump) -> None:
+        # What the key has made its widget say is behind it in the queue: that goes first.
+        busy = not pump._message_queue.empty()
+        self._follow(pump if busy else pump._parent, screen)
+
+    async def _arrived(self, screen: MessagePump) -> None:
+        now = self._app.screen
+        if now is screen:
+            await self._next()
+            return
+        if now is self._app.workbench:
+            # Typed before anybody saw that the dialog is over; what it would do here was not meant.
+            self.forget()
+        self._follow(now, now)
