@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 
 from tests.tui.support import wait_for
 from workbench.tui.highlight import highlight_lines
-from workbench.tui.text import display_line, expand_tabs, one_line, printable, split_lines
-from workbench.tui.widgets.line_layout import NARROW, Columns, WrapLayout
+from workbench.tui.text import NARROW, display_line, expand_tabs, one_line, printable, split_lines
+from workbench.tui.widgets.line_layout import Columns, WrapLayout
 from workbench.tui.widgets.line_search import MAX_MATCHES
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineView, Match
 

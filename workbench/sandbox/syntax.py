@@ -24,8 +24,8 @@ _RESERVED = frozenset((
     "if", "then", "else", "elif", "fi", "case", "esac", "for", "select", "while", "until", "do", "done", "in",
     "function", "time", "coproc", "{", "}", "!", "[[", "]]",
 ))  # fmt: skip
-# No text can be read in two ways by what follows: a mismatch is found in one pass. (Possessive quantifiers would say the
-# same, but match wrongly in Python 3.11.2.)
+# No text can be read in two ways by what follows: a mismatch is found in one pass. (Possessive quantifiers would say
+# the same, but match wrongly in Python 3.11.2.)
 _WORD = r"(?:[A-Za-z0-9_./:=,@%+~*?^-]|'[^']*'|\"[^\"\\$`]*\"|\$(?:[A-Za-z_][A-Za-z0-9_]*(?![A-Za-z0-9_])|\?))+"
 _REDIRECTION = rf"(?:[012]?>>?|&>|<)[ \t]*{_WORD}|2>&1"
 _COMMAND = rf"{_WORD}(?:[ \t]+(?:{_REDIRECTION}|{_WORD}))*"

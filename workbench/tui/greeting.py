@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.session.events import SessionStarted
-from workbench.tui.text import flowed, printable
+from workbench.tui.text import flowed, printable, wrapped
 
 _WIDEST = 90
 _HOW = (
@@ -17,6 +17,6 @@ def greeting(started: SessionStarted, columns: int) -> bytes:
     """Text for the terminal, ending where the prompt begins."""
     width = max(20, min(columns - 6, _WIDEST))
     lines = [f"\x1b[1m{printable(started.task_name or started.task)}\x1b[0m", ""]
-    lines += flowed(started.description.strip(), width)
+    lines += [row for line in flowed(started.description.strip()) for row in wrapped(line, width)]
     lines += ["", *(f"\x1b[1m{key:<10}\x1b[0m{what}" for key, what in _HOW), "", ""]
     return "\r\n".join(lines).encode("utf-8", "replace")

@@ -9,8 +9,11 @@ original.
 from __future__ import annotations
 
 import re
-import textwrap
+from functools import lru_cache
+from itertools import pairwise
 from unicodedata import category, east_asian_width
+
+from rich.cells import get_character_cell_size
 
 TAB_SIZE = 8
 
@@ -105,28 +108,76 @@ def split_lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in lines] if "\r\n" in text else lines
 
 
+NARROW = re.compile(
+    r"[\x00-\x08\x0a-\u02ff\u0370-\u0482\u048a-\u058f\u2010-\u2027\u2030-\u205e\u2190-\u2319\u2500-\u25fc\u27c0-\u2b1a]*"
+)
+"""Text of which every character is drawn in one column (most that is not East Asian): it need not be counted."""
+
+_NOT_FIRST = frozenset("、。，．：；！？）」』】〉》〕｝’”ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々…‥・")
+"""What East Asian print does not begin a row with."""
+
+
+@lru_cache(64)
+def _narrow_row(width: int) -> re.Pattern[str]:
+    """A row up to a blank, with the blanks after it. Where the next word needs more than a row, or there is no blank,
+    as many characters as have room.
+    """
+    to_a_blank = rf".{{1,{width}}}(?:\Z|(?= )|(?<= )) *"
+    return re.compile(rf"(?s:(?=({to_a_blank}))\1(?![^ ]{{{width + 1}}})|.{{1,{width}}} *)")
+
+
+def cuts(line: str, width: int) -> list[int]:
+    """Where the rows of a printable line begin that is broken at words into rows of `width` columns.
+
+    Blanks at a break stay in the row before it. A word with no room in a row of its own is broken anywhere; between
+    East Asian characters a row may always end.
+    """
+    if len(line) * 2 <= width:
+        return [0]
+    if NARROW.fullmatch(line):
+        return [match.start() for match in _narrow_row(width).finditer(line)] or [0]
+    starts, used, after, place, before = [0], 0, 0, 0, " "
+    for at, character in enumerate(line):
+        size = get_character_cell_size(character)
+        breaks = before == " " or ((_stands_alone(character) or _stands_alone(before)) and character not in _NOT_FIRST)
+        if at and breaks and character != " ":
+            place, after = at, 0
+        if used + size > width and character != " ":
+            if place <= starts[-1]:
+                place, after = at, 0
+            if place > starts[-1]:
+                starts.append(place)
+                used = after
+        used += size
+        after += size
+        before = character
+    return starts
+
+
+def _stands_alone(character: str) -> bool:
+    """A wide character, before and after which a row may end; Korean has words between blanks."""
+    return character > "\u10ff" and get_character_cell_size(character) == 2 and not "\uac00" <= character <= "\ud7a3"
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """A printable line as rows of at most `width` columns, without the blanks at their ends."""
+    return [line[start:end].rstrip() for start, end in pairwise([*cuts(line, width), len(line)])]
+
+
 _OWN_LINE = re.compile(r"\s|[-*•|>#]|\d+[.)]\s|```")
 
 
-def flowed(text: str, width: int) -> list[str]:
-    """Prose in lines of at most `width` characters (longer only for longer words).
-
-    A paragraph that was broken for another width is joined first; what is indented, or an item of a list, stays.
+def flowed(text: str) -> list[str]:
+    """Prose for any width: a paragraph that was broken for another one is joined; what is indented, or an item of a
+    list, stays.
     """
     lines: list[str] = []
-    paragraph: list[str] = []
-
-    def close() -> None:
-        if paragraph:
-            lines.extend(textwrap.wrap(" ".join(paragraph), width, break_long_words=False) or [""])
-            paragraph.clear()
-
+    joins = False
     for line in split_lines(text):
-        if not line.strip() or _OWN_LINE.match(line):
-            close()
-            indent = line[: len(line) - len(line.lstrip())]
-            lines += textwrap.wrap(line, width, subsequent_indent=indent, break_long_words=False) or [""]
+        own = not line.strip() or _OWN_LINE.match(line) is not None
+        if joins and not own:
+            lines[-1] += " " + printable(line.strip())
         else:
-            paragraph.append(printable(line.strip()))
-    close()
-    return [printable(line) for line in lines]
+            lines.append(printable(line.rstrip()))
+        joins = not own
+    return lines

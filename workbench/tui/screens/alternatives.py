@@ -5,7 +5,6 @@ All of it is drawn from the state of the session, so a recording shows what ther
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -20,7 +19,7 @@ from workbench.session.state import Alternative, SessionState, Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
 from workbench.tui.screens.dialogs import foot, keys_line
-from workbench.tui.text import printable, split_lines
+from workbench.tui.text import display_line, printable, split_lines, wrapped
 from workbench.tui.widgets.proposal import prompted
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class _Card(VerticalScroll, can_focus=False):
         lines = [
             Content.styled(piece, "$foreground 75%")
             for line in split_lines(thought.strip("\n"))
-            for piece in textwrap.wrap(printable(line), width, break_long_words=True) or [""]
+            for piece in wrapped(display_line(line), width)
         ]
         lines += [Content.styled(note, _MUTED)] if note else []
         lines += prompted(printable_lines(action)) if action is not None else []

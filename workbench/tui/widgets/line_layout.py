@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
-from rich.cells import get_character_cell_size
 from textual.content import Content
 
-from workbench.tui.text import TAB_SIZE, cell_width, display_line
+from workbench.tui.text import TAB_SIZE, cell_width, cuts, display_line
 
 LONG_LINE = 10_000
 """A longer line is cut at render: only the part in view is converted, with every character taking one column."""
-
-NARROW = re.compile(
-    r"[\x00-\x08\x0a-\u02ff\u0370-\u0482\u048a-\u058f\u2010-\u2027\u2030-\u205e\u2190-\u2319\u2500-\u25fc\u27c0-\u2b1a]*"
-)
-"""Text of which every character is drawn in one column (most that is not East Asian): its rows need no counting."""
 
 Line = str | Content
 
@@ -45,11 +38,12 @@ class Columns:
 
 
 class WrapLayout:
-    """Lines cut into rows of a width. Wide characters are never split."""
+    """Lines broken at words into rows of a width. A long line is broken anywhere: it is not read for this."""
 
     def __init__(self, lines: Sequence[Line], width: int) -> None:
         self.width = width
         self._lines = lines
+        self._kept: tuple[int, list[int]] = (-1, [])
         self._starts = [0, *accumulate(map(self._count, lines))]
 
     @property
@@ -72,34 +66,23 @@ class WrapLayout:
         step = self._step(raw_text(self._lines[index]))
         if step:
             return piece * step, (piece + 1) * step
-        cuts = self._cuts(index)
-        return cuts[piece], cuts[piece + 1] if piece + 1 < len(cuts) else None
+        starts = self._cuts(index)
+        return starts[piece], starts[piece + 1] if piece + 1 < len(starts) else None
 
     def _step(self, raw: str) -> int:
-        """Characters to a row, where that is the same for all its rows; else 0."""
-        if len(raw) > LONG_LINE:
-            return self.width if raw.isascii() else max(1, self.width // 2)
-        return self.width if NARROW.fullmatch(raw) else 0
+        """Characters to a row of a long line; 0 for other lines."""
+        if len(raw) <= LONG_LINE:
+            return 0
+        return self.width if raw.isascii() else max(1, self.width // 2)
 
     def _count(self, line: Line) -> int:
         raw = raw_text(line)
         if len(raw) * 2 + raw.count("\t") * TAB_SIZE <= self.width:
             return 1
         step = self._step(raw)
-        return -(-len(raw) // step) or 1 if step else len(self._cut(raw))
+        return -(-len(raw) // step) if step else len(cuts(display_line(raw), self.width))
 
     def _cuts(self, index: int) -> list[int]:
-        return self._cut(raw_text(self._lines[index]))
-
-    def _cut(self, raw: str) -> list[int]:
-        shown, width = display_line(raw), self.width
-        if shown.isascii():
-            return list(range(0, len(shown), width)) or [0]
-        cuts, used = [0], 0
-        for at, character in enumerate(shown):
-            size = get_character_cell_size(character)
-            if used + size > width:
-                cuts.append(at)
-                used = 0
-            used += size
-        return cuts
+        if index != self._kept[0]:
+            self._kept = (index, cuts(display_line(raw_text(self._lines[index])), self.width))
+        return self._kept[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from textual.widgets import Static
 
 from workbench.session.state import SessionState, Step
 from workbench.tui.highlight import highlight_lines
-from workbench.tui.text import flowed, printable, split_lines
+from workbench.tui.text import display_line, flowed, split_lines, wrapped
 from workbench.tui.widgets.line_view import ADDED, REMOVED, LineMark
 from workbench.tui.widgets.panel_view import PanelView
 
@@ -85,7 +84,7 @@ class ProposalView(Vertical):
             lines = self._reasoning(reasoning[-_DRAFT_SHOWN:])
             if lines and text:
                 lines.append("")
-            self.view.show_lines([*lines, *self._prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
+            self.view.show_lines([*lines, *_prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
 
     def show_problem(self, text: str) -> None:
         """Show why there is no action. Another step replaces it."""
@@ -93,7 +92,7 @@ class ProposalView(Vertical):
         if key != self._key:
             self._key, self._step = key, None
             self.view.follow = False
-            self.view.show_lines([Content.styled(piece, "$warning") for piece in self._wrapped(text)])
+            self.view.show_lines(_prose(text, "$warning"))
 
     def show_hint(self, hint: Hint) -> None:
         """Show what the keys will do, in a line or two; an empty hint takes no room."""
@@ -117,22 +116,13 @@ class ProposalView(Vertical):
     def _width(self) -> int:
         return max(20, self.size.width - 4)
 
-    def _prose(self, text: str, style: str) -> list[Line]:
-        return [Content.styled(piece, style) for piece in self._wrapped(text)]
-
-    def _wrapped(self, text: str) -> list[str]:
-        pieces: list[str] = []
-        for line in split_lines(text.strip("\n")):
-            pieces += textwrap.wrap(printable(line), self._width, break_long_words=False) or [""]
-        return pieces
-
     def _task_text(self) -> tuple[list[Line], dict[int, LineMark]]:
         started = self._state.started
         if started is None:
             return [Content.styled("(the beginning of this session is missing)", _MUTED)], {}
         lines: list[Line] = [Content.styled(started.task_name or started.task, "bold")]
         if started.description:
-            text = flowed(started.description.strip("\n"), self._width)
+            text = flowed(started.description.strip("\n"))
             lines += ["", *(Content.styled(line, "$foreground 90%") for line in text)]
         return lines, {}
 
@@ -140,9 +130,9 @@ class ProposalView(Vertical):
         lines: list[Line] = []
         marks: dict[int, LineMark] = {}
         if step.edited and step.proposed_thought != step.thought:
-            _diff(lines, marks, self._wrapped(step.proposed_thought), self._wrapped(step.thought))
+            _diff(lines, marks, split_lines(step.proposed_thought), split_lines(step.thought))
         elif step.thought.strip():
-            lines += self._prose(step.thought, _THOUGHT)
+            lines += _prose(step.thought, _THOUGHT)
         if lines:
             lines.append("")
         if step.edited and step.proposed != step.action:
@@ -159,11 +149,15 @@ class ProposalView(Vertical):
             return []
         lines: list[Line] = [Content.styled("Reasoning before the answer", f"bold {_MUTED}")]
         for line in split_lines(text[:_REASONING_SHOWN].strip("\n")):
-            pieces = textwrap.wrap(printable(line), self._width - 2, break_long_words=False) or [""]
-            lines += [Content.styled(f"│ {piece}", f"italic {_MUTED}") for piece in pieces]
+            rows = wrapped(display_line(line), self._width - 2)
+            lines += [Content.styled(f"│ {row}", f"italic {_MUTED}") for row in rows]
         if len(text) > _REASONING_SHOWN:
             lines.append(Content.styled("│ … (all of it is in the recording)", _MUTED))
         return lines
+
+
+def _prose(text: str, style: str) -> list[Line]:
+    return [Content.styled(line, style) for line in split_lines(text.strip("\n"))]
 
 
 def prompted(action: str) -> list[Content]:
