@@ -100,12 +100,16 @@ def test_each_word_is_needed_and_an_answer_stands_for_what_is_missing() -> None:
         trust(Path("s"), state, NAMED, Consent((), answer(False)))
 
 
-def foreign(folder: Path) -> Path:
-    """The session as somebody else's: without the marks."""
+def change(folder: Path, **fields: str) -> None:
+    """Write other fields into the first line."""
     log = folder / EVENTS_FILE
-    log.write_text(
-        "".join(json.dumps({**json.loads(line), "mark": ""}) + "\n" for line in log.read_text().splitlines())
-    )
+    first, *rest = log.read_text().splitlines(keepends=True)
+    log.write_text("".join([json.dumps({**json.loads(first), **fields}) + "\n", *rest]))
+
+
+def foreign(folder: Path) -> Path:
+    """The session as it was written before there were marks."""
+    change(folder, mark="")
     return folder
 
 
@@ -124,6 +128,21 @@ async def test_a_foreign_session_goes_on_with_a_word_and_in_a_sandbox_only(tmp_p
     async with driven(tmp_path, ListAgent(["submit"]), resume=own) as again:
         assert (await again.ended()).exit_status == "submitted"
     assert again.events(ev.SessionResumed)[0].trusted == []
+
+
+async def test_code_in_its_folder_does_not_run_without_the_word(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["true"])) as first:
+        await first.ended()
+    folder, ran = first.folder, tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    change(folder, agent_reference=f"{folder}/evil.py:Agent", base_url="http://127.0.0.1:9/v1", model="openai:m")
+    for words in ((), ("task",), ("task", "code"), ("task", "server"), ("code", "server")):
+        with pytest.raises(NotTrusted):
+            relaunch(folder, Launch(task="", consent=Consent(words)))
+    assert not ran.exists()
+    with pytest.raises(LaunchError, match="no class 'Agent'"):
+        relaunch(folder, Launch(task="", consent=Consent(("task", "code", "server"))))
+    assert ran.exists()
 
 
 @pytest.mark.bwrap

@@ -98,7 +98,8 @@ def test_what_was_killed_before_its_first_event_is_found_and_is_no_session(tmp_p
         folder.mkdir()
     for folder in (empty, young, used):
         (folder / EVENTS_FILE).touch()
-    (used / "objects").mkdir()
+    (empty / "objects").mkdir()
+    (used / "artifacts").mkdir()
     log = EventLog(driven, Clock())
     for folder in (bare, empty, driven, used, tmp_path / "other"):
         os.utime(folder, (0, 0))

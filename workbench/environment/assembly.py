@@ -25,6 +25,7 @@ from workbench.sandbox.commands import LintPolicy, linter_folder
 from workbench.sandbox.gpus import GpuLease
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session import events as ev
+from workbench.session.secrets import state_folder
 from workbench.session.snapshot import restore
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, cache_folder, mounts
@@ -221,7 +222,7 @@ def make_sandbox(
             linter: f"{RUN_FOLDER}/{linter.name}",
             **{folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
         },
-        hidden=(*task.folders, *task_folders(), cache_folder(), memory_folder()),
+        hidden=(*task.folders, *task_folders(), cache_folder(), memory_folder(), state_folder()),
     )
     plain = replace(spec, env={**spec.env, "MLGYM_LINTER": str(linter.parent)})
     if packages is not None:

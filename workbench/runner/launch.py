@@ -174,12 +174,15 @@ def relaunch(folder: Path, options: Launch) -> Runner:
     if (options.model or state.model) == "human" and not options.interactive:
         raise LaunchError(f"a person works in {folder.name}, and needs a terminal", "resume it in one", 2)
     events, problems = repair_log(folder)
+    again = fold(events)
+    if again.named != state.named:
+        raise LaunchError(f"{folder.name} was changed while it was opened", "resume it again")
     options, notes = _as_before(options, state)
     _read_approval(options.approve or state.approve, options.interactive)
     task = trusted.task(state.started)
     prepared = prepare_task(task)
     agent, change = _agent_as_before(state, state.started, task, options)
-    live = LiveSession(folder, state=fold(events))
+    live = LiveSession(folder, state=again)
     try:
         seed = state.started.seed if state.started.seed is not None else secrets.randbits(48)
         resumed = ev.SessionResumed(
@@ -208,7 +211,8 @@ def _as_before(options: Launch, state: SessionState) -> tuple[Launch, list[str]]
     """What the user leaves open, as the session had it, and what is to be said of it."""
     assert state.started is not None
     notes = []
-    mode: Mode = options.mode or (state.mode if state.driven else "auto")
+    by_hand = (options.model or state.model) == "human"
+    mode: Mode = options.mode or (state.mode if state.driven else "human" if by_hand else "auto")
     if options.mode is None and mode != "auto" and not options.interactive:
         notes.append(f"it was left in {mode} mode; where nobody is there to decide, it goes on in auto mode")
         mode = "auto"

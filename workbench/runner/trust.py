@@ -105,7 +105,7 @@ def named_by(state: SessionState, *, model: str = "", base_url: str = "", approv
         found.append(Named("code", f"the agent {_shown(reference)}{code}"))
     if provider == "replay" and not model:
         found.append(Named("code", f"the actions in {_shown(path)}"))
-    if not approve and state.approve not in ("", "always"):
+    if not approve and state.approve not in ("", "always", "never"):
         found.append(Named("code", f"the rules of approval in {_shown(state.approve)}"))
     server = "" if base_url or (model and model.partition(":")[0] != provider) else state.base_url
     asked = provider in VARIABLES or (reference and not state.model)

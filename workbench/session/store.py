@@ -75,7 +75,12 @@ def find_unbegun(root: Path) -> list[Path]:
             with contextlib.suppress(OSError):
                 names = {path.name for path in folder.iterdir()}
                 old = time.time() - folder.stat().st_mtime > _NEWBORN
-                if old and names <= {EVENTS_FILE, CAST_FILE} and not _begun(folder) and not is_locked(folder):
+                if (
+                    old
+                    and names <= {EVENTS_FILE, CAST_FILE, "objects"}
+                    and not _begun(folder)
+                    and not is_locked(folder)
+                ):
                     found.append(folder)
     return found
 

@@ -19,6 +19,7 @@ from workbench.sandbox.base import SandboxError
 from workbench.sandbox.image import DEFAULT_IMAGE
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.session.events import Verdict
+from workbench.session.secrets import state_folder
 from workbench.tasks.artifact import ArtifactError, open_artifact, printable
 from workbench.tasks.bundle import pack
 from workbench.tasks.catalogue import Task, task_folders
@@ -237,7 +238,7 @@ async def _guest(
         memory_bytes=limits.memory_bytes,
         cpu_seconds=seconds,
         session=session,
-        hide=(*task.folders, *task_folders(), cache_folder()),
+        hide=(*task.folders, *task_folders(), cache_folder(), state_folder()),
         packages=await asyncio.to_thread(_packages, task, await choose(room)),
     )
     runner = task.spec.evaluate.runner
