@@ -172,6 +172,8 @@ LS = {"command": "ls"}
         ([piece(0, "a", "bash", LS), piece(1, "b", "open", ""), piece(0, "c", "submit", {})],
          [("bash", LS), ("open", {}), ("submit", {})]),
         ([piece(0, "a", "bash", {"command": "\ud83d"})], [("bash", {"command": "\ufffd"})]),
+        ([{"tool_calls": [None, {"function": None}]}, piece(0, "a", "bash", LS)], [("bash", LS)]),
+        ([{"tool_calls": {"id": "a", "function": {"name": "bash", "arguments": LS}}}], [("bash", LS)]),
     ],
 )  # fmt: skip
 async def test_tool_calls_in_any_form(
@@ -180,6 +182,22 @@ async def test_tool_calls_in_any_form(
     response = await answered(server, *pieces)
     assert [(call.name, call.arguments) for call in response.tool_calls] == calls
     assert len({call.id for call in response.tool_calls}) == len(calls) and response.stop_reason == "tool_calls"
+
+
+async def test_a_second_answer_is_no_part_of_the_first(server: Server) -> None:
+    both = [{**OPENAI.chunk({"content": text})["choices"][0], "index": index} for index, text in enumerate(["a", "b"])]
+    server.answers(Reply(sse({**OPENAI.chunk({}), "choices": both}, OPENAI.chunk({}, "stop"))))
+    assert await outcome(OPENAI.make(server)) == "a"
+
+
+async def test_a_word_that_an_sdk_does_not_know_is_not_warned_of(
+    server: Server, dialect: Dialect, recwarn: pytest.WarningsRecorder
+) -> None:
+    server.answers(dialect.ends("well", "SOMETHING_NEW"))
+    if not is_stream_of_events(dialect):
+        return  # its SDK leaves the word out
+    assert await outcome(dialect.make(server)) == "well"
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
 
 
 async def test_arguments_that_are_no_object_stay_as_they_are(server: Server) -> None:

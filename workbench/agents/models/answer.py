@@ -225,6 +225,8 @@ class Answer:
         """
         id = id if isinstance(id, str) else ""  # noqa: A001
         name = name if isinstance(name, str) else ""
+        if not (id or name or arguments):
+            return
         call = self._open.get(key)
         if call is None or (id and call.id and id != call.id) or (name and call.raw and name != call.name):
             call = _Call()

@@ -94,8 +94,9 @@ class GeminiModel(ProviderModel):
     # google-genai
 
     def _make_new_client(self) -> Any:
+        # It warns of each word that it does not know, onto the screen.
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"google\.genai\b")
         genai: Any = importlib.import_module("google.genai")
-
         httpx: Any = importlib.import_module("httpx2" if importlib.util.find_spec("httpx2") else "httpx")
         self._http_client = watched_client(httpx.AsyncClient, self._silence, _PROTOCOL)
         options: dict[str, Any] = {

@@ -154,8 +154,9 @@ def _take(chunk: Any, answer: Answer) -> None:
     said = {name: value for name in names if (value := part(chunk, name)) is not None}
     if tells_of_failure(said):  # in a form that the SDK does not know
         raise ServerSaid(said)
-    for choice in getattr(chunk, "choices", None) or ():
-        _take_choice(choice, answer)
+    for choice in part(chunk, "choices") or ():
+        if not part(choice, "index"):  # others are answers that nobody asked for
+            _take_choice(choice, answer)
     if usage := getattr(chunk, "usage", None):
         answer.usage = _usage(usage)
 
@@ -168,7 +169,8 @@ def _take_choice(choice: Any, answer: Answer) -> None:
     answer.add_reasoning(next((thought for pair in thoughts if (thought := "".join(pair))), ""))
     for name in ("content", "refusal"):
         answer.add_content(part(delta, name))
-    for position, call in enumerate(part(delta, "tool_calls") or ()):
+    calls = part(delta, "tool_calls") or ()
+    for position, call in enumerate(calls if isinstance(calls, list) else [calls]):
         function, index = part(call, "function"), part(call, "index")
         answer.add_call(
             position if index is None else index,
