@@ -6,6 +6,7 @@ act on. `turn` is the inverse: `parse` of it gives the same action.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -106,20 +107,23 @@ def _blocks(text: str) -> tuple[list[str], list[_Block]]:
 
 def _block(opening: re.Match[str], start: int, end: int | None, lines: list[str]) -> _Block:
     """A block with its lines, which are indented as far as its fence is."""
-    margin = re.compile(rf"^[ \t]{{0,{len(opening['indent'])}}}")
-    return _Block(start, end, opening["tag"].strip(), "\n".join(margin.sub("", line, 1) for line in lines))
+    if opening["indent"]:
+        margin = re.compile(rf"^[ \t]{{0,{len(opening['indent'])}}}")
+        lines = [margin.sub("", line, 1) for line in lines]
+    return _Block(start, end, opening["tag"].strip(), "\n".join(lines))
 
 
 def _last_block(opening: re.Match[str], start: int, lines: list[str]) -> _Block:
     """A block that no line closes; perhaps the end of one does."""
-    ends = [
+    ends = (
         (number, found)
         for number, line in enumerate(lines)
         if (found := _FENCE_AT_END.search(line)) and len(found[0].strip()) >= len(opening["ticks"])
-    ]
-    if len(ends) != 1:
+    )
+    only = [*itertools.islice(ends, 2)]
+    if len(only) != 1:
         return _block(opening, start, None, lines)
-    [(number, found)] = ends
+    [(number, found)] = only
     return _block(opening, start, start + 1 + number, [*lines[:number], lines[number][: found.start()]])
 
 

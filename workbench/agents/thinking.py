@@ -17,8 +17,8 @@ _FENCE = re.compile(r"^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<ticks>`{3,})(?P
 _ACTION_ENDS = re.compile("</action>")
 _AT_LINE_END = re.compile(r"(?<=\S)`{3,}[ \t]*$", re.MULTILINE)
 _MARK = re.compile(rf"{_TAG.pattern}|{_FENCE.pattern}|<action>", re.IGNORECASE | re.MULTILINE)
-_MOST_TAGS, _LONGEST = 64, 200_000
-"""More tags, or a longer text with any, is not looked at closely: what stands before the last tag is reasoning."""
+_MOST_TAGS, _MOST_WORK = 64, 3_000_000
+"""More tags, or more of them times the length, are not looked at closely: all before the last tag is reasoning."""
 _DECODER = json.JSONDecoder(strict=False)
 
 
@@ -27,7 +27,7 @@ def split_thinking(text: str) -> tuple[str, str]:
     tags = [*itertools.islice(_TAG.finditer(text), _MOST_TAGS + 1)]
     if not tags:
         return "", text
-    if len(tags) > _MOST_TAGS or len(text) > _LONGEST:
+    if len(tags) > _MOST_TAGS or len(tags) * len(text) > _MOST_WORK:
         *_, last = _TAG.finditer(text)
         return (text[: last.start()], text[last.end() :].strip()) if last["end"] else (text, "")
     thought: list[str] = []
