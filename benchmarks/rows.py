@@ -117,15 +117,15 @@ async def steps(kind: str, times: int = 300) -> list[Row]:
 
 async def whole_loop(count: int = 2000) -> list[Row]:
     """Propose, run, log, snapshot, fold: a trivial step of a headless session, at its beginning and at its end."""
-    from workbench.runner.launch import Launch, launch
+    from workbench.runner.start import start
     from workbench.session import events as ev
-    from workbench.session.events import Limits
+    from workbench.session.spec import SessionSpec
 
     with tempfile.TemporaryDirectory() as folder:
         actions = Path(folder) / "actions.yaml"
         actions.write_text("\n".join(["- echo hi"] * count))
-        runner = launch(
-            Launch(task="battleOfSexes", model=f"replay:{actions}", limits=Limits(), unsafe_local=_no_bubblewrap()),
+        runner = start(
+            SessionSpec(task="battleOfSexes", model=f"replay:{actions}", unsafe_local=_no_bubblewrap()),
             Path(folder) / "sessions",
         )
         ends: list[float] = []

@@ -15,7 +15,8 @@ from pathlib import Path
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 
 from workbench.formats.open import open_recording
-from workbench.runner.launch import Launch, launch
+from workbench.runner.start import start
+from workbench.session.spec import SessionSpec
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.source import RecordedSource
 
@@ -42,7 +43,7 @@ async def main() -> None:
     options = parser.parse_args()
     columns, _, rows = options.size.partition("x")
     with tempfile.TemporaryDirectory() as root:
-        runner = launch(Launch(task=options.task, seed=7), Path(root))
+        runner = start(SessionSpec(task=options.task, seed=7), Path(root))
         ended = await runner.run()
         print(f"{ended.exit_status} after {ended.steps} steps, best {ended.scores.best}")
         svg = await picture(runner.live.folder, (int(columns), int(rows)), options.step)

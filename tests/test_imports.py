@@ -28,7 +28,7 @@ def loaded_by(code: str) -> set[str]:
         "workbench.tasks.catalogue",
         "workbench.environment.episode",
         "workbench.runner.runner",
-        "workbench.runner.launch",
+        "workbench.runner.start",
     ],
 )
 def test_what_drives_a_session_loads_no_screen_and_no_sdk(room: str) -> None:

@@ -23,14 +23,16 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 import workbench.environment  # noqa: F401 (registers the tasks)
 from tests.runner.rig import GOOD
 from tests.tasks.quick_task import make_quick_task
-from workbench.environment.background import ForeignProcess
-from workbench.environment.gym import NO_EXIT_CODE, TaskEnv
-from workbench.environment.reward import Outcome
 from workbench.formats.open import open_recording
-from workbench.runner.launch import Launch, LaunchError, relaunch
+from workbench.gym.background import ForeignProcess
+from workbench.gym.env import NO_EXIT_CODE, TaskEnv
+from workbench.gym.reward import Outcome
+from workbench.runner.agents import StartError
+from workbench.runner.start import start
 from workbench.sandbox.guest.guest import process_table
 from workbench.session import events as ev
 from workbench.session.log import is_locked, read_log
+from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState, fold
 
 BETTER = "printf 'def row_strategy(history):\\n    return len(history) %% 2\\n' > strategy.py"
@@ -127,8 +129,8 @@ def test_the_log_is_that_of_any_session(made: Any) -> None:
     assert not is_locked(env.session)
     env.reset()
     env.close()
-    with pytest.raises(LaunchError, match="policy:tiny acted from outside"):
-        relaunch(env.session, Launch(task=""))
+    with pytest.raises(StartError, match="policy:tiny acted from outside"):
+        start(SessionSpec(), resume=env.session)
 
 
 def test_each_reset_is_a_session_of_its_own(made: Any) -> None:
@@ -182,7 +184,7 @@ def test_a_limit_truncates_and_what_is_there_is_scored(made: Any) -> None:
 def test_a_lost_sandbox_truncates_and_the_next_reset_has_a_new_one(made: Any) -> None:
     env = made()
     env.reset()
-    guest = env._running.session._made.episode.sandbox._child
+    guest = env._running.session.runner.episode.sandbox._child
     threading.Timer(0.3, os.kill, (guest, signal.SIGKILL)).start()
     assert env.step("sleep 30")[-1]["exit_code"] == 137
     text, reward, terminated, truncated, info = env.step("ls")
@@ -340,7 +342,7 @@ def test_closing_leaves_no_process_no_thread_and_no_folder(
     env = made(unsafe_local=False)
     env.reset()
     env.step("sleep 1000 & nohup setsid sleep 1001 >/dev/null 2>&1 & echo")
-    workspace = env._running.session._made.run_folder.path
+    workspace = env._running.session.runner.episode.sandbox.workspace_folder
     assert children() > before and workspace.exists()
     env.close()
     assert children() <= before and not workspace.exists()

@@ -62,23 +62,21 @@ def test_the_entry_point_is_that_of_the_plugins() -> None:
 
 
 def test_the_module_form_imports_it() -> None:
-    done = run(
-        "import gymnasium\nprint(gymnasium.make('workbench.environment:mlgym/blotto-v0').unwrapped.plan.task.id)"
-    )
+    done = run("import gymnasium\nprint(gymnasium.make('workbench.environment:mlgym/blotto-v0').unwrapped.task.id)")
     assert (done.returncode, done.stdout) == (0, "blotto\n"), done.stderr
 
 
 def test_without_gymnasium_one_sentence_says_what_to_do() -> None:
     program = (
-        "import sys; sys.modules['gymnasium'] = None\nimport workbench.environment.episode, workbench.runner.launch\n"
+        "import sys; sys.modules['gymnasium'] = None\nimport workbench.environment.episode, workbench.runner.start\n"
     )
     assert run(program).returncode == 0
-    done = run(f"{program}import workbench.environment.gym")
+    done = run(f"{program}import workbench.gym.env")
     assert done.stderr.splitlines()[-1] == "ImportError: Gymnasium is not installed: pip install 'mlgym-tui[gym]'"
 
 
 def test_the_workbench_does_not_pay_for_gymnasium() -> None:
-    done = run("import sys, workbench.runner.launch\nassert not {'gymnasium', 'numpy'} & set(sys.modules)")
+    done = run("import sys, workbench.runner.start\nassert not {'gymnasium', 'numpy'} & set(sys.modules)")
     assert done.returncode == 0, done.stderr
 
 

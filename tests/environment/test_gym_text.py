@@ -16,9 +16,9 @@ from gymnasium.vector.utils.shared_memory import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.environment.reward import NEXT_TO_ZERO, Outcome, improvement
-from workbench.environment.text import ALPHABET, fitted
-from workbench.environment.text_space import TextSpace
+from workbench.gym.reward import NEXT_TO_ZERO, Outcome, improvement
+from workbench.gym.text import ALPHABET, fitted
+from workbench.gym.text_space import TextSpace
 from workbench.session.events import Direction, Metric, ScoreRecorded
 
 SMALL = TextSpace(100)

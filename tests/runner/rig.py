@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Prompt, Proposal
-from workbench.runner import launch as launching
-from workbench.runner.launch import Launch, launch, relaunch
 from workbench.runner.runner import Runner
+from workbench.runner.start import start
+from workbench.runner.trust import Consent
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.log import read_log
+from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState, Step, fold
 from workbench.session.status import Phase
 
@@ -141,6 +142,7 @@ async def driven(
     *,
     resume: Path | None = None,
     task: str | None = None,
+    consent: Consent | None = None,
     **options: Any,
 ) -> AsyncIterator[Driven]:
     """Start a session (or go on with the one in `resume`) and end it on leaving, whatever the test did."""
@@ -149,13 +151,8 @@ async def driven(
         task = str(folder if folder.exists() else make_quick_task(folder).folder)
     options.setdefault("limits", ev.Limits())
     options.setdefault("unsafe_local", True)
-    arguments = Launch(task=task, model="" if resume else "test:list", **options)
-    before = launching.make_agent
-    launching.make_agent = lambda model, task, *rest: agent
-    try:
-        runner = relaunch(resume, arguments) if resume else launch(arguments, root / "sessions")
-    finally:
-        launching.make_agent = before
+    spec = SessionSpec(task=task, model="" if resume else "human" if agent is None else "test:list", **options)
+    runner = start(spec, root / "sessions", agent=agent, resume=resume, consent=consent)
     session = Driven(runner)
     try:
         yield session

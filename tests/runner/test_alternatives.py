@@ -18,9 +18,11 @@ from tests.runner.chat import BILL, asked, called, make_agent, said, talking
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
 from workbench.agents.agent import ModelError
 from workbench.cli import main
-from workbench.runner.launch import Launch, LaunchError, relaunch
+from workbench.runner.agents import StartError
+from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.events import Limits
+from workbench.session.spec import SessionSpec
 
 ANTHROPIC = AnthropicDialect()
 both = pytest.mark.parametrize("dialect", [OPENAI, ANTHROPIC], ids=lambda dialect: dialect.name)
@@ -347,14 +349,14 @@ async def test_another_model_from_here_on(tmp_path: Path, server: Server, dialec
     assert session.state.spending_by["model:new-one"].unpriced_tokens > 0
 
     # It is kept over a resume; another may be asked for then, and a temperature.
-    agent = relaunch(session.folder, Launch(task="", unsafe_local=True, interactive=True))
+    agent = start(SessionSpec(unsafe_local=True, interactive=True), resume=session.folder)
     assert agent.agent is not None and agent.agent.model == f"{other.name}:new-one"
     assert agent.agent.sampling.temperature == 0.5  # type: ignore[attr-defined]
     agent.live.close()
-    options = Launch(
+    options = SessionSpec(
         task="", unsafe_local=True, model=f"{other.name}:newer", temperature=1.0, mode="step", interactive=True
     )
-    again = Driven(relaunch(session.folder, options))
+    again = Driven(start(options, resume=session.folder))
     await again.review(3)
     assert again.state.steps[3].author == "model:newer"
     body = server.calls[2].body
@@ -399,7 +401,7 @@ async def test_a_session_can_begin_at_a_temperature_of_its_own(tmp_path: Path, s
     async with talking(tmp_path, OPENAI, server, **STEPPING, resume=session.folder) as session:
         await session.review(2)
     assert [call.body["temperature"] for call in server.calls] == [0.7, 0.7]
-    with pytest.raises(LaunchError, match="has a temperature"):
+    with pytest.raises(StartError, match="has a temperature"):
         async with driven(tmp_path, ListAgent(["true"]), temperature=0.7):
             pass
 
@@ -457,15 +459,15 @@ async def test_rules_that_are_gone_are_missed(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["true"]), approve=str(rules)) as session:
         await session.ended()
     rules.unlink()
-    with pytest.raises(LaunchError, match=r"rules\.yaml"):
-        relaunch(session.folder, Launch(task="", unsafe_local=True))
+    with pytest.raises(StartError, match=r"rules\.yaml"):
+        start(SessionSpec(unsafe_local=True), resume=session.folder)
 
 
 async def test_always_needs_somebody_on_a_resume_too(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["true"]), approve="always", interactive=True) as session:
         await session.review(1)
-    with pytest.raises(LaunchError, match="nobody is there"):
-        relaunch(session.folder, Launch(task="", unsafe_local=True))
+    with pytest.raises(StartError, match="nobody is there"):
+        start(SessionSpec(unsafe_local=True), resume=session.folder)
 
 
 async def test_a_limit_is_removed(tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.runner.rig import ListAgent, driven
+from workbench.runner.agents import StartError
 from workbench.runner.approval import Always, Approval, ApprovalError, Never, looks_like_network, read_approval, touches
-from workbench.runner.launch import LaunchError
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
 from workbench.session.state import fold
@@ -164,10 +164,10 @@ def test_faults_of_a_file_are_named(tmp_path: Path, text: str, says: str) -> Non
 
 @pytest.mark.parametrize("given", ["sometimes", "missing.yaml"])
 async def test_what_is_no_policy_starts_nothing(tmp_path: Path, given: str) -> None:
-    with pytest.raises(LaunchError, match=given):
+    with pytest.raises(StartError, match=given):
         async with driven(tmp_path, ListAgent(["true"]), approve=given):
             raise AssertionError("it started")
-    with pytest.raises(LaunchError, match="nobody is there"):
+    with pytest.raises(StartError, match="nobody is there"):
         async with driven(tmp_path, ListAgent(["true"]), approve="always"):
             raise AssertionError("it started")
     assert list((tmp_path / "sessions").glob("*")) == []

@@ -20,9 +20,10 @@ from tests.tasks.quick_task import make_quick_task
 from workbench.agents.config import TokenBudget
 from workbench.agents.models.tokens import estimate_tokens
 from workbench.cli import main
-from workbench.runner.launch import Launch, launch
+from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.events import Limits
+from workbench.session.spec import SessionSpec
 
 ACTIONS = ["cat strategy.py", GOOD, "validate", "submit"]
 
@@ -401,8 +402,8 @@ async def test_no_key_gets_into_a_session(
         dialect.fails(401, f"Incorrect API key provided: {SECRET}. You sent {SECRET}"),
     )
     task = make_quick_task(tmp_path / "quick-task")
-    options = Launch(str(task.folder), model=f"{dialect.name}:{dialect.model}", unsafe_local=True)
-    runner = launch(options, tmp_path / "sessions")
+    options = SessionSpec(task=str(task.folder), model=f"{dialect.name}:{dialect.model}", unsafe_local=True)
+    runner = start(options, tmp_path / "sessions")
     ended = await runner.run()
     assert ended.exit_status == "autosubmission (exit_api)" and SECRET not in ended.reason
     assert runner.state.last_step == 2 and len(server.calls) == 3
@@ -422,8 +423,8 @@ async def test_a_server_of_ones_own_has_no_price_and_gets_no_key(
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     server.answers(said(OPENAI, "submit"))
     task = make_quick_task(tmp_path / "quick-task")
-    options = Launch(str(task.folder), model="openai:gpt-4o", base_url=f"{server.url}/v1", unsafe_local=True)
-    runner = launch(options, tmp_path / "sessions")
+    options = SessionSpec(task=str(task.folder), model="openai:gpt-4o", base_url=f"{server.url}/v1", unsafe_local=True)
+    runner = start(options, tmp_path / "sessions")
     assert (await runner.run()).exit_status == "submitted"
     assert runner.state.unpriced_tokens == 1050 and runner.state.cost == 0
     assert SECRET not in str(server.calls[0].headers)

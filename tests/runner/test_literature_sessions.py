@@ -12,7 +12,7 @@ from tests.agents.models.server import Server, serving
 from tests.environment.services.library import Library, open_library
 from tests.runner.chat import asked, said, talking
 from workbench.environment.services import literature as module
-from workbench.runner.launch import LaunchError
+from workbench.runner.agents import StartError
 from workbench.session import events as ev
 
 KEY = "0123456789-scholar-key"
@@ -121,7 +121,7 @@ async def test_a_service_that_cannot_be_asked_is_named_before_anything_runs(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLGYM_ARXIV_URL", "arxiv.org")
-    with pytest.raises(LaunchError, match="MLGYM_ARXIV_URL is not an address"):
+    with pytest.raises(StartError, match="MLGYM_ARXIV_URL is not an address"):
         async with talking(tmp_path, OPENAI, server, "literature"):
             pass
 

@@ -11,9 +11,11 @@ import pytest
 from tests.formats.trajectories import FILE, OK, WORKSPACE, WRITTEN, step, trajectory, window, write_run
 from tests.runner.rig import GOOD, ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
-from workbench.runner.launch import Launch, LaunchError, launch
+from workbench.runner.agents import StartError
 from workbench.runner.runner import Runner
+from workbench.runner.start import start
 from workbench.session.log import read_log
+from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState, fold
 
 LINES = ["import random", "", "def row_strategy(history):", "    return 1"]
@@ -23,8 +25,8 @@ EDITED = [*LINES[:3], "    return 0"]
 def replay(tmp_path: Path, content: dict[str, Any], **options: Any) -> Runner:
     task = make_quick_task(tmp_path / "quick")
     path = write_run(tmp_path / "runs", content)
-    plan = Launch(task=str(task.folder), model=f"replay:{path}", unsafe_local=True, **options)
-    return launch(plan, tmp_path / "sessions")
+    plan = SessionSpec(task=str(task.folder), model=f"replay:{path}", unsafe_local=True, **options)
+    return start(plan, tmp_path / "sessions")
 
 
 async def over(runner: Runner) -> SessionState:
@@ -129,7 +131,7 @@ async def test_a_session_killed_before_its_first_snapshot_still_starts_with_them
 
 def test_a_starter_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     task = make_quick_task(tmp_path / "quick")
-    plan = Launch(task=str(task.folder), unsafe_local=True, model="human", starter=str(tmp_path / "none"))
-    with pytest.raises(LaunchError, match="is no folder"):
-        launch(plan, tmp_path / "sessions")
+    plan = SessionSpec(task=str(task.folder), unsafe_local=True, model="human", starter=str(tmp_path / "none"))
+    with pytest.raises(StartError, match="is no folder"):
+        start(plan, tmp_path / "sessions")
     assert not list((tmp_path / "sessions").glob("*"))

@@ -10,10 +10,12 @@ from tests.runner.rig import GOOD, ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.models.replay import ReplayAgent
 from workbench.formats.actions import Plan, PlannedAction
-from workbench.runner.launch import Launch, LaunchError, make_agent, relaunch
+from workbench.runner.agents import StartError, make_agent
+from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
 from workbench.session.log import LogError, read_log, repair_log
+from workbench.session.spec import SessionSpec
 from workbench.session.state import fold
 
 
@@ -75,8 +77,8 @@ async def test_new_limits_hold(tmp_path: Path) -> None:
 async def test_a_submitted_session_is_over(tmp_path: Path) -> None:
     folder = await stopped_session(tmp_path, ["submit"])
     before = (folder / "events.jsonl").read_bytes()
-    with pytest.raises(LaunchError, match="was submitted"):
-        relaunch(folder, Launch(task="quick"))
+    with pytest.raises(StartError, match="was submitted"):
+        start(SessionSpec(task="quick"), resume=folder)
     assert (folder / "events.jsonl").read_bytes() == before
 
 
@@ -85,7 +87,7 @@ async def test_two_processes_never_drive_one_session(tmp_path: Path) -> None:
         await session.review(1)
         before = (session.folder / "events.jsonl").read_bytes()
         with pytest.raises(LogError, match="another process"):
-            relaunch(session.folder, Launch(task="quick"))
+            start(SessionSpec(task="quick"), resume=session.folder)
         with pytest.raises(LogError, match="another process"):
             repair_log(session.folder)
         assert (session.folder / "events.jsonl").read_bytes() == before
@@ -141,8 +143,8 @@ async def test_a_session_without_its_beginning_is_refused(tmp_path: Path) -> Non
     folder = tmp_path / "20260101-000000-quick-abcdef"
     folder.mkdir()
     (folder / "events.jsonl").write_text("")
-    with pytest.raises(LaunchError, match="no beginning"):
-        relaunch(folder, Launch(task="quick"))
+    with pytest.raises(StartError, match="no beginning"):
+        start(SessionSpec(task="quick"), resume=folder)
 
 
 @pytest.mark.parametrize("mode", ["auto", "step", "paused", "human"])

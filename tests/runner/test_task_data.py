@@ -9,9 +9,10 @@ import pytest
 
 from tests.tasks.small_data import bring, make_data_task
 from workbench.runner.baseline import run_program
-from workbench.runner.launch import Launch, launch, relaunch
+from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.log import read_log
+from workbench.session.spec import SessionSpec
 from workbench.session.state import fold
 from workbench.tasks.catalogue import Task, find_task
 
@@ -63,15 +64,15 @@ async def test_data_are_read_only_and_the_rest_is_not_there(
     assert found == ["0 1 2 3 4 5 6", "refused", "refused", "refused", "refused"]
 
 
-async def run(options: Launch, sessions: Path) -> tuple[ev.SessionEnded, list[ev.ScoreRecorded], Path]:
-    runner = launch(options, sessions)
+async def run(options: SessionSpec, sessions: Path) -> tuple[ev.SessionEnded, list[ev.ScoreRecorded], Path]:
+    runner = start(options, sessions)
     ended = await runner.run()
     folder = Path(ended.session)
     return ended, fold(read_log(folder)[0]).scores_until(), folder
 
 
-def options(task: str, **more: Any) -> Launch:
-    return Launch(task=task, dataset="tiny", seed=1, **more)
+def options(task: str, **more: Any) -> SessionSpec:
+    return SessionSpec(task=task, dataset="tiny", seed=1, **more)
 
 
 @pytest.mark.parametrize("task_id", ["regressionKaggleHousePrice", "3SATTime"])
@@ -111,7 +112,7 @@ async def test_a_resumed_session_keeps_its_data_and_protocol(tmp_path: Path) -> 
 
     made = options("3SATTime", protocol="mlgym", limits=Limits(steps=1))
     _, _, folder = await run(made, tmp_path / "sessions")
-    ended = await relaunch(folder, Launch(task="3SATTime", limits=Limits(steps=20))).run()
+    ended = await start(SessionSpec(task="3SATTime", limits=Limits(steps=20)), resume=folder).run()
     scores = fold(read_log(folder)[0]).scores_until()
     assert ended.exit_status == "submitted" and ended.scores.metric == "Time"
     assert {(score.split, score.dataset) for score in scores} == {("test", "stand-in")}

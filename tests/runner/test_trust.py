@@ -14,14 +14,16 @@ from tests.runner.test_rescore import ROW, entry, save
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.catalogue import find_agent, whole_reference
 from workbench.agents.config import AgentConfig
-from workbench.environment.assembly import Setting, find_packages, make_sandbox
+from workbench.environment.assembly import Actor, find_packages, make_sandbox
 from workbench.runner import rescore
-from workbench.runner.launch import Launch, LaunchError, relaunch
+from workbench.runner.agents import StartError
 from workbench.runner.rescore import NotScorable, open_session
+from workbench.runner.start import start
 from workbench.runner.trust import Consent, Named, NotTrusted, Trust, named_by, trust
 from workbench.sandbox.base import SandboxError
 from workbench.session import events as ev
 from workbench.session.log import EVENTS_FILE
+from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState, fold
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.errors import UnknownTask
@@ -121,9 +123,9 @@ async def test_a_foreign_session_goes_on_with_a_word_and_in_a_sandbox_only(tmp_p
     before = (folder / EVENTS_FILE).read_bytes() + b'{"torn'
     (folder / EVENTS_FILE).write_bytes(before)
     with pytest.raises(NotTrusted, match=r"the task in .*quick-task"):
-        relaunch(folder, Launch(task=""))
-    with pytest.raises(LaunchError, match="never run without a sandbox"):
-        relaunch(folder, Launch(task="", unsafe_local=True, consent=Consent(("task",))))
+        start(SessionSpec(), resume=folder)
+    with pytest.raises(StartError, match="never run without a sandbox"):
+        start(SessionSpec(unsafe_local=True), resume=folder, consent=Consent(("task",)))
     assert (folder / EVENTS_FILE).read_bytes() == before and not (folder / "events.damaged").exists()
     async with driven(tmp_path, ListAgent(["submit"]), resume=own) as again:
         assert (await again.ended()).exit_status == "submitted"
@@ -171,9 +173,9 @@ def test_without_a_sandbox_nothing_of_it_runs(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("workbench.sandbox.local.probe_bubblewrap", lambda: "there is none")
     for agent in ("", "openai:m"):
         with pytest.raises(SandboxError, match="no protected sandbox") as raised:
-            make_sandbox(task, Setting(foreign=True, untrusted=agent), "s", tmp_path, [], {}, None, [])
+            make_sandbox(task, SessionSpec(), "s", tmp_path, [], {}, None, [], Actor(foreign=True, untrusted=agent))
         assert "--unsafe-local" not in raised.value.hint
-    assert find_packages(task, Setting(), []) is None
+    assert find_packages(task, SessionSpec(), []) is None
 
 
 def test_a_task_is_this_machines_own_or_trusted_or_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

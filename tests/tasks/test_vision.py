@@ -18,9 +18,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from workbench.environment.assembly import Setting, find_packages
+from workbench.environment.assembly import find_packages
 from workbench.resources import data_folder
 from workbench.sandbox.base import SandboxError
+from workbench.session.spec import SessionSpec
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.csv_artifact import read_labels
 from workbench.tasks.datasets import find_dataset, prepare
@@ -314,9 +315,11 @@ def test_without_its_packages_a_task_says_what_to_do(tmp_path: Path, monkeypatch
     needs = examine(task)
     assert needs.verdict == "no" and f"its packages are not installed: {remedy}" in needs.obstacles
     with pytest.raises(SandboxError, match="its packages are not installed") as caught:
-        find_packages(task, Setting("local"), [])
+        find_packages(task, SessionSpec(), [])
     assert caught.value.hint.startswith(remedy)
     notes: list[str] = []
-    assert find_packages(task, Setting("docker", image="one-with-torch"), notes) is None and remedy in notes[0]
+    assert (
+        find_packages(task, SessionSpec(sandbox="docker", image="one-with-torch"), notes) is None and remedy in notes[0]
+    )
     house = find_task("regressionKaggleHousePrice").under(variant="tiny")  # its baseline needs nothing but Python
-    assert examine(house).verdict == "yes" and find_packages(house, Setting("local"), notes) is None
+    assert examine(house).verdict == "yes" and find_packages(house, SessionSpec(), notes) is None

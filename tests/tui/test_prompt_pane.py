@@ -17,9 +17,9 @@ from tests.tui.support import screen_text, wait_for
 from workbench.agents.catalogue import FOLDER
 from workbench.agents.config import read_agent
 from workbench.agents.language_agent import LanguageAgent
-from workbench.runner import launch as launching
-from workbench.runner.launch import Launch, launch
+from workbench.runner.start import start
 from workbench.session.events import SessionEnded
+from workbench.session.spec import SessionSpec
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.source import LiveSource, RecordedSource
 from workbench.tui.widgets.message_list import MessageList
@@ -222,13 +222,12 @@ async def test_a_message_that_is_lost_is_said_to_be(tmp_path: Path) -> None:
         assert "assistant" in replay.text, "what the log says of it is there"
 
 
-async def test_live_it_follows_the_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_live_it_follows_the_session(tmp_path: Path) -> None:
     task = make_quick_task(tmp_path / "task")
     chat = ScriptedChat([f"Look.\n```\n{action}\n```" for action in ("echo one", "echo two", "echo three")])
     agent = LanguageAgent(read_agent(FOLDER / "default.yaml"), chat)
-    monkeypatch.setattr(launching, "make_agent", lambda *_, **__: agent)
-    options = Launch(task=str(task.folder), model="openai:x", mode="step", unsafe_local=True, interactive=True)
-    runner = await asyncio.to_thread(launch, options, tmp_path / "sessions")
+    options = SessionSpec(task=str(task.folder), model="openai:x", mode="step", unsafe_local=True, interactive=True)
+    runner = await asyncio.to_thread(start, options, tmp_path / "sessions", agent=agent)
     app = WorkbenchApp(LiveSource(runner))
     async with app.run_test(size=(120, 40)) as pilot:
         live = Replay(app, pilot)

@@ -16,12 +16,12 @@ from tests.runner.rig import ListAgent
 from tests.tasks.quick_task import make_quick_task
 from tests.tui.support import screen_text, wait_for
 from workbench.agents.agent import Agent, Listener, ModelError, Proposal
-from workbench.runner import launch as launching
-from workbench.runner.launch import Launch, launch
 from workbench.runner.runner import Runner
+from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.events import SessionEnded
 from workbench.session.log import read_log
+from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.screens.dialogs import ActionArea, Confirm, EditAction
@@ -65,15 +65,9 @@ async def opened(
     """The workbench on a new session. It is ended when the test is over."""
     task = make_quick_task(root / "quick-task")
     options.setdefault("mode", "step")
-    before = launching.make_agent
-    launching.make_agent = lambda *_: ListAgent(agent) if isinstance(agent, list) else agent
-    try:
-        runner = launch(
-            Launch(task=str(task.folder), model="test:list", unsafe_local=True, interactive=True, **options),
-            root / "sessions",
-        )
-    finally:
-        launching.make_agent = before
+    model = "human" if agent is None else "test:list"
+    spec = SessionSpec(task=str(task.folder), model=model, unsafe_local=True, interactive=True, **options)
+    runner = start(spec, root / "sessions", agent=ListAgent(agent) if isinstance(agent, list) else agent)
     app = WorkbenchApp(LiveSource(runner), theme="mlgym-dark")
     async with app.run_test(size=size) as pilot:
         yield Opened(app, runner, pilot)

@@ -12,7 +12,7 @@ from workbench.cli.output import harmless, print_json, print_table
 from workbench.cli.progress import data_options, gpu_options, prepare_first, progress_line, run_stoppable
 
 if TYPE_CHECKING:
-    from workbench.environment.assembly import SandboxName
+    from workbench.session.spec import SandboxName
 
 
 @click.command(

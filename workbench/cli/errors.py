@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 _KNOWN = {
-    ("workbench.runner.launch", "LaunchError"),
+    ("workbench.runner.agents", "StartError"),
     ("workbench.runner.trust", "NotTrusted"),
     ("workbench.agents.agent", "ModelError"),
     ("workbench.agents.config", "AgentError"),

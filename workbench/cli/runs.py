@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from workbench.runner.runner import Runner
     from workbench.runner.trust import Consent, Named
     from workbench.session.events import SessionEnded
+    from workbench.session.spec import SessionSpec
+
+_DELAY, _RESUMED_DELAY = 1.5, 1.0
+"""Seconds before a proposal runs by itself: a scripted agent answers at once, and nobody could watch it."""
 
 _Function = Callable[..., Any]
 
@@ -216,23 +220,12 @@ Examples:
 @sessions_option
 def resume(
     session: str,
-    model: str,
-    base_url: str,
-    temperature: float | None,
     headless: bool,
     as_json: bool,
     step_mode: bool,
-    approve: str,
-    sandbox: str | None,
-    unsafe_local: bool,
-    gpus: str,
-    share_gpus: bool,
-    max_steps: int | None,
-    max_time: float | None,
-    max_cost: float | None,
-    max_tokens: int | None,
     trust: tuple[str, ...],
     sessions_folder: Path | None,
+    **options: Any,
 ) -> None:
     """Go on with a saved SESSION.
 
@@ -240,8 +233,7 @@ def resume(
     terminal it goes on in auto mode. Of a session that is not yours (from elsewhere, changed, or older than such
     marks) nothing that it names is used without your word.
     """
-    from workbench.runner.launch import Launch, relaunch
-    from workbench.session.events import Limits
+    from workbench.runner.start import start
     from workbench.session.log import is_locked
     from workbench.session.store import find_session
 
@@ -254,24 +246,11 @@ def resume(
         raise Failure(
             f"{folder} is not a session of mlgym-tui", "only its own sessions can be resumed; others can be replayed"
         )
-    options = Launch(
-        task="",
-        model=model,
-        base_url=base_url,
-        temperature=temperature,
-        sandbox=sandbox,  # type: ignore[arg-type]
-        unsafe_local=unsafe_local,
-        gpus=gpus,
-        share_gpus=share_gpus,
-        limits=Limits(steps=max_steps, seconds=max_time, cost=max_cost, tokens=max_tokens),
-        mode="step" if step_mode else None,
-        approve=approve,
-        interactive=not plain,
-        delay=0.0 if plain else 1.0,
-        consent=consent(trust),
+    spec = _spec(
+        options, mode="step" if step_mode else None, interactive=not plain, delay=0.0 if plain else _RESUMED_DELAY
     )
     with _undone_by_signals():
-        runner = relaunch(folder, options)
+        runner = start(spec, resume=folder, consent=consent(trust))
     sys.exit(_drive(runner, plain, as_json))
 
 
@@ -319,47 +298,33 @@ def replay(session: str, sessions_folder: Path | None) -> None:
 def _start(
     task: str, model: str, plain: bool, as_json: bool, step_mode: bool, delay: float | None, options: dict[str, Any]
 ) -> int:
-    from workbench.runner.launch import Launch, launch
-    from workbench.session.events import Limits
+    from workbench.runner.start import start
     from workbench.tasks.catalogue import find_task
 
-    with progress_line() as progress:  # here, where it can be shown and stopped; `launch` finds it done
+    with progress_line() as progress:  # here, where it can be shown and stopped; `start` finds it done
         prepare_data(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
-
-    by_hand = model == "human"
+    spec = _spec(
+        options,
+        task=task,
+        model=model,
+        mode="human" if model == "human" else "step" if step_mode else "auto",
+        interactive=not plain,
+        delay=delay if delay is not None else 0.0 if plain else _DELAY,
+    )
     with _undone_by_signals():
-        launched = launch(
-            Launch(
-                task=task,
-                model=model,
-                sandbox=options["sandbox"],
-                unsafe_local=options["unsafe_local"],
-                agent=options.get("agent", ""),
-                base_url=options.get("base_url", ""),
-                temperature=options.get("temperature"),
-                limits=Limits(
-                    steps=options["max_steps"],
-                    seconds=options["max_time"],
-                    cost=options["max_cost"],
-                    tokens=options["max_tokens"],
-                ),
-                seed=options["seed"],
-                image=options["image"],
-                window=options["window"],
-                dataset=options["dataset"] or "",
-                protocol=options["protocol"] or "",
-                gpus=options["gpus"],
-                share_gpus=options["share_gpus"],
-                starter=options.get("starter", ""),
-                approve=options.get("approve", ""),
-                mode="human" if by_hand else "step" if step_mode else "auto",
-                interactive=not plain,
-                # A scripted agent answers at once: without a pause nobody could watch it.
-                delay=delay if delay is not None else 0.0 if plain else 1.5,
-            ),
-            sessions_of(options["sessions_folder"]),
-        )
-    return _drive(launched, plain, as_json)
+        runner = start(spec, sessions_of(options["sessions_folder"]))
+    return _drive(runner, plain, as_json)
+
+
+def _spec(options: dict[str, Any], **more: Any) -> SessionSpec:
+    """What the options of the command line ask for: they have the names of its fields, but for the limits."""
+    from workbench.session.events import Limits
+    from workbench.session.spec import SessionSpec
+
+    names = {"max_steps": "steps", "max_time": "seconds", "max_cost": "cost", "max_tokens": "tokens"}
+    limits = Limits(**{field: options[name] for name, field in names.items()})
+    given = {name: options[name] for name in SessionSpec.__struct_fields__ if options.get(name) is not None}
+    return SessionSpec(**{**given, **more}, limits=limits)
 
 
 @contextlib.contextmanager

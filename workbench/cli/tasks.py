@@ -16,8 +16,8 @@ from workbench.cli.output import harmless, print_json, print_table
 from workbench.cli.progress import data_options, prepare_data, prepare_first, progress_line, run_stoppable, stoppable
 
 if TYPE_CHECKING:
-    from workbench.environment.assembly import SandboxName
     from workbench.runner.task_check import Finding
+    from workbench.session.spec import SandboxName
     from workbench.tasks.catalogue import Task
     from workbench.tasks.errors import TaskError
     from workbench.tasks.needs import Needs

@@ -10,9 +10,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from workbench import __version__
 from workbench.environment.episode import Episode
@@ -24,9 +22,9 @@ from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, Sandbox, SandboxError,
 from workbench.sandbox.commands import LintPolicy, linter_folder
 from workbench.sandbox.gpus import GpuLease
 from workbench.sandbox.temporary import OwnedFolder
-from workbench.session import events as ev
 from workbench.session.secrets import state_folder
 from workbench.session.snapshot import restore
+from workbench.session.spec import WINDOW, SessionSpec
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, cache_folder, mounts
 from workbench.tasks.packages import INSIDE as PACKAGES
@@ -36,46 +34,37 @@ from workbench.tasks.packages import variables as package_variables
 if TYPE_CHECKING:
     from workbench.environment.services.desk import Service
 
-SandboxName = Literal["local", "docker"]
-
-STEPS = 50
-"""Limit on steps where nobody sets one."""
-WINDOW = 100
-"""Lines of the file window where nobody says."""
-
 
 @dataclass(frozen=True)
-class Setting:
-    """Where the commands of a session run."""
+class Actor:
+    """What the environment has to know of who acts in it."""
 
-    sandbox: SandboxName = "local"
-    unsafe_local: bool = False
-    image: str | None = None
-    window: int = WINDOW
-    """Lines of the agent's file window."""
-    command_seconds: float | None = None
-    """Limit on a command that trains nothing; None: as the task says."""
     untrusted: str = ""
     """Whose commands must not run unprotected; empty where they may."""
     foreign: bool = False
     """The session is not the user's own: nothing of it ever runs unprotected."""
-    gpus: str = ""
-    """As `sandbox.gpus.read_request` reads it; empty: as many as the task needs."""
-    share_gpus: bool = False
-    """Take GPUs that other sessions have, too."""
     lint: LintPolicy = "warn"
     """About edits of Python files. MLGym's protocol has them refused, and so has a recording of MLGym."""
     as_mlgym: bool = False
     """The actions were recorded in MLGym, and mean what they meant there."""
 
 
-@dataclass(frozen=True)
-class Assembled:
-    """An episode that can be started."""
+@dataclass
+class World:
+    """A workspace and a sandbox over it, for one session, before anything is started or logged."""
 
-    episode: Episode
+    task: Task
+    sandbox: Sandbox
+    spec: SessionSpec
+    actor: Actor
+    packages: Path | None
+    """The task's Python packages on the host, where they are installed."""
     cwd: str | None
     """Where its shell begins; None: in the workspace."""
+    not_restored: list[str]
+    """Files of the workspace that are gone."""
+    notes: list[str]
+    """What the session's log should say of it."""
     run_folder: OwnedFolder
     """Holds the workspace."""
     lease: GpuLease
@@ -86,29 +75,26 @@ class Assembled:
         self.run_folder.remove()
 
 
-def assemble(
+def make_world(
     live: LiveSession,
     task: Task,
-    setting: Setting,
-    first: ev.SessionStarted | ev.SessionResumed,
-    *,
-    seed: int,
+    spec: SessionSpec,
     prepared: dict[str, Prepared],
-    notes: list[str] | None = None,
-    services: Mapping[str, Service] | None = None,
+    actor: Actor,
     starting: Mapping[str, tuple[bytes, int]] | None = None,
-) -> Assembled:
-    """Fill a workspace, or restore that of a session that goes on, and log `first` and `notes`. `starting` are files
-    (content and mode) in place of those that the task starts with.
+) -> World:
+    """Fill a workspace, or restore that of a session that goes on, and make the sandbox for it.
 
-    Raises SandboxError, LogError, TaskError or OSError, with no folder left behind.
+    `starting`: files (content and mode) in place of those that the task starts with. Raises SandboxError, TaskError or
+    OSError, with no folder left behind.
     """
-    notes = [*(notes or []), *shortage_notes(task)]
+    notes = shortage_notes(task)
     holder = f"session {live.folder.name}"
-    lease = lease_gpus(task, setting.gpus, share=setting.share_gpus, holder=holder, notes=notes)
+    lease = lease_gpus(task, spec.gpus, share=spec.share_gpus, holder=holder, notes=notes)
     run_folder = OwnedFolder("run")
     try:
         workspace = make_workspace(run_folder)
+        missing: list[str] = []
         before = live.state.started
         if starting is not None:
             contents = {path: data for path, (data, _) in starting.items()}
@@ -121,44 +107,38 @@ def assemble(
             missing = restore(files, live.objects, workspace)
             if missing:
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
-            if isinstance(first, ev.SessionResumed):
-                first = msgspec.structs.replace(first, not_restored=list(missing[:20]))
         data = mounts(task, prepared)
-        packages = find_packages(task, setting, notes)
-        sandbox = make_sandbox(task, setting, live.folder.name, workspace, notes, data, packages, lease.gpus)
+        packages = find_packages(task, spec, notes)
+        sandbox = make_sandbox(task, spec, live.folder.name, workspace, notes, data, packages, lease.gpus, actor)
         offer_data(workspace, data, mounted=sandbox.protected)
-        cwd = live.state.current.cwd or None
-        if isinstance(first, ev.SessionStarted):
-            description = task.description(sandbox.workspace)
-            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace, description=description))
-        elif sandbox.workspace == live.state.workspace:
-            live.emit(first)
-        else:
-            inside = live.state.relative_path(f"{cwd}/")
-            cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
-            live.emit(msgspec.structs.replace(first, workspace=sandbox.workspace))
-        for note in notes:
-            live.emit(ev.NoteAdded(text=note))
-        episode = Episode(
-            task,
-            sandbox,
-            folder=live.folder,
-            state=live.state,
-            emit=live.emit,
-            seed=seed,
-            secret=functools.cache(functools.partial(session_secret, seed)),
-            command_seconds=setting.command_seconds,
-            redactor=live.redactor,
-            services=services,
-            gpus=lease.gpus,
-            lacking=missing_modules(task, packages, setting.sandbox),
-            as_mlgym=setting.as_mlgym,
-        )
     except BaseException:
         lease.release()
         run_folder.remove()
         raise
-    return Assembled(episode, cwd, run_folder, lease)
+    cwd = live.state.current.cwd or None
+    if cwd is not None and sandbox.workspace != live.state.workspace:
+        inside = live.state.relative_path(f"{cwd}/")
+        cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
+    return World(task, sandbox, spec, actor, packages, cwd, missing[:20], notes, run_folder, lease)
+
+
+def make_episode(live: LiveSession, world: World, seed: int, services: Mapping[str, Service] | None = None) -> Episode:
+    """The environment of the session, over its world."""
+    return Episode(
+        world.task,
+        world.sandbox,
+        folder=live.folder,
+        state=live.state,
+        emit=live.emit,
+        seed=seed,
+        secret=functools.cache(functools.partial(session_secret, seed)),
+        command_seconds=world.spec.command_seconds,
+        redactor=live.redactor,
+        services=services,
+        gpus=world.lease.gpus,
+        lacking=missing_modules(world.task, world.packages, world.spec.sandbox or "local"),
+        as_mlgym=world.actor.as_mlgym,
+    )
 
 
 def session_secret(seed: int) -> bytes:
@@ -183,7 +163,7 @@ def versions() -> dict[str, str]:
     return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
 
 
-def find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None:
+def find_packages(task: Task, spec: SessionSpec, notes: list[str]) -> Path | None:
     """The task's Python packages, where they were installed for this sandbox.
 
     Raises SandboxError where nothing of the task runs without them, unless the image or the host may have them: then a
@@ -191,10 +171,11 @@ def find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None
     """
     from workbench.sandbox.image import DEFAULT_IMAGE
 
-    found = installed_for(task, setting.sandbox, setting.image or DEFAULT_IMAGE)
+    kind = spec.sandbox or "local"
+    found = installed_for(task, kind, spec.image or DEFAULT_IMAGE)
     if found is None and task.requirements and not task.spec.requirements_optional:
-        why, _, remedy = not_installed(task, setting.sandbox).partition(": ")
-        if not (setting.image or setting.unsafe_local):
+        why, _, remedy = not_installed(task, kind).partition(": ")
+        if not (spec.image or spec.unsafe_local):
             raise SandboxError(f"task {task.id}: {why}", f"{remedy} installs them once")
         notes.append(f"{why} ({', '.join(task.requirements)}); `{remedy}` installs them once")
     return found
@@ -202,52 +183,57 @@ def find_packages(task: Task, setting: Setting, notes: list[str]) -> Path | None
 
 def make_sandbox(
     task: Task,
-    setting: Setting,
+    spec: SessionSpec,
     session: str,
     workspace: Path,
     notes: list[str],
     data: dict[Path, str],
     packages: Path | None,
     gpus: Sequence[int],
+    actor: Actor,
 ) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     linter = linter_folder()
-    lint = "refuse" if task.protocol == "mlgym" or setting.as_mlgym else setting.lint
-    spec = SandboxSpec(
+    confined = SandboxSpec(
         session=session,
         limits=sandbox_limits(task),
         gpus=gpus,
-        env={"WINDOW": str(setting.window), "MLGYM_LINT": lint},
+        env={
+            "WINDOW": str(spec.window or WINDOW),
+            "MLGYM_LINT": "refuse" if task.protocol == "mlgym" or actor.as_mlgym else actor.lint,
+        },
         mounts={
             linter: f"{RUN_FOLDER}/{linter.name}",
             **{folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
         },
         hidden=(*task.folders, *task_folders(), cache_folder(), memory_folder(), state_folder()),
     )
-    plain = replace(spec, env={**spec.env, "MLGYM_LINTER": str(linter.parent)})
+    plain = replace(confined, env={**confined.env, "MLGYM_LINTER": str(linter.parent)})
     if packages is not None:
-        spec = replace(
-            spec, mounts={**spec.mounts, packages: PACKAGES}, env={**spec.env, **package_variables(PACKAGES)}
+        confined = replace(
+            confined,
+            mounts={**confined.mounts, packages: PACKAGES},
+            env={**confined.env, **package_variables(PACKAGES)},
         )
         beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
         plain = replace(plain, env={**plain.env, **beside})
-    if setting.sandbox == "docker":
+    if spec.sandbox == "docker":
         from workbench.sandbox.docker import DockerSandbox
         from workbench.sandbox.image import DEFAULT_IMAGE
 
-        return DockerSandbox(spec, workspace, image=setting.image or DEFAULT_IMAGE)
+        return DockerSandbox(confined, workspace, image=spec.image or DEFAULT_IMAGE)
     from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
 
-    if setting.unsafe_local:
+    if spec.unsafe_local:
         notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
         return LocalSandbox(plain, workspace, unsafe=True)
     problem = probe_bubblewrap()
     if problem is None:
-        return LocalSandbox(spec, workspace)
-    if setting.untrusted or setting.foreign:
+        return LocalSandbox(confined, workspace)
+    if actor.untrusted or actor.foreign:
         raise SandboxError(
-            f"no protected sandbox for the commands of {setting.untrusted or 'a session that is not yours'}: {problem}",
-            "--sandbox docker runs them in a container" if setting.foreign else "--unsafe-local runs them unprotected",
+            f"no protected sandbox for the commands of {actor.untrusted or 'a session that is not yours'}: {problem}",
+            "--sandbox docker runs them in a container" if actor.foreign else "--unsafe-local runs them unprotected",
         )
     notes.append(f"unprotected: {problem}")
     return LocalSandbox(plain, workspace, unsafe=True)

@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-ENTRY_POINT = "workbench.environment.gym:TaskEnv"
+ENTRY_POINT = "workbench.gym.env:TaskEnv"
 _ID = re.compile(r"""^id:\s*["']?([A-Za-z0-9][A-Za-z0-9_-]{0,63})["']?\s*(?:#.*)?$""", re.MULTILINE)
 
 

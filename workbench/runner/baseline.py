@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.environment.assembly import SandboxName, Setting, find_packages, make_sandbox
+from workbench.environment.assembly import Actor, find_packages, make_sandbox
 from workbench.environment.resources import lease_gpus, shortage_notes
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.temporary import OwnedFolder
+from workbench.session.spec import SandboxName, SessionSpec
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import mounts, prepare_task
 from workbench.tasks.errors import TaskError
@@ -138,9 +139,9 @@ async def run_program(
     try:
         workspace = make_workspace(folder)
         fill_with(workspace, {**task.starter_files(), name: await asyncio.to_thread(program.read_bytes)})
-        setting, notes = Setting(sandbox), [] if notes is None else notes
-        packages = await asyncio.to_thread(find_packages, task, setting, notes)
-        made = make_sandbox(task, setting, "baseline", workspace, notes, data, packages, gpus)
+        spec, notes = SessionSpec(sandbox=sandbox), [] if notes is None else notes
+        packages = await asyncio.to_thread(find_packages, task, spec, notes)
+        made = make_sandbox(task, spec, "baseline", workspace, notes, data, packages, gpus, Actor())
         offer_data(workspace, data, mounted=made.protected)
         try:
             await made.start()

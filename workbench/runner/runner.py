@@ -23,7 +23,6 @@ from workbench.runner.proposing import Proposer
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
-from workbench.session.events import Mode
 from workbench.session.log import EVENTS_FILE, LogError, explain_write_error
 from workbench.session.status import Phase
 
@@ -43,7 +42,6 @@ class Runner(Control):
         agent: Agent | None,
         *,
         user: str,
-        mode: Mode = "auto",
         interactive: bool = False,
         delay: float = 0.0,
         cwd: str | None = None,
@@ -60,7 +58,6 @@ class Runner(Control):
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
         self._failure: Exception | None = None
         """Why the session can no longer be written, found where it could not be raised."""
-        self.set_mode(mode, author="", reason="start")
 
     async def run(self) -> ev.SessionEnded:
         """Drive the session to its end and return the last event.

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.environment.assembly import SandboxName
 from workbench.runner.bad_artifacts import bad_files, bad_folders, bad_tables
 from workbench.runner.baseline import REPEATED, BaselineRun, run_baseline, run_program
 from workbench.sandbox.base import SandboxError
+from workbench.session.spec import SandboxName
 from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import Prepared, datasets_of, label_of, prepare, verify

@@ -10,7 +10,7 @@ from gymnasium.spaces import Text
 from gymnasium.vector.utils.shared_memory import read_from_shared_memory
 from numpy.typing import NDArray
 
-from workbench.environment.text import ALPHABET
+from workbench.gym.text import ALPHABET
 
 
 class TextSpace(Text):

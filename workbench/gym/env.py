@@ -15,14 +15,14 @@ except ImportError:
 import msgspec
 from gymnasium.error import ResetNeeded
 
-from workbench.environment.assembly import STEPS, WINDOW, SandboxName
-from workbench.environment.background import BackgroundLoop
-from workbench.environment.driven_session import DrivenSession, Plan
-from workbench.environment.reward import Outcome, Reward, improvement
-from workbench.environment.text import fitted
-from workbench.environment.text_space import TextSpace
+from workbench.gym.background import BackgroundLoop
+from workbench.gym.reward import Outcome, Reward, improvement
+from workbench.gym.session import PolicySession
+from workbench.gym.text import fitted
+from workbench.gym.text_space import TextSpace
 from workbench.resources import checkout
 from workbench.session.events import Limits, ScoreRecorded
+from workbench.session.spec import STEPS, WINDOW, SandboxName, SessionSpec
 from workbench.session.state import Step
 from workbench.session.store import sessions_root
 from workbench.tasks.catalogue import find_task
@@ -74,18 +74,20 @@ class TaskEnv(gymnasium.Env[str, str]):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"unknown render mode {render_mode!r}; there is ansi")
         found = find_task(task).under(protocol, dataset)
-        self.plan = Plan(
-            task=found,
-            task_folder="" if found.id == task and not Path(task).exists() else str(found.folder),
-            root=sessions_root(None if sessions is None else Path(sessions), checkout()),
-            policy=policy,
+        self._asked = SessionSpec(
+            task=task,
             sandbox=sandbox,
             unsafe_local=unsafe_local,
             image=image,
             window=window,
             command_seconds=command_seconds,
             limits=_limits(Limits(), {"steps": steps, "seconds": seconds}),
+            dataset=dataset,
+            protocol=protocol,
         )
+        self.task = found
+        self._policy = policy
+        self._root = sessions_root(None if sessions is None else Path(sessions), checkout())
         self.observation_space = TextSpace(observation_length)
         self.action_space = TextSpace(action_length, least=1)
         self.render_mode = render_mode
@@ -110,9 +112,9 @@ class TaskEnv(gymnasium.Env[str, str]):
         Raises SandboxError, TaskError, LogError or OSError when no session can be had, with nothing left behind.
         """
         super().reset(seed=seed)
-        limits = _limits(self.plan.limits, options or {})
-        dice = int(self.np_random.integers(1 << 48))
-        session = self._running.begin(self.plan, dice, limits)
+        limits = _limits(self._asked.limits, options or {})
+        spec = msgspec.structs.replace(self._asked, limits=limits, seed=int(self.np_random.integers(1 << 48)))
+        session = self._running.begin(spec, self._policy, self._root)
         step = session.state.current
         started = session.state.started
         self._shown = fitted(started.description if started is not None else "", self._length)
@@ -144,7 +146,7 @@ class TaskEnv(gymnasium.Env[str, str]):
                 observation = f"{observation}\n(the session ended: {ended.reason})".lstrip("\n")
         reward = self._reward(
             Outcome(
-                metric=self.plan.task.primary_metric,
+                metric=self.task.primary_metric,
                 before=last.score if last is not None else None,
                 scores=tuple(step.scores),
                 exit_code=step.exit_code,
@@ -172,7 +174,7 @@ class _Running:
     """What must be ended with an environment, apart from it so that it can be ended when the environment is gone."""
 
     def __init__(self) -> None:
-        self.session: DrivenSession | None = None
+        self.session: PolicySession | None = None
         self.folder: Path | None = None
         self._loop: BackgroundLoop | None = None
 
@@ -183,11 +185,11 @@ class _Running:
             self._loop = BackgroundLoop()
         return self._loop
 
-    def begin(self, plan: Plan, seed: int, limits: Limits) -> DrivenSession:
+    def begin(self, spec: SessionSpec, policy: str, root: Path) -> PolicySession:
         """A new session in place of the one that runs."""
         self._stop("the environment was reset")
-        self.session = self.loop.run(DrivenSession.begin(plan, seed, limits))
-        self.folder = self.session.live.folder
+        self.session = self.loop.run(PolicySession.begin(spec, policy, root))
+        self.folder = self.session.runner.live.folder
         return self.session
 
     def _stop(self, reason: str) -> None:

@@ -1,0 +1,315 @@
+"""The entrance: from what was asked of a session, new or going on, to the runner that drives it."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from workbench.agents.agent import Agent, Changeable, Configured, Linted
+from workbench.agents.catalogue import whole_reference
+from workbench.agents.models.replay import ReplayAgent
+from workbench.environment.assembly import Actor, World, make_episode, make_world, user_name, versions
+from workbench.environment.live import LiveSession
+from workbench.runner.agents import StartError, make_agent
+from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
+from workbench.runner.runner import Runner
+from workbench.runner.services import ServiceError, make_services, switched_on
+from workbench.runner.starting import StarterError, starting_point
+from workbench.runner.trust import Consent, Named, Trust, named_by, trust
+from workbench.session import events as ev
+from workbench.session.log import read_log, repair_log
+from workbench.session.spec import STEPS, WINDOW, SessionSpec
+from workbench.session.state import SessionState, fold
+from workbench.session.store import new_session_folder
+from workbench.tasks.catalogue import Task, find_task
+from workbench.tasks.datasets import prepare_task
+
+
+def start(
+    spec: SessionSpec,
+    root: Path | None = None,
+    *,
+    agent: Agent | None = None,
+    resume: Path | None = None,
+    consent: Consent | None = None,
+) -> Runner:
+    """A runner for a new session under `root`, or for the saved one in the folder `resume`; `await runner.run()` drives
+    it. Of a session that goes on, the workspace is restored from the last snapshot.
+
+    `agent` takes the place of the one that `spec` names. `consent` says what may be used of a session that is not the
+    user's own.
+
+    Raises StartError, NotTrusted, UnknownTask, TaskError, LogError, SandboxError or OSError; then nothing of a new
+    session is left behind.
+    """
+    if resume is not None:
+        return _go_on(resume, spec, agent, consent or Consent())
+    assert root is not None
+    return _begin(root, spec, agent)
+
+
+def _begin(root: Path, spec: SessionSpec, agent: Agent | None) -> Runner:
+    approval = _read_approval(spec.approve, spec.interactive)  # its faults come before anything is made
+    task = find_task(spec.task).under(spec.protocol, spec.dataset)
+    given = agent is not None
+    agent = agent or make_agent(spec.model, task, spec.agent, spec.base_url)
+    change = _other_temperature(agent, spec)
+    spec = _with_defaults(spec, agent, given=given)
+    try:
+        begun = starting_point(task, agent, spec.starter)
+    except StarterError as error:
+        raise StartError(f"--starter: {error}", "name a folder with the files that the agent is to find") from error
+    # Both the name of the folder and its presence are a promise: make it last of what can fail.
+    prepared = prepare_task(task)
+    try:
+        folder = new_session_folder(root, task.id)
+    except OSError as error:
+        raise StartError(
+            f"no session can be saved in {root}: {error.strerror or error}",
+            "choose another folder with --sessions or $MLGYM_SESSIONS, or mend this one",
+        ) from error
+    live = LiveSession(folder)
+    world = None
+    try:
+        world = make_world(live, task, spec, prepared, _actor(agent), begun.files if begun else None)
+        named = "" if task.id == spec.task and not Path(task.id).exists() else str(task.folder)
+        first = _first_event(spec, task, named, agent, folder.name, world)
+        notes = world.notes
+        if begun is not None:
+            files = begun.stored(live.objects)
+            first = msgspec.structs.replace(first, starter=begun.source, starting_files=files)
+            notes = [begun.note, *notes]
+        live.emit(first)
+        return _runner(live, world, spec, agent, approval, notes, change)
+    except BaseException:
+        live.close()
+        if world is not None:
+            world.release()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _first_event(
+    spec: SessionSpec, task: Task, task_folder: str, agent: Agent | None, name: str, world: World
+) -> ev.SessionStarted:
+    return ev.SessionStarted(
+        format=ev.FORMAT,
+        session=name,
+        task=task.id,
+        task_folder=task_folder,
+        task_name=task.name,
+        description=task.description(world.sandbox.workspace),
+        agent=agent.name if agent else "human",
+        agent_reference=whole_reference(spec.agent),
+        model=spec.model,
+        base_url=spec.base_url,
+        sandbox=spec.sandbox or "local",
+        limits=spec.limits,
+        seed=spec.seed,
+        metric=task.primary_metric,
+        dataset=spec.dataset,
+        protocol=spec.protocol,
+        workspace=world.sandbox.workspace,
+        window=spec.window or WINDOW,
+        tools=switched_on(agent),
+        user=user_name(),
+        versions=versions(),
+        gpus=spec.gpus,
+        approve="" if spec.approve == "never" else _whole(spec.approve),
+    )
+
+
+def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent) -> Runner:
+    state = fold(read_log(folder)[0])
+    started, named, trusted = _allowed(folder.name, state, spec, consent)
+    events, problems = repair_log(folder)
+    asked, spec = spec, spec.over(state)
+    notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
+    if asked.mode is None and spec.mode != "auto" and not spec.interactive:
+        notes.append(f"it was left in {spec.mode} mode; where nobody is there to decide, it goes on in auto mode")
+        spec = msgspec.structs.replace(spec, mode="auto")
+    if trusted.own:
+        spec = msgspec.structs.replace(spec, gpus=spec.gpus or state.gpus)
+    else:
+        notes.append("this session is not marked as yours: its commands run in a sandbox only")
+    approval = _read_approval(spec.approve, spec.interactive)
+    task = trusted.task(started)
+    prepared = prepare_task(task)
+    change = None
+    if agent is None:
+        agent, change = _agent_as_before(state, started, task, asked)
+    live = LiveSession(folder, state=fold(events))
+    world = None
+    try:
+        world = make_world(live, task, spec, prepared, _actor(agent, foreign=not trusted.own))
+        live.emit(
+            ev.SessionResumed(
+                user=user_name(),
+                versions=versions(),
+                limits=spec.limits,
+                workspace="" if world.sandbox.workspace == state.workspace else world.sandbox.workspace,
+                gpus=asked.gpus,
+                approve=_whole(asked.approve),
+                not_restored=world.not_restored,
+                trusted=[] if trusted.own else sorted({item.word for item in named}),
+            )
+        )
+        return _runner(live, world, spec, agent, approval, notes + world.notes, change)
+    except BaseException:
+        live.close()
+        if world is not None:
+            world.release()
+        raise
+
+
+def _allowed(
+    name: str, state: SessionState, spec: SessionSpec, consent: Consent
+) -> tuple[ev.SessionStarted, list[Named], Trust]:
+    """The first event of a session that can go on, what would be used of it, and what may be. Raises StartError and
+    NotTrusted.
+    """
+    if state.started is None:
+        raise StartError(f"{name} has no beginning: its first event is missing", "it can only be replayed")
+    if state.ended is not None and state.ended.exit_status == "submitted":
+        raise StartError(
+            f"{name} was submitted: there is nothing to go on with", f"look at it with `mlgym-tui replay {name}`"
+        )
+    named = named_by(state, model=spec.model, base_url=spec.base_url, approve=spec.approve)
+    trusted = trust(name, state, named, consent)
+    if spec.unsafe_local and not trusted.own:
+        raise StartError(
+            f"{name} is not marked as yours: its commands never run without a sandbox", "leave --unsafe-local out"
+        )
+    if (spec.model or state.model) == "human" and not spec.interactive:
+        raise StartError(f"a person works in {name}, and needs a terminal", "resume it in one", 2)
+    return state.started, named, trusted
+
+
+def _runner(
+    live: LiveSession,
+    world: World,
+    spec: SessionSpec,
+    agent: Agent | None,
+    approval: Approval,
+    notes: list[str],
+    change: ev.AgentChanged | None,
+) -> Runner:
+    """The session's log has its first event, and gets `notes`, who drives, and `change`."""
+    try:
+        services = make_services(switched_on(agent), world.task.id)
+    except ServiceError as error:
+        raise StartError(str(error), "docs/agents.md says what memory and literature need") from error
+    for note in notes:
+        live.emit(ev.NoteAdded(text=note))
+    seed = secrets.randbits(48) if spec.seed is None else spec.seed
+    runner = Runner(
+        live,
+        make_episode(live, world, seed, services),
+        agent,
+        user=user_name(),
+        interactive=spec.interactive,
+        delay=spec.delay,
+        cwd=world.cwd,
+        approval=approval,
+    )
+    runner.on_closed = world.release
+    mode = (spec.mode or "auto") if agent is not None or spec.mode == "human" else "paused"
+    runner.set_mode(mode, author="", reason="start")
+    if change is not None:
+        live.emit(change)
+    return runner
+
+
+def _actor(agent: Agent | None, *, foreign: bool = False) -> Actor:
+    return Actor(
+        untrusted=agent.model if agent is not None and not agent.trusted else "",
+        foreign=foreign,
+        lint=agent.lint if isinstance(agent, Linted) else "warn",
+        as_mlgym=isinstance(agent, ReplayAgent) and agent.plan.of_mlgym,
+    )
+
+
+def _other_temperature(agent: Agent | None, spec: SessionSpec) -> ev.AgentChanged | None:
+    """Have the agent of a new session draw its answers at the temperature that `spec` asks for, if they do."""
+    if spec.temperature is None:
+        return None
+    if not isinstance(agent, Changeable):
+        raise StartError(
+            f"{agent.name if agent else 'a person'} asks no model that has a temperature",
+            "leave --temperature out, or name the model of a provider",
+        )
+    agent.sampling = replace(agent.sampling, temperature=spec.temperature)
+    return ev.AgentChanged(
+        model=agent.model,
+        base_url=spec.base_url,
+        temperature=spec.temperature,
+        author=f"human:{user_name()}",
+    )
+
+
+def _agent_as_before(
+    state: SessionState, started: ev.SessionStarted, task: Task, spec: SessionSpec
+) -> tuple[Agent | None, ev.AgentChanged | None]:
+    """The agent of a session that goes on, and the change that `spec` asks for, if they do."""
+    model = spec.model or state.model
+    same_provider = model.partition(":")[0] == state.model.partition(":")[0]
+    base_url = spec.base_url or (state.base_url if same_provider else "")
+    agent = make_agent(model, task, started.agent_reference, base_url)
+    if not isinstance(agent, Changeable):
+        if spec.model or spec.base_url or spec.temperature is not None:
+            raise StartError(
+                f"{agent.name if agent else 'a person'} asks no model that could be changed",
+                "go on without --model, --base-url and --temperature, or name the model of a provider",
+            )
+        return agent, None
+    temperature = agent.sampling.temperature if state.agent_change is None else state.agent_change.temperature
+    changed = (agent.model, base_url) != (state.model, state.base_url)
+    if spec.temperature is not None and spec.temperature != temperature:
+        temperature, changed = spec.temperature, True
+    agent.sampling = replace(agent.sampling, temperature=temperature)
+    if not changed:
+        return agent, None
+    who = f"human:{user_name()}"
+    return agent, ev.AgentChanged(model=agent.model, base_url=base_url, temperature=temperature, author=who)
+
+
+def _with_defaults(spec: SessionSpec, agent: Agent | None, *, given: bool) -> SessionSpec:
+    """What the user left open, as the agent's configuration says, else as ours does."""
+    limits, window = spec.limits, spec.window
+    if isinstance(agent, ReplayAgent):
+        window = window or agent.plan.window
+    if isinstance(agent, Configured):
+        given = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
+        limits, window = msgspec.structs.replace(agent.limits, **given), window or agent.window
+    elif agent is not None and not given and limits.steps is None:
+        limits = msgspec.structs.replace(limits, steps=STEPS)
+    named = spec.agent or ("default" if isinstance(agent, Configured) else "")
+    return msgspec.structs.replace(
+        spec,
+        model="human" if agent is None else agent.model,
+        limits=limits,
+        window=window,
+        agent=named,
+        seed=secrets.randbits(48) if spec.seed is None else spec.seed,
+    )
+
+
+def _read_approval(given: str, interactive: bool) -> Approval:
+    try:
+        approval = read_approval(given)
+    except ApprovalError as error:
+        raise StartError(str(error), "docs/agents.md says what such a file holds") from error
+    if isinstance(approval, Always) and not interactive:
+        raise StartError(
+            "nobody is there to approve each action", "--approve never needs nobody, and without --headless you are"
+        )
+    return approval
+
+
+def _whole(approve: str) -> str:
+    """A policy as the log keeps it: a file by its whole path, for the session may be resumed from another folder."""
+    return approve if approve in ("", "always", "never") else str(Path(approve).expanduser().absolute())
