@@ -139,9 +139,7 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
     approval = _read_approval(spec.approve, spec.interactive)
     task = trusted.task(started)
     prepared = prepare_task(task)
-    change = None
-    if agent is None:
-        agent, change = _agent_as_before(state, started, task, asked)
+    agent, change = _agent_as_before(state, started, task, asked, agent)
     live = LiveSession(folder, state=fold(events))
     world = None
     try:
@@ -252,13 +250,13 @@ def _other_temperature(agent: Agent | None, spec: SessionSpec) -> ev.AgentChange
 
 
 def _agent_as_before(
-    state: SessionState, started: ev.SessionStarted, task: Task, spec: SessionSpec
+    state: SessionState, started: ev.SessionStarted, task: Task, spec: SessionSpec, agent: Agent | None
 ) -> tuple[Agent | None, ev.AgentChanged | None]:
-    """The agent of a session that goes on, and the change that `spec` asks for, if they do."""
+    """The agent of a session that goes on (`agent`, where one is given), and the change that `spec` asks for, if any."""
     model = spec.model or state.model
     same_provider = model.partition(":")[0] == state.model.partition(":")[0]
     base_url = spec.base_url or (state.base_url if same_provider else "")
-    agent = make_agent(model, task, started.agent_reference, base_url)
+    agent = agent or make_agent(model, task, started.agent_reference, base_url)
     if not isinstance(agent, Changeable):
         if spec.model or spec.base_url or spec.temperature is not None:
             raise StartError(
