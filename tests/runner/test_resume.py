@@ -173,8 +173,8 @@ async def test_it_comes_back_in_the_mode_it_was_left_in(tmp_path: Path, mode: Mo
 async def test_where_a_person_works_alone_nothing_goes_on_without_them(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="human") as session:
         await session.phase("human")
-    with pytest.raises(LaunchError, match="needs a terminal"):
-        relaunch(session.folder, Launch(task=""))
+    with pytest.raises(StartError, match="needs a terminal"):
+        start(SessionSpec(), resume=session.folder)
     async with driven(tmp_path, None, resume=session.folder, interactive=True) as again:
         await again.phase("human")
 

@@ -140,10 +140,10 @@ async def test_code_in_its_folder_does_not_run_without_the_word(tmp_path: Path) 
     change(folder, agent_reference=f"{folder}/evil.py:Agent", base_url="http://127.0.0.1:9/v1", model="openai:m")
     for words in ((), ("task",), ("task", "code"), ("task", "server"), ("code", "server")):
         with pytest.raises(NotTrusted):
-            relaunch(folder, Launch(task="", consent=Consent(words)))
+            start(SessionSpec(), resume=folder, consent=Consent(words))
     assert not ran.exists()
-    with pytest.raises(LaunchError, match="no class 'Agent'"):
-        relaunch(folder, Launch(task="", consent=Consent(("task", "code", "server"))))
+    with pytest.raises(StartError, match="no class 'Agent'"):
+        start(SessionSpec(), resume=folder, consent=Consent(("task", "code", "server")))
     assert ran.exists()
 
 

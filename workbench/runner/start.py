@@ -16,6 +16,7 @@ from workbench.environment.assembly import Actor, World, make_episode, make_worl
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
 from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
+from workbench.runner.places import command_for
 from workbench.runner.runner import Runner
 from workbench.runner.services import ServiceError, make_services, switched_on
 from workbench.runner.starting import StarterError, starting_point
@@ -125,8 +126,11 @@ def _first_event(
 
 def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent) -> Runner:
     state = fold(read_log(folder)[0])
-    started, named, trusted = _allowed(folder.name, state, spec, consent)
+    started, named, trusted = _allowed(folder, state, spec, consent)
     events, problems = repair_log(folder)
+    again = fold(events)
+    if again.named != state.named:
+        raise StartError(f"{folder.name} was changed while it was opened", "resume it again")
     asked, spec = spec, spec.over(state)
     notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
     if asked.mode is None and spec.mode != "auto" and not spec.interactive:
@@ -140,7 +144,7 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
     task = trusted.task(started)
     prepared = prepare_task(task)
     agent, change = _agent_as_before(state, started, task, asked, agent)
-    live = LiveSession(folder, state=fold(events))
+    live = LiveSession(folder, state=again)
     world = None
     try:
         world = make_world(live, task, spec, prepared, _actor(agent, foreign=not trusted.own))
@@ -165,19 +169,21 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
 
 
 def _allowed(
-    name: str, state: SessionState, spec: SessionSpec, consent: Consent
+    folder: Path, state: SessionState, spec: SessionSpec, consent: Consent
 ) -> tuple[ev.SessionStarted, list[Named], Trust]:
     """The first event of a session that can go on, what would be used of it, and what may be. Raises StartError and
     NotTrusted.
     """
+    name = folder.name
     if state.started is None:
         raise StartError(f"{name} has no beginning: its first event is missing", "it can only be replayed")
     if state.ended is not None and state.ended.exit_status == "submitted":
         raise StartError(
-            f"{name} was submitted: there is nothing to go on with", f"look at it with `mlgym-tui replay {name}`"
+            f"{name} was submitted: there is nothing to go on with",
+            f"look at it with `{command_for(folder, 'replay')}`",
         )
     named = named_by(state, model=spec.model, base_url=spec.base_url, approve=spec.approve)
-    trusted = trust(name, state, named, consent)
+    trusted = trust(folder, state, named, consent)
     if spec.unsafe_local and not trusted.own:
         raise StartError(
             f"{name} is not marked as yours: its commands never run without a sandbox", "leave --unsafe-local out"
@@ -252,7 +258,7 @@ def _other_temperature(agent: Agent | None, spec: SessionSpec) -> ev.AgentChange
 def _agent_as_before(
     state: SessionState, started: ev.SessionStarted, task: Task, spec: SessionSpec, agent: Agent | None
 ) -> tuple[Agent | None, ev.AgentChanged | None]:
-    """The agent of a session that goes on (`agent`, where one is given), and the change that `spec` asks for, if any."""
+    """The agent of a session that goes on (`agent`, where one is given), and the change that `spec` asks for."""
     model = spec.model or state.model
     same_provider = model.partition(":")[0] == state.model.partition(":")[0]
     base_url = spec.base_url or (state.base_url if same_provider else "")

@@ -71,6 +71,7 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
         assert started is not None
         given = {name: value for name, value in msgspec.structs.asdict(self.limits).items() if value is not None}
         least, most = _WINDOWS
+        by_hand = (self.model or state.model) == "human"
         return msgspec.structs.replace(
             self,
             task=started.task,
@@ -79,7 +80,7 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
             limits=msgspec.structs.replace(state.limits, **given),
             seed=started.seed,
             window=self.window or min(max(started.window, least), most),
-            mode=self.mode or (state.mode if state.driven else "auto"),
+            mode=self.mode or (state.mode if state.driven else "human" if by_hand else "auto"),
             dataset=started.dataset,
             protocol=started.protocol,
             approve=self.approve or state.approve,

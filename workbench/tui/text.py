@@ -113,7 +113,7 @@ NARROW = re.compile(
 )
 """Text of which every character is drawn in one column (most that is not East Asian): it need not be counted."""
 
-_NOT_FIRST = frozenset("、。，．：；！？）」』】〉》〕｝’”ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々…‥・")
+_NOT_FIRST = frozenset("、。，．：；！？）」』】〉》〕｝’”ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々…‥・")  # noqa: RUF001
 """What East Asian print does not begin a row with."""
 
 
