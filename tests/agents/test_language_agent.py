@@ -485,13 +485,14 @@ async def test_tools_are_called_and_answered() -> None:
 
 
 async def test_a_malformed_call_is_answered_too() -> None:
-    bad = (ToolCall("same", "edit", raw_arguments="{"), ToolCall("same", "opne", {"path": "a"}))
+    bad = (ToolCall("same", "edit", raw_arguments="{"), ToolCall("same", "opne this!", {"path": "a"}))
     chat = ScriptedChat([Response("x", tool_calls=bad), Response("", tool_calls=(call("bash", command="ls"),))])
     proposal = await LanguageAgent(config("tool-calls"), chat).propose(Session().state)
     assert proposal.action == "ls"
     turn, *answers = chat.asked[1][2:]
     assert [answer.tool_call_id for answer in answers] == [item.id for item in turn.tool_calls]
     assert len({item.id for item in turn.tool_calls}) == 2
+    assert [item.name for item in turn.tool_calls] == ["edit", "opne_this_"], "servers refuse other names"
     assert "not a JSON object" in answers[0].content and answers[1].content == "Not run."
 
 

@@ -177,3 +177,12 @@ async def test_a_call_of_which_no_signature_is_known(server: Server, kept: str) 
     await GEMINI.make(server).respond([*ASK, call, Message("tool", "a.py", tool_call_id="t1")], tools=[RUN])
     sent = server.calls[0].body["contents"][1]["parts"][0]["thoughtSignature"]
     assert base64.b64decode(sent) == b"skip_thought_signature_validator"
+
+
+async def test_another_http_library_does_not_take_over(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where aiohttp is installed the SDK uses it unasked, past all that is looked at on the way."""
+    if not GEMINI.new:
+        pytest.skip("google-genai is not installed")
+    monkeypatch.setattr("google.genai._api_client.has_aiohttp", True)
+    server.answers(Reply([b": comment\n\n", *GEMINI.pieces("well")]))
+    assert (await GEMINI.make(server).respond(ASK)).text == "well"
