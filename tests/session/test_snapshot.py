@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.session.hostile import everything
 from workbench.sandbox.temporary import OwnedFolder
-from workbench.session.events import FileChange
+from workbench.session.events import FileChange, WorkspaceSnapshot, decode, encode
 from workbench.session.objects import ObjectStore
-from workbench.session.snapshot import Snapshotter, restore
+from workbench.session.snapshot import Snapshotter, file_name, logged_name, restore
 
 
 @pytest.fixture
@@ -194,3 +195,56 @@ def test_a_store_that_cannot_be_written_is_no_deleted_file(workspace: Path, tmp_
         snapshotter.scan()
     (tmp_path / "objects").unlink()
     assert kinds(snapshotter.scan().changes) == {"a": "modified"}
+
+
+def test_nothing_is_restored_outside_or_over_something_else(tmp_path: Path, objects: ObjectStore) -> None:
+    digest = objects.put(b"evil")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine").write_text("mine")
+    folder = tmp_path / "w"
+    folder.mkdir()
+    links = [
+        FileChange(path="link", kind="added", target=str(outside)),
+        FileChange(path="file-link", kind="added", target=str(outside / "mine")),
+        FileChange(path="good", kind="added", object=digest),
+        FileChange(path="sub/good", kind="added", object=digest),
+    ]
+    bad = ["link/new/evil", "link/mine", "file-link", "good/in-a-file", "sub", "good", "a/../../evil", "/evil", "./x"]
+    bad += ["", "a//b", "a/", "a\0b", "a\0zz", "n" * 5000, f"new/{'n' * 300}", "/".join("n" * 101), "n/" * 3000 + "n"]
+    bad += ["..", ".", "\ud800"]
+    changes = [FileChange(path=path, kind="added", object=digest) for path in bad]
+    changes += [FileChange(path=f"l{i}", kind="added", target=t) for i, t in enumerate(("", "a\0b", "t" * 5000))]
+    changes += [FileChange(path="new/lost", kind="added", object="0" * 64), FileChange(path="no/hash", kind="added")]
+    before = everything(outside)
+    assert restore([*links, *changes], objects, folder) == [change.path[:4095] for change in changes]
+    assert everything(outside) == before
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*")) == [
+        *("file-link", "good", "link", "sub", "sub/good"),
+    ], "not even a folder is made for what is refused"
+    assert (folder / "good").read_bytes() == b"evil"
+    assert {path.name for path in tmp_path.iterdir()} == {"w", "outside", "objects"}
+
+
+def test_names_that_are_no_text_stay_apart(workspace: Path, objects: ObjectStore, tmp_path: Path) -> None:
+    names = [b"caf\xe9", b"caf\xe8", b"d\xff/caf\xe9", "café".encode(), b"caf\\xe9", b"\xef\xbf\xbd"]
+    (workspace / os.fsdecode(b"d\xff")).mkdir()
+    for name in names:
+        (workspace / os.fsdecode(name)).write_bytes(name)
+    (workspace / "link").symlink_to(os.fsdecode(b"caf\xe9"))
+    found = Snapshotter(workspace, objects).scan()
+    line = encode(WorkspaceSnapshot(step=1, tree=found.tree, changes=found.changes))
+    read = decode(line)
+    assert isinstance(read, WorkspaceSnapshot)
+    assert read.changes == found.changes, "the log has them as they are in memory"
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert restore(read.changes, objects, copy) == []
+    assert everything(copy) == everything(workspace)
+    assert os.readlink(os.fsencode(copy / "link")) == b"caf\xe9"
+
+
+@given(st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name))
+def test_each_name_has_its_own_form_in_the_log(name: bytes) -> None:
+    assert file_name(logged_name(name)) == name
+    logged_name(name).encode("utf-8")

@@ -13,11 +13,16 @@ from typing import NamedTuple
 
 from workbench.formats import mlgym_text as text
 from workbench.session.events import Event
+from workbench.session.snapshot import path_parts
 from workbench.session.state import fold
 
 _LOOKING = re.compile(r"(?:ls|cat|head|tail|wc|pwd|cd|echo|grep|find|file|du|tree|stat)\b[^>;&|`$]*")
 """Commands that leave all files as they are."""
 _READ_ONLY = re.compile(r"read-only file (/\S+)|(/[^\s:]+): Permission denied")
+
+
+_MOST_WINDOWS, _LONGEST_COMMANDS = 10_000, 200_000
+"""After so many nothing is learned any more: no run of MLGym has nearly as many."""
 
 
 class StartingFile(NamedTuple):
@@ -48,7 +53,10 @@ def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:
     programs: set[str] = set()
     anything = False
     commands = ""
+    shown = 0
     for step in state.steps[1:]:
+        if shown > _MOST_WINDOWS or len(commands) > _LONGEST_COMMANDS:
+            break
         category = text.action_category(step.action)
         windows = text.shown_windows(step.observation)
         if category == "View":
@@ -56,7 +64,10 @@ def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:
                 path = state.relative_path(window.path)
                 name = PurePosixPath(window.path).name
                 known = name not in commands and (not anything or name in listed)
-                if path is not None and path not in changed and known and not path.startswith("data/"):
+                shown += 1
+                if path is None or not _can_be(path) or path.startswith("data/"):
+                    continue
+                if known and path not in changed:
                     pieces = seen.setdefault(path, _Pieces(window.total_lines))
                     if pieces.total == window.total_lines:
                         pieces.lines.update(enumerate(window.text.split("\n"), window.first_line))
@@ -74,9 +85,17 @@ def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:
     locked = {path for step in state.steps for found in _READ_ONLY.findall(step.observation) for path in found}
     files: dict[str, StartingFile] = {}
     for path, pieces in seen.items():
-        if set(pieces.lines) >= set(range(1, pieces.total + 1)):
+        if len(pieces.lines) >= pieces.total and set(pieces.lines) >= set(range(1, pieces.total + 1)):
             data = "".join(pieces.lines[number] + "\n" for number in range(1, pieces.total + 1))
             mode = 0o444 if f"{state.workspace}/{path}" in locked else 0o644
             executable = 0o111 if PurePosixPath(path).name in programs else 0
             files[path] = StartingFile(data.encode("utf-8", "replace"), mode | executable)
     return files
+
+
+def _can_be(path: str) -> bool:
+    """Whether a workspace can have it: a recording may show any path."""
+    try:
+        return bool(path_parts(path))
+    except ValueError:
+        return False

@@ -5,10 +5,11 @@ Pure functions and plain data, for the prompt pane and for `mlgym-tui prompt` al
 
 from __future__ import annotations
 
+import bisect
 import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -253,9 +254,9 @@ class DiffLine:
 
 
 _COMPARED = 4_000
-"""Lines or messages that are compared one by one; of more only the common beginning and end are found."""
+"""Lines or messages among which the longest runs are looked for, which takes time with their square."""
 _MOST_PAIRS = 100_000
-"""Pairs of equal lines among which the longest runs are looked for."""
+"""Pairs of equal ones, likewise."""
 
 
 def change_lines(change: Change, text_of: Callable[[SentMessage], str]) -> list[DiffLine]:
@@ -287,25 +288,52 @@ def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, int, int, 
     tail = 0
     while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
         tail += 1
+    end_a, end_b = len(a) - tail, len(b) - tail
     yield True, 0, head, 0, head
-    middle_a: list[Hashable] = list(a[head : len(a) - tail])
-    middle_b: list[Hashable] = list(b[head : len(b) - tail])
-    if len(middle_a) + len(middle_b) > _COMPARED:
-        yield False, head, len(a) - tail, head, len(b) - tail
+    times_b = Counter(b[head:end_b])
+    pairs = sum(times * times_b[each] for each, times in Counter(a[head:end_a]).items())
+    if pairs > _MOST_PAIRS or end_a + end_b - 2 * head > _COMPARED:
+        yield from _sparing_runs(a, b, head, end_a, end_b)
     else:
-        count_a, count_b = Counter(middle_a), Counter(middle_b)
-        if sum(times * count_b[each] for each, times in count_a.items()) > _MOST_PAIRS:
-            # What repeats is told apart by how often it came before: the same result for most, in far less time.
-            middle_a, middle_b = _numbered_apart(middle_a), _numbered_apart(middle_b)
-        matcher = difflib.SequenceMatcher(None, middle_a, middle_b, autojunk=False)
+        matcher = difflib.SequenceMatcher(None, a[head:end_a], b[head:end_b], autojunk=False)
         for tag, i, j, k, m in matcher.get_opcodes():
             yield tag == "equal", head + i, head + j, head + k, head + m
-    yield True, len(a) - tail, len(a), len(b) - tail, len(b)
+    yield True, end_a, len(a), end_b, len(b)
 
 
-def _numbered_apart(items: Iterable[Hashable]) -> list[Hashable]:
-    seen = Counter[Hashable]()
-    found: list[Hashable] = []
+def _sparing_runs(
+    a: Sequence[str], b: Sequence[str], begin: int, end_a: int, end_b: int
+) -> Iterator[tuple[bool, int, int, int, int]]:
+    """The same for spans of both from `begin` on. What repeats is told apart by how often it came before; of these the
+    most that stand in the same order in both are the same (the longest increasing subsequence of their places).
+    """
+    places = {each: begin + place for place, each in enumerate(_numbered_apart(b[begin:end_b]))}
+    numbered = enumerate(_numbered_apart(a[begin:end_a]), begin)
+    common = [(place, places[each]) for place, each in numbered if each in places]
+    ends: list[int] = []  # where in b an increasing sequence of 1, 2, … can end at the earliest
+    last: list[int] = []  # the number of the pair there
+    before: list[int] = []  # of each pair: the one before it in its sequence
+    for number, (_, place) in enumerate(common):
+        length = bisect.bisect_left(ends, place)
+        ends[length : length + 1] = [place]
+        last[length : length + 1] = [number]
+        before.append(last[length - 1] if length else -1)
+    same: list[tuple[int, int]] = []
+    number = last[-1] if last else -1
+    while number >= 0:
+        same.append(common[number])
+        number = before[number]
+    i = k = begin
+    for place_a, place_b in reversed(same):
+        yield False, i, place_a, k, place_b
+        yield True, place_a, place_a + 1, place_b, place_b + 1
+        i, k = place_a + 1, place_b + 1
+    yield False, i, end_a, k, end_b
+
+
+def _numbered_apart(items: Iterable[str]) -> list[tuple[str, int]]:
+    seen = Counter[str]()
+    found: list[tuple[str, int]] = []
     for item in items:
         seen[item] += 1
         found.append((item, seen[item]))

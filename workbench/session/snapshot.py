@@ -224,12 +224,21 @@ def file_name(logged: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
+def path_parts(path: str) -> list[bytes]:
+    """The names in the path of a file of a workspace. Raises ValueError where no scan can have found it."""
+    parts = file_name(path).split(b"/")
+    too_long = len(path) > _LONGEST_PATH or len(parts) > _DEEPEST or max(map(len, parts)) > _LONGEST_NAME
+    if too_long or not {b"", b".", b".."}.isdisjoint(parts):
+        raise ValueError("no file of a workspace has such a path")
+    return parts
+
+
+_LONGEST_PATH, _LONGEST_NAME = 4095, 255
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _LOGGED = re.compile("\0([89a-f][0-9a-f])")
 
 # -- restoring ---------------------------------------------------------------------------------------------------------
 
-_LONGEST_PATH = 4095
 _MOST_BYTES = 16 << 30
 """Of all files that are restored: a log may name one object a million times."""
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
@@ -252,7 +261,7 @@ def restore(files: Iterable[FileChange], objects: ObjectStore, folder: Path) -> 
             except (OSError, ValueError) as error:
                 if getattr(error, "errno", None) in _NO_ROOM:
                     raise
-                lost.append(file.path)
+                lost.append(file.path[:_LONGEST_PATH])
     finally:
         os.close(root)
     return lost
@@ -260,10 +269,7 @@ def restore(files: Iterable[FileChange], objects: ObjectStore, folder: Path) -> 
 
 def _restore_one(file: FileChange, objects: ObjectStore, root: int, most: int) -> int:
     """Bytes that were written. Raises OSError or ValueError."""
-    path = file_name(file.path)
-    *above, name = path.split(b"/")
-    if len(path) > _LONGEST_PATH or len(above) >= _DEEPEST or not {b"", b".", b".."}.isdisjoint((*above, name)):
-        raise ValueError("no file of a workspace has such a path")
+    *above, name = path_parts(file.path)
     target = None if file.target is None else file_name(file.target)
     data = b"" if file.target is not None else objects.get(file.object or "")
     if len(data) > most:

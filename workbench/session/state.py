@@ -352,7 +352,7 @@ class SessionState:
         """A sandbox path (of this process or one before a resume) as a path of the workspace; None outside of it."""
         for workspace in reversed(self._workspaces or [self.workspace]):
             root = workspace.rstrip("/") + "/"
-            if path.startswith(root):
+            if path.startswith(root) and "/../" not in f"{path}/":
                 return path[len(root) :]
         return None
 
