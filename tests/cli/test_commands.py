@@ -93,6 +93,24 @@ def test_sentences_of_the_help_are_whole(path: tuple[str, ...]) -> None:
     assert "..." not in listed and all(line.endswith(".") for line in listed.split("\n\n")[0].splitlines() if line)
 
 
+def test_the_help_fits_a_terminal_of_the_usual_width() -> None:
+    for path in [(), *(path for path, _ in COMMANDS)]:
+        shown = CliRunner().invoke(main, [*path, "--help"], terminal_width=80).output
+        assert [line for line in shown.splitlines() if len(line) > 80] == []
+
+
+def test_leftovers_of_killed_sessions_are_removed_by_gc(tmp_path: Path) -> None:
+    left, kept = tmp_path / "20260101-000000-blotto-abcdef", tmp_path / "20260101-000000-blotto-abcdee"
+    for folder, content in ((left, ""), (kept, "torn")):
+        folder.mkdir()
+        (folder / EVENTS_FILE).write_text(content)
+        os.utime(folder, (0, 0))
+    said = f"folder {left}\n"
+    assert f"would remove {said}" in invoke("gc", "--dry-run", "--sessions", str(tmp_path)).output and left.exists()
+    assert f"removed {said}" in invoke("gc", "--sessions", str(tmp_path)).output
+    assert list(tmp_path.iterdir()) == [kept]
+
+
 def test_results_come_as_json_too() -> None:
     opens_a_screen = {("human",), ("replay",)}
     prints_bytes = {("sessions", "artifact"), ("image",)}

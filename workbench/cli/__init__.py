@@ -11,11 +11,11 @@ from workbench.cli.errors import FriendlyGroup, start_debug_log
 _EXAMPLES = """
 \b
 Examples:
-  mlgym-tui run battleOfSexes                   watch an agent work; pause, edit, take over
-  mlgym-tui human prisonersDilemma              record a human baseline
-  mlgym-tui replay last                         look at the newest session, step by step
-  mlgym-tui run blotto --headless --json        events as JSON lines, for scripts
-  mlgym-tui doctor                              what works on this machine
+  mlgym-tui run battleOfSexes              watch an agent; pause, edit, step
+  mlgym-tui human prisonersDilemma         record a human baseline
+  mlgym-tui replay last                    look at the newest session
+  mlgym-tui run blotto --headless --json   events as JSON lines, for scripts
+  mlgym-tui doctor                         what works on this machine
 """
 
 

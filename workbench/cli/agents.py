@@ -44,7 +44,7 @@ def agents(context: click.Context, as_json: bool) -> None:
 \b
 Examples:
   mlgym-tui agents show default
-  mlgym-tui agents show default > my-agent.yaml        to begin one of your own
+  mlgym-tui agents show default > my-agent.yaml   to begin one of your own
   mlgym-tui agents show ./my-agent.yaml --json
 """
 )

@@ -57,7 +57,7 @@ def image() -> None:
 \b
 Examples:
   mlgym-tui image build
-  mlgym-tui image build --method debian       from Debian packages, where no registry can be reached
+  mlgym-tui image build --method debian   where no registry can be reached
 """
 )
 @click.option("--tag", metavar="NAME", help="Name of the image.")

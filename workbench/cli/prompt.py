@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     epilog="""
 \b
 Examples:
-  mlgym-tui prompt last                        the newest prompt: its messages, then their texts
-  mlgym-tui prompt last --step 7 --diff        what is new in it since the step before
+  mlgym-tui prompt last                   the newest prompt, with its texts
+  mlgym-tui prompt last --step 7 --diff   what is new since the step before
   mlgym-tui prompt 3fa9c1 --step 7 --json | jq '.messages[] | {role, content}'
 """
 )

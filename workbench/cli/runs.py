@@ -127,7 +127,7 @@ Examples:
   mlgym-tui run blotto --sandbox docker --max-steps 20
   mlgym-tui run blotto --model replay:actions.yaml --headless --json
   mlgym-tui run blotto --model anthropic:claude-sonnet-4-5
-  mlgym-tui run blotto --model openai:llama3 --base-url http://localhost:11434/v1 --agent minimal
+  mlgym-tui run blotto -m openai:llama3 --base-url http://localhost:11434/v1
 """
 )
 @click.argument("task")

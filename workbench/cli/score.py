@@ -26,7 +26,7 @@ DIFFERS, NOT_SCORED = 1, 3
     epilog="""
 \b
 Examples:
-  mlgym-tui score last                          the last submission (else the last score)
+  mlgym-tui score last            the last submission, else the last score
   mlgym-tui score 3fa9c1 --best
   mlgym-tui score last --all --json
 """

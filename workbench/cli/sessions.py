@@ -106,7 +106,7 @@ def _best(scores: FinalScores) -> str:
 \b
 Examples:
   mlgym-tui sessions show last
-  mlgym-tui sessions show run_0/battleOfSexes.traj --json | jq '.steps[].action'
+  mlgym-tui sessions show run_0/blotto.traj --json | jq '.steps[].action'
 """
 )
 @click.argument("session")
