@@ -437,3 +437,38 @@ async def test_what_waits_for_the_emulator_keeps_its_order(monkeypatch: pytest.M
         assert not app.pane.idle
         go_on.set()
         await wait_for(pilot, lambda: rows(app.pane)[:2] == ["first", "second"], "both, in their order")
+
+
+async def test_the_view_stays_where_it_was_put() -> None:
+    """Through new output, hiding, another size, and steps of a replay forward and back."""
+    app = Terminal()
+    async with app.run_test(size=(80, 24)) as pilot:
+        pane = app.pane
+
+        async def at(row: str, what: str) -> None:
+            await wait_for(pilot, lambda: pane.size.height > 0 and rows(pane)[0] == row, what)
+
+        stream = lines(0, 200)
+        pane.show_bytes(stream)
+        await wait_for(pilot, lambda: "row 199" in rows(pane), "the output")
+        pane.scroll_to(y=50, animate=False, force=True)
+        await at("row 50", "the place")
+        pane.display = False
+        await pilot.pause()
+        pane.show_bytes(stream + lines(200, 210))
+        await wait_for(pilot, lambda: pane.idle and pane.virtual_size.height == 211, "new rows")
+        pane.display = True
+        await at("row 50", "the place after it was hidden")
+        await pilot.resize_terminal(100, 40)
+        await wait_for(pilot, lambda: pane.size.height > 30, "a larger pane")
+        await at("row 50", "the place in a larger pane")
+        pane.show_bytes(stream)
+        await wait_for(pilot, lambda: pane.idle and pane.virtual_size.height == 201, "a step back")
+        await at("row 50", "the place a step back")
+        pane.action_last()
+        await wait_for(pilot, lambda: "row 199" in rows(pane), "the end")
+        pane.display = False
+        await pilot.pause()
+        pane.show_bytes(lines(0, 150))
+        pane.display = True
+        await wait_for(pilot, lambda: "row 149" in rows(pane), "the end another step back")

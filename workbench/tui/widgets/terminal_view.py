@@ -138,7 +138,9 @@ class TerminalView(ScrollView, inherit_bindings=False):
         ):
             begin, new_sizes = len(shown), sizes[known:]
         else:
+            follow = self._follow
             self.reset()
+            self._follow = follow  # who has scrolled back reads on at the same place
             begin, new_sizes = 0, sizes
             if len(data) > REPLAY_BYTES:
                 begin = data.find(b"\n", len(data) - REPLAY_BYTES) + 1
