@@ -20,6 +20,7 @@ from pathlib import Path
 from workbench.formats.comparing import BY_DECISION, ScorePair, Verdict, compare, final_score, steps_run
 from workbench.formats.mlgym_text import action_category
 from workbench.formats.open import open_recording
+from workbench.session.events import Event, SessionEnded
 from workbench.session.log import read_log
 from workbench.session.recording import Recording, RecordingError
 from workbench.session.state import fold
@@ -82,18 +83,25 @@ def run_again(task: str, recording: Recording, sessions: Path) -> Rerun:
     """Run it in a session of its own below `sessions`."""
     name = recording.path.parent.name
     root = sessions / name
+    for log in root.glob("*/events.jsonl"):  # of another time
+        if (kept := read_log(log)[0]) and isinstance(kept[-1], SessionEnded):
+            return rerun(task, recording, kept)
     command = [sys.executable, "-m", "workbench", "run", task, "--headless", "--protocol", "mlgym", "--window", "1000"]
     command += ["--model", f"replay:{recording.path}", "--sessions", str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     folders = sorted(root.glob("*/events.jsonl"))
     if not folders:
         sys.exit(f"{name} could not be run:\n{done.stderr or done.stdout}")
-    events, _ = read_log(folders[-1])
+    return rerun(task, recording, read_log(folders[-1])[0])
+
+
+def rerun(task: str, recording: Recording, events: list[Event]) -> Rerun:
+    """What came of it, by the events of the session."""
     then, now = fold(recording.events), fold(events)
     statuses = tuple(state.ended.exit_status if state.ended else "broke off" for state in (then, now))
     verdicts = compare(recording.events, events)
     assert len(verdicts) == len(steps_run(then)) and len(statuses) == 2
-    return Rerun(task, name, verdicts, final_score(recording.events, events), statuses)
+    return Rerun(task, recording.path.parent.name, verdicts, final_score(recording.events, events), statuses)
 
 
 def print_run(run: Rerun) -> None:
@@ -142,12 +150,15 @@ def main() -> None:
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--tasks", default=",".join(TASKS), help="ids, separated by commas")
     parser.add_argument("--runs", type=int, default=8, help="of each task (8)")
-    parser.add_argument("--sessions", type=Path, help="keep the sessions in this folder")
+    parser.add_argument("--sessions", type=Path, help="keep the sessions here; those that are there are not run again")
+    parser.add_argument("--match", default="", help="only runs with this in their folder's name")
     options = parser.parse_args()
     runs: list[Rerun] = []
     with tempfile.TemporaryDirectory(prefix="reexecute-") as scratch:
         for task in options.tasks.split(","):
             for recording in runs_of(options.corpus, task, options.runs):
+                if options.match not in recording.path.parent.name:
+                    continue
                 runs.append(run_again(task, recording, options.sessions or Path(scratch)))
                 print_run(runs[-1])
     if not runs:

@@ -72,11 +72,27 @@ def test_what_the_heuristic_is_told(solver: ModuleType) -> None:
     clauses = [[-1, 2, 3], [-1, 2, -3], [-2, 4, 5], [-2, 4, -5], [-2, -4, 5], [-2, -4, -5]]
     made = solver.DPLL(clauses, heuristic)
     assert made.solve() is True and made.num_decisions == len(seen)
-    assert seen[0] == (clauses, {}, {}, [], [[]])
+    assert seen[0] == (clauses, {}, {}, [], [])
     # 1 is true: no clause has a single literal left, so a second decision follows
     unsatisfied, assignments, conflicts, history, levels = seen[1]
-    assert (unsatisfied, assignments, history, levels) == (clauses, {1: True}, [1], [[], [1]])
+    assert (unsatisfied, assignments, history, levels) == (clauses, {1: True}, [1], [[1]])
     assert conflicts == {}
+
+
+def test_the_heuristic_is_told_of_what_was_taken_back(solver: ModuleType) -> None:
+    seen: list[tuple[list[int], dict[int, int], list[list[int]]]] = []
+
+    def heuristic(*arguments: Any) -> tuple[int, bool]:
+        seen.append((arguments[3], arguments[2], arguments[4]))
+        return first_variable(*arguments)
+
+    # 1 false demands nothing; then 2 false demands 3 and not 3: a conflict of whichever was demanded last.
+    clauses = [[1, 2, 3], [1, 2, -3], [1, -2, 4], [1, -2, -4], [-1, 5, 6]]
+    assert solver.DPLL(clauses, heuristic).solve() is True
+    histories, conflicts, levels = zip(*seen, strict=True)
+    assert histories == ([], [1], [1, 2, 2, 1])  # 2 false, 2 true and 1 false were taken back
+    assert conflicts == ({}, {}, {3: 1, 4: 1})
+    assert levels == ([], [[1]], [[1]])
 
 
 @pytest.mark.parametrize("answer", [None, 3, (1,), (1, True, 2), (9, True), ("1", True), (1, "True"), ([1], True)])

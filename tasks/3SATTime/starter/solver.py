@@ -16,58 +16,84 @@ class DPLL:
     """Plain DPLL: unit propagation, chronological backtracking; no learning, no pure literals."""
 
     def __init__(self, clauses, heuristic_function):
-        self.clauses = clauses
+        self.unsatisfied = list(clauses)
+        self.satisfied = []
         self.heuristic_function = heuristic_function
         self.assignments = {}
         self.conflict_count = {}
         self.assignment_history = []
-        """Variables in the order of their assignment."""
-        self.level = [[]]
-        """Those assigned at each decision level; the first were assigned before any decision."""
+        """Variables in the order of their assignment; those whose value was taken back stay in it."""
+        self.level = []
+        """For each decision, the variables that have their value by it."""
         self.num_decisions = 0
 
     def solve(self):
         """Whether the clauses can be satisfied. Raises WrongAnswer, and what the heuristic raises."""
-        if not self.propagate():
-            return False
-        unsatisfied = [clause for clause in self.clauses if not self.is_satisfied_clause(clause, self.assignments)]
-        if not unsatisfied:
+        if not self.unsatisfied:
             return True
+        conflicts = [clause for clause in self.unsatisfied if self.is_conflicted_clause(clause, self.assignments)]
+        for literal in (literal for clause in conflicts for literal in clause):
+            self.count_conflict(abs(literal))
+        outcome = False if conflicts else self.propagate()
+        if outcome is not None:
+            return outcome
         self.num_decisions += 1
-        variable, value = self.ask(unsatisfied)
+        variable, value = self.ask()
         for choice in (value, not value):
-            self.level.append([])
-            self.assign(variable, choice)
+            self.decide(variable, choice)
             if self.solve():
                 return True
-            for assigned in self.level.pop():
-                del self.assignments[assigned]
-                self.assignment_history.pop()
+            self.take_back()
         return False
 
     def propagate(self):
-        """Assign what clauses with one literal left demand, as long as there are any. False for a conflict."""
-        changed = True
-        while changed:
-            changed = False
-            for clause in self.clauses:
-                left = None
-                for literal in clause:
-                    value = self.assignments.get(abs(literal))
-                    if value is None:
-                        if left is not None:
-                            break
-                        left = literal
-                    elif value == (literal > 0):
-                        break
-                else:
-                    if left is None:
-                        for literal in clause:
-                            self.conflict_count[abs(literal)] = self.conflict_count.get(abs(literal), 0) + 1
-                        return False
-                    self.assign(abs(left), left > 0)
-                    changed = True
-        return True
+        """Assign what clauses with one literal left demand, as long as there are any.
+
+        True when that satisfies all clauses, False when it leads to a contradiction (then nothing of it stays), else
+        None.
+        """
+        assignments, forced = dict(self.assignments), []
+        unsatisfied, satisfied = self.unsatisfied, self.satisfied
+        while True:
+            units = [clause for clause in unsatisfied if self.is_unit_clause(clause, assignments)]
+            if not units:
+                break
+            for literal in (literal for clause in units for literal in clause):
+                if abs(literal) in assignments:
+                    continue
+                assignments[abs(literal)] = literal > 0
+                forced.append(abs(literal))
+                satisfied = satisfied + [clause for clause in unsatisfied if literal in clause]
+                unsatisfied = [clause for clause in unsatisfied if literal not in clause]
+                if not unsatisfied:
+                    return True
+                if any(self.is_conflicted_clause(clause, assignments) for clause in unsatisfied):
+                    self.count_conflict(abs(literal))
+                    return False
+        self.assignments, self.unsatisfied, self.satisfied = assignments, unsatisfied, satisfied
+        self.assignment_history += forced
+        if forced:
+            self.level[-1] += forced
+        return None
+
+    def decide(self, variable, value):
+        literal = variable if value else -variable
+        self.assignments[variable] = value
+        self.assignment_history.append(variable)
+        self.level.append([variable])
+        self.satisfied = self.satisfied + [clause for clause in self.unsatisfied if literal in clause]
+        self.unsatisfied = [clause for clause in self.unsatisfied if literal not in clause]
+
+    def take_back(self):
+        """Undo the last decision, with what it demanded."""
+        for variable in self.level.pop():
+            del self.assignments[variable]
+            held = [self.is_satisfied_clause(clause, self.assignments) for clause in self.satisfied]
+            self.unsatisfied = self.unsatisfied + [clause for clause, still in zip(self.satisfied, held) if not still]
+            self.satisfied = [clause for clause, still in zip(self.satisfied, held) if still]
+
+    def count_conflict(self, variable):
+        self.conflict_count[variable] = self.conflict_count.get(variable, 0) + 1
 
     @staticmethod
     def is_satisfied_clause(clause, assignments):
@@ -111,14 +137,9 @@ class DPLL:
                     end = outcome(literal)
         return end
 
-    def assign(self, variable, value):
-        self.assignments[variable] = value
-        self.assignment_history.append(variable)
-        self.level[-1].append(variable)
-
-    def ask(self, unsatisfied):
+    def ask(self):
         answer = self.heuristic_function(
-            [list(clause) for clause in unsatisfied],
+            [list(clause) for clause in self.unsatisfied],
             dict(self.assignments),
             dict(self.conflict_count),
             list(self.assignment_history),
@@ -128,7 +149,7 @@ class DPLL:
             variable, value = answer
         except (TypeError, ValueError):
             raise WrongAnswer(answer) from None
-        open_variables = {abs(literal) for clause in unsatisfied for literal in clause} - self.assignments.keys()
+        open_variables = {abs(literal) for clause in self.unsatisfied for literal in clause} - self.assignments.keys()
         if not isinstance(variable, (int, float)) or variable not in open_variables or value not in (True, False):
             raise WrongAnswer(answer)
         return int(variable), bool(value)
