@@ -75,11 +75,35 @@ def test_new_tasks_of_other_kinds(tmp_path: Path) -> None:
     assert made.exit_code == 2 and "checkpoint" in made.output and not (tmp_path / "other").exists()
 
 
-def test_prepare() -> None:
-    done = invoke("tasks", "prepare", "3SATTime", "--dataset", "tiny")
-    assert done.exit_code == 0 and "data three-sat (stand-in): " in done.output
+def test_prepare(tmp_path: Path) -> None:
+    done = invoke("tasks", "prepare", str(make_data_task(tmp_path / "task").folder), "--dataset", "tiny")
+    assert done.exit_code == 0 and "data numbers (stand-in): " in done.output
     refused = invoke("tasks", "prepare", "regressionKaggleHousePrice")
     assert refused.exit_code == 1 and "train.csv not in" in refused.output
+
+
+def test_packages_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(requirements: list[str], *_: object) -> Path:
+        asked.append(requirements)
+        return tmp_path
+
+    asked: list[list[str]] = []
+    monkeypatch.setattr("workbench.tasks.packages.install", install)
+    assert invoke("tasks", "prepare", "blotto").exit_code == 0
+    done = invoke("tasks", "prepare", "blotto", "--with", "torch")
+    assert done.exit_code == 0 and "--extra" not in done.output and "torch==" in done.output
+    assert asked[1] == [*asked[0], *asked[1][-2:]] and asked[1][-1].startswith("torch==")
+    wrong = invoke("tasks", "prepare", "blotto", "--with", "nothing")
+    assert wrong.exit_code == 2 and "--with nothing: there is torch" in wrong.output
+
+    shown = invoke("tasks", "show", "blotto").output
+    assert "(optional; `tasks prepare` installs them)" in shown
+    assert "on request: torch==2.13.0 (`tasks prepare blotto --with torch` installs them, too)" in shown
+    assert "runs here: yes\n  runs without numpy, pandas, scipy, sklearn; to install: mlgym-tui" in shown
+    listed = invoke("tasks").output
+    assert "optional, not installed: numpy, pandas, scipy, sklearn\n  mlgym-tui tasks prepare 3SATTime\n" in listed
+    assert "on request: torch, xgboost, lightgbm, catboost" in listed
+    assert as_json("tasks", "show", "blotto")["optional"]["torch"] == "mlgym-tui tasks prepare blotto --with torch"
 
 
 def test_resources_are_shown(tmp_path: Path) -> None:

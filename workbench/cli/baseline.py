@@ -88,7 +88,7 @@ def baseline(
                     f"{item.got:.10g}",
                     "–" if item.published is None else f"{item.published:.10g}",
                     "–" if item.published is None else f"{item.tolerance:.2g}",
-                    "" if item.published is None else "agrees" if item.agrees else "DIFFERS",
+                    ("agrees" if item.agrees else "DIFFERS") + _known(item.reaches) if item.told else "",
                 ]
                 for item in run.comparisons
             ],
@@ -97,3 +97,7 @@ def baseline(
     said = [f"{result.split} data", *([result.dataset] if result.dataset else []), result.isolation]
     click.echo(f"({', '.join(said)}; {result.duration:.1f} s)")
     sys.exit(0 if run.agrees else 1)
+
+
+def _known(reaches: float | None) -> str:
+    return "" if reaches is None else f" (known to reach {reaches:.10g})"

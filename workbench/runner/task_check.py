@@ -108,8 +108,7 @@ async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None)
     if run.evaluation.verdict != "ok":
         return Finding("baseline", "failed", f"{run.evaluation.verdict}: {run.evaluation.message}")
     said = ", ".join(
-        f"{item.metric} {item.got:.10g}" + ("" if item.published is None else f" (published {item.published:.10g})")
-        for item in run.comparisons
+        f"{item.metric} {item.got:.10g}" + (f" ({item.told})" if item.told else "") for item in run.comparisons
     )
     return Finding("baseline", "ok", said) if run.agrees else Finding("baseline", "failed", said + _mend(task, run))
 

@@ -50,6 +50,8 @@ class Baseline(Part):
     """A program that makes such an artifact: it is put in the workspace, and run there by `python`."""
     scores: dict[str, Number] = {}
     """Published scores, by metric."""
+    reaches: dict[str, Number] = {}
+    """What it really reaches, where that is known not to be what was published."""
     stand_in: dict[str, Number] = {}
     """What the same baseline reaches on the data's stand-in."""
     tolerance: dict[str, Number] = {}
@@ -200,7 +202,7 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
     primary = sum(metric.primary for metric in spec.metrics)
     if primary != 1:
         found.append((("metrics",), f"exactly one metric must be primary ({primary} are)"))
-    for group in ("scores", "stand_in", "tolerance", "stand_in_tolerance"):
+    for group in ("scores", "reaches", "stand_in", "tolerance", "stand_in_tolerance"):
         for key in getattr(spec.baseline, group):
             if key not in keys:
                 found.append((("baseline", group, key), f"no such metric; there are {', '.join(keys)}"))

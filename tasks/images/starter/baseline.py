@@ -1,6 +1,6 @@
 """A small convolutional network: reads data/*.npy, trains, writes submission.csv.
 
-    python3 baseline.py [--epochs N] [--batch-size N] [--learning-rate X]
+    python3 baseline.py [--epochs N] [--batch-size N] [--learning-rate X] [--seed N]
 
 On few images (the stand-in) the learning rate is higher and the warm-up shorter, so that there is something to learn.
 """
@@ -15,7 +15,6 @@ from torch import nn
 from torch.nn import functional
 
 FEW = 10_000
-SEED = 42
 
 
 class Network(nn.Module):
@@ -74,8 +73,9 @@ def main():
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float)
+    parser.add_argument("--seed", type=int, default=42)
     options = parser.parse_args()
-    torch.manual_seed(SEED)
+    torch.manual_seed(options.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     images, test = load("train"), load("test")
     labels = torch.from_numpy(np.load("data/train_labels.npy")).long()
