@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,9 @@ def test_why_a_run_was_scored_when_it_was_over(tmp_path: Path, exit_status: str,
         ("a.json", "[1]", "item 1"),
         ("a.json", '["ls"', "parsed"),
         ("a.json", "[" * 100_000, "nested"),
+        ("a.yaml", "- " * 60 + "a", "levels deep"),
+        ("a.yaml", "&a [*a]", "hold itself"),
+        ("a.yaml", "\n".join(["- &a0 [x, x]", *(f"- &a{n} [{f'*a{n - 1}, ' * 9}]" for n in range(1, 9))]), "aliases"),
     ],
 )
 def test_what_is_no_list_is_said_plainly(tmp_path: Path, name: str, content: str, says: str) -> None:
@@ -106,3 +110,28 @@ def test_a_missing_list_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(RecordingError) as caught:
         read_plan(tmp_path / "action.yaml")
     assert "actions.yaml" in caught.value.hint
+
+
+def test_half_a_surrogate_pair_is_replaced_and_a_whole_one_is_its_character(tmp_path: Path) -> None:
+    for name in ("a.yaml", "a.json"):
+        (tmp_path / name).write_text('["echo \\ud800", "echo \\ud83d\\ude00"]', encoding="utf-8")
+        plan = read_plan(tmp_path / name)
+        assert [item.action for item in plan.actions] == ["echo \ufffd", "echo \U0001f600"]
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "a.json", "a.traj", "events.jsonl"])
+def test_what_never_answers_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(RecordingError, match="regular"):
+        read_plan(tmp_path / name)
+
+
+def test_a_recording_gives_no_file_outside_of_the_workspace(tmp_path: Path) -> None:
+    def opened(path: str) -> dict[str, object]:
+        return step(f"open {path}", f"[File: {path} (1 lines total)]\n1:x\n")
+
+    workspace = "/home/agent/workspace"
+    paths = [f"{workspace}/{name}" for name in ("../../evil", "a/../../evil", "a//b", "c/", "./d", "good.py")]
+    huge = step("open x", f"[File: {workspace}/huge (999999999 lines total)]\n1:x\n")
+    run = write_run(tmp_path / "run", trajectory([*map(opened, paths), huge]))
+    assert list(read_plan(run).files) == ["good.py"]
