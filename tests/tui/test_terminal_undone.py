@@ -27,6 +27,8 @@ LEFT = {
     "right to left": b"\x1b[?34h",
     "shape": b"\x1b[5 q",
     "open title": b"\x1b]0;title",
+    "open title, next line": b"\x1b]0;title\r\n",
+    "open title in two pieces": b"\x1b]0;" + b"t" * 40_000 + b"\r\n",
     "open image": b"\x1bPq12",
     "open sequence": b"\x1b[12",
 }
@@ -45,7 +47,9 @@ def test_the_terminal_is_as_usual_after_a_step(left: bytes) -> None:
     assert engine.encode_key("enter") == b"\r" and engine.encode_paste("x") == b"x"
 
 
-@pytest.mark.parametrize("usual", [b"plain\r\n", b"\r 10%\r 20%\x1b[K\r\n", b"\x1b[?25l\x1b[2K\x1b[1A\x1b[?25h"])
+@pytest.mark.parametrize(
+    "usual", [b"plain\r\n", b"\r 10%\r 20%\x1b[K\r\n", b"\x1b[?25l\x1b[2K\x1b[1A\x1b[?25h\x1b]0;t\x07"]
+)
 def test_nothing_is_sent_where_nothing_is_left(usual: bytes) -> None:
     record = OutputRecord()
     record.add(usual)

@@ -75,6 +75,8 @@ class Renderer:
         self._held = ""
         """The beginning of a sequence whose end has not come."""
         self._in_string = False
+        self._open = False
+        """The last string ended only with its line: a terminal still waits for its end."""
         self._last = ""
         """The character printed just before."""
         self._coloured = False
@@ -91,7 +93,7 @@ class Renderer:
             end = _STRING_END.search(text)
             if end is None:
                 return
-            self._in_string = False
+            self._in_string, self._open = False, end[0] == "\n"
             text = text[end.start() if end[0] in "\n\x1b" else end.end() :]
         text = self._hold_back(text)
         if "\x1b[" in text:
@@ -112,6 +114,7 @@ class Renderer:
                 continue
             self.screen.settle()
             if kind is None:
+                self._open = not token[0].endswith(("\x07", "\x1b\\", "\x18", "\x1a"))
                 continue
             if kind == _SEQUENCE:
                 if usual := self._usual.get(token[0]):
@@ -279,7 +282,7 @@ class Renderer:
 
     def undo(self) -> bytes:
         """What puts a terminal that was sent all this into its usual state, for whoever comes next."""
-        parts = ["\x18"] if self._in_string or self._held.startswith("\x1b") else []
+        parts = ["\x18"] if self._open or self._in_string or self._held.startswith("\x1b") else []
         if self._modes.pop("?2", True) is False:
             parts.append("\x1b<")  # first: a VT52 does not know the others
         if self.screen.on_alternate:
