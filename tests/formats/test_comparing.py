@@ -54,6 +54,8 @@ def test_what_is_no_difference(action: str, then: str, now: str) -> None:
         ("open a.py", "1:x = 1.437", "1:x = 1.023", "", "'1:x = 1.023', recorded was '1:x = 1.437'"),
         ("open a.py", "3:10", "3:20", "", "'3:20', recorded was '3:10'"),
         ("cat a", "a b", "a  b", "", "'a  b', recorded was 'a b'"),
+        ("ls data/", "dataset.pkl", "train.jsonl", "data", ""),
+        ("python a.py", "1", "FileNotFoundError: 'data/dataset.pkl'", "data", ""),
         ("pip install x", "Collecting x", "no network", "network", ""),
         ("python a.py", "1", "bash: python: command not found", "python", ""),
         ("python a.py", "1", "ModuleNotFoundError: No module named 'numpy'", "packages", ""),
@@ -71,6 +73,11 @@ def test_a_difference_is_shown_with_its_cause(action: str, then: str, now: str, 
     verdict = compare_step(ran(action, then, exit_code=None), ran(action, now))
     assert verdict.sameness == "different" and verdict.cause == (cause or "text")
     assert detail in verdict.detail
+
+
+def test_what_only_this_workbench_scores_is_told_apart() -> None:
+    then, now = ran("validate", "", scores=[scored(None)]), ran("validate", "", scores=[scored(1.0)])
+    assert compare_step(then, now).cause == "scored here"
 
 
 def test_a_refusal_in_other_words_is_told_apart() -> None:

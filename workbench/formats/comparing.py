@@ -243,6 +243,8 @@ _REFUSED = re.compile(
     re.MULTILINE,
 )
 _NETWORK = re.compile(r"\b(?:pip3?|wget|curl|git clone|apt(?:-get)?|conda)\b")
+_DATA = re.compile(r"\bdata/|\bls data\b|dataset\.pkl")
+"""The task's data, which lie here in files of another form."""
 
 
 def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
@@ -266,6 +268,10 @@ def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
         return "network"
     if failed and _REFUSED.search(recorded.observation):
         return "refusal"
+    if recorded.scores and any(entry.verdict == "ok" for entry in replayed.scores) and not recorded.score:
+        return "scored here"
+    if _DATA.search(recorded.action + said):
+        return "data"
     if word == "ls":
         gone = set(normalised(recorded.observation, "ls")) ^ set(normalised(replayed.observation, "ls"))
         return "opponent" if gone <= {"evaluate.py", "target.py"} else "listing"
