@@ -170,7 +170,7 @@ class TestPlan:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         (tmp_path / "guest.py").touch(mode=0o600)
-        monkeypatch.setattr(docker_module, "GUEST_FOLDER", tmp_path)
+        monkeypatch.setattr(docker_module, "GUEST_FILES", (tmp_path / "guest.py",))
         with pytest.raises(SandboxError, match=r"guest\.py cannot be read") as caught:
             guest_files(os.getuid() + 1)
         assert "chmod" in caught.value.hint

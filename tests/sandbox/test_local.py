@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.sandbox.conftest import make_sandbox, open_terminal
@@ -75,7 +76,8 @@ async def test_the_host_is_out_of_sight(confined: LocalSandbox, monkeypatch: pyt
     folders = set(seen.split("\n\n")[0].split())
     assert folders >= {"bin", "dev", "etc", "home", "proc", "run", "tmp", "usr"}
     assert not folders & {"root", "mnt", "srv", "opt", "var", "boot", "sys", "work"}
-    assert (await sh(confined, "ls /run/mlgym")).split() >= ["bashrc", "functions.sh", "guest.py", "socket", "tools.py"]
+    ours = {"bashrc", "bin", "functions.sh", "guest.py", "seccomp.py", "socket", "tools.py"}
+    assert set((await sh(confined, "ls /run/mlgym")).split()) == ours
     assert (await sh(confined, f"ls {CHECKOUT}/workbench/session")).endswith("No such file or directory\n")
     assert (await sh(confined, "cat /etc/passwd | cut -d: -f1")).split() == ["root", "agent", "nobody"]
     processes = (await sh(confined, "cat /proc/[0-9]*/comm")).split()
@@ -353,9 +355,8 @@ def test_works_for_an_ordinary_user() -> None:
         os.chown(workspace, 65533, 65533)
         code = Path(folder, "code")
         code.mkdir()
-        site = next(Path(path) for path in sys.path if path.endswith("site-packages"))
         shutil.copytree(CHECKOUT / "workbench/sandbox", code / "workbench/sandbox")
-        shutil.copytree(site / "msgspec", code / "msgspec")
+        shutil.copytree(Path(msgspec.__file__).parent, code / "msgspec")
         shutil.copy(CHECKOUT / "workbench/resources.py", code / "workbench")
         (code / "workbench/__init__.py").touch()
         (code / "run.py").write_text(RUN_AND_WAIT)

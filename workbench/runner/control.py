@@ -304,11 +304,14 @@ class Control:
         return True
 
     def take_over(self, columns: int, rows: int) -> None:
-        """Give the shell to the person, as soon as the running command is over. A proposal under review is dropped."""
+        """Give the shell to the person, as soon as the running command is over: one that waits for input, they can
+        answer. A proposal under review is dropped.
+        """
         if self.mode == "human":
             return
         self.take_over_size = (columns, rows)
         self.set_mode("human")
+        self.episode.shell.attend(True)
         if self.proposer is not None:
             self.proposer.cancel()
 
@@ -321,11 +324,12 @@ class Control:
             return
         if self.phase == "human":
             await self.episode.shell.hand_back(force=force)
+        self.episode.shell.attend(False)
         self.set_mode(self.state.mode_before_human if self.agent is not None else "paused")
 
     def send_keys(self, data: bytes) -> None:
-        """What the person types, in take-over."""
-        if self.phase == "human":
+        """What the person types, in take-over; a running command that waits for input gets it at once."""
+        if self.mode == "human":
             self.episode.shell.send_keys(data)
 
     def resize(self, columns: int, rows: int) -> None:

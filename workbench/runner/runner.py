@@ -114,6 +114,8 @@ class Runner(Control):
     async def _drive(self) -> tuple[str, str]:
         """Start the sandbox and go round until something ends the session. Returns exit status and reason."""
         self.episode.shell.on_display = self.live.show
+        if self.interactive:
+            self.episode.shell.on_waiting = self._command_waits
         starting = asyncio.ensure_future(self.episode.start(self._cwd))
         while not starting.done():
             await self._wait({starting})
@@ -337,6 +339,11 @@ class Runner(Control):
         self.live.emit(ev.ActionProposed(step=step, author=self.user, action=action))
         await self._execute(step)
         await self.live.sync()
+
+    def _command_waits(self, program: str) -> None:
+        """Somebody who looks on may take over and answer."""
+        self.problem = program and f"{program} waits for input; take over (t) to answer, else it is ended"
+        self.wake()
 
     # -- take-over ---------------------------------------------------------------------------------------------------
 

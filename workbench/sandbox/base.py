@@ -19,7 +19,34 @@ WORKSPACE = "/home/agent/workspace"
 RUN_FOLDER = "/run/mlgym"
 """Read-only folder inside the sandbox with the guest program, the agent commands and the request socket."""
 
+UNATTENDED = {
+    **dict.fromkeys(("PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER"), "cat"),
+    **dict.fromkeys(("EDITOR", "VISUAL", "GIT_EDITOR"), "true"),  # the text is taken as it is
+    "LESS": "-FRX",
+    "GIT_TERMINAL_PROMPT": "0",
+    "SSH_ASKPASS": "false",
+    "SSH_ASKPASS_REQUIRE": "force",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "PIP_NO_INPUT": "1",
+    "CONDA_ALWAYS_YES": "true",
+    "NPM_CONFIG_YES": "true",
+}
+"""Variables that keep programs from waiting for somebody at the terminal. A person who takes over is without them."""
+
 SignalName = Literal["INT", "TERM", "KILL"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A program in the foreground that waits for somebody to type."""
+
+    pid: int
+    program: str
+    how: Literal["read", "poll"]
+    """It reads the terminal; or it waits for events, after taking the terminal out of its usual mode."""
+    ticks: int
+    """Time on a processor of all that is in the foreground."""
+
 
 AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the pseudo-terminal while the agent drives: what it sees never depends on somebody's window."""
@@ -107,6 +134,9 @@ class Pty(Protocol):
 
     async def signal(self, name: SignalName) -> None:
         """Signal the foreground process group (bash itself only by KILL, or when bash is all there is)."""
+
+    async def waiting(self) -> Waiting | None:
+        """Which program in the foreground waits for input from the terminal, if one seems to."""
 
     async def close(self) -> None:
         """Hang up: kill the shell and everything in its session, release the terminal. Can be called twice."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, SandboxError
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, SandboxError, Waiting
 from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
 from workbench.sandbox.supervisor import RunningStep, look_at_shell, unblock_terminal
 
@@ -186,6 +186,12 @@ class Bash:
     async def stands_at_prompt(self) -> bool | None:
         """Whether bash itself waits for input, as far as the kernel tells; wakes it when it was stopped."""
         return await look_at_shell(self._sandbox, self._pid)
+
+    async def waiting(self) -> Waiting | None:
+        """Which program in the foreground waits for somebody to type, as far as the kernel tells."""
+        with contextlib.suppress(SandboxError):
+            return await self.terminal.waiting() if self.terminal is not None else None
+        return None
 
     async def unblock(self) -> None:
         """Undo what a program may have done to the terminal that only a process inside can undo."""

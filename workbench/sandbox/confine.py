@@ -10,22 +10,25 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.sandbox.base import ResourceLimits
+from workbench.sandbox.base import RUN_FOLDER, UNATTENDED, ResourceLimits
 from workbench.sandbox.hidden import hidden_in
+from workbench.sandbox.temporary import OwnedFolder
 
 HOST_UID = 60990
 """The user that sandboxes run as when the workbench is run by root; it owns their workspaces. No account has it."""
 INSIDE_UID = 1000
 """The same user as seen inside."""
 HOME = "/home/agent"
+PYTHON_FOLDER = f"{RUN_FOLDER}/bin"
+"""Where `python` and `python3` are the Python of the sandbox, which a task's packages are for."""
 OPEN_FILES = 4096
 
 _ETC_FILES = (
@@ -44,6 +47,8 @@ class Confinement:
     writable: Mapping[Path, str] = field(default_factory=dict)
     """Host folder or file → absolute path inside. Folders are the only thing that outlives the command."""
     readonly: Mapping[Path, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Absolute path inside → what the symbolic link there names."""
     hidden: Sequence[Path] = ()
     """Host folders that must not be seen, besides those that never are (see `hidden_in`)."""
     devices: Sequence[str] = ()
@@ -55,8 +60,6 @@ class Confinement:
     limits: ResourceLimits = field(default_factory=ResourceLimits)
     scratch_bytes: int = 2 << 30
     """Size of each of /tmp, /dev/shm and the home folder (all in memory)."""
-    user_namespaces: bool = False
-    """Whether the command may make user namespaces of its own."""
 
 
 def running_as_root() -> bool:
@@ -87,7 +90,8 @@ def own(path: Path) -> None:
 def base_environment() -> dict[str, str]:
     """Variables of every confined command. None of the host's."""
     return {
-        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{PYTHON_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        **UNATTENDED,
         "HOME": HOME,
         "USER": "agent",
         "LOGNAME": "agent",
@@ -133,14 +137,41 @@ def bubblewrap_version() -> str:
 
 
 def limit_command(limits: ResourceLimits) -> list[str]:
-    """The prefix that sets resource limits (memory is watched, not limited: RLIMIT_AS breaks GPU libraries)."""
-    command = ["prlimit", "--core=0:0", f"--nofile={OPEN_FILES}:{OPEN_FILES}"]
+    """The prefix that sets resource limits (memory is watched, not limited: RLIMIT_AS breaks GPU libraries).
+
+    None can be raised over what this process itself may have at most.
+    """
+    wanted = {"core": 0, "nofile": OPEN_FILES}
     if limits.processes is not None:
-        count = limits.processes + _processes_counted_already()
-        command.append(f"--nproc={count}:{count}")
+        wanted["nproc"] = limits.processes + _processes_counted_already()
     if limits.file_bytes is not None:
-        command.append(f"--fsize={limits.file_bytes}:{limits.file_bytes}")
+        wanted["fsize"] = limits.file_bytes
+    command = ["prlimit"]
+    for name, value in wanted.items():
+        own = _own_limit(name)
+        within = value if own is None else min(value, own)
+        command.append(f"--{name}={within}:{within}")
     return [*command, "--"]
+
+
+def _own_limit(name: str) -> int | None:
+    """Our own hard limit; None where there is none."""
+    hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
+    return None if hard == resource.RLIM_INFINITY else hard
+
+
+def lowered_limits(limits: ResourceLimits) -> list[str]:
+    """In sentences: which limits of this machine are below those that the sandbox was to have."""
+    wanted = (
+        ("nofile", "open files", "-n", OPEN_FILES, 1),
+        ("nproc", "processes", "-u", limits.processes, 1),
+        ("fsize", "KB in a file", "-f", limits.file_bytes, 1024),
+    )
+    return [
+        f"this machine allows no more than {own // unit:,} {what} (ulimit -H{flag[1]}), so the sandbox does not either"
+        for name, what, flag, value, unit in wanted
+        if value is not None and (own := _own_limit(name)) is not None and own < value
+    ]
 
 
 def _processes_counted_already() -> int:
@@ -178,11 +209,12 @@ def bwrap_command(
     command += [] if confinement.network else ["--unshare-net"]
     command += ["--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "sandbox"]
     command += ["--die-with-parent", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"]
-    if "--disable-userns" in known and not confinement.user_namespaces:
-        command.append("--disable-userns")
+    command += ["--disable-userns"] if "--disable-userns" in known else []
     if info_fd is not None:
         command += ["--info-fd", str(info_fd)]
     command += ["--ro-bind", "/usr", "/usr", *_merged_folders(), "--proc", "/proc", "--dev", "/dev"]
+    for shown in ("/proc/keys", "/proc/key-users"):  # the user's, whatever the namespaces
+        command += ["--ro-bind", "/dev/null", shown] if os.path.exists(shown) else []
     mounted = {Path("/usr"): Path("/usr"), **{prefix.resolve(): prefix for prefix in prefixes}}
     for path, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")):
         command += ["--perms", mode] if "--perms" in known else []
@@ -195,6 +227,8 @@ def bwrap_command(
         command += ["--ro-bind", stage.reachable(etc / name), f"/etc/{name}"]
     if python_prefix is not None:
         command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
+    for place, target in confinement.links.items():
+        command += ["--symlink", target, place]
     for hidden in hidden_in(mounted, confinement.hidden):
         command += [*_size(4096, known), "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
     binds = [("--ro-bind", *bind) for bind in confinement.readonly.items()]
@@ -307,16 +341,19 @@ def probe_bubblewrap() -> str | None:
     ):  # fmt: skip
         if shutil.which(program) is None:
             return f"{program} is not installed; install it: sudo apt-get install {package}, {_HINT_DOCKER}"
-    run_folder = Path(tempfile.mkdtemp(prefix="mlgym-probe-"))
+    run_folder: OwnedFolder | None = None
     try:
-        command = bwrap_command([python_inside()[0], "-I", "-S", "-c", "print('inside')"], Confinement(), run_folder)
+        run_folder = OwnedFolder("probe")
+        inside = [python_inside()[0], "-I", "-S", "-c", "print('inside')"]
+        command = bwrap_command(inside, Confinement(), run_folder.path)
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap could not be tried: {error}; {_HINT_DOCKER}"
     finally:
-        shutil.rmtree(run_folder, ignore_errors=True)
+        if run_folder is not None:
+            run_folder.remove()
     if done.returncode == 0 and done.stdout == "inside\n":
         return None
     return explain_failure(done.stderr or f"exit code {done.returncode}")
@@ -326,6 +363,8 @@ def explain_failure(said: str) -> str:
     """What bubblewrap's complaint means, and how to mend it."""
     said = " ".join(said.split())[-500:]
     lower = said.lower()
+    if lower.startswith("prlimit:"):
+        return f"a limit of this machine is in the way ({said}); `ulimit -Ha` shows them"
     if "python" in lower and "no such file" in lower:
         return f"no Python in the sandbox ({said}); install it: sudo apt-get install python3"
     if "unknown option" in lower:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, SandboxError, SandboxSpec
-from workbench.sandbox.confine import base_environment
+from workbench.sandbox.confine import PYTHON_FOLDER, base_environment
 from workbench.sandbox.container import AgentContainer, ContainerPlan, FrameSplitter, agent_user, give_workspace
 from workbench.sandbox.engine import connect, describe_engine, engine_info, probe_docker
-from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
+from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
 from workbench.sandbox.image import DEFAULT_IMAGE
 from workbench.sandbox.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
 from workbench.sandbox.orphans import Orphan, find_orphans, remove_orphans
@@ -37,8 +37,6 @@ __all__ = [
 START_LIMIT = 30.0
 """Seconds for a started container to be heard of."""
 SOCKET = f"{RUN_FOLDER}/socket"
-MOUNTED_SUFFIXES = (".py", ".sh", "")
-"""Of the files in GUEST_FOLDER, those with these endings are seen inside."""
 
 _Result = TypeVar("_Result")
 
@@ -173,7 +171,7 @@ class DockerSandbox(GuestSandbox):
             with contextlib.suppress(OSError):  # no room for temporary files: there is the longer way
                 self._meeting = MeetingPoint()
                 files[self._meeting.path] = INSIDE
-        guest = [f"{RUN_FOLDER}/guest.py", f"workspace={WORKSPACE}", f"socket={SOCKET}"]
+        guest = [f"{RUN_FOLDER}/guest.py", f"workspace={WORKSPACE}", f"socket={SOCKET}", f"bin={PYTHON_FOLDER}"]
         self._container = AgentContainer.launch(  # noted here: a start that is cancelled now must still find it
             api,
             ContainerPlan(
@@ -217,15 +215,14 @@ _NOT_LOGGED = ("runtimes", "images_folder")
 def guest_files(uid: int) -> dict[Path, str]:
     """What is mounted at RUN_FOLDER. Raises SandboxError when the agent's user could not read it."""
     found = {}
-    for path in sorted(GUEST_FOLDER.iterdir()):
-        if path.is_file() and path.suffix in MOUNTED_SUFFIXES and path.name != "__init__.py":
-            status = path.stat()
-            if not (status.st_mode & stat.S_IROTH or (status.st_mode & stat.S_IRUSR and status.st_uid == uid)):
-                raise SandboxError(
-                    f"{path} cannot be read by the agent's user ({uid})",
-                    f"make it readable: chmod -R a+rX {GUEST_FOLDER}",
-                )
-            found[path] = f"{RUN_FOLDER}/{path.name}"
+    for path in GUEST_FILES:
+        status = path.stat()
+        if not (status.st_mode & stat.S_IROTH or (status.st_mode & stat.S_IRUSR and status.st_uid == uid)):
+            raise SandboxError(
+                f"{path} cannot be read by the agent's user ({uid})",
+                f"make it readable: chmod -R a+rX {GUEST_FOLDER}",
+            )
+        found[path] = f"{RUN_FOLDER}/{path.name}"
     return found
 
 

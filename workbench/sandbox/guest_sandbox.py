@@ -31,9 +31,16 @@ _MAX_REQUESTS = 64
 _ANSWER_LIMIT = 30.0
 """Seconds in which the guest answers anything that is not a command of somebody's."""
 KILLED = 137
+_FULL = (0.2, 0.4, 0.6, 0.8, 0.0)
+"""Seconds to wait after each attempt that a sandbox full of processes refused."""
 
 GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
-"""The files that a sandbox has at RUN_FOLDER."""
+GUEST_FILES = tuple(
+    path
+    for path in sorted(GUEST_FOLDER.iterdir())
+    if path.is_file() and path.suffix in (".py", ".sh", "") and not path.name.startswith((".", "__"))
+)
+"""What a sandbox has at RUN_FOLDER."""
 
 
 class GuestSandbox(ABC):
@@ -104,6 +111,8 @@ class GuestSandbox(ABC):
         try:
             async with asyncio.timeout(time_limit):
                 self.guest_facts = await ready
+            if self.protected and (why := self.guest_facts.get("unfiltered")):
+                self.warn(f"the sandbox does not keep commands from unusual system calls: {str(why)[:200]}")
         except TimeoutError:
             channel.close()
             raise SandboxError(f"the sandbox did not start within {time_limit:.0f} s") from None
@@ -133,7 +142,7 @@ class GuestSandbox(ABC):
         relayed = RelayedPty(channel, number) if relay else None
         if relayed is not None:
             self._shells[number] = relayed
-        answer = await channel.call(
+        answer = await self._start_process(
             "open_shell",
             time_limit=_ANSWER_LIMIT,
             number=number,
@@ -167,7 +176,7 @@ class GuestSandbox(ABC):
         env: Mapping[str, str] | None = None,
     ) -> ExecResult:
         """Run a side command. Raises SandboxError when it cannot be started; a time-out is in the result."""
-        answer = await self._running().call(
+        answer = await self._start_process(
             "exec",
             time_limit=time_limit + _ANSWER_LIMIT,
             blob=stdin,
@@ -192,6 +201,23 @@ class GuestSandbox(ABC):
             timed_out=message.get("timed_out") is True,
             truncated=message.get("truncated") is True,
         )
+
+    async def _start_process(self, op: str, **fields: Any) -> Answer:
+        """A call that starts a process. One that is refused for too many processes is made again; where there stay too
+        many of them (a fork bomb), all but the shells are killed.
+        """
+        for patience in _FULL:
+            answer = await self._running().call(op, **fields)
+            if answer.message.get("errno") != errno.EAGAIN:
+                return answer
+            await asyncio.sleep(patience)
+        made = (await self._running().call("make_room", time_limit=_ANSWER_LIMIT)).message
+        if made.get("ok") is True:
+            killed = made.get("killed")
+            counts = killed.items() if isinstance(killed, dict) else ()
+            names = [f"{count!s:.6} × {name!s:.20}" for name, count in counts]
+            self.warn(f"the sandbox was full of processes; all but its shells were killed: {', '.join(names)[:200]}")
+        return await self._running().call(op, **fields)
 
     async def read_file(self, path: str, max_bytes: int = 64 << 20) -> bytes:
         """A regular file of the sandbox, its last part not a link."""

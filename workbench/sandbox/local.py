@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import platform
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,19 +19,21 @@ from typing import IO, Any
 
 from workbench.sandbox.base import RUN_FOLDER, SandboxError, SandboxSpec
 from workbench.sandbox.confine import (
+    PYTHON_FOLDER,
     Confinement,
     base_environment,
     bubblewrap_version,
     bwrap_command,
     explain_failure,
+    lowered_limits,
     own,
     probe_bubblewrap,
     python_inside,
     sandbox_uid,
 )
 from workbench.sandbox.gpus import device_nodes, visible_devices
-from workbench.sandbox.guest.guest import process_table
-from workbench.sandbox.guest_sandbox import GUEST_FOLDER, GuestSandbox
+from workbench.sandbox.guest.guest import PYTHON_NAMES, process_table
+from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
 from workbench.sandbox.temporary import OwnedFolder, short_base
 from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
@@ -70,6 +73,8 @@ class LocalSandbox(GuestSandbox):
         try:
             self._temporary = OwnedFolder("guest", short_base())
             await self._launch(self._temporary.path)
+            for lowered in lowered_limits(self.spec.limits) if self.protected else ():
+                self.warn(lowered)
         except SandboxError:
             raise
         except OSError as error:
@@ -149,18 +154,19 @@ class LocalSandbox(GuestSandbox):
         return ours, info
 
     def _confined_command(self, folder: Path, socket_path: Path, listener: int, info: int) -> list[str]:
-        names = sorted(path.name for path in GUEST_FOLDER.iterdir() if path.suffix in (".py", ".sh", ""))
-        names = [name for name in names if not name.startswith((".", "__"))]
-        guest = {GUEST_FOLDER / name: f"{RUN_FOLDER}/{name}" for name in names}
+        # Copies: /proc/self/mountinfo tells where what is mounted lies on the host, and that may name a user.
+        guest = {Path(shutil.copy(path, folder)): f"{RUN_FOLDER}/{path.name}" for path in GUEST_FILES}
         env = {
             "MLGYM_SOCKET": f"{RUN_FOLDER}/socket",
             **self.spec.env,
             **visible_devices(self.spec.gpus, confined=True),
         }
+        python = python_inside()[0]
         memory = self.spec.limits.memory_bytes
         confinement = Confinement(
             writable={self.workspace_folder: self.workspace},
             readonly={**guest, socket_path: f"{RUN_FOLDER}/socket", **self.spec.mounts},
+            links={f"{PYTHON_FOLDER}/{name}": python for name in PYTHON_NAMES},
             hidden=self.spec.hidden,
             devices=device_nodes(self.spec.gpus),
             env=env,
@@ -169,7 +175,6 @@ class LocalSandbox(GuestSandbox):
             limits=self.spec.limits,
             scratch_bytes=min(2 << 30, memory // 2) if memory else 2 << 30,
         )
-        python = python_inside()[0]
         command = [python, "-I", "-S", f"{RUN_FOLDER}/guest.py", *self._guest_options(listener)]
         return bwrap_command(command, confinement, folder, info)
 
@@ -185,8 +190,25 @@ class LocalSandbox(GuestSandbox):
             **self.spec.env,
             **visible_devices(self.spec.gpus, confined=False),
         }
+        env["PATH"] = f"{self._name_python(folder)}:{env['PATH']}"
         command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *self._guest_options(listener)]
         return [*command, f"remove={folder}"], env
+
+    def _name_python(self, folder: Path) -> Path:
+        """A folder for PATH in which `python` and `python3` are what the task's packages are for.
+
+        Where it has none, they are what the user has; only a `python` that is missing is added.
+        """
+        named = folder / "bin"
+        named.mkdir()
+        python = shutil.which("python3") or sys.executable
+        if "PYTHONPATH" in self.spec.env:
+            targets = dict.fromkeys(PYTHON_NAMES, python_inside()[0])
+        else:
+            targets = {} if shutil.which("python") else {"python": python}
+        for name, target in targets.items():
+            (named / name).symlink_to(target)
+        return named
 
     def _guest_options(self, listener: int) -> list[str]:
         options = [f"workspace={self.workspace}", f"listener={listener}"]

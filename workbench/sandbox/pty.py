@@ -13,7 +13,9 @@ import stat
 from collections import deque
 from collections.abc import Callable
 
-from workbench.sandbox.base import SandboxError, SignalName
+import msgspec
+
+from workbench.sandbox.base import SandboxError, SignalName, Waiting
 from workbench.sandbox.channel import BrokenProtocol, GuestChannel
 from workbench.sandbox.guest.guest import EXIT_GRACE, reset_terminal, set_echo, set_size
 
@@ -63,6 +65,16 @@ class ShellPty:
         """Signal the foreground process group. Raises SandboxError when the guest does not answer."""
         if self._status is None:
             await self._channel.call("signal", time_limit=5.0, shell=self.number, name=name)
+
+    async def waiting(self) -> Waiting | None:
+        """Which program in the foreground waits for input. Raises SandboxError when the guest does not answer."""
+        if self._status is not None:
+            return None
+        answer = await self._channel.call("waiting", time_limit=5.0, shell=self.number)
+        try:
+            return msgspec.convert(answer.message.get("waiting"), Waiting)
+        except msgspec.ValidationError:  # nobody waits
+            return None
 
     async def close(self) -> None:
         """Kill the shell and its session, release the terminal. Can be called twice."""

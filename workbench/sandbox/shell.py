@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from workbench.sandbox import typed_lines
 from workbench.sandbox.base import Sandbox, SandboxError
@@ -75,6 +75,11 @@ class Shell:
         """Bytes for terminal panes and the recording: what a person would have seen."""
         self.on_restart: Callable[[str, str], None] | None = None
         """Told the reason and the directory when a dead shell was replaced."""
+        self.on_waiting: Callable[[str], None] | None = None
+        """Told which program waits for somebody to type, and "" when none does any more; for a person who may."""
+        self._attending = False
+        """A person is there though an action still runs; what they type, and it does not want yet, is kept here."""
+        self._typed_ahead = bytearray()
         self._sandbox = sandbox
         self._time_limit = time_limit
         self._max_observation = max_observation
@@ -259,10 +264,20 @@ class Shell:
         self._step = None
         self._prompt_shown = False
         self._display(step.record.undo())
+        if step.waiting is not None:
+            step.waiting = None
+            self.waiting_changed(step)
         step.done.set_result(None)
 
     def _result(self, step: RunningStep, restarted: bool) -> CommandResult:
         observation, truncated = step.record.observation(self._max_observation)
+        if step.waited_for:
+            told = (
+                f"[{_visible(step.waited_for)} waited for input at the terminal, where nobody answers, and was ended. "
+                "Give it what it needs by its arguments, a pipe or a file.]"
+            )
+            observation = f"{observation}\n{told}" if observation else told
+            self._display(f"\r\n{told}\r\n".encode())
         ended_by = step.signal
         if step.dead and not ended_by:
             ended_by = killer(step.status or 0)
@@ -376,6 +391,17 @@ class Shell:
             step.changed.set()
             self._supervise(step)
 
+    @property
+    def attended(self) -> Literal["no", "watched", "driven"]:
+        """Whether a person can answer a program that waits, or is there to do so."""
+        return "driven" if self._attending else "no" if self.on_waiting is None else "watched"
+
+    def waiting_changed(self, step: RunningStep) -> None:
+        """Another program waits for input, or none any more."""
+        if self.on_waiting is not None:
+            self.on_waiting(step.waiting.program or "a program" if step.waiting is not None else "")
+        self._answer_program()
+
     def put_back(self, step: RunningStep) -> None:
         """What looked like a prompt was output of the command."""
         if step.aside is not None:
@@ -428,6 +454,10 @@ class Shell:
         around = Surroundings(self._display, self._restart, self._ladder_interval)
         self._person = PersonAtShell(self._bash, around, (columns, rows), on_command_started, finished)
         await self._person.come(list(self._history))
+        typed = bytes(self._typed_ahead)
+        self.attend(False)
+        if typed:
+            self._person.keys(typed)
 
     def _person_result(self, command: PersonCommand, status: int | None) -> CommandResult:
         observation, truncated = command.record.observation(self._max_observation)
@@ -442,10 +472,34 @@ class Shell:
             output_bytes=command.record.total,
         )
 
+    def attend(self, there: bool) -> None:
+        """A person waits for the shell (or no more) while an action runs. They may answer a program that waits."""
+        self._attending = there
+        self._typed_ahead.clear()
+        if self._step is not None:
+            self._step.waiting = None
+            self._step.changed.set()
+
     def send_keys(self, data: bytes) -> None:
-        """Keys of the person. Ignored when no person has the shell."""
+        """Keys of the person. Ignored when no person has the shell, or attends to what runs in it."""
         if self._person is not None:
             self._person.keys(data)
+        elif self._attending:
+            self._typed_ahead += data
+            self._answer_program()
+
+    def _answer_program(self) -> None:
+        """Give a program that waits the keys for it: of lines one at a time, so that bash gets none that is left."""
+        step, terminal, keys = self._step, self._bash.terminal, self._typed_ahead
+        if not self._attending or step is None or step.waiting is None or terminal is None or not keys:
+            return
+        ends = [at + 1 for at in (keys.find(b"\r"), keys.find(b"\n")) if at >= 0]
+        size = min(ends, default=len(keys)) if step.waiting.how == "read" else len(keys)
+        if ends and step.waiting.how == "read":
+            step.waiting = None
+            step.changed.set()
+        terminal.write(bytes(keys[:size]))
+        del keys[:size]
 
     def resize(self, columns: int, rows: int) -> None:
         """New size of the person's terminal. Ignored when no person has the shell."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from workbench.sandbox.base import Pty, Sandbox, SandboxError, SignalName
+from workbench.sandbox.base import Pty, Sandbox, SandboxError, SignalName, Waiting
 from workbench.sandbox.output import OutputRecord
 
 LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
@@ -21,6 +21,12 @@ _PROMPT_LADDER: tuple[SignalName | None, ...] = (None, "TERM", "KILL")
 
 _FIRST_LOOK, _LAST_LOOK = 0.7, 20.0
 """Seconds of silence after which the shell's process is looked at, at first and at most."""
+_SAMPLE = 1.0
+"""Seconds of silence after which, and between which, it is looked for a program that waits for input."""
+_PATIENCE = {"read": 3.0, "poll": 6.0}
+"""Seconds that a program may wait where nobody is to type."""
+PATIENCE_WITH_PERSON = 15.0
+"""The same where a person who looks on is told, and may take over."""
 _FRUITLESS_PROBES = 3
 _ANSWER = 1.0
 """Seconds in which a shell that stands at its prompt answers a probe."""
@@ -77,6 +83,11 @@ class RunningStep:
     status: int | None = None
     dead: bool = False
     """The shell died of it."""
+    waiting: Waiting | None = None
+    """What waits for input at the terminal, since `waiting_since`."""
+    waiting_since: float = 0.0
+    waited_for: str = ""
+    """The program that was ended because it waited in vain."""
     interrupt_asked: bool = False
     interrupted: bool = False
     timed_out: bool = False
@@ -97,6 +108,8 @@ class Answering(Protocol):
 
     async def stands_at_prompt(self) -> bool | None: ...
 
+    async def waiting(self) -> Waiting | None: ...
+
 
 class Stepping(Protocol):
     """What the supervisor needs of the shell that runs the step."""
@@ -106,6 +119,11 @@ class Stepping(Protocol):
     def retype(self, step: RunningStep) -> None: ...
 
     def put_back(self, step: RunningStep) -> None: ...
+
+    @property
+    def attended(self) -> Literal["no", "watched", "driven"]: ...
+
+    def waiting_changed(self, step: RunningStep) -> None: ...
 
 
 async def look_at_shell(sandbox: Sandbox, pid: int | None) -> bool | None:
@@ -141,6 +159,7 @@ class Supervisor:
         self._interval = ladder_interval
         self._loop = asyncio.get_running_loop()
         self._look_after = _FIRST_LOOK
+        self._sampled = 0.0
         self._fruitless = 0
 
     async def watch(self) -> None:
@@ -156,11 +175,14 @@ class Supervisor:
             elif step.prompt_seen:
                 step.prompt_seen = False
                 await self._recover()
+            elif now >= (sample := max(step.last_output, self._sampled) + _SAMPLE):
+                await self._look_for_reader()
+                self._sampled = self._loop.time()
             elif now - step.last_output >= self._look_after:
                 await self._look()
                 self._look_after = min(self._look_after * 2, _LAST_LOOK)
             else:
-                await self._wait(min(step.deadline, step.last_output + self._look_after) - now)
+                await self._wait(min(step.deadline, step.last_output + self._look_after, sample) - now)
 
     async def _wait(self, seconds: float) -> None:
         """Until the step is over, something changed, or the time has passed."""
@@ -171,7 +193,26 @@ class Supervisor:
         finally:
             changed.cancel()
 
+    async def _look_for_reader(self) -> None:
+        """Notice a program that waits for somebody to type, and end it when nobody is there to do so.
+
+        It has to be the same one, and nothing in the foreground may print or use a processor, as long as its patience.
+        """
+        step = self._step
+        asked = self._loop.time()
+        found = await self._bash.waiting()
+        if step.done.done() or found is None or found != step.waiting or step.last_output > step.waiting_since:
+            step.waiting, step.waiting_since = found, asked
+            self._shell.waiting_changed(step)
+            return
+        patience = PATIENCE_WITH_PERSON if self._shell.attended == "watched" else _PATIENCE[found.how]
+        if asked - step.waiting_since >= patience and self._shell.attended != "driven":
+            step.waited_for = found.program or "a program"
+            await self._end()
+
     async def _look(self) -> None:
+        if await self._bash.waiting() is not None:
+            return  # whoever reads the terminal would read the question
         if self._fruitless < _FRUITLESS_PROBES and await self._bash.stands_at_prompt() and not self._step.done.done():
             await self._recover()
 
@@ -186,12 +227,16 @@ class Supervisor:
             await self._bash.unblock()
 
     async def _stop(self) -> None:
+        """End the command for the person's wish or its time limit."""
+        if self._step.interrupt_asked:
+            self._step.interrupted = True
+        else:
+            self._step.timed_out = True
+        await self._end()
+
+    async def _end(self) -> None:
         """INT, then TERM, then KILL; then the terminal is hung up."""
         step = self._step
-        if step.interrupt_asked:
-            step.interrupted = True
-        else:
-            step.timed_out = True
         for name in LADDER:
             step.signal = name
             if await self._signal_and_wait(name):

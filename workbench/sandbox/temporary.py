@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Literal
 
 PREFIX = "mlgym-tui-"
-PURPOSES = ("meeting", "image", "run", "room", "guest")
+PURPOSES = ("meeting", "image", "run", "room", "guest", "probe")
 """A socket to meet a container at; an image being built; a session's workspace; the room of a submission; the files of
-an unprotected guest."""
+a guest; a try whether bubblewrap works."""
 
-Purpose = Literal["meeting", "image", "run", "room", "guest"]
+Purpose = Literal["meeting", "image", "run", "room", "guest", "probe"]
 _LOCK = ".owner"
 _NEWBORN = 60.0
 """Seconds in which a folder may exist without its lock."""

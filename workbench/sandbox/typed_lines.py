@@ -14,6 +14,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from workbench.sandbox.base import UNATTENDED
+
 _WORD = 850
 """Bytes quoted into one typed line: at most 3,400 as typed. A terminal in canonical mode takes 4,095."""
 
@@ -176,6 +178,17 @@ __mlgym_after() {
 }
 [[ ${PROMPT_COMMAND[0]-} == __mlgym_after ]] ||
   PROMPT_COMMAND=(__mlgym_after ${PROMPT_COMMAND[0]+"${PROMPT_COMMAND[@]}"})
+__mlgym_attend() {
+  \builtin local name pair
+  for pair in UNATTENDED; do
+    name=${pair%%=*}
+    if [[ ${!name-} == "${pair#*=}" ]]; then
+      \builtin unset -v "$name"
+      __mlgym_away+=("$pair")
+    fi
+  done
+}
+__mlgym_attend
 HISTCONTROL= HISTIGNORE=
 \builtin shopt -s cmdhist lithist
 \builtin set -o history
@@ -188,7 +201,9 @@ def install_hooks(nonce: str, prompt_nonce: str, history: Sequence[str]) -> byte
     Line editing is switched on outside of the `eval`: within it bash would keep the prompt of a continued line,
     and never come to the primary one.
     """
-    script = _HOOKS.replace("PROMPT_MARKS", _prompt_marks(prompt_nonce)).replace("NONCE", nonce).strip().encode()
+    unattended = " ".join(f"{name}={value}" for name, value in UNATTENDED.items())
+    hooks = _HOOKS.replace("PROMPT_MARKS", _prompt_marks(prompt_nonce)).replace("UNATTENDED", unattended)
+    script = hooks.replace("NONCE", nonce).strip().encode()
     for command in history:
         script += b"\n\\builtin history -s -- " + "".join(quote(command.encode("utf-8", "surrogateescape"))).encode()
     return f"\\builtin eval -- {_joined(quote(script))};\\builtin set -o emacs\n".encode()
@@ -200,10 +215,15 @@ def as_paste(line: bytes) -> bytes:
 
 
 def remove_hooks(nonce: str) -> bytes:
-    """Undo `install_hooks` (the marks around the prompt stay), and answer like a probe."""
+    """Undo `install_hooks` (the marks around the prompt stay), and answer like a probe.
+
+    The variables that the person was without come back, but for those that they set.
+    """
     before = (
         "[[ ${PROMPT_COMMAND[0]-} != __mlgym_after ]]||\\builtin unset -v 'PROMPT_COMMAND[0]';"
-        "\\builtin unset -v PS0;\\builtin unset -f __mlgym_before __mlgym_after;"
+        "\\builtin unset -v PS0;\\builtin unset -f __mlgym_before __mlgym_after __mlgym_attend;"
+        'for __mlgym_x in ${__mlgym_away[@]+"${__mlgym_away[@]}"};do [[ -v ${__mlgym_x%%=*} ]]||'
+        '\\builtin export "$__mlgym_x";done;\\builtin unset -v __mlgym_x __mlgym_away;'
     )
     return probe_line(nonce, before=before)
 

@@ -1,7 +1,7 @@
 """The program that runs a submission inside its room: loads the file, then answers questions with moves.
 
-Only this file and the submission are in the room, so it uses nothing but the standard library and runs on Python 3.8
-and later. It holds no secret: whatever a submission does to it (patches, frames, writing to the channel itself), all
+Only this file, seccomp.py and the submission are in the room, so it uses nothing but the standard library and runs on
+Python 3.8 and later. It holds no secret: whatever a submission does to it (patches, frames, writing to the channel itself), all
 that can ever reach the judge is text that the judge reads as one move per question, or as a fault.
 
 Lines of the channel, each ended by a newline:
@@ -177,74 +177,17 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
 
 
-FORBIDDEN_CALLS = {
-    # kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_send_signal pidfd_getfd ptrace
-    # process_vm_readv process_vm_writev socket io_uring_setup unshare setns mount bpf perf_event_open
-    # add_key request_key keyctl userfaultfd setsid setpgid
-    # and what tells or changes which parts of a file are in memory, a message to whoever comes to read the same file:
-    # fadvise64 mincore preadv2 cachestat
-    ("x86_64", 0xC000003E): (
-        *(62, 200, 234, 129, 297, 434, 424, 438, 101),
-        *(310, 311, 41, 425, 272, 308, 165, 321, 298),
-        *(248, 249, 250, 323, 112, 109),
-        *(221, 27, 327, 451),
-    ),
-    ("aarch64", 0xC00000B7): (
-        *(129, 130, 131, 138, 240, 434, 424, 438, 117),
-        *(270, 271, 198, 425, 97, 268, 40, 280, 241),
-        *(217, 218, 219, 282, 157, 154),
-        *(223, 232, 286, 451),
-    ),
-}
-CONDITIONAL_CALLS = {
-    # fcntl with F_SETOWN F_SETSIG F_SETOWN_EX (a signal, in a roundabout way); prlimit64 of another process
-    "x86_64": (72, 302),
-    "aarch64": (25, 261),
-}
-FORBIDDEN_FCNTL = (8, 10, 15)
-
-
 def forbid_reaching_others() -> None:
-    """Refuse signals, sockets, tracing and leaving the process group (seccomp), where the kernel is one that we know.
+    """Refuse signals, sockets, tracing and leaving the process group (see seccomp.py, beside this file).
 
     In a sandbox there is nobody to reach; under reduced isolation this is what keeps a submission from its user's
     other processes and from the network.
     """
-    known = [(arch, calls) for (name, arch), calls in FORBIDDEN_CALLS.items() if name == os.uname().machine]
-    if sys.platform != "linux" or not known or sys.maxsize < 2**32:
-        return
-    import ctypes
-    import struct
+    import seccomp  # type: ignore[import-not-found]
 
-    arch, calls = known[0]
-    fcntl, prlimit = CONDITIONAL_CALLS[os.uname().machine]
-    load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
-    number, first, second = 0, 16, 24  # where a call's number and its arguments are
-    bad: list[tuple[int, int | str, int | str, int]] = [(equal, "refuse", 0, value) for value in FORBIDDEN_FCNTL]
-    lines: list[tuple[int, int | str, int | str, int]] = [
-        (load, 0, 0, 4),
-        (equal, 0, "refuse", arch),
-        (load, 0, 0, number),
-        (at_least, "refuse", 0, 0x40000000),  # the other calling convention of x86-64
-        *((equal, "refuse", 0, call) for call in calls),
-        (equal, 0, len(bad) + 2, fcntl),
-        *((load, 0, 0, second), *bad, (give, 0, 0, 0x7FFF0000)),
-        (equal, 0, "allow", prlimit),
-        *((load, 0, 0, first), (equal, "allow", "refuse", 0)),  # 0 is this process
-        (give, 0, 0, 0x7FFF0000),
-        (give, 0, 0, 0x00050000 | 1),  # errno EPERM
-    ]
-
-    def jump(place: int, to: int | str) -> int:
-        """How many lines to skip: those that allow and refuse are the last two."""
-        return to if isinstance(to, int) else len(lines) - (2 if to == "allow" else 1) - place - 1
-
-    program = [(kind, jump(at, yes), jump(at, no), value) for at, (kind, yes, no, value) in enumerate(lines)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-    header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
-    prctl = ctypes.CDLL(None).prctl
-    prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-    prctl(22, 2, header)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    why = seccomp.confine(room=True)
+    if why and sys.platform == "linux":
+        print(why, file=sys.stderr)
 
 
 class NotASubmission(Exception):

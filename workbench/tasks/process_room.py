@@ -15,6 +15,7 @@ from typing import Any, Literal
 from workbench.sandbox.base import ResourceLimits
 from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewrap, python_inside
 from workbench.sandbox.gpus import device_nodes, visible_devices
+from workbench.sandbox.guest import seccomp
 from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes, memory_of
 from workbench.tasks.processes import kill_group, processor_seconds, start_process
 from workbench.tasks.room import (
@@ -155,7 +156,8 @@ async def process_room(guest: Guest, folder: Path, kind: Literal["bubblewrap", "
         except OSError as error:
             raise RoomError(f"the submission's process cannot be started: {error.strerror}") from error
         kept.close()  # the room holds the only other end: its death is seen
-        room = _ProcessRoom(ours, process, "sandbox" if kind == "bubblewrap" else "reduced isolation")
+        whole = kind == "bubblewrap" and not seccomp.unsupported()
+        room = _ProcessRoom(ours, process, "sandbox" if whole else "reduced isolation")
         watched = guest.processes or kind == "reduced"
         watching = asyncio.ensure_future(room.watch(folder, guest.memory_bytes)) if watched else None
         try:

@@ -1,7 +1,7 @@
 """Rooms that a submission runs in, each a fresh one: bubblewrap, a container, or a process under limits alone.
 
-In a room are a Python, `player.py` and the submission; nothing of the judge, its task or this package. What connects
-the room with the judge is one socket.
+In a room are a Python, `player.py` with `seccomp.py`, and the submission; nothing of the judge, its task or this
+package. What connects the room with the judge is one socket.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.sandbox.base import SandboxError
+from workbench.sandbox.guest import seccomp
 from workbench.sandbox.temporary import OwnedFolder
 from workbench.tasks.bundle import unpack
 from workbench.tasks.copying import Check, copy_in_thread
@@ -34,7 +35,7 @@ DATA, PACKAGES = "/data", "/opt/mlgym/packages"
 """Where a room has them."""
 MOST_THREADS = 8
 
-_PLAYER = Path(__file__).with_name("player.py")
+_PROGRAM = (Path(__file__).with_name("player.py"), Path(seccomp.__file__))
 
 
 class RoomError(SandboxError):
@@ -183,7 +184,7 @@ def _furnish(folder: Path, guest: Guest, check: Check) -> Path:
     for made in (inner, folder / "work"):
         made.mkdir()
         made.chmod(0o755)
-    for name, data in {**guest.files, "player.py": _PLAYER.read_bytes()}.items():
+    for name, data in {**guest.files, **{path.name: path.read_bytes() for path in _PROGRAM}}.items():
         (inner / name).write_bytes(data)
         (inner / name).chmod(0o444)
     if guest.archive is not None:

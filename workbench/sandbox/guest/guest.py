@@ -42,6 +42,8 @@ CREDIT = struct.Struct(">II")
 BLOB_HEADER = struct.Struct(">IB")
 CONTROL_KIND, SHELL_KIND, CREDIT_KIND, BLOB_KIND, REQUEST_KIND = b"JSCBR"
 
+PYTHON_NAMES = ("python", "python3")
+
 MAX_FRAME = 2 << 20
 MAX_REQUEST = 1 << 20
 MAX_CLIENTS = 32
@@ -107,11 +109,24 @@ def process_table() -> list[tuple[int, int, int, int]]:
     with contextlib.suppress(OSError):
         for name in os.listdir("/proc"):
             if name.isdigit():
-                with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-                    fields = file.read().rpartition(b")")[2].split()
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    fields = stat_fields(int(name))
                     if fields[0] not in b"ZX":
                         table.append((int(name), int(fields[1]), int(fields[2]), int(fields[3])))
     return table
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """What /proc/PID/stat says behind the program's name: state, parent, group, ... Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return file.read().rpartition(b")")[2].split()
+
+
+def program_name(pid: int) -> str:
+    """What the kernel calls a process; empty when it is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", "rb") as file:
+        return file.read().decode("utf-8", "replace").strip()
+    return ""
 
 
 def kill_quietly(pid: int, number: int) -> None:
@@ -334,6 +349,45 @@ class Shell:
             if name == "TERM":
                 os.killpg(group, signal.SIGCONT)
 
+    def waiting(self) -> dict[str, Any]:
+        """Which program in the foreground waits for somebody to type, if one does and nothing there is at work.
+
+        `how` is "read" for a read of the terminal, which can be for nothing else, and "poll" where a program that took
+        the terminal out of its usual mode waits for events, which may be others. `ticks` is the time on a processor of
+        all in the foreground: a program that waits uses none.
+        """
+        group = os.tcgetpgrp(self.master)
+        reads, polls = WAITING_CALLS.get(os.uname().machine, ((), ()))
+        terminals = {os.fstat(self.slave).st_rdev, os.makedev(5, 0)}
+        polls = () if termios.tcgetattr(self.master)[3] & termios.ICANON else polls
+        found: dict[str, Any] = {}
+        ticks = 0
+        for pid, _, its_group, _ in process_table():
+            if its_group != group:
+                continue
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                fields = stat_fields(pid)
+                ticks += int(fields[11]) + int(fields[12])
+                if fields[0] != b"S":
+                    return {}
+                with open(f"/proc/{pid}/syscall") as file:
+                    call, first = file.read().split()[:2]
+                how = "poll" if int(call) in polls else ""
+                if int(call) in reads and os.stat(f"/proc/{pid}/fd/{int(first, 16)}").st_rdev in terminals:
+                    how = "read"
+                if how and not found and (pid != self.pid or (how == "read" and self.in_action(terminals))):
+                    found = {"pid": pid, "program": program_name(pid), "how": how}
+        return {**found, "ticks": ticks} if found else {}
+
+    def in_action(self, terminals: set[int]) -> bool:
+        """Whether bash is within an action, not at its prompt: the input that it has there, it has put aside."""
+        for name in os.listdir(f"/proc/{self.pid}/fd"):
+            if 10 <= int(name) < 255:
+                with contextlib.suppress(OSError):
+                    if os.stat(f"/proc/{self.pid}/fd/{name}").st_rdev in terminals:
+                        return True
+        return False
+
     def close_slave(self) -> None:
         if self.slave >= 0:
             os.close(self.slave)
@@ -351,6 +405,13 @@ class Shell:
         if self.status is None:
             with contextlib.suppress(OSError):
                 os.killpg(self.pid, signal.SIGKILL)
+
+
+WAITING_CALLS = {
+    "x86_64": ((0, 19), (7, 23, 232, 270, 271, 281, 441)),
+    "aarch64": ((63, 65), (22, 72, 73, 441)),
+}
+"""Machine → numbers of read and readv, and of poll, select, epoll_wait and the like."""
 
 
 class SideCommand:
@@ -805,6 +866,33 @@ class Guest:
             shell.signal(message["name"])
         return {"id": request, "ok": True}
 
+    def do_waiting(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        shell = self.shells.get(message["shell"])
+        alive = shell is not None and shell.master >= 0 and shell.slave >= 0
+        return {"id": request, "ok": True, "waiting": shell.waiting() if shell is not None and alive else {}}
+
+    def do_make_room(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        """Kill every process but the shells. All are stopped first, at once, so that none can start others.
+
+        Not where threads are what there is too much of: a program that has many does its work, and ends.
+        """
+        threads = 0
+        for pid, _, _, _ in process_table():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                threads += int(stat_fields(pid)[17]) - 1
+        if os.getpid() != 1 or threads > len(process_table()):
+            raise Refused("no_bomb")
+        os.kill(-1, signal.SIGSTOP)
+        killed: collections.Counter[str] = collections.Counter()
+        shells = {shell.pid for shell in self.shells.values()}
+        for pid, _, _, _ in process_table():
+            if pid != 1 and pid not in shells:
+                killed[program_name(pid)] += 1
+                kill_quietly(pid, signal.SIGKILL)
+        for pid in shells:
+            kill_quietly(pid, signal.SIGCONT)
+        return {"id": request, "ok": True, "killed": dict(killed.most_common(5)), "count": sum(killed.values())}
+
     def do_close_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         shell = self.shells.get(message["shell"])
         if shell is not None:
@@ -906,37 +994,19 @@ def harden(subreaper: bool) -> bool:
         return False
 
 
-TYPING_REQUESTS = (0x5412, 0x541C)
-"""ioctl: TIOCSTI, TIOCLINUX."""
-_IOCTL = {0xC000003E: (16, 0x40000000 | 514), 0x40000003: (54,), 0xC00000B7: (29,), 0x40000028: (54,)}
-"""Its numbers by the kernel's name of the calling convention: x86-64 (and x32), i386, aarch64, arm."""
-
-
-def forbid_typing() -> bool:
-    """Keep this process, and all that it starts, from typing into a terminal (seccomp): what comes in there is the
-    host's, and in a take-over a person's. True when the kernel took it.
+def refuse_calls() -> str:
+    """Refuse what no agent needs of the kernel (see seccomp.py, beside this file): its host's keyring, typing into a
+    terminal, which is the host's and in a take-over a person's, and more. Why that failed; empty when it did not.
     """
-    load, equal, give = 0x20, 0x15, 0x06
-    allow, refuse = (give, 0, 0, 0x7FFF0000), (give, 0, 0, 0x00050000 | errno.EPERM)
-    request = [(load, 0, 0, 24)]  # the low half of the second argument
-    request += [(equal, len(TYPING_REQUESTS) - number, 0, value) for number, value in enumerate(TYPING_REQUESTS)]
-    request += [allow, refuse]
-    program: list[tuple[int, int, int, int]] = []
-    for convention, calls in _IOCTL.items():
-        body = [(load, 0, 0, 0), *((equal, len(calls) - number, 0, call) for number, call in enumerate(calls)), allow]
-        body += request
-        program += [(load, 0, 0, 4), (equal, 0, len(body), convention), *body]
-    program.append(allow)
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
     try:
-        import ctypes
-
-        code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
-        header = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code)))
-        prctl = ctypes.CDLL(None, use_errno=True).prctl
-        prctl(38, 1, 0, 0, 0)  # no new privileges: without it only root may
-        return bool(prctl(22, 2, header) == 0)
-    except (ImportError, OSError, AttributeError):
-        return False
+        import seccomp  # type: ignore[import-not-found]
+    except ImportError as error:
+        return f"no filter of system calls: {error}"
+    finally:
+        del sys.path[0]
+    return str(seccomp.confine(room=False))
 
 
 def limit_cpus(count: int) -> None:
@@ -969,6 +1039,14 @@ def kill_descendants() -> None:
         time.sleep(0.005)
 
 
+def name_python(folder: str) -> None:
+    """Make the Python that runs this known by both its names, wherever the image has it."""
+    with contextlib.suppress(OSError):
+        os.makedirs(folder)
+        for name in PYTHON_NAMES:
+            os.symlink(sys.executable, os.path.join(folder, name))
+
+
 def request_listener(options: dict[str, str]) -> socket.socket:
     """The socket that agent commands connect to: inherited, or made at the path that is given."""
     if "listener" in options:
@@ -987,14 +1065,16 @@ def main(arguments: list[str]) -> None:
     """Serve the host on standard input and output (a socket on standard input is used for both ways).
 
     Arguments, each `name=value`: workspace; listener (inherited descriptor) or socket (path to make); cpus;
-    remove (a folder to delete at the end).
+    bin (a folder to make for PATH, with both names of Python); remove (a folder to delete at the end).
     """
     options = dict(argument.split("=", 1) for argument in arguments)
     alone = os.getpid() != 1
     undumpable = harden(subreaper=alone)
-    typing_forbidden = not alone and sys.byteorder == "little" and sys.maxsize > 2**32 and forbid_typing()
+    unfiltered = "" if alone else refuse_calls()
     limit_cpus(int(options.get("cpus", "0")))
     os.umask(0o022)
+    if "bin" in options:
+        name_python(options["bin"])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would let `kill -INT 1` end the sandbox
     can_pass = stat.S_ISSOCK(os.fstat(0).st_mode)
     reader = os.dup(0)
@@ -1013,7 +1093,7 @@ def main(arguments: list[str]) -> None:
             "uid": os.getuid(),
             "pid": os.getpid(),
             "undumpable": undumpable,
-            "typing_forbidden": typing_forbidden,
+            "unfiltered": unfiltered,
             "passes_descriptors": can_pass,
         }
     )
