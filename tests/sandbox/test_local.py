@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,9 @@ import pytest
 from tests.sandbox.conftest import make_sandbox, open_terminal
 from workbench.sandbox import confine, local
 from workbench.sandbox.base import ResourceLimits, SandboxError, SandboxSpec
-from workbench.sandbox.confine import Confinement, bwrap_command, explain_failure
+from workbench.sandbox.confine import Confinement, bwrap_command, explain_failure, limit_command, lowered_limits
 from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+from workbench.sandbox.temporary import OwnedFolder, find_stale_folders
 from workbench.sandbox.watch import ResourceWatch, sandbox_processes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -360,7 +362,10 @@ def test_works_for_an_ordinary_user() -> None:
         shutil.copy(CHECKOUT / "workbench/resources.py", code / "workbench")
         (code / "workbench/__init__.py").touch()
         (code / "run.py").write_text(RUN_AND_WAIT)
+        # Limits of the machine below ours are taken over, and are no obstacle.
+        limits = ["prlimit", "--nofile=1000:1000", f"--fsize={1 << 20}:{1 << 20}"]
         command = [*become, f"PYTHONPATH={code}", python, str(code / "run.py"), str(workspace), "local", "stop"]
+        command[:0] = limits
         done = subprocess.run(command, capture_output=True, text=True, cwd="/")
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("['1000', '512']\n")
@@ -440,3 +445,52 @@ def test_complaints_are_explained() -> None:
     assert "--sandbox docker" in explain_failure("bwrap: No permissions to create a new namespace, likely because ...")
     assert "too old" in explain_failure("bwrap: Unknown option --cap-drop")
     assert "python3" in explain_failure("bwrap: execvp python3: No such file or directory")
+
+
+async def test_mounts_do_not_tell_where_the_program_lies(confined: LocalSandbox) -> None:
+    assert str(CHECKOUT) not in await sh(confined, "cat /proc/self/mountinfo")
+
+
+def test_lower_limits_of_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {resource.RLIMIT_NOFILE: 1024, resource.RLIMIT_FSIZE: 2048, resource.RLIMIT_NPROC: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (0, own.get(kind, resource.RLIM_INFINITY)))
+    assert {"--nofile=1024:1024", "--fsize=2048:2048"} <= set(limit_command(ResourceLimits()))
+    files, size = lowered_limits(ResourceLimits())
+    assert "1,024 open files (ulimit -Hn)" in files and "2 KB in a file (ulimit -Hf)" in size
+    assert lowered_limits(ResourceLimits(file_bytes=None))[1:] == []
+    assert "ulimit -Ha" in explain_failure("prlimit: failed to set the NOFILE resource limit: Operation not permitted")
+
+
+@pytest.mark.bwrap
+def test_the_folder_of_a_probe_is_one_that_gc_sees(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def killed(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    probe_bubblewrap.cache_clear()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(OwnedFolder, "remove", lambda folder: os.close(folder._lock))
+    monkeypatch.setattr(confine, "bwrap_command", killed)
+    with pytest.raises(KeyboardInterrupt):
+        probe_bubblewrap()
+    assert [path for path in find_stale_folders() if path.parent == tmp_path] == list(tmp_path.iterdir())
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+async def test_unprotected_python_is_that_of_the_packages(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without packages it is the user's own, whose `python` is added where it has none."""
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "python3").symlink_to(sys.executable)
+    for name in ("bash", "readlink", "sh"):
+        (own / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(own))
+    packages = {"PYTHONPATH": str(tmp_path / "packages")}
+    for env, expected in (({}, str(own / "python3")), (packages, confine.python_inside()[0])):
+        sandbox = LocalSandbox(SandboxSpec(session="s", env=env), workspace, unsafe=True)
+        await sandbox.start()
+        try:
+            assert (await sh(sandbox, 'readlink "$(type -P python)"')).strip() == expected
+        finally:
+            await sandbox.stop()

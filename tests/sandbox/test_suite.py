@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import Terminal, make_sandbox, open_terminal
-from workbench.sandbox.base import SandboxError
+from workbench.sandbox.base import ResourceLimits, SandboxError, SandboxSpec
 from workbench.sandbox.guest_sandbox import GuestSandbox
+from workbench.sandbox.shell import Shell
 
 ASK = """
 import json, os, socket, sys
@@ -327,3 +328,46 @@ async def test_nothing_inside_types_into_a_terminal(protected: GuestSandbox) -> 
     assert (await terminal.run("python3 type_in.py /dev/tty")).split()[:2] == ["1", "1"]
     result = await protected.exec(["python3", "-c", TYPE_IN, "/dev/ptmx"])
     assert result.stdout.split() == [b"1", b"1"]
+
+
+async def test_python_has_both_its_names(sandbox: GuestSandbox) -> None:
+    """They are one interpreter, that of the task's packages, in the shell as in a side command."""
+    ask = "import os, sys; print(os.path.realpath(sys.executable), sys.prefix)"
+    said = {(await sandbox.exec([name, "-c", ask])).stdout for name in ("python", "python3")}
+    assert len(said) == 1 and said.pop().startswith(b"/")
+    terminal = await open_terminal(sandbox)
+    assert await terminal.run("python --version") == await terminal.run("python3 --version") != ""
+
+
+FORK_BOMB = """
+import os, time
+while True:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+    except OSError:
+        time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param("local", marks=pytest.mark.bwrap), pytest.param("docker", marks=pytest.mark.docker)],
+)
+async def test_a_sandbox_recovers_from_a_fork_bomb_and_says_so(backend: str, workspace: Path) -> None:
+    limits = ResourceLimits(processes=40)
+    sandbox = make_sandbox(backend, workspace, SandboxSpec(session="bomb", limits=limits))
+    warnings: list[str] = []
+    sandbox.on_warning = warnings.append
+    await sandbox.start()
+    try:
+        await sandbox.write_file(f"{sandbox.workspace}/bomb.py", FORK_BOMB.encode())
+        shell = Shell(sandbox, time_limit=40.0)
+        await shell.start()
+        await shell.run("kept=variable; python3 bomb.py & while kill -0 $! && (:); do :; done 2>/dev/null")
+        result = await shell.run("/bin/echo $kept")
+        assert result.observation.endswith("variable\n")
+        assert "full of processes" in warnings[0] and "python3" in warnings[0]
+        assert len(warnings) == 1
+    finally:
+        await sandbox.stop()

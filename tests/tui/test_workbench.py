@@ -303,6 +303,19 @@ async def test_take_over_waits_for_the_running_command(tmp_path: Path) -> None:
         await on.until(lambda: on.screen.taken_over, "the take-over")
 
 
+async def test_taking_over_answers_a_command_that_waits_for_input(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["read -p 'Name: ' x </dev/tty; echo \"hello $x\"", "echo two"]) as on:
+        await on.review(1)
+        await on.press("s")
+        await on.shows("bash waits for input")
+        await on.press("t")
+        await on.until(lambda: on.screen.taken_over, "the keys")
+        await on.press(*"Ada", "enter")
+        await on.until(lambda: on.runner.state.steps[1].observation == "Name: hello Ada\n", "the answer")
+        await on.until(lambda: on.runner.phase == "human", "the shell")
+        assert on.screen.taken_over
+
+
 async def test_releasing_a_busy_shell_asks(tmp_path: Path) -> None:
     async with opened(tmp_path, ["echo one", "echo two"]) as on:
         await on.review(1)

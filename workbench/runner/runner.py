@@ -29,6 +29,8 @@ from workbench.session.status import Phase
 FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
 """What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
 
+_WAITS = " waits for input: t takes over to answer it, else it is ended"
+
 
 class Runner(Control):
     """The loop. `interactive` says that a person is there to decide: then a failing model pauses the session, where a
@@ -326,7 +328,7 @@ class Runner(Control):
 
     async def _execute(self, number: int) -> None:
         """Run the action of a step as it stands after review, and log what came of it."""
-        self.tell(phase="executing")
+        self.tell(phase="executing", asks_input=False)
         await carry_out(self.live, self.episode, number)
 
     async def _hand_turn(self) -> None:
@@ -342,7 +344,10 @@ class Runner(Control):
 
     def _command_waits(self, program: str) -> None:
         """Somebody who looks on may take over and answer."""
-        self.problem = program and f"{program} waits for input; take over (t) to answer, else it is ended"
+        if program:
+            self.tell(problem=f"{program}{_WAITS}", asks_input=True)
+        elif self.problem.endswith(_WAITS):
+            self.tell(problem="")
         self.wake()
 
     # -- take-over ---------------------------------------------------------------------------------------------------

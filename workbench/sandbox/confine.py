@@ -213,8 +213,8 @@ def bwrap_command(
     if info_fd is not None:
         command += ["--info-fd", str(info_fd)]
     command += ["--ro-bind", "/usr", "/usr", *_merged_folders(), "--proc", "/proc", "--dev", "/dev"]
-    for shown in ("/proc/keys", "/proc/key-users"):  # the user's, whatever the namespaces
-        command += ["--ro-bind", "/dev/null", shown] if os.path.exists(shown) else []
+    if os.path.exists("/proc/keys"):  # the user's, whatever the namespaces
+        command += ["--ro-bind", "/dev/null", "/proc/keys"]
     mounted = {Path("/usr"): Path("/usr"), **{prefix.resolve(): prefix for prefix in prefixes}}
     for path, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")):
         command += ["--perms", mode] if "--perms" in known else []

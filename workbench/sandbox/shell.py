@@ -77,6 +77,7 @@ class Shell:
         """Told the reason and the directory when a dead shell was replaced."""
         self.on_waiting: Callable[[str], None] | None = None
         """Told which program waits for somebody to type, and "" when none does any more; for a person who may."""
+        self._told_waiting = ""
         self._attending = False
         """A person is there though an action still runs; what they type, and it does not want yet, is kept here."""
         self._typed_ahead = bytearray()
@@ -264,9 +265,8 @@ class Shell:
         self._step = None
         self._prompt_shown = False
         self._display(step.record.undo())
-        if step.waiting is not None:
-            step.waiting = None
-            self.waiting_changed(step)
+        step.waiting = None
+        self.waiting_changed(step)
         step.done.set_result(None)
 
     def _result(self, step: RunningStep, restarted: bool) -> CommandResult:
@@ -398,8 +398,10 @@ class Shell:
 
     def waiting_changed(self, step: RunningStep) -> None:
         """Another program waits for input, or none any more."""
-        if self.on_waiting is not None:
-            self.on_waiting(step.waiting.program or "a program" if step.waiting is not None else "")
+        program = step.waiting.program or "a program" if step.waiting is not None else ""
+        if self.on_waiting is not None and program != self._told_waiting:
+            self.on_waiting(program)
+        self._told_waiting = program
         self._answer_program()
 
     def put_back(self, step: RunningStep) -> None:

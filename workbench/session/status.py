@@ -38,6 +38,8 @@ class LiveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """The end of its reasoning before that."""
     drafting_alternative: int = 0
     """The alternative that the draft is of; 0 for a proposal."""
+    asks_input: bool = False
+    """The command that runs waits, or waited, for somebody to type: a person who takes over answers it."""
     progress: str = ""
     """What the evaluation that runs is doing; empty when none runs."""
     sampling: Sampling = Sampling()

@@ -1,8 +1,8 @@
 """The program that runs a submission inside its room: loads the file, then answers questions with moves.
 
 Only this file, seccomp.py and the submission are in the room, so it uses nothing but the standard library and runs on
-Python 3.8 and later. It holds no secret: whatever a submission does to it (patches, frames, writing to the channel itself), all
-that can ever reach the judge is text that the judge reads as one move per question, or as a fault.
+Python 3.8 and later. It holds no secret: whatever a submission does to it (patches, frames, writing to the channel
+itself), all that can ever reach the judge is text that the judge reads as one move per question, or as a fault.
 
 Lines of the channel, each ended by a newline:
 

@@ -167,12 +167,16 @@ class Situation:
     """It ran in this window, and is over."""
     asks_model: bool = False
     """It can be asked for alternatives, and its model be changed."""
+    asks_input: bool = False
+    """The command that runs waits, or waited, for somebody to type."""
     progress: str = ""
     """What an evaluation is doing; empty when none runs."""
 
     @property
     def taken_over(self) -> bool:
-        return self.live and self.mode == "human" and self.phase == "human"
+        return self.live and self.mode == "human" and (
+            self.phase == "human" or (self.phase == "executing" and self.asks_input)
+        )
 
 
 def why_not(action: Action, now: Situation) -> str:

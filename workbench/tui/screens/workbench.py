@@ -150,6 +150,7 @@ class WorkbenchScreen(Screen[None]):
             control.status.has_agent,
             ended,
             asks_model=control.status.asks_model,
+            asks_input=control.status.asks_input,
             progress=control.status.progress,
         )
 
