@@ -12,6 +12,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ import pytest
 from workbench.sandbox.base import SandboxError, SandboxSpec
 from workbench.sandbox.channel import GuestChannel
 from workbench.sandbox.guest import guest as guest_program
+from workbench.sandbox.guest import seccomp
 from workbench.sandbox.guest.guest import (
     BLOB_HEADER,
     BLOB_KIND,
@@ -310,10 +312,11 @@ async def test_a_guest_that_never_gets_ready(tmp_path: Path) -> None:
         await sandbox.attach(ours)
 
 
-def test_the_guest_is_one_program_for_old_pythons() -> None:
-    source = Path(guest_program.__file__).read_text()
+@pytest.mark.parametrize("program", [guest_program, seccomp], ids=["guest", "seccomp"])
+def test_the_guest_is_for_old_pythons_and_needs_nothing(program: ModuleType) -> None:
+    source = Path(program.__file__ or "").read_text()
     tree = ast.parse(source, feature_version=(3, 8))
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
-        assert all(name.split(".")[0] in sys.stdlib_module_names for name in names), names
+        assert all(name.split(".")[0] in {*sys.stdlib_module_names, "seccomp"} for name in names), names
