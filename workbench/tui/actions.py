@@ -174,8 +174,10 @@ class Situation:
 
     @property
     def taken_over(self) -> bool:
-        return self.live and self.mode == "human" and (
-            self.phase == "human" or (self.phase == "executing" and self.asks_input)
+        return (
+            self.live
+            and self.mode == "human"
+            and (self.phase == "human" or (self.phase == "executing" and self.asks_input))
         )
 
 
