@@ -20,12 +20,13 @@ import pytest
 
 from workbench.environment.assembly import find_packages
 from workbench.resources import data_folder
+from workbench.runner.baseline import compare
 from workbench.sandbox.base import SandboxError
 from workbench.session.spec import SessionSpec
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.csv_artifact import read_labels
 from workbench.tasks.datasets import find_dataset, prepare
-from workbench.tasks.evaluation import evaluate
+from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.judge import load_function
 from workbench.tasks.making import Making, SourceError
 from workbench.tasks.needs import examine
@@ -306,6 +307,15 @@ def test_images_of_mnists_format(tmp_path: Path) -> None:
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(b"\0\0\x08\x01\0\0\0\x09short"))
     with pytest.raises(SourceError, match=r"train-images-idx3-ubyte\.gz is no file of small numbers"):
         next(iter(reader(making)["train"]))
+
+
+@pytest.mark.parametrize(("accuracy", "agrees"), [(0.8498, True), (0.7835, False)])
+def test_a_baseline_is_expected_where_it_really_comes_to(accuracy: float, agrees: bool) -> None:
+    task = find_task("imageClassificationFMnist")
+    (found,) = compare(task, Evaluation("ok", metrics={"accuracy": accuracy}, score=accuracy))
+    assert found.agrees is agrees and found.told == "published 0.7835; known to reach 0.8484"
+    (on_stand_in,) = compare(task.under(variant="tiny"), Evaluation("ok", metrics={"accuracy": 0.6}))
+    assert on_stand_in.agrees and on_stand_in.told == "published 0.6"
 
 
 def test_without_its_packages_a_task_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
