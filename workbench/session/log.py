@@ -163,7 +163,7 @@ def repair_log(path: Path) -> tuple[list[Event], list[str]]:
 
 
 def _log_file(path: Path) -> Path:
-    return path / EVENTS_FILE if path.is_dir() else path
+    return path / EVENTS_FILE if path.name != EVENTS_FILE and path.is_dir() else path
 
 
 def _read(stream: BinaryIO) -> tuple[list[Event], list[str], int]:
