@@ -21,3 +21,26 @@ def test_what_helps_is_among_the_keys() -> None:
     for cause, keys in (("auth", ["c", "s", "M", "t"]), ("cost_limit", ["c", "s", "u", "t"])):
         state = fold([ev.SessionStarted(format=1, task="t"), ev.ModelFailed(cause=cause, message="")])
         assert [key for key, _ in hint(state.current, state, now, seconds=0, delay=0).keys] == keys
+
+
+def test_the_limit_is_of_the_agents_steps() -> None:
+    """What a person typed, and a proposal that a take-over dropped, use nothing of it up."""
+    state = fold(
+        [
+            ev.SessionStarted(format=1, task="blotto", limits=ev.Limits(steps=5)),
+            ev.ActionProposed(step=1, author="model:x", action="ls"),
+            ev.ActionStarted(step=1, author="model:x", action="ls"),
+            ev.ActionFinished(step=1, exit_code=0, observation=""),
+            ev.ActionProposed(step=2, author="model:x", action="dropped"),
+            ev.ActionRejected(step=2, author=""),
+            ev.ActionProposed(step=3, author="human:me", action="pwd"),
+        ]
+    )
+
+    def shown(agent: bool) -> list[str]:
+        now = Situation(live=True, phase="human", mode="human", agent=agent)
+        parts = status_parts(state, now, Standing(), cursor=3, following=True, phase_seconds=0, message="", working=0)
+        return [part.text for part in parts if part.text.startswith("step")]
+
+    assert shown(agent=True) == ["step 3, the agent's 1/5"]
+    assert shown(agent=False) == ["step 3/5"]

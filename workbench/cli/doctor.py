@@ -39,6 +39,7 @@ def examine() -> list[Check]:
         _terminal,
         _colour,
         _sessions,
+        _marks,
         _temporary,
         _keys,
     ]
@@ -122,10 +123,19 @@ def _colour() -> Check:
 
 
 def _sessions() -> Check:
-    from workbench.resources import checkout
-    from workbench.session.store import sessions_root
+    from workbench.runner.places import sessions_of
 
-    return _writable("sessions", sessions_root(None, checkout()), "set $MLGYM_SESSIONS, or use --sessions DIR")
+    return _writable("sessions", sessions_of(), "set $MLGYM_SESSIONS, or use --sessions DIR")
+
+
+def _marks() -> Check:
+    from workbench.session.marks import NoSecret, user_secret
+
+    try:
+        user_secret()
+    except NoSecret as problem:
+        return Check("marks", "warning", str(problem), "until then your own sessions are trusted no more than others'")
+    return Check("marks", "ok", "sessions of yours can be told from those of others")
 
 
 def _temporary() -> Check:
