@@ -56,6 +56,7 @@ def test_what_is_no_difference(action: str, then: str, now: str) -> None:
         ("cat a", "a b", "a  b", "", "'a  b', recorded was 'a b'"),
         ("ls data/", "dataset.pkl", "train.jsonl", "data", ""),
         ("python a.py", "1", "FileNotFoundError: 'data/dataset.pkl'", "data", ""),
+        ("python a.py", "loss 0.5 at 1e-05", "loss 0.51 at 2e-05", "numbers", ""),
         ("pip install x", "Collecting x", "no network", "network", ""),
         ("python a.py", "1", "bash: python: command not found", "python", ""),
         ("python a.py", "1", "ModuleNotFoundError: No module named 'numpy'", "packages", ""),

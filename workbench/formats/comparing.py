@@ -243,6 +243,7 @@ _REFUSED = re.compile(
     re.MULTILINE,
 )
 _NETWORK = re.compile(r"\b(?:pip3?|wget|curl|git clone|apt(?:-get)?|conda)\b")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _DATA = re.compile(r"\bdata/|\bls data\b|dataset\.pkl")
 """The task's data, which lie here in files of another form."""
 
@@ -275,7 +276,8 @@ def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
     if word == "ls":
         gone = set(normalised(recorded.observation, "ls")) ^ set(normalised(replayed.observation, "ls"))
         return "opponent" if gone <= {"evaluate.py", "target.py"} else "listing"
-    return ""
+    words = [_NUMBER.sub("#", " ".join(normalised(step.observation))) for step in (recorded, replayed)]
+    return "numbers" if mlgym_text.action_category(recorded.action) == "Python" and words[0] == words[1] else ""
 
 
 def _rewrites_opponent(step: Step) -> bool:
