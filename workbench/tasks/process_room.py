@@ -108,7 +108,9 @@ class _ProcessRoom(Room):
             await asyncio.sleep(1.0 if used < memory_bytes / 4 else 0.05)
 
     async def processor_seconds(self) -> float:
-        return 0.0 if self._process.returncode is not None else processor_seconds(self._process.pid)
+        if self._process.returncode is not None:
+            return 0.0
+        return await asyncio.to_thread(processor_seconds, self._process.pid)
 
     async def how_it_ended(self) -> str:
         if self._killed:
