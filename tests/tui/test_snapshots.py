@@ -73,5 +73,5 @@ async def test_the_help_as_text(tmp_path: Path) -> None:
     async with app.run_test(size=(100, 45)) as pilot:
         await app.push_screen(HelpScreen())
         await wait_for(pilot, lambda: "Give the shell back" in screen_text(app), "the help")
-        lines = app.screen.query_one("#help").text  # type: ignore[attr-defined]
+        lines = app.screen.query_one("#text").text  # type: ignore[attr-defined]
     check("help.txt", lines + "\n")

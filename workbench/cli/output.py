@@ -92,7 +92,8 @@ def standing(scores: FinalScores) -> str:
     mixed = bool(scores.last_split and scores.best_split) and scores.last_split != scores.best_split
     last = number(scores.last) + (f" ({scores.last_split})" if mixed else "")
     best = number(scores.best) + (f" ({scores.best_split})" if mixed else "")
+    worse = " ▼ worse than the baseline" if scores.worse_than_baseline else ""
     caveats = "".join(f" ({caveat})" for caveat in scores.caveats)
     return harmless(
-        f"{scores.metric or 'score'}: last {last}, best {best}, baseline {number(scores.baseline)}{caveats}"
+        f"{scores.metric or 'score'}: last {last}, best {best}{worse}, baseline {number(scores.baseline)}{caveats}"
     )

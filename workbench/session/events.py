@@ -93,6 +93,8 @@ class FinalScores(msgspec.Struct, frozen=True, kw_only=True):
     last_split: str = ""
     caveats: list[str] = []
     """What must be said with best and last, wherever they are shown; nothing for most."""
+    worse_than_baseline: bool = False
+    """The best would have been better without any work."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):

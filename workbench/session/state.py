@@ -289,6 +289,11 @@ class SessionState:
         metric = self.started.metric if self.started else None
         return a < b if metric is not None and metric.direction == "minimize" else a > b
 
+    def worse_than_baseline(self, score: float) -> bool:
+        """Whether a score would have been better without any work."""
+        baseline = self.started.metric.baseline if self.started and self.started.metric else None
+        return baseline is not None and self.better(baseline, score)
+
     def best_split(self, step: int | None = None) -> str:
         """The split of the data that "best" is about up to a step; empty where nothing was scored.
 
@@ -331,6 +336,7 @@ class SessionState:
             best=best.score if best else None,
             last=last.score if last else None,
             best_split=best.split if best else "",
+            worse_than_baseline=best is not None and best.score is not None and self.worse_than_baseline(best.score),
             last_split=last.split if last else "",
             caveats=list(dict.fromkeys(said for entry in (best, last) if entry for said in entry.caveats)),
         )

@@ -213,6 +213,12 @@ class WorkbenchApp(App[SessionEnded | None]):
 
         self.push_screen(HelpScreen())
 
+    def _do_messages(self) -> None:
+        from workbench.tui.screens.help import Reading, message_lines
+
+        lines = message_lines(self.source.state, self.workbench.messages)
+        self.push_screen(Reading("What failed, and what was said", lines))
+
     def _do_palette(self) -> None:
         self.action_command_palette()
 

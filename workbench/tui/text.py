@@ -13,8 +13,6 @@ from functools import lru_cache
 from itertools import pairwise
 from unicodedata import category, east_asian_width
 
-from rich.cells import get_character_cell_size
-
 TAB_SIZE = 8
 
 BIDI_GLYPH = "⇄"
@@ -66,6 +64,7 @@ def display_line(text: str) -> str:
     return expand_tabs(_UNSAFE.sub(_glyph, text))
 
 
+@lru_cache(8192)
 def cell_width(character: str) -> int:
     """Columns that a character takes: 2 for wide ones, 0 for accents that stand on the one before."""
     if character.isascii():
@@ -113,8 +112,8 @@ NARROW = re.compile(
 )
 """Text of which every character is drawn in one column (most that is not East Asian): it need not be counted."""
 
-_NOT_FIRST = frozenset("、。，．：；！？）」』】〉》〕｝’”ーぁぃぅぇぉっゃゅょァィゥェォッャュョ々…‥・")  # noqa: RUF001
-"""What East Asian print does not begin a row with."""
+_NOT_FIRST = frozenset(("Pe", "Pf", "Po", "Lm"))
+"""Categories of the East Asian characters that do not begin a row: closing brackets, stops, marks of length."""
 
 
 @lru_cache(64)
@@ -138,8 +137,10 @@ def cuts(line: str, width: int) -> list[int]:
         return [match.start() for match in _narrow_row(width).finditer(line)] or [0]
     starts, used, after, place, before = [0], 0, 0, 0, " "
     for at, character in enumerate(line):
-        size = get_character_cell_size(character)
-        breaks = before == " " or ((_stands_alone(character) or _stands_alone(before)) and character not in _NOT_FIRST)
+        size = cell_width(character)
+        breaks = before == " " or (
+            (_stands_alone(character) or _stands_alone(before)) and category(character) not in _NOT_FIRST
+        )
         if at and breaks and character != " ":
             place, after = at, 0
         if used + size > width and character != " ":
@@ -156,7 +157,7 @@ def cuts(line: str, width: int) -> list[int]:
 
 def _stands_alone(character: str) -> bool:
     """A wide character, before and after which a row may end; Korean has words between blanks."""
-    return character > "\u10ff" and get_character_cell_size(character) == 2 and not "\uac00" <= character <= "\ud7a3"
+    return character > "\u10ff" and cell_width(character) == 2 and not "\uac00" <= character <= "\ud7a3"
 
 
 def wrapped(line: str, width: int) -> list[str]:

@@ -117,11 +117,13 @@ def asked_now(state: SessionState) -> str:
 
 
 def score_change(state: SessionState, value: float, before: float | None) -> Sign:
-    """Whether a score is better than the one before it (or than the baseline)."""
+    """Whether a score is better than the one before it (or than the baseline). What is worse than the baseline never
+    has the colour of a success.
+    """
     if before is None or value == before:
         return Sign("=" if value == before else "▪", "same" if value == before else "score", "secondary")
     if state.better(value, before):
-        return Sign("▲", "better", "success")
+        return Sign("▲", "better", "warning" if state.worse_than_baseline(value) else "success")
     return Sign("▼", "worse", "warning")
 
 

@@ -69,6 +69,8 @@ class Arranging:
             self.show(order[(at + (1 if name == "next" else -1)) % len(order)])
         elif name == "zoom":
             self.zoom(None if self.screen.has_class("-zoomed") or here is None else here.id)
+        elif name == "prompt" and self.prompting:
+            self.close_prompt()
         else:
             self.show(f"{name}-pane")
 
@@ -93,10 +95,14 @@ class Arranging:
 
     def close_prompt(self) -> None:
         """Give its place back to the panes that were there."""
+        if not self.prompting:
+            return
         if self.screen.has_class("-zoomed") and self.pane(PROMPT).has_class("-zoomed"):
             self.zoom(None)
+        inside = self.focused is None or self.focused.id == PROMPT
         self.screen.remove_class("-prompting")
-        self.screen.set_focus(self.screen.steps)
+        if inside:
+            self.screen.set_focus(self.screen.steps)
 
     @property
     def _order(self) -> tuple[str, ...]:

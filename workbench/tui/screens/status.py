@@ -95,13 +95,8 @@ def _scores(state: SessionState, standing: Standing) -> list[Part]:
     parts = []
     if standing.best is not None and standing.best.score is not None:
         change = words.score_change(state, standing.best.score, baseline)
-        parts.append(
-            Part(
-                f"best {change.glyph}{words.number(standing.best.score)}{split(standing.best)}{_caveat(standing.best)}",
-                f"${change.colour}",
-                4,
-            )
-        )
+        best = f"best {change.glyph}{words.number(standing.best.score)}{_than_baseline(state, standing.best.score)}"
+        parts.append(Part(f"{best}{split(standing.best)}{_caveat(standing.best)}", f"${change.colour}", 4))
         if standing.last is not None and standing.last is not standing.best and standing.last.score is not None:
             parts.append(Part(f"last {words.number(standing.last.score)}{split(standing.last)}", "$foreground 85%", 5))
     elif metric is not None:
@@ -109,6 +104,10 @@ def _scores(state: SessionState, standing: Standing) -> list[Part]:
     if baseline is not None:
         parts.append(Part(f"baseline {words.number(baseline)}", "$foreground 55%", 7))
     return parts
+
+
+def _than_baseline(state: SessionState, score: float) -> str:
+    return " worse than baseline" if state.worse_than_baseline(score) else ""
 
 
 def _caveat(entry: ScoreRecorded) -> str:
@@ -137,17 +136,18 @@ def _marks(step: Step) -> Iterator[str]:
         yield {True: "edited, told", False: "edited, not told", None: "edited"}[step.edit_told]
 
 
-def scored(entry: ScoreRecorded) -> str:
+def scored(state: SessionState, entry: ScoreRecorded) -> str:
     """What a scoring that a person asked for has found."""
     if entry.score is None:
         return f"{entry.verdict}: {entry.message}" if entry.message else entry.verdict
     error = f" ± {words.number(entry.standard_error)}" if entry.standard_error is not None else ""
-    return f"scored {words.number(entry.score)}{error}{_caveat(entry)} (the agent is not told)"
+    worse = _than_baseline(state, entry.score)
+    return f"scored {words.number(entry.score)}{error}{worse and ','}{worse}{_caveat(entry)} (the agent is not told)"
 
 
 def _time(state: SessionState, working: float) -> str:
     limit = state.limits.seconds
-    return f"{words.clock(working)}/{words.clock(limit)}" if limit is not None else words.clock(working)
+    return f"worked {words.clock(working)}" + (f"/{words.clock(limit)}" if limit is not None else "")
 
 
 def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, delay: float) -> Hint:

@@ -45,6 +45,7 @@ from workbench.tui.widgets.time_bar import TimeBar
 FRAME_SECONDS = 1 / 30
 TICK_SECONDS = 0.1
 MESSAGE_SECONDS = 6.0
+MESSAGES_KEPT = 100
 QUIET_SECONDS = 0.04
 """While a key repeats, only the cursor moves; the panes follow when it rests for this long."""
 
@@ -71,6 +72,8 @@ class WorkbenchScreen(Screen[None]):
         self._message = "; ".join(source.problems[:2])
         self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
         self._message_of_phase = False
+        self.messages = list(source.problems)
+        """What was said in the status line, to be read again."""
         self._dirty_from: int | None = None
         self._draft_new = False
         self._frame: Timer | None = None
@@ -79,6 +82,8 @@ class WorkbenchScreen(Screen[None]):
         self._seen: tuple[object, ...] = ()
         self._phase_since = time.monotonic()
         self._shell_step = -1
+        self._reading: int | None = None
+        """The step in whose observation a person has scrolled while newer ones came; its top, or a step, ends it."""
         self.painted = False
         """Whether there was anything to see yet."""
         self._writing = (False, False)
@@ -166,8 +171,12 @@ class WorkbenchScreen(Screen[None]):
 
     @property
     def observed(self) -> Step:
-        """The step whose observation is shown: while the newest has none yet, that of the one before."""
+        """The step whose observation is shown: while the newest has none yet, that of the one before; while a person
+        reads on in one, that one.
+        """
         step = self.step
+        if self.cursor is None and self._reading is not None:
+            return self.state.steps[self._reading]
         if self.cursor is None and step.status in ("proposed", "running") and step.number:
             return self.state.steps[step.number - 1]
         return step
@@ -200,8 +209,14 @@ class WorkbenchScreen(Screen[None]):
     def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
         """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
         self._message, self._message_until = text, time.monotonic() + seconds
+        self._keep(text)
         self._message_of_phase = of_phase
         self.show_status()
+
+    def _keep(self, text: str) -> None:
+        """Have a message where it can be read again."""
+        if text and self.messages[-1:] != [text]:
+            self.messages = [*self.messages, text][-MESSAGES_KEPT:]
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -212,7 +227,7 @@ class WorkbenchScreen(Screen[None]):
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
         self._draw_soon()
         if isinstance(event, ev.ScoreRecorded) and not event.visible_to_agent:
-            self.say(scored(event))
+            self.say(scored(self.state, event))
 
     def _draft_changed(self) -> None:
         self._draft_new = True
@@ -233,6 +248,8 @@ class WorkbenchScreen(Screen[None]):
         self._draft_new = False
         if first is None:
             return
+        if self._reading is None and self.cursor is None and self.observation.scroll_offset.y:
+            self._reading = self.observation.shown
         self.trail.update(first)
         self.steps.rows_changed(first)
         self.time_bar.steps_changed(first)
@@ -251,9 +268,13 @@ class WorkbenchScreen(Screen[None]):
                     self._message = ""
             if control is not None and control.problem and seen[2:] != self._seen[2:]:
                 self._message = ""  # what is new is said, and not what was said before it
+                self._keep(control.problem)
             self._seen = seen
             self.steering.phase_changed()
             self._show_proposal(self.step)
+        if self._reading is not None and not self.observation.scroll_offset.y:
+            self._reading = None
+            self.show_step()
         self.show_status()
 
     def show_status(self) -> None:
@@ -291,6 +312,7 @@ class WorkbenchScreen(Screen[None]):
 
     def go_to(self, step: int | None) -> None:
         """Show a step; None, or the newest of a running session, follows."""
+        self._reading = None
         last = self.state.last_step
         if step is None or (step >= last and self.source.control is not None):
             self.cursor = None
@@ -403,6 +425,8 @@ class WorkbenchScreen(Screen[None]):
             self._move(name)
         elif room == "pane":
             self.arranging.to(name)
+        elif room == "prompt":
+            self.arranging.close_prompt()
         else:
             self.app.do(name)  # type: ignore[attr-defined]
 
@@ -420,10 +444,6 @@ class WorkbenchScreen(Screen[None]):
     @on(PromptView.Changed)
     def _prompt_changed(self) -> None:
         self.show_titles()
-
-    @on(PromptView.Closed)
-    def _prompt_closed(self) -> None:
-        self.arranging.close_prompt()
 
     @on(TerminalPane.Input)
     def _typed(self, message: TerminalPane.Input) -> None:

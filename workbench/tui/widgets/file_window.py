@@ -106,8 +106,11 @@ class FileWindow(PanelView):
             if old is None and len(marks) == len(split_lines(text)):
                 self.subtitle += " · new"
         self._bright = (window.first_line, window.last_line) if opened and window.last_line else (0, 1 << 40)
-        self.show(text, numbers=True, marks=marks, path=window.path)
-        self._place(window, marks)
+        place = (window.path, self._digest(window.path, number), *self._bright)
+        known = self.knows(place)
+        self.show(text, numbers=True, marks=marks, path=window.path, place=place)
+        if not known:
+            self._place(window, marks)
 
     def _place(self, window: WindowChanged, marks: dict[int, LineMark]) -> None:
         """Bring the agent's window into view, and in it the first change."""

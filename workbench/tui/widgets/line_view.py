@@ -7,7 +7,7 @@ as 20,000 lines or as one. The text is untrusted: it is never markup, and contro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -105,6 +105,9 @@ class LineView(LineDisplay, can_focus=True):
         self.numbers = numbers
         self._shown_count = 0
         self._top = (0, 0)
+        self._spot: Hashable = None
+        self._left: dict[Hashable, int] = {}
+        """Where the reader was in each text that has a place."""
         if text:
             self._replace(split_lines(text))
 
@@ -120,7 +123,7 @@ class LineView(LineDisplay, can_focus=True):
         language: str = "",
         path: str = "",
         source: str | None = None,
-        keep_position: bool = False,
+        place: Hashable = None,
     ) -> None:
         """Show a text from its top.
 
@@ -132,10 +135,10 @@ class LineView(LineDisplay, can_focus=True):
             language: A language known to pygments, for syntax colours.
             path: File name to take the language from, when `language` is not given.
             source: The whole file of which `text` is the part beginning at line `first`, for right colours.
-            keep_position: Stay where the view is, instead of going to the top.
+            place: What the text is. The same is shown where the reader is, another one where it was left before.
         """
         self._set_gutter(numbers, first, marks)
-        self._replace(split_lines(text), keep_position)
+        self._replace(split_lines(text), place)
         if language or path:
             self._highlight(text if source is None else source, language, path, 0 if source is None else first - 1)
 
@@ -146,11 +149,15 @@ class LineView(LineDisplay, can_focus=True):
         numbers: bool | None = None,
         first: int = 1,
         marks: Mapping[int, LineMark] | None = None,
-        keep_position: bool = False,
+        place: Hashable = None,
     ) -> None:
         """Show ready lines; a `Content` keeps its styles, and its text is made printable like any other."""
         self._set_gutter(numbers, first, marks)
-        self._replace(list(lines), keep_position)
+        self._replace(list(lines), place)
+
+    def knows(self, place: Hashable) -> bool:
+        """Whether what has this place was shown before."""
+        return place == self._spot or place in self._left
 
     def append_lines(self, lines: Iterable[Line]) -> None:
         """Add lines at the end; the view goes there when it follows."""
@@ -185,7 +192,11 @@ class LineView(LineDisplay, can_focus=True):
         self.first = first
         self.marks = dict(marks or {})
 
-    def _replace(self, lines: list[str] | list[Line], keep_position: bool = False) -> None:
+    def _replace(self, lines: list[str] | list[Line], place: Hashable = None) -> None:
+        if self._spot is not None:
+            self._left[self._spot] = self.scroll_offset.y
+        top = 0 if place is None else self._left.get(place, 0)
+        self._spot = place
         self._lines = list(lines)
         self._widest = _longest(self._lines)
         self._layout = None
@@ -198,8 +209,8 @@ class LineView(LineDisplay, can_focus=True):
             self._fit()
             if self.follow:
                 self.action_last()
-            elif not keep_position:
-                self.scroll_to(0, 0, animate=False, force=True)
+            else:
+                self.scroll_to(self.scroll_offset.x if top else 0, top, animate=False, force=True)
             self.refresh()
 
     # ---------------------------------------------------------------- position

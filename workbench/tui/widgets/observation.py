@@ -7,10 +7,11 @@ from textual.content import Content
 from workbench.session.events import ToolUsed
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
-from workbench.tui.text import one_line, split_lines
+from workbench.tui.text import display_line, one_line, split_lines, wrapped
 from workbench.tui.widgets.panel_view import PanelView
 
 _NOTE = "$accent"
+_BAD = "$warning"
 _MUTED = "$foreground 55%"
 
 
@@ -21,25 +22,35 @@ class ObservationView(PanelView):
         super().__init__(id=id)
         self._state = state
         self._key: tuple[object, ...] = ()
+        self._step: Step | None = None
         self.before = 0
         """Lines shown above the observation itself."""
 
     def show_step(self, step: Step) -> None:
         """Show a step; nothing is drawn when it is as before."""
         beside = (len(step.scores), len(step.messages), len(step.tools), len(_remarks(self._state, step)))
-        key = (step.number, step.status, len(step.observation), step.exit_code, *beside)
+        key = (step.number, step.status, len(step.observation), step.exit_code, *beside, self._body_width)
         if key == self._key:
             return
-        same = self._key[:1] == key[:1]
-        self._key = key
-        notes = _notes(self._state, step)
+        self._key, self._step = key, step
+        notes = _wrapped(_notes(self._state, step), self._body_width)
         body: list[str | Content] = list(split_lines(step.observation))
         if not step.observation.strip():
             body = [Content.styled("(blank lines only)" if body else _empty(step), _MUTED)]
         if notes:
             notes.append("")
         self.before = len(notes)
-        self.show_lines([*notes, *body], keep_position=same)
+        self.show_lines([*notes, *body], place=step.number)
+
+    def on_resize(self) -> None:
+        if self._step is not None:
+            self.show_step(self._step)
+        super().on_resize()
+
+    @property
+    def shown(self) -> int:
+        """The number of the step that is shown."""
+        return self._step.number if self._step is not None else 0
 
     def title(self, step: Step, *, named: bool = False) -> str:
         """For the border: what became of it, and how long it took; `named`, which step it is."""
@@ -78,8 +89,18 @@ def _empty(step: Step) -> str:
     }.get(step.status, "(no output)")
 
 
-def _notes(state: SessionState, step: Step) -> list[str | Content]:
-    notes: list[str | Content] = []
+def _wrapped(notes: list[Content], width: int) -> list[str | Content]:
+    """What the workbench says is read to its end, whether or not the observation below it wraps."""
+    lines: list[str | Content] = []
+    for note in notes:
+        line = display_line(note.plain)
+        style = note.spans[0].style if note.spans else ""
+        lines += [Content.styled(row, style) for row in wrapped(line, max(20, width))]
+    return lines
+
+
+def _notes(state: SessionState, step: Step) -> list[Content]:
+    notes: list[Content] = []
     if step.rejected_by or step.comment:
         who = words.author_name(step.rejected_by) or "the session"
         notes += _note(f"⊘ rejected by {who}" + (f": {step.comment}" if step.comment else ""))
@@ -87,16 +108,19 @@ def _notes(state: SessionState, step: Step) -> list[str | Content]:
         notes += _note("↻ the command ended the shell; a new one goes on in the same directory")
     for score in step.scores:
         metric = state.started.metric.name if state.started and state.started.metric else "score"
+        worse = False
         if score.score is None:
             text = f"✗ {score.kind}: {score.verdict} · {score.message}"
         else:
             error = f" ± {words.number(score.standard_error)}" if score.standard_error is not None else ""
-            text = f"▪ {score.kind}: {metric} {words.number(score.score)}{error} ({score.split})"
+            worse = state.worse_than_baseline(score.score)
+            text = f"{'▼' if worse else '▪'} {score.kind}: {metric} {words.number(score.score)}{error} ({score.split})"
+            text += " · worse than the baseline" if worse else ""
         if not score.visible_to_agent:
             text += " · not shown to the agent"
         if score.isolation != "sandbox":
             text += f" · {score.isolation}"
-        notes += _note(text)
+        notes += _note(text, _BAD if score.score is None or worse else _NOTE)
     for use in step.tools:
         notes += _note(_tool_used(use))
     for remark in _remarks(state, step):
@@ -123,5 +147,5 @@ def _tool_used(use: ToolUsed) -> str:
     return f"≡ {use.tool}: {' · '.join(fact for fact in facts if fact)}"
 
 
-def _note(text: str) -> list[str | Content]:
-    return [Content.styled(line, _NOTE) for line in split_lines(text)]
+def _note(text: str, style: str = _NOTE) -> list[Content]:
+    return [Content.styled(line, style) for line in split_lines(text)]

@@ -53,14 +53,10 @@ class PromptView(Vertical):
         Binding("d", "compare", "Compare", show=False, id="prompt.compare"),
         Binding("left_square_bracket", "call(-1)", "Previous call", show=False, id="prompt.previous"),
         Binding("right_square_bracket", "call(1)", "Next call", show=False, id="prompt.next"),
-        Binding("escape", "close", "Close", show=False, id="prompt.close"),
     ]
 
     class Changed(Message):
         """Something else is shown: the title is another."""
-
-    class Closed(Message):
-        """The person has seen enough."""
 
     def __init__(self, state: SessionState, read: Read, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -214,10 +210,6 @@ class PromptView(Vertical):
         if 0 <= place < len(self.shown.calls):
             self._place = place
             self.show_step(self.shown.step)
-
-    def action_close(self) -> None:
-        """Leave."""
-        self.post_message(self.Closed())
 
     # -- search ------------------------------------------------------------------------------------------------------
 

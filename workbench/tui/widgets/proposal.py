@@ -71,7 +71,7 @@ class ProposalView(Vertical):
             self._key, self._step = key, step
             lines, marks = self._task_text() if step.number == 0 else self._action(step)
             self.view.follow = False
-            self.view.show_lines(lines, marks=marks)
+            self.view.show_lines(lines, marks=marks, place=step.number)
             if marks:
                 self.view.go_to(max(marks), align="nearest")
 

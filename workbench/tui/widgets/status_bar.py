@@ -9,7 +9,10 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
-from workbench.tui.text import printable
+from workbench.tui.text import printable, wrapped
+
+_MOST_BELOW = 4
+"""Rows that a long message may take."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +30,21 @@ class StatusBar(Widget):
     """The parts that fit, in their order."""
 
     DEFAULT_CSS = """
-    StatusBar { height: 1; background: $panel; color: $foreground; }
+    StatusBar { height: auto; max-height: 5; background: $panel; color: $foreground; }
     """
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
         super().__init__(id=id)
         self._parts: tuple[Part, ...] = ()
+        self._below = 0
 
     def show(self, parts: Sequence[Part]) -> None:
         """Show these parts; nothing is drawn when they are as before."""
         if tuple(parts) != self._parts:
             self._parts = tuple(parts)
-            self.refresh()
+            height = len(self._rows()[1])
+            self.refresh(layout=height != self._below)
+            self._below = height
 
     @property
     def text(self) -> str:
@@ -46,7 +52,7 @@ class StatusBar(Widget):
         return self.render().plain
 
     def render(self) -> Content:
-        shown = fit([part for part in self._parts if part.text], self.size.width)
+        shown, below = self._rows()
         pieces: list[tuple[str, str]] = []
         for index, part in enumerate(shown):
             if index == 0:
@@ -54,7 +60,22 @@ class StatusBar(Widget):
             else:
                 pieces.append((" " if index == 1 else " │ ", "$foreground 30%"))
                 pieces.append((part.text, part.style))
+        pieces += [(f"\n {row}", style) for row, style in below]
         return Content.assemble(*pieces)
+
+    def _rows(self) -> tuple[list[Part], list[tuple[str, str]]]:
+        """The parts of the first line; and the rows of a message that has no room there, with their style."""
+        width = self.size.width
+        parts = [part for part in self._parts if part.text]
+        shown = fit(parts, width)
+        cut = next((part for part in shown if part.flexible and part.text.endswith("…")), None)
+        if cut is None or not width:
+            return shown, []
+        long = max((part for part in parts if part.flexible), key=lambda part: len(part.text))
+        rows = wrapped(printable(long.text.replace("\n", " ")), width - 2)
+        if len(rows) > _MOST_BELOW:
+            rows[_MOST_BELOW - 1 :] = [rows[_MOST_BELOW - 1][: width - 30] + " … (! shows all of it)"]
+        return fit([part for part in parts if part is not long], width), [(row, long.style) for row in rows]
 
 
 def fit(parts: Sequence[Part], width: int) -> list[Part]:

@@ -62,8 +62,9 @@ class TimeBar(Widget):
         state = self._state
         step = state.steps[min(self.cursor, state.last_step)]
         at = step.finished or step.started
-        time = words.clock(at) if at else ""
-        return f" {self.cursor}/{state.last_step}  {time:>5}"
+        result = words.outcome(step)
+        outcome = f"{result.glyph} {result.word}" if step.number else result.word
+        return f" {self.cursor}/{state.last_step} {outcome:<9}" + (f" at {words.clock(at)}" if at else "")
 
     @property
     def _track(self) -> int:
