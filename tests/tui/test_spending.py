@@ -11,6 +11,7 @@ from tests.tui.test_workbench import opened
 from workbench.environment.limits import changed_limits
 from workbench.session.events import Limits
 from workbench.tui.limits_line import limits_line, read_limits_line
+from workbench.tui.screens.dialogs import Ask
 
 
 @pytest.mark.parametrize(
@@ -54,10 +55,9 @@ async def test_limits_are_changed_with_a_key(tmp_path: Path) -> None:
         await on.shows("Limits, over the whole session")
         await on.shows("steps=1 cost=4")
         await on.press(*" steps=2 cost=nan", "enter")
-        await on.shows("the limits stay as they are: a limit on cost")
-        await on.press("u")
-        await on.shows("Limits, over the whole session")
-        await on.press(*" steps=2", "enter")
+        await on.shows("a limit on cost")
+        assert on.state.limits == Limits(steps=1, cost=4.0) and isinstance(on.app.screen, Ask)
+        await on.press("ctrl+u", *"steps=2", "enter")
         await on.until(lambda: on.state.limits == Limits(steps=2, cost=4.0), "the limits")
         await on.shows("limits: steps=2 cost=4")
         await on.press("s")

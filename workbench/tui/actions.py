@@ -127,9 +127,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("app.quit", ("q", "ctrl+q"), "quit", "Quit; a running session is saved and can be resumed", APP, bar=15),
     Action("dialog.accept", ("ctrl+s", "ctrl+j"), "accept", "Accept an edit (nothing runs yet)", DIALOG, pane=True),
     Action("dialog.send", ("enter", "ctrl+s"), "send", "Send a message or a comment", DIALOG, pane=True),
-    Action(
-        "dialog.line", ("ctrl+j", "alt+enter", "shift+enter"), "new line", "New line in a message", DIALOG, pane=True
-    ),
+    Action("dialog.line", ("ctrl+j", "alt+enter"), "new line", "New line in a message", DIALOG, pane=True),
     Action("dialog.tell", ("ctrl+t",), "tell", "Tell the model of an edit, or not", DIALOG, pane=True),
     Action("alternatives.pick", ("enter",), "pick", "Take the chosen alternative (nothing runs)", DIALOG, pane=True),
     Action("alternatives.number", tuple("0123456789"), "pick", "Take that alternative", DIALOG, pane=True),

@@ -132,7 +132,7 @@ class Write(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         _LEAVE,
         Binding("enter,ctrl+s", "send", "send", show=False, priority=True, id="dialog.send"),
-        Binding("ctrl+j,alt+enter,shift+enter", "line", "new line", show=False, priority=True, id="dialog.line"),
+        Binding("ctrl+j,alt+enter", "line", "new line", show=False, priority=True, id="dialog.line"),
     ]
 
     def __init__(self, title: str, placeholder: str) -> None:
