@@ -7,12 +7,14 @@ name that resolves to a private address, and not by a redirect.
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 _LONGEST = 2000
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
@@ -82,7 +84,8 @@ def _host(name: str) -> str:
         host = name.rstrip(".").encode("idna").decode("ascii").lower() if not name.isascii() else name.rstrip(".")
     except UnicodeError:
         raise BadAddress("the address has no proper host") from None
-    if not host or "%" in host:
+    # Folding a name can leave what no name holds: an accent that stands alone becomes a blank and an accent.
+    if not host or not _HOST.fullmatch(host):
         raise BadAddress("the address has no proper host")
     return host.lower()
 
