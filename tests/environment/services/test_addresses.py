@@ -43,7 +43,7 @@ def test_public_addresses(address: str) -> None:
         "http://u:p@arxiv.org/", "http://@arxiv.org/", "http://arxiv.org:22/", "http://arxiv.org:99999/",
         "http://arxiv.org:x/", "http://arxiv.org/\r\nX: y", "http://arxiv.org/ x", "http://arxiv.org/\x00",
         "http://[::1/", "http://[fe80::1%25eth0]/", "http://arxiv.org\\@127.0.0.1/", "http://" + "a" * 3000 + ".org/",
-        "http://0.´/",  # its accent becomes a blank and an accent
+        "http://0.\u00b4/",  # its accent becomes a blank and an accent
         "http://１２７.0.0.1/",  # noqa: RUF001  # digits of full width are digits
     ],
 )  # fmt: skip
