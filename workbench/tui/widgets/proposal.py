@@ -165,9 +165,9 @@ def prompted(action: str) -> list[Content]:
     body = split_lines(action.rstrip("\n")) or [""]
     spans = highlight_lines("\n".join(body), "bash") if len(action) <= _HIGHLIGHTED else [[] for _ in body]
     shown = []
-    for index, (line, styles) in enumerate(zip(body, spans, strict=True)):
+    for index, line in enumerate(body):
         content = Content(line)
-        for start, end, style in styles:
+        for start, end, style in spans[index] if index < len(spans) else []:  # empty lines at the end have none
             content = content.stylize(style, start, end)
         shown.append(Content.assemble(("$ " if index == 0 else "  ", "bold $primary"), content))
     return shown
