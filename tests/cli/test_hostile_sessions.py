@@ -163,3 +163,7 @@ def test_blanks_in_a_task_text_take_no_long_time(tmp_path: Path) -> None:
     value = trajectory([step("ls", "x")])
     value["history"] = [{"role": "user", "content": " " * 500_000 + "x"}]
     assert read_mlgym(write_run(tmp_path / "run", value)).events
+
+
+def test_the_home_of_nobody_is_no_internal_error() -> None:
+    assert "does not exist" in output("run", "blotto", "--agent", "~nobody-at-all/a.yaml", "--headless", code=1)

@@ -12,7 +12,7 @@ from tests.session.hostile import files_of, make_session
 from workbench.session import files, log
 from workbench.session.cast import CAST_FILE, Cast, CastWriter
 from workbench.session.clock import Clock
-from workbench.session.files import UnfitFile, open_file, read_file
+from workbench.session.files import UnfitFile, make_folder, open_file, read_file
 from workbench.session.log import EVENTS_FILE, EventLog, LogError, is_locked, read_log, repair_log
 from workbench.session.objects import ObjectStore
 from workbench.session.store import list_sessions, remove_session, summarize
@@ -44,6 +44,8 @@ def test_links_are_not_followed_on_the_way_down(tmp_path: Path) -> None:
         read_file(tmp_path / "session" / "objects" / "file", 100, below=1)
     with pytest.raises(UnfitFile, match="folder"):
         ObjectStore(tmp_path / "session" / "objects").put(b"data")
+    with pytest.raises(UnfitFile, match="folder"):
+        make_folder(tmp_path / "session" / "objects")
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["file"]
 
 

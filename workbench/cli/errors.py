@@ -67,6 +67,8 @@ def _report(error: Exception) -> int:
         message, hint, code = str(error), str(getattr(error, "hint", "")), int(getattr(error, "exit_code", 1))
     elif isinstance(error, OSError):
         message, hint = explain_os_error(error)
+    elif isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.expanduser
+        message, hint = "a path begins with ~ and the name of a user who does not exist", "write the whole path"
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint = "run the command again as `mlgym-tui --debug …` and report it with the log that it names"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.watch import megabytes
+from workbench.session.files import make_folder
 from workbench.session.objects import ObjectStore
 from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.bundle import pack
@@ -84,7 +85,7 @@ async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, valida
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
 
-    store.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(store.folder)
     await asyncio.to_thread(_remove_leftovers, store.folder)
     digest = await copy_in_thread(store.folder, store_archive)
     return Taken(digest, store.path(digest))
