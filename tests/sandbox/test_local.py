@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import shutil
@@ -447,6 +448,7 @@ def test_complaints_are_explained() -> None:
     assert "python3" in explain_failure("bwrap: execvp python3: No such file or directory")
 
 
+@pytest.mark.bwrap
 async def test_mounts_do_not_tell_where_the_program_lies(confined: LocalSandbox) -> None:
     assert str(CHECKOUT) not in await sh(confined, "cat /proc/self/mountinfo")
 
@@ -459,6 +461,17 @@ def test_lower_limits_of_the_machine_are_told(monkeypatch: pytest.MonkeyPatch) -
     assert "1,024 open files (ulimit -Hn)" in files and "2 KB in a file (ulimit -Hf)" in size
     assert lowered_limits(ResourceLimits(file_bytes=None))[1:] == []
     assert "ulimit -Ha" in explain_failure("prlimit: failed to set the NOFILE resource limit: Operation not permitted")
+
+
+@pytest.mark.bwrap
+async def test_a_limit_on_files_that_leaves_no_room_is_named(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(source))
+
+    monkeypatch.setattr(shutil, "copy", full)
+    with pytest.raises(SandboxError, match="File too large") as caught:
+        await LocalSandbox(SandboxSpec(session="s"), workspace).start()
+    assert "ulimit -f" in caught.value.hint
 
 
 @pytest.mark.bwrap

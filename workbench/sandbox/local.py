@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import platform
@@ -80,7 +81,9 @@ class LocalSandbox(GuestSandbox):
         except OSError as error:
             raise SandboxError(
                 f"the sandbox could not be started: {error.strerror} ({error.filename or 'no file named'})",
-                "check the free space and the permissions of the temporary folder",
+                "this machine's limit on the size of a file is in the way: raise it with ulimit -f"
+                if error.errno == errno.EFBIG
+                else "check the free space and the permissions of the temporary folder",
             ) from error
         finally:
             if not self.alive:
