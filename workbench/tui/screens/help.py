@@ -28,6 +28,8 @@ SIGNS = (
     ("◷  ■", "timed out; interrupted"),
     ("⊘  !", "rejected by a person; refused for its syntax"),
     ("▲  ▼", "the score is better, or worse, than the one before"),
+    ("worked 0:41", "the time that the limit is on: the session's, without pauses"),
+    ("at 0:52", "when the step under the cursor ended, pauses included"),
     ("+  ~  ▔", "lines added, changed, taken out since the step before"),
 )
 

@@ -35,7 +35,7 @@ def status_parts(
     following: bool,
     phase_seconds: float,
     message: str,
-    working: float,
+    working: float | None,
 ) -> list[Part]:
     """The status line, as of the step under the cursor."""
     sign = words.MODES.get(state.mode, words.REPLAY) if now.live else words.ENDED if now.ended else words.REPLAY
@@ -50,7 +50,8 @@ def status_parts(
         parts.append(Part(message, "bold $warning", 1, flexible=True))
     parts.append(Part(_step(state, cursor, following and now.live, now.agent), "$foreground", 3))
     parts += _scores(state, standing)
-    parts.append(Part(_time(state, working), "$foreground 75%", 7))
+    if working is not None:
+        parts.append(Part(_time(state, working), "$foreground 75%", 7))
     if state.cost:
         limit = f"/{words.money(state.limits.cost)}" if state.limits.cost is not None else ""
         parts.append(Part(f"{words.money(state.cost)}{limit}", "$foreground 75%", 6))

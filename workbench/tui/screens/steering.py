@@ -357,6 +357,7 @@ class Steering:
 
     def _enter(self) -> None:
         if self.screen.situation.taken_over:
+            self.screen.say("")  # what was said before has a line of its own, which is the terminal's now
             self.screen.shell.interactive = True
             self.screen.show_step()
             self.screen.show_status()

@@ -286,11 +286,11 @@ class WorkbenchScreen(Screen[None]):
             self._message = ""
         problem = control.problem if control is not None else ""
         now = self.situation
-        working = self.state.working
+        working: float | None = self.state.working
         if now.live and control is not None:
             working = control.status.working
         elif self.cursor is not None and self.shown < self.state.last_step:
-            working = self.step.finished or self.step.started
+            working = None  # nobody knows how much was worked by then; the time bar says when it was
         self.status_bar.show(
             status_parts(
                 self.state,
