@@ -13,11 +13,11 @@ from workbench.agents.config import AgentConfig, processors, prompt_budget
 from workbench.agents.conversation import Conversation, message_json, response_text, tools_json
 from workbench.agents.history import ContextTooLong
 from workbench.agents.messages import ChatModel, Message, Response, Sampling, Tool
-from workbench.agents.models import prices
 from workbench.agents.models.tokens import estimate_prompt
 from workbench.agents.parsing import FormatError, make_parser
 from workbench.agents.tools import make_tools
 from workbench.sandbox.commands import LintPolicy
+from workbench.session import prices
 from workbench.session.events import Limits
 from workbench.session.state import SessionState
 

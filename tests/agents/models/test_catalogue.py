@@ -10,7 +10,7 @@ import pytest
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import ChatModel, Message, Sampling
 from workbench.agents.models.catalogue import make_model
-from workbench.agents.models.nearest import nearest_models
+from workbench.session.prices import nearest_models
 
 ENV = {"OPENAI_API_KEY": "key-1", "ANTHROPIC_API_KEY": "key-2", "GEMINI_API_KEY": "key-3"}
 

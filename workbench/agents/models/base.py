@@ -21,13 +21,13 @@ import msgspec
 
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
-from workbench.agents.models import faults, prices
+from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, ListenerFailed
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
-from workbench.agents.models.nearest import nearest_models
 from workbench.agents.models.tokens import estimate_prompt
 from workbench.agents.models.wire import CONNECT_SECONDS, WireError, closing_connections, wire_error
+from workbench.session import prices
 from workbench.session.events import Usage
 
 LONGEST_OUTPUT = 128_000
@@ -244,7 +244,7 @@ class ProviderModel(ABC):
             address=_without_userinfo(self._base_url) if self._base_url else "",
             key_variable=variable,
             secret=self._key.reveal() if self._key else "",
-            nearest=nearest_models(self.name),
+            nearest=prices.nearest_models(self.name),
         )
 
     def _fault(self, error: Exception, answer: Answer) -> Fault:

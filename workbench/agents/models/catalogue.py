@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from workbench.agents.agent import ModelError
-from workbench.agents.models import prices
 from workbench.agents.models.base import ProviderModel, Retries
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES, Key, find_key, find_server_key
-from workbench.agents.models.nearest import nearest_models
+from workbench.session import prices
 
 PROVIDERS = tuple(VARIABLES)
 """Providers whose models can be named."""
@@ -51,7 +50,7 @@ def split_name(model: str) -> tuple[str, str]:
     provider, colon, name = model.partition(":")
     if provider in PROVIDERS and name.strip():
         return provider, name.strip()
-    near = prices.known_models(provider)[:2] if provider in PROVIDERS else nearest_models(model)
+    near = prices.known_models(provider)[:2] if provider in PROVIDERS else prices.nearest_models(model)
     if near and near[0].partition(":")[2] == model.rpartition(":")[2]:
         near = near[:1]
     hint = f"did you mean {' or '.join(near)}?" if near else "for example openai:gpt-5.4-mini"

@@ -15,8 +15,7 @@ from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
-from workbench.agents.models import prices
-from workbench.agents.models.nearest import nearest_models
+from workbench.session import prices
 from workbench.tui.screens.dialogs import ProblemLine, foot
 
 _MOST = 6
@@ -32,7 +31,7 @@ def known_like(text: str) -> list[str]:
     known = prices.known_models()
     begin = [name for name in known if name.startswith(wanted)]
     hold = [name for name in known if wanted in name and name not in begin]
-    return ([*begin, *hold] or nearest_models(text.strip()))[:_MOST]
+    return ([*begin, *hold] or prices.nearest_models(text.strip()))[:_MOST]
 
 
 def price_of(model: str) -> str:

@@ -1,8 +1,12 @@
-"""What a call costs, from the table in `prices.yaml`. Amounts are US dollars; an unknown model has no price (None)."""
+"""Known models and what their calls cost, from the table in `prices.yaml`, in US dollars.
+
+An unknown model has no price (None).
+"""
 
 from __future__ import annotations
 
 import datetime
+import difflib
 import functools
 import re
 from collections.abc import Mapping
@@ -67,22 +71,22 @@ def _table() -> Mapping[str, Any]:
     return table
 
 
-def table_date() -> datetime.date:
-    """The day the table was last compared with the providers' own."""
-    date: datetime.date = _table()["date"]
-    return date
-
-
-def sources() -> dict[str, str]:
-    """Where each provider publishes its prices."""
-    return dict(_table()["sources"])
-
-
 def known_models(provider: str = "") -> list[str]:
     """`provider:name` of all models of the table, or of one provider."""
     return [
         f"{owner}:{name}" for owner, models in _table()["models"].items() if provider in ("", owner) for name in models
     ]
+
+
+def nearest_models(model: str, most: int = 3) -> list[str]:
+    """Up to `most` known `provider:name` like `model`: of its provider, or of all when that is unknown or left out."""
+    provider, colon, name = model.partition(":")
+    known = known_models(provider) if colon else []
+    if not known:
+        name, known = model.rpartition(":")[2], known_models()
+    by_name = {entry.partition(":")[2]: entry for entry in known}
+    found = difflib.get_close_matches(name.lower(), by_name, n=most, cutoff=0.5)
+    return [by_name[match] for match in found]
 
 
 def find(model: str, on: datetime.date | None = None) -> Entry | None:

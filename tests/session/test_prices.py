@@ -6,9 +6,9 @@ import datetime
 
 import pytest
 
-from workbench.agents.models import prices
-from workbench.agents.models.prices import context_window, cost, find, known_models, table_date, worst_case
+from workbench.session import prices
 from workbench.session.events import Usage
+from workbench.session.prices import context_window, cost, find, known_models, worst_case
 
 BEFORE, AFTER = datetime.date(2026, 12, 31), datetime.date(2027, 1, 1)
 
@@ -98,6 +98,7 @@ def test_the_table_is_plausible(model: str) -> None:
 
 
 def test_the_table_says_when_and_where_from() -> None:
-    assert table_date() >= datetime.date(2026, 11, 20)
-    assert set(prices.sources()) == {"openai", "anthropic", "gemini"}
-    assert all(link.startswith("https://") for link in prices.sources().values())
+    table = prices._table()
+    assert table["date"] >= datetime.date(2026, 11, 20)
+    assert table["sources"].keys() == {"openai", "anthropic", "gemini"}
+    assert all(link.startswith("https://") for link in table["sources"].values())
