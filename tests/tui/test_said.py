@@ -130,3 +130,18 @@ async def test_each_step_is_shown_where_it_was_left(tmp_path: Path) -> None:
         assert view.scroll_offset.y == 0
         await pilot.press("h")
         await wait_for(pilot, lambda: view.text.startswith("1 0") and view.scroll_offset.y > 0, "step 1 as it was left")
+
+
+async def test_why_an_edit_was_refused_is_read_to_its_end(tmp_path: Path) -> None:
+    made = SessionBuilder(tmp_path / "s")
+    made.ran("ls -l", "a " * 100)
+    made.ran(
+        "edit 1:2", f"The edit was not applied: {'the name is not defined, and ' * 4}nothing was changed.", exit_code=1
+    )
+    made.end()
+    app = WorkbenchApp(RecordedSource(made.recording()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: "a a a" in screen_text(app), "step 1")
+        assert not app.workbench.observation.wrap
+        await pilot.press("l")
+        await wait_for(pilot, lambda: "nothing was changed." in screen_text(app), "the end of the sentence")

@@ -32,6 +32,9 @@ class ObservationView(PanelView):
         key = (step.number, step.status, len(step.observation), step.exit_code, *beside, self._body_width)
         if key == self._key:
             return
+        if self._step is not step:
+            # A failure is read to its end; what worked keeps its columns. `w` changes either.
+            self.wrap = step.status == "refused" or step.exit_code not in (0, None)
         self._key, self._step = key, step
         notes = _wrapped(_notes(self._state, step), self._body_width)
         body: list[str | Content] = list(split_lines(step.observation))
