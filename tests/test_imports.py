@@ -26,9 +26,11 @@ def loaded_by(code: str) -> set[str]:
         "workbench.session.store",
         "workbench.formats.open",
         "workbench.tasks.catalogue",
+        "workbench.scoring.evaluation",
         "workbench.environment.episode",
         "workbench.runner.runner",
         "workbench.runner.start",
+        "workbench.checks.rescore",
     ],
 )
 def test_what_drives_a_session_loads_no_screen_and_no_sdk(room: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.runner.rig import wait_for
 from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox import confine
-from workbench.tasks.evaluation import evaluate
+from workbench.scoring.evaluation import evaluate
 
 
 async def test_an_evaluation_can_be_cancelled_at_any_moment(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.runner.task_check import Finding, check
+from workbench.checks.task_check import Finding, check
 from workbench.tasks.catalogue import Task, load_task
 from workbench.tasks.errors import TaskFileError
 from workbench.tasks.scaffold import Kind, scaffold

@@ -16,16 +16,16 @@ from tests.formats.trajectories import healthy, write_run
 from tests.runner.rig import GOOD, ListAgent, driven
 from tests.tasks.model_task import make_model_task
 from tests.tasks.quick_task import make_quick_task
+from workbench.checks.rescore import NotScorable, Rescored, SavedSession, choose, open_session, rescore
 from workbench.environment.assembly import session_secret
-from workbench.runner.rescore import NotScorable, Rescored, SavedSession, choose, open_session, rescore
+from workbench.scoring.evaluation import evaluate
+from workbench.scoring.fingerprint import changed, fingerprint
 from workbench.session import events as ev
 from workbench.session.clock import Clock
 from workbench.session.log import EVENTS_FILE, EventLog
 from workbench.session.marks import marked
 from workbench.session.objects import ObjectStore
 from workbench.tasks.catalogue import Task, find_task
-from workbench.tasks.evaluation import evaluate
-from workbench.tasks.fingerprint import changed, fingerprint
 
 SEED = 11
 ROW = b"def row_strategy(history):\n    return 0\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.tasks.quick_task import make_quick_task
-from workbench.runner.baseline import BaselineError, run_baseline
-from workbench.runner.task_check import Finding, check
+from workbench.checks.baseline import BaselineError, run_baseline
+from workbench.checks.task_check import Finding, check
 from workbench.tasks.catalogue import Task, find_task, load_task
 
 

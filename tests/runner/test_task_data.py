@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from tests.tasks.small_data import bring, make_data_task
-from workbench.runner.baseline import run_program
+from workbench.checks.baseline import run_program
 from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.log import read_log

@@ -14,10 +14,10 @@ from tests.runner.test_rescore import ROW, entry, save
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.catalogue import find_agent, whole_reference
 from workbench.agents.config import AgentConfig
+from workbench.checks import rescore
+from workbench.checks.rescore import NotScorable, open_session
 from workbench.environment.assembly import Actor, find_packages, make_sandbox
-from workbench.runner import rescore
 from workbench.runner.agents import StartError
-from workbench.runner.rescore import NotScorable, open_session
 from workbench.runner.start import start
 from workbench.runner.trust import Consent, Named, NotTrusted, Trust, named_by, trust
 from workbench.sandbox.base import SandboxError

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.tasks.artifact import ArtifactError, open_artifact
+from workbench.scoring.artifact import ArtifactError, open_artifact
 
 
 def refused(path: Path, cap: int = 100) -> ArtifactError:

@@ -83,7 +83,7 @@ def test_starter_files_are_plain_files(tmp_path: Path) -> None:
 
 def test_the_catalogue_is_cheap_to_import() -> None:
     code = (
-        "import sys, workbench.tasks.catalogue, workbench.tasks.evaluation;"
+        "import sys, workbench.tasks.catalogue, workbench.scoring.evaluation;"
         "print([m for m in ('pydantic', 'yaml', 'docker', 'textual') if m in sys.modules])"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tasks.small_data import bring, make_data_task, numbers_of
+from workbench.scoring.evaluation import evaluate
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import (
     DatasetError,
@@ -23,7 +24,6 @@ from workbench.tasks.datasets import (
     verify,
 )
 from workbench.tasks.errors import TaskError, TaskFileError
-from workbench.tasks.evaluation import evaluate
 from workbench.tasks.needs import examine
 
 

@@ -12,10 +12,10 @@ import pytest
 from tests.tasks.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox import confine, hidden
-from workbench.tasks import container_room, evaluation, process_room
+from workbench.scoring import container_room, evaluation, process_room
+from workbench.scoring.evaluation import EvaluationError, evaluate
+from workbench.scoring.room import RoomError, RoomKind, choose, describe_status
 from workbench.tasks.catalogue import Task
-from workbench.tasks.evaluation import EvaluationError, evaluate
-from workbench.tasks.room import RoomError, RoomKind, choose, describe_status
 
 HOME_FILE = os.path.expanduser("~/.bashrc")
 REPOSITORY = Path(__file__).parents[2]

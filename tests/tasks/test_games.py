@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from workbench.scoring.evaluation import evaluate
+from workbench.scoring.judge import load_evaluator
+from workbench.scoring.player import encode
+from workbench.scoring.seeds import UnpredictableRandom, derive, evaluation_key
 from workbench.tasks.catalogue import find_task
-from workbench.tasks.evaluation import evaluate
 from workbench.tasks.games import BadMove, mean_and_error
-from workbench.tasks.judge import load_evaluator
-from workbench.tasks.player import encode
-from workbench.tasks.seeds import UnpredictableRandom, derive, evaluation_key
 from workbench.tasks.submission import Job, Submission
 
 PUBLISHED = {"battleOfSexes": 1.0226699, "prisonersDilemma": 2.3716302, "blotto": -0.2479700}

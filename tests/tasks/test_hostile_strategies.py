@@ -12,8 +12,8 @@ import pytest
 
 from tests.tasks.hostile import CASES, Hostile
 from tests.tasks.quick_task import make_quick_task
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.room import RoomKind
+from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.room import RoomKind
 
 Found = dict[str, Evaluation]
 IN_CONTAINER = (

@@ -14,10 +14,10 @@ from types import ModuleType
 import pytest
 
 from workbench.resources import data_folder
+from workbench.scoring.evaluation import evaluate
+from workbench.tasks.author_code import load_function
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import find_dataset, missing, prepare_task
-from workbench.tasks.evaluation import evaluate
-from workbench.tasks.judge import load_function
 
 HELD_OUT = ("validation", "test")
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from workbench.scoring.judge import load_evaluator
+from workbench.tasks.author_code import load_function
 from workbench.tasks.catalogue import find_task
-from workbench.tasks.judge import load_evaluator, load_function
 from workbench.tasks.making import Making, SourceError
 from workbench.tasks.submission import DataFolders, Failure, Job, Scores
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.tasks.model_task import make_model_task, make_submission
-from workbench.tasks import evaluation
-from workbench.tasks import room as room_module
-from workbench.tasks.artifact import ArtifactError
-from workbench.tasks.bundle import pack, unpack
+from workbench.scoring import evaluation
+from workbench.scoring import room as room_module
+from workbench.scoring.artifact import ArtifactError
+from workbench.scoring.bundle import pack, unpack
+from workbench.scoring.evaluation import evaluate
+from workbench.scoring.room import RoomChoice
 from workbench.tasks.catalogue import Task, load_task
 from workbench.tasks.errors import TaskError
-from workbench.tasks.evaluation import evaluate
-from workbench.tasks.room import RoomChoice
 
 ROOMS = [
     pytest.param("bubblewrap", marks=pytest.mark.bwrap),

@@ -15,9 +15,9 @@ import pytest
 from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.local import LocalSandbox
+from workbench.scoring.evaluation import evaluate
 from workbench.tasks import packages
 from workbench.tasks.catalogue import Task
-from workbench.tasks.evaluation import evaluate
 from workbench.tasks.needs import examine
 from workbench.tasks.packages import (
     INSIDE,

@@ -20,11 +20,11 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.sandbox.confine import python_inside
+from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.judge import load_evaluator
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.control_environments import Breakout, Environment, MetaMaze, MountainCar
 from workbench.tasks.datasets import prepare_task
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.judge import load_evaluator
 from workbench.tasks.packages import installed_for
 from workbench.tasks.policies import Plan, read_plan, score_policies
 from workbench.tasks.submission import DataFolders, Failure, Job, Scores, Submission

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from tests.tasks.model_task import make_model_task, make_submission
-from workbench.environment.submissions import MOST_KEPT, take
 from workbench.sandbox.base import SandboxError
+from workbench.scoring import copying
+from workbench.scoring.artifact import ArtifactError
+from workbench.scoring.bundle import MOST_FILES, pack, unpack
+from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.room import RoomChoice
+from workbench.scoring.submissions import MOST_KEPT, take
 from workbench.session.objects import ObjectStore
-from workbench.tasks import copying
-from workbench.tasks.artifact import ArtifactError
-from workbench.tasks.bundle import MOST_FILES, pack, unpack
 from workbench.tasks.catalogue import Task, find_task, load_task
 from workbench.tasks.datasets import prepare_task
-from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.packages import installed_for
-from workbench.tasks.room import RoomChoice
 
 ROOMS = [
     pytest.param("bubblewrap", marks=pytest.mark.bwrap),
@@ -176,7 +176,7 @@ async def test_an_interrupted_copy_leaves_nothing(tmp_path: Path, task: Task, mo
         go_on.wait()
         pack(*arguments)
 
-    monkeypatch.setattr("workbench.environment.submissions.pack", wait_and_pack)
+    monkeypatch.setattr("workbench.scoring.submissions.pack", wait_and_pack)
     taking = asyncio.ensure_future(take(task, sandbox_of(workspace), store, validation=True))
     await asyncio.to_thread(packing.wait)
     taking.cancel()
@@ -277,7 +277,7 @@ async def test_filling_the_disk_ends_a_room_without_walls(
     def free_space(folder: Path) -> int:
         return 0 if (folder / "work" / "filler").exists() else 1 << 60
 
-    monkeypatch.setattr("workbench.tasks.process_room.free_space", free_space)
+    monkeypatch.setattr("workbench.scoring.process_room.free_space", free_space)
     code = 'import time\nopen("filler", "wb").write(bytes(1000))\ntime.sleep(60)\n'
     found = await score(tmp_path, task, "reduced", code)
     assert found.verdict == "crashed" and "filled the disk" in found.message, found

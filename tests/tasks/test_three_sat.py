@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from workbench.resources import data_folder
+from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.tasks.author_code import load_function
 from workbench.tasks.catalogue import Task, find_task
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.judge import load_function
 
 NAME = "def heuristic_fn(clauses, assignments, conflict_count, assignment_history, level):\n"
 STARTER = find_task("3SATTime").baseline_submission() or b""

@@ -18,16 +18,16 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from workbench.checks.baseline import compare
 from workbench.environment.assembly import find_packages
 from workbench.resources import data_folder
-from workbench.runner.baseline import compare
 from workbench.sandbox.base import SandboxError
+from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.session.spec import SessionSpec
+from workbench.tasks.author_code import load_function
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.csv_artifact import read_labels
 from workbench.tasks.datasets import find_dataset, prepare
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.judge import load_function
 from workbench.tasks.making import Making, SourceError
 from workbench.tasks.needs import examine
 from workbench.tasks.submission import DataFolders, Failure, Job, Scores

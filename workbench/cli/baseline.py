@@ -44,7 +44,7 @@ def baseline(
 
     On the real data where they are here, else on the stand-in. Exits with 0 when it agrees, within noise.
     """
-    from workbench.runner.baseline import run_baseline
+    from workbench.checks.baseline import run_baseline
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.needs import examine
 

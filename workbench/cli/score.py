@@ -16,7 +16,7 @@ from workbench.cli.runs import consent, sessions_option, trust_option
 from workbench.runner.places import sessions_of
 
 if TYPE_CHECKING:
-    from workbench.runner.rescore import Rescored, SavedSession
+    from workbench.checks.rescore import Rescored, SavedSession
 
 DIFFERS, NOT_SCORED = 1, 3
 """Exit codes: something does not agree; something, or everything, could not be scored."""
@@ -63,8 +63,8 @@ def score(
     written there. The same task, data and seed must give the same score; where one of them is not what it was, a
     score within the noise. Exits with 0 when all agree, 1 when one does not, 3 when one cannot be scored.
     """
+    from workbench.checks.rescore import NotScorable, choose, open_session, rescore
     from workbench.environment.resources import lease_gpus
-    from workbench.runner.rescore import NotScorable, choose, open_session, rescore
     from workbench.runner.trust import NotTrusted
     from workbench.sandbox.gpus import GpuError
     from workbench.session.recording import RecordingError

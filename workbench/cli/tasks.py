@@ -16,7 +16,7 @@ from workbench.cli.output import harmless, print_json, print_table
 from workbench.cli.progress import data_options, prepare_data, prepare_first, progress_line, run_stoppable, stoppable
 
 if TYPE_CHECKING:
-    from workbench.runner.task_check import Finding
+    from workbench.checks.task_check import Finding
     from workbench.session.spec import SandboxName
     from workbench.tasks.catalogue import Task
     from workbench.tasks.errors import TaskError
@@ -364,7 +364,7 @@ def check(tasks: tuple[str, ...], every: bool, sandbox: SandboxName, dataset: st
 
 
 def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
-    from workbench.runner.task_check import check as findings_of
+    from workbench.checks.task_check import check as findings_of
     from workbench.tasks.needs import examine
 
     shown: list[Finding] = []
@@ -421,8 +421,8 @@ def evaluate(
     """Score ARTEFACT, a submission for TASK, in the clean room. Exits with 0 when the verdict is ok."""
     import secrets
 
+    from workbench.scoring.evaluation import evaluate as score
     from workbench.tasks.catalogue import find_task
-    from workbench.tasks.evaluation import evaluate as score
 
     found = find_task(task).under(protocol or "", dataset or "")
     split = split or found.split_for("submit")

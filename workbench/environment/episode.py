@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.environment.services.desk import Service, ServiceDesk
-from workbench.environment.submissions import take
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.commands import OPTIONAL_COMMANDS
 from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
 from workbench.sandbox.shell import CommandResult, Shell
+from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.fingerprint import fingerprint
+from workbench.scoring.submissions import take
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.objects import ObjectStore
@@ -23,8 +25,6 @@ from workbench.session.snapshot import Snapshotter
 from workbench.session.state import SessionState
 from workbench.tasks.catalogue import Task
 from workbench.tasks.errors import TaskError
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.fingerprint import fingerprint
 from workbench.tasks.packages import failed_import
 
 Emit = Callable[[Event], Event]

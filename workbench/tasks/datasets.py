@@ -22,9 +22,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import TASK_FILE, Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
-from workbench.tasks.faults import last_fault
 from workbench.tasks.hub import is_pattern
 from workbench.tasks.preparing import Order
 

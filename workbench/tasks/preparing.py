@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.tasks.author_code import load_function
 from workbench.tasks.hub import fetch_files, fetch_rows
-from workbench.tasks.judge import load_function
 from workbench.tasks.making import Making, SourceError
 
 

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 
-from workbench.tasks.judge import load_function
+from workbench.tasks.author_code import load_function
 from workbench.tasks.submission import Failure, Job, NoPlainValue, Scores
 
 WRONG_TIME = 1e8

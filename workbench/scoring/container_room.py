@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.container import FrameSplitter
-from workbench.tasks.room import STDERR_TAIL, TEMPORARY_BYTES, UNPRIVILEGED, Guest, Room, RoomError, describe_status
+from workbench.scoring.room import STDERR_TAIL, TEMPORARY_BYTES, UNPRIVILEGED, Guest, Room, RoomError, describe_status
 
 if TYPE_CHECKING:
     from docker import APIClient

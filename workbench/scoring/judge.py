@@ -1,6 +1,6 @@
 """The judge: a trusted process of its own that runs a task's evaluator and asks the submission over a socket.
 
-`python -m workbench.tasks.judge [FD …]` reads one line of JSON (the job) from standard input, which stays open. Each
+`python -m workbench.scoring.judge [FD …]` reads one line of JSON (the job) from standard input, which stays open. Each
 FD is the channel of a room; without one there is nobody to ask, and the submission's bytes follow on standard input.
 JSON lines come on standard output: `{"progress": [fraction, text]}`; `{"over": number}` for a room that is not asked
 any more, answered by a byte on standard input when it is gone; and last `{"result": {...}}`. Nothing that a submission
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.util
 import json
 import numbers
 import os
@@ -22,11 +21,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, cast
 
-from workbench.tasks.faults import function_of
-from workbench.tasks.seeds import UnpredictableRandom
+from workbench.scoring.seeds import UnpredictableRandom
+from workbench.tasks.author_code import load_function
 from workbench.tasks.submission import DataFolders, Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission
 
 
@@ -65,21 +63,6 @@ class JobSpec:
 def load_evaluator(folder: Path, file: str, function: str) -> Callable[[Job], Scores]:
     """The evaluator of a task: function `function` of its file."""
     return cast(Callable[[Job], Scores], load_function(folder / file, function, "evaluator"))
-
-
-def load_function(file: Path, function: str, name: str = "") -> Callable[..., Any]:
-    """A function of a Python file that belongs to a task or a dataset, and so is trusted. Raises what that raises."""
-    spec = importlib.util.spec_from_file_location(name or file.stem, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is no Python file")
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a task's folder is not ours to write to
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = keep
-    return function_of(module, function, file)
 
 
 def judge(

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.runner.bad_artifacts import bad_files, bad_folders, bad_tables
-from workbench.runner.baseline import REPEATED, BaselineRun, run_baseline, run_program
+from workbench.checks.bad_artifacts import bad_files, bad_folders, bad_tables
+from workbench.checks.baseline import REPEATED, BaselineRun, run_baseline, run_program
 from workbench.sandbox.base import SandboxError
+from workbench.scoring.artifact import ArtifactError
+from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.session.spec import SandboxName
-from workbench.tasks.artifact import ArtifactError
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import Prepared, datasets_of, label_of, prepare, verify
 from workbench.tasks.errors import TaskError
-from workbench.tasks.evaluation import Evaluation, evaluate
 from workbench.tasks.needs import examine
 
 Outcome = Literal["ok", "failed", "skipped"]

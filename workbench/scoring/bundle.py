@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from workbench.tasks.artifact import ArtifactError, explain
-from workbench.tasks.copying import FULL
+from workbench.scoring.artifact import ArtifactError, explain
+from workbench.scoring.copying import FULL
 
 MOST_FILES = 2000
 """Files and folders."""

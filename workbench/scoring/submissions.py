@@ -11,13 +11,13 @@ from pathlib import Path
 
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.watch import megabytes
+from workbench.scoring.artifact import ArtifactError
+from workbench.scoring.bundle import pack
+from workbench.scoring.copying import Check, copy_in_thread
+from workbench.scoring.evaluation import Evaluation
 from workbench.session.files import make_folder
 from workbench.session.objects import ObjectStore
-from workbench.tasks.artifact import ArtifactError
-from workbench.tasks.bundle import pack
 from workbench.tasks.catalogue import Task
-from workbench.tasks.copying import Check, copy_in_thread
-from workbench.tasks.evaluation import Evaluation
 
 MOST_KEPT = 8
 """How many checkpoints or models of the largest size the validations of a session may leave in its store."""

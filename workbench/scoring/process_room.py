@@ -17,8 +17,8 @@ from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewr
 from workbench.sandbox.gpus import device_nodes, visible_devices
 from workbench.sandbox.guest import seccomp
 from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes, memory_of
-from workbench.tasks.processes import kill_group, processor_seconds, start_process
-from workbench.tasks.room import (
+from workbench.scoring.processes import kill_group, processor_seconds, start_process
+from workbench.scoring.room import (
     TEMPORARY_BYTES,
     UNPRIVILEGED,
     Guest,

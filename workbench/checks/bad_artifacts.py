@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from workbench.tasks.bundle import pack, unpack
+from workbench.scoring.bundle import pack, unpack
 from workbench.tasks.catalogue import Task
 
 _CODE = (".py", ".yaml", ".yml", ".json", ".txt", ".md")

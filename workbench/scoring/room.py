@@ -19,8 +19,8 @@ from typing import Literal
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.guest import seccomp
 from workbench.sandbox.temporary import OwnedFolder
-from workbench.tasks.bundle import unpack
-from workbench.tasks.copying import Check, copy_in_thread
+from workbench.scoring.bundle import unpack
+from workbench.scoring.copying import Check, copy_in_thread
 
 RoomKind = Literal["bubblewrap", "docker", "reduced"]
 RoomChoice = Literal["auto", "bubblewrap", "docker", "reduced"]
@@ -153,11 +153,11 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
     try:
         folder = await copy_in_thread(owned.path, lambda check: _furnish(owned.path, guest, check))
         if kind == "docker":
-            from workbench.tasks.container_room import container_room
+            from workbench.scoring.container_room import container_room
 
             room = container_room(guest, folder)
         else:
-            from workbench.tasks.process_room import process_room
+            from workbench.scoring.process_room import process_room
 
             room = process_room(guest, folder, kind)
         async with room as opened:
@@ -171,7 +171,7 @@ async def choose(choice: RoomChoice) -> RoomKind:
     if choice != "auto":
         return choice
     from workbench.sandbox.confine import probe_bubblewrap
-    from workbench.tasks.container_room import container_available
+    from workbench.scoring.container_room import container_available
 
     if await asyncio.to_thread(probe_bubblewrap) is None:
         return "bubblewrap"

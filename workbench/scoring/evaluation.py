@@ -18,19 +18,12 @@ from typing import Any
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.image import DEFAULT_IMAGE
 from workbench.sandbox.temporary import OwnedFolder
-from workbench.session.events import Verdict
-from workbench.session.secrets import state_folder
-from workbench.tasks.artifact import ArtifactError, open_artifact, printable
-from workbench.tasks.bundle import pack
-from workbench.tasks.catalogue import Task, task_folders
-from workbench.tasks.copying import Check, copy_in_thread
-from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
-from workbench.tasks.errors import TaskError
-from workbench.tasks.faults import last_fault
-from workbench.tasks.judge import JobSpec
-from workbench.tasks.packages import failed_import, installed_for, missing_modules, prepare_command
-from workbench.tasks.processes import kill_group, start_process
-from workbench.tasks.room import (
+from workbench.scoring.artifact import ArtifactError, open_artifact, printable
+from workbench.scoring.bundle import pack
+from workbench.scoring.copying import Check, copy_in_thread
+from workbench.scoring.judge import JobSpec
+from workbench.scoring.processes import kill_group, start_process
+from workbench.scoring.room import (
     MOST_THREADS,
     Guest,
     Isolation,
@@ -43,7 +36,14 @@ from workbench.tasks.room import (
     open_room,
     read_tail,
 )
-from workbench.tasks.seeds import derive, evaluation_key
+from workbench.scoring.seeds import derive, evaluation_key
+from workbench.session.events import Verdict
+from workbench.session.secrets import state_folder
+from workbench.tasks.author_code import last_fault
+from workbench.tasks.catalogue import Task, task_folders
+from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
+from workbench.tasks.errors import TaskError
+from workbench.tasks.packages import failed_import, installed_for, missing_modules, prepare_command
 from workbench.tasks.submission import START_SECONDS
 
 __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
@@ -360,7 +360,7 @@ async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress
         sys.executable,
         "-P",  # what lies in the current folder is not ours
         "-m",
-        "workbench.tasks.judge",
+        "workbench.scoring.judge",
         *map(str, descriptors),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

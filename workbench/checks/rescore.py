@@ -14,21 +14,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from workbench.checks.baseline import NOISE, REPEATED
 from workbench.environment.assembly import session_secret
 from workbench.formats.open import SOURCE, open_recording
-from workbench.runner.baseline import NOISE, REPEATED
 from workbench.runner.places import command_for
 from workbench.runner.trust import Consent, named_task, trust
 from workbench.sandbox.base import SandboxError
+from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.fingerprint import changed, fingerprint
+from workbench.scoring.room import RoomChoice
+from workbench.scoring.room import choose as choose_room
 from workbench.session.events import ScoreRecorded, SessionStarted
 from workbench.session.objects import ObjectStore
 from workbench.session.state import SessionState, fold
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.errors import UnknownTask
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.fingerprint import changed, fingerprint
-from workbench.tasks.room import RoomChoice
-from workbench.tasks.room import choose as choose_room
 
 Outcome = Literal["agrees", "differs", "not scored"]
 Which = Literal["last", "best", "all"]

@@ -15,12 +15,12 @@ from workbench.environment.resources import lease_gpus, shortage_notes
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.sandbox.base import Sandbox, SandboxError
 from workbench.sandbox.temporary import OwnedFolder
+from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.session.spec import SandboxName, SessionSpec
+from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import mounts, prepare_task
 from workbench.tasks.errors import TaskError
-from workbench.tasks.evaluation import Evaluation, evaluate
-from workbench.tasks.faults import last_fault
 
 Progress = Callable[[float, str], None]
 REPEATED = 1e-6
