@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
+from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool
 from workbench.session.events import Usage
 
 _DEFAULT = Sampling()
 
 
-class ScriptedChat:
+class ScriptedChat(ChatModel):
     """Gives its answers one after the other: a text, a response, or an error to raise.
 
     With `hang`, it says the text of its answer and then waits for ever. Each call may cost `price` dollars, and has

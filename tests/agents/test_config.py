@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 
 from tests.agents.scripted_chat import ScriptedChat
+from tests.agents.test_language_agent import Ears
+from workbench.agents.agent import Agent
 from workbench.agents.catalogue import AgentSetup, find_agent, list_agents, make_agent
 from workbench.agents.config import AgentConfig, AgentError, TokenBudget, read_agent
 from workbench.agents.language_agent import LanguageAgent
-from workbench.agents.messages import ChatModel
+from workbench.agents.messages import ChatModel, Sampling
 from workbench.agents.prompts import VARIABLES, PromptError, check, fill, fill_observation
 from workbench.sandbox.commands import USUAL_COMMANDS
 from workbench.session.events import Limits
+from workbench.session.state import SessionState
 
 GOOD = """\
 name: mine
@@ -177,6 +180,17 @@ class Mine:
     async def propose(self, state):
         return Proposal(f"echo {self.setup.task}")
 
+class Rich(Mine):
+    listener = sampling = None
+    window, tells_edits, commands = 77, False, ["memory_read"]
+
+    def use(self, chat):
+        before, self.chat, self.model = self.chat, chat, chat.name
+        return before
+
+    async def propose(self, state):
+        return Proposal("ls", f"{self.listener!r} {self.sampling!r}")
+
 class Half:
     name = "half"
     def __init__(self, setup): pass
@@ -200,13 +214,35 @@ def setup(model: str = "") -> AgentSetup:
 async def test_a_class_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_agents_of_test.py").write_text(CLASS)
     monkeypatch.chdir(tmp_path)
-    from workbench.session.state import SessionState
-
     for reference in ("my_agents_of_test:Mine", f"{tmp_path}/my_agents_of_test.py:Mine"):
         agent = make_agent(reference, setup("openai:x"))
         assert (agent.name, agent.model) == ("mine", "openai:x")
         assert (await agent.propose(SessionState())).action == "echo t"
     sys.modules.pop("my_agents_of_test", None)
+
+
+def test_what_a_class_of_ones_own_leaves_out_has_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "some_agents.py"
+    file.write_text(CLASS)
+    agent = make_agent(f"{file}:Mine", setup())
+    assert isinstance(agent, Agent)
+    assert (agent.lint, agent.loops, agent.limits, agent.window) == ("warn", "off", None, None)
+    assert (agent.tells_edits, list(agent.commands), agent.asks_model) == (None, [], False)
+    assert agent.comment(SessionState()) == ""
+    agent.listener = ears = Ears()
+    assert agent.listener is ears
+
+
+async def test_what_a_class_of_ones_own_has_is_used(tmp_path: Path) -> None:
+    file = tmp_path / "some_agents.py"
+    file.write_text(CLASS)
+    agent = make_agent(f"{file}:Rich", setup())
+    assert (agent.window, agent.tells_edits, agent.commands, agent.asks_model) == (77, False, ["memory_read"], True)
+    agent.listener, agent.sampling = ears, warm = Ears(), Sampling(0.5)
+    assert agent.use(ScriptedChat([], name="test:new")).name == "scripted:chat"
+    assert (agent.model, agent.listener, agent.sampling) == ("test:new", ears, warm)
+    heard = await agent.propose(SessionState())
+    assert heard.thought == f"{ears!r} {warm!r}", "the class sees what it is given"
 
 
 @pytest.mark.parametrize(
@@ -263,8 +299,6 @@ async def test_the_examples_of_the_documentation_work(tmp_path: Path) -> None:
     assert read_agent(file).model_dump(exclude=own) == default.model_dump(exclude=own), "left out or not is the same"
     (tmp_path / "documented.py").write_text(example("python"))
     agent = make_agent(f"{tmp_path}/documented.py:MyAgent", setup())
-    from workbench.session.state import SessionState
-
     assert (agent.author, (await agent.propose(SessionState())).action) == ("model:gpt-4o", "ls")
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.agents.scripted_chat import ScriptedChat
 from tests.agents.test_history import check_turns
-from workbench.agents.agent import Agent, Attempt, ModelError, Observable, Proposal
+from workbench.agents.agent import Agent, Attempt, ModelError, Proposal
 from workbench.agents.catalogue import find_agent
 from workbench.agents.config import AgentConfig
 from workbench.agents.language_agent import LanguageAgent
@@ -114,7 +114,6 @@ async def test_a_first_turn() -> None:
     ears = Ears()
     agent = LanguageAgent(config(), chat, listener=ears)
     as_agent: Agent = agent
-    assert isinstance(as_agent, Observable)
     proposal = await as_agent.propose(Session().state)
     assert (proposal.action, proposal.thought, proposal.response) == ("ls", "I look.", LOOK)
     assert (proposal.attempt, proposal.remark) == (1, "")

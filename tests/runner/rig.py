@@ -43,7 +43,7 @@ async def wait_for(predicate: Callable[[], object], what: str, time_limit: float
         await asyncio.sleep(0.003)
 
 
-class ListAgent:
+class ListAgent(Agent):
     """Proposes from a list; an item may be a ModelError to raise. Can be made to wait, and remembers what it saw."""
 
     name = "list"

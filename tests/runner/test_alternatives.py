@@ -351,7 +351,7 @@ async def test_another_model_from_here_on(tmp_path: Path, server: Server, dialec
     # It is kept over a resume; another may be asked for then, and a temperature.
     agent = start(SessionSpec(unsafe_local=True, interactive=True), resume=session.folder)
     assert agent.agent is not None and agent.agent.model == f"{other.name}:new-one"
-    assert agent.agent.sampling.temperature == 0.5  # type: ignore[attr-defined]
+    assert agent.agent.sampling.temperature == 0.5
     agent.live.close()
     options = SessionSpec(
         task="", unsafe_local=True, model=f"{other.name}:newer", temperature=1.0, mode="step", interactive=True

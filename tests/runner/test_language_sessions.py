@@ -274,7 +274,8 @@ async def test_the_worst_case_of_a_call_keeps_the_cost_limit(tmp_path: Path, ser
     assert "the next call may cost up to $" in ended.reason and "of $0.15 are left" in ended.reason
     spent, bill = session.state.cost, BILL[dialect.name]
     assert spent == pytest.approx(len(server.calls) * bill) and 0 < spent <= 0.15
-    worst = agent.chat.worst_case(agent.messages(session.state), (), agent.sampling)  # type: ignore[attr-defined]
+    worst = agent.chat.worst_case(agent.messages(session.state), (), agent.sampling)
+    assert worst is not None
     assert spent + worst > 0.15 >= spent - bill + worst - 0.001, "it went on as long as it could"
     server.answers(said(dialect, "submit"))
     again = make_agent(dialect, server)

@@ -15,7 +15,7 @@ from tests.agents.models.server import Server, serving
 from tests.agents.scripted_chat import ScriptedChat
 from tests.runner.chat import called, every, talking
 from tests.runner.rig import driven
-from workbench.agents.agent import ActionsExhausted, ModelError, Prompt, Proposal
+from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Prompt, Proposal
 from workbench.agents.catalogue import FOLDER
 from workbench.agents.config import LastObservations, TokenBudget, read_agent
 from workbench.agents.language_agent import LanguageAgent
@@ -148,7 +148,7 @@ def test_a_prompt_is_for_the_step_that_comes_and_for_an_alternative_the_one_unde
     assert prompt_of_step(live.state, live.objects.get, 1).place == 0
 
 
-class Outsider:
+class Outsider(Agent):
     """An agent from elsewhere that says what it sent in words of its own."""
 
     name = model = "test:outsider"

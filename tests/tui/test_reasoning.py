@@ -6,21 +6,20 @@ import asyncio
 from pathlib import Path
 
 from tests.tui.test_workbench import opened
-from workbench.agents.agent import Listener, Proposal
+from workbench.agents.agent import Agent, Proposal
 from workbench.session.events import Usage
 from workbench.session.state import SessionState
 
 HEADING = "Reasoning before the answer"
 
 
-class Thinker:
+class Thinker(Agent):
     """Shows its reasoning, waits, and proposes."""
 
     name, model, author, trusted = "thinker", "test:thinker", "model:thinker", True
 
     def __init__(self, length: int = 3) -> None:
         self.length = length
-        self.listener: Listener | None = None
         self.gate = asyncio.Event()
 
     async def propose(self, state: SessionState) -> Proposal:

@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from tests.runner.rig import ListAgent
 from tests.tasks.quick_task import make_quick_task
 from tests.tui.support import screen_text, wait_for
-from workbench.agents.agent import Agent, Listener, ModelError, Proposal
+from workbench.agents.agent import Agent, ModelError, Proposal
 from workbench.runner.runner import Runner
 from workbench.runner.start import start
 from workbench.session import events as ev
@@ -407,7 +407,6 @@ class TalkingAgent(ListAgent):
 
     def __init__(self, actions: list[str]) -> None:
         super().__init__(actions)
-        self.listener: Listener | None = None
         self.gate.clear()
 
     async def propose(self, state: SessionState) -> Proposal:

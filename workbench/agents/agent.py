@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol
 
 from workbench.agents.messages import ChatModel, Sampling
 from workbench.sandbox.commands import LintPolicy
@@ -95,87 +96,8 @@ class Listener(Protocol):
         """An answer became no proposal. It was paid for all the same: log it at once."""
 
 
-@runtime_checkable
-class Observable(Protocol):
-    """An agent that can be listened to."""
-
-    listener: Listener | None
-
-
-@runtime_checkable
-class Closable(Protocol):
-    """An agent that holds connections."""
-
-    async def close(self) -> None:
-        """Let go of them."""
-
-
-@runtime_checkable
-class Configured(Protocol):
-    """An agent whose configuration says what it may spend and how much of a file it sees."""
-
-    @property
-    def limits(self) -> Limits: ...
-
-    @property
-    def window(self) -> int: ...
-
-
-@runtime_checkable
-class Equipped(Protocol):
-    """An agent that says which agent commands it wants. Memory and literature are off for those that do not."""
-
-    @property
-    def commands(self) -> Sequence[str]: ...
-
-
-@runtime_checkable
-class Changeable(Protocol):
-    """An agent around a chat model: between two calls that may become another, and be sampled differently.
-
-    It can also be asked again for a step that is under review: each answer is drawn anew.
-    """
-
-    sampling: Sampling
-
-    def use(self, chat: ChatModel) -> ChatModel:
-        """Ask another model from here on; returns the one asked so far, to be closed."""
-        ...
-
-
-@runtime_checkable
-class Telling(Protocol):
-    """An agent that says whether its model learns that a person changed its proposal, where the person does not say."""
-
-    @property
-    def tells_edits(self) -> bool: ...
-
-
 LoopPolicy = Literal["warn", "tell", "pause", "off"]
 """What is done about an agent that repeats itself: a note in the log, that and a message to the agent, or a pause."""
-
-
-@runtime_checkable
-class Repetitive(Protocol):
-    """An agent that says what is to be done when it repeats itself. Nothing is done about others."""
-
-    @property
-    def loops(self) -> LoopPolicy: ...
-
-
-@runtime_checkable
-class Commenting(Protocol):
-    """An agent that may have a remark for the log about a step that is over."""
-
-    def comment(self, state: SessionState) -> str: ...
-
-
-@runtime_checkable
-class Linted(Protocol):
-    """An agent that says what its edits of Python files are to meet. Others are warned."""
-
-    @property
-    def lint(self) -> LintPolicy: ...
 
 
 class ModelError(Exception):
@@ -197,8 +119,8 @@ class ActionsExhausted(Exception):
         self.cause = cause
 
 
-class Agent(Protocol):
-    """Proposes actions. `propose` may be cancelled at any moment and asked again."""
+class Agent(ABC):
+    """Proposes actions. A subclass gives `name`, `model`, `author` and `propose`; the rest has defaults."""
 
     name: str
     """Name of the agent (its configuration)."""
@@ -206,14 +128,76 @@ class Agent(Protocol):
     """`provider:name`."""
     author: str
     """How its steps are signed: `model:<name>` or `policy:<name>`."""
-    trusted: bool
+    trusted: bool = False
     """True for what ships with the workbench: its commands may run without a protecting sandbox."""
 
+    listener: Listener | None = None
+    """Set by the runner."""
+    limits: Limits | None = None
+    """What a session may spend unless its user says otherwise; None without a configuration."""
+    window: int | None = None
+    """Lines of the file window; None leaves it to the user and to the workbench."""
+    commands: Sequence[str] = ()
+    """The agent commands that it wants: memory and literature are switched on by that."""
+    lint: LintPolicy = "warn"
+    """What is done about an edit of a Python file that brings in names which are not defined."""
+    loops: LoopPolicy = "off"
+    """What is done when it repeats itself."""
+    as_mlgym: bool = False
+    """Its actions were written for MLGym, whose commands are a little different."""
+
+    asks_model: bool = False
+    """It asks a chat model, and has `sampling` and `use`: the model can be changed between two calls, and asked for
+    alternatives to a proposal.
+    """
+    sampling: Sampling = Sampling()
+    """How answers are drawn."""
+    tells_edits: bool | None = None
+    """Whether its model learns that a person changed its proposal, where the person does not say; None: no model does.
+    """
+
+    @abstractmethod
     async def propose(self, state: SessionState) -> Proposal:
-        """The next action.
+        """The next action. May be cancelled at any moment, and asked again.
 
         Raises ModelError when there is none, ActionsExhausted at the end of a replayed list.
         """
+
+    def use(self, chat: ChatModel) -> ChatModel:
+        """Ask another model from here on; returns the one asked so far, to be closed."""
+        raise NotImplementedError
+
+    def comment(self, state: SessionState) -> str:
+        """A remark for the log about the step that is over; empty for none."""
+        return ""
+
+    async def close(self) -> None:  # noqa: B027  # most have nothing to close
+        """Close the connections, if there are any."""
+
+
+class AdaptedAgent(Agent):
+    """An object that is no `Agent` but has what one must have. Whatever else it has counts as well."""
+
+    def __init__(self, adapted: Any) -> None:
+        object.__setattr__(self, "_adapted", adapted)
+        if hasattr(adapted, "use") and hasattr(adapted, "sampling"):
+            object.__setattr__(self, "asks_model", True)
+
+    def __getattribute__(self, name: str) -> Any:
+        adapted = object.__getattribute__(self, "_adapted")
+        own = name.startswith("__") or not hasattr(adapted, name)
+        return object.__getattribute__(self, name) if own else getattr(adapted, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        adapted = object.__getattribute__(self, "_adapted")
+        if hasattr(adapted, name):
+            setattr(adapted, name, value)
+        else:
+            object.__setattr__(self, name, value)
+
+    async def propose(self, state: SessionState) -> Proposal:
+        proposal: Proposal = await object.__getattribute__(self, "_adapted").propose(state)
+        return proposal
 
 
 def with_place(error: BaseException) -> str:

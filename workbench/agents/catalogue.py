@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from workbench.agents.agent import Agent, with_place
+from workbench.agents.agent import AdaptedAgent, Agent, with_place
 
 if TYPE_CHECKING:
     from workbench.agents.config import AgentConfig
@@ -37,7 +37,7 @@ class AgentSetup:
     """The chat model of a `provider:name`, with the keys and the server that the user has set."""
 
 
-AgentClass = Callable[[AgentSetup], Agent]
+AgentClass = Callable[[AgentSetup], object]
 
 
 def list_agents() -> list[AgentConfig]:
@@ -103,8 +103,7 @@ def make_agent(reference: str, setup: AgentSetup) -> Agent:
         raise AgentError(f"the agent {reference} has no {', '.join(missing)}; see docs/agents.md for what it needs")
     if not inspect.iscoroutinefunction(agent.propose):
         raise AgentError(f"`propose` of the agent {reference} must be an `async def`")
-    made: Agent = agent
-    return made
+    return agent if isinstance(agent, Agent) else AdaptedAgent(agent)
 
 
 def _agent_class(reference: str) -> AgentClass:

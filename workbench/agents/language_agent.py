@@ -6,49 +6,29 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
 
-from workbench.agents.agent import Attempt, Listener, LoopPolicy, ModelError, Prompt, Proposal
+from workbench.agents.agent import Agent, Attempt, Listener, ModelError, Prompt, Proposal
 from workbench.agents.config import AgentConfig, processors, prompt_budget
 from workbench.agents.conversation import Conversation, message_json, response_text, tools_json
 from workbench.agents.history import ContextTooLong
-from workbench.agents.messages import ChatModel, Message, Response, Sampling, Tool
+from workbench.agents.messages import ChatModel, Message, Response, Sampling
 from workbench.agents.models.tokens import estimate_prompt
 from workbench.agents.parsing import FormatError, make_parser
 from workbench.agents.tools import make_tools
-from workbench.sandbox.commands import LintPolicy
 from workbench.session import prices
-from workbench.session.events import Limits
 from workbench.session.state import SessionState
-
-
-@runtime_checkable
-class Accountable(Protocol):
-    """A chat model that can say what a call may cost, and what one that was cut short has."""
-
-    def worst_case(
-        self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
-    ) -> float | None:
-        """The most that such a call can cost, in dollars; None when the price is unknown."""
-
-    def partial(self) -> Response:
-        """What the call that ran last has received, with its usage, estimated where it is not known."""
-
-    def settings(self, sampling: Sampling) -> dict[str, Any]:
-        """Sampling as it is sent, by the provider's own names, without what the model is known to refuse."""
-
 
 _ASSUMED_OUTPUT = 8192
 """Tokens of an answer where the configuration sets no limit to it."""
 
 
-class LanguageAgent:
+class LanguageAgent(Agent):
     """Proposes what a chat model answers. Has no memory but its configuration: all it says comes from the session.
 
     Between two proposals the model may be changed, by `use`, and `sampling` be set.
     """
 
-    trusted = False
+    asks_model = True
 
     def __init__(
         self,
@@ -60,42 +40,18 @@ class LanguageAgent:
         self.name = config.name
         self.config = config
         self.sampling = config.sampling.as_sampling()
+        self.limits = config.limits.as_limits()
+        self.window = config.window
+        self.commands = tuple(config.tools)
+        self.tells_edits = config.tell_edits
+        self.lint = config.lint
+        self.loops = config.loops
         self.listener = listener
         self.chat = chat
         self.use(chat)
         self._parser = make_parser(config.parser, config.tools)
         self._conversation = Conversation(config, self._parser)
         self.tools = make_tools(config.tools) if config.parser == "tool_calls" else ()
-
-    @property
-    def limits(self) -> Limits:
-        """What the configuration lets it spend."""
-        return self.config.limits.as_limits()
-
-    @property
-    def window(self) -> int:
-        """Lines of its file window."""
-        return self.config.window
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """The agent commands that its model is told of."""
-        return tuple(self.config.tools)
-
-    @property
-    def tells_edits(self) -> bool:
-        """Whether its model learns that a person changed its proposal, where the person does not say."""
-        return self.config.tell_edits
-
-    @property
-    def lint(self) -> LintPolicy:
-        """What its edits of Python files meet."""
-        return self.config.lint
-
-    @property
-    def loops(self) -> LoopPolicy:
-        """What is done when it repeats itself."""
-        return self.config.loops
 
     def use(self, chat: ChatModel) -> ChatModel:
         """Ask another model from here on; returns the one asked so far, to be closed."""
@@ -164,7 +120,7 @@ class LanguageAgent:
             budget=prompt_budget(self.config, context=self._room()),
             tools=tools_json(self.tools) if self.tools else "",
             tool_tokens=estimate_prompt((), self.tools),
-            settings=self.chat.settings(self.sampling_sent()) if isinstance(self.chat, Accountable) else None,
+            settings=self.chat.settings(self.sampling_sent()),
         )
 
     def _room(self) -> int | None:
@@ -188,9 +144,7 @@ class LanguageAgent:
         """The worst case of the next call against what is left; `spent` counts answers that are in no log yet."""
         limits = state.limits
         tokens = estimate_prompt(messages, self.tools)
-        worst = None
-        if isinstance(self.chat, Accountable):
-            worst = self.chat.worst_case(messages, self.tools, self.sampling_sent())
+        worst = self.chat.worst_case(messages, self.tools, self.sampling_sent())
         if worst is None:
             most = state.input_tokens + state.output_tokens + tokens + self._answer_tokens()
             if limits.tokens is not None and most > limits.tokens:
@@ -287,7 +241,7 @@ class _Call:
 
     def _retrying(self, reason: str, seconds: float) -> None:
         self._in_vain = True
-        partial = self._partial()
+        partial = self._agent.chat.partial()
         if _holds_something(partial):
             cause = "content_filter" if partial.stop_reason == "content_filter" else "network"
             self.failed(cause, reason, partial, again=True)
@@ -296,13 +250,9 @@ class _Call:
         if self._agent.listener is not None:
             self._agent.listener.retrying(reason, seconds)
 
-    def _partial(self) -> Response:
-        chat = self._agent.chat
-        return chat.partial() if isinstance(chat, Accountable) else Response(chat.received)
-
     def _cut_short(self, cause: str, reason: str) -> None:
         """Tell what was received: it is paid for, and so may be a cancelled call of which nothing was seen yet."""
-        partial = self._partial()
+        partial = self._agent.chat.partial()
         if _holds_something(partial) or (cause == "cancelled" and not self._in_vain):
             self.failed(cause, f"{reason} (tokens and cost may be estimates)", partial)
         else:

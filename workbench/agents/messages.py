@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from workbench.agents.thinking import split_thinking
 from workbench.session.events import Usage
@@ -113,23 +114,19 @@ OnRetry = Callable[[str, float], None]
 """Told why a call is tried again, and after how many seconds."""
 
 
-class ChatModel(Protocol):
-    """A provider's model. `respond` may be cancelled at any moment; what was received by then is in `received`."""
+class ChatModel(ABC):
+    """A provider's model. `respond` may be cancelled at any moment; `partial` has what was received by then."""
 
     name: str
     """`provider:name`."""
 
-    @property
-    def received(self) -> str:
-        """Text received so far by the call that runs, or ran last."""
-        ...
-
+    @abstractmethod
     async def respond(
         self,
         messages: Sequence[Message],
         *,
         tools: Sequence[Tool] = (),
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = Sampling(),  # frozen
         on_delta: OnDelta | None = None,
         on_reasoning: OnDelta | None = None,
         on_retry: OnRetry | None = None,
@@ -139,4 +136,20 @@ class ChatModel(Protocol):
         Raises ModelError with cause auth, rate_limit, context_length, content_filter, quota, network or error.
         """
 
-    async def close(self) -> None: ...
+    @abstractmethod
+    def partial(self) -> Response:
+        """What the call that runs, or ran last, has received so far; its usage is estimated where it is not known."""
+
+    @abstractmethod
+    def worst_case(
+        self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
+    ) -> float | None:
+        """The most that one such call can cost, in dollars; None when the price is unknown."""
+
+    @abstractmethod
+    def settings(self, sampling: Sampling) -> dict[str, Any]:
+        """Sampling as it is sent, by the provider's own names, without what the model is known to refuse."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Close the connections."""

@@ -7,7 +7,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from workbench.agents.agent import Proposal
+from workbench.agents.agent import Agent, Proposal
 from workbench.runner.runner import Runner
 from workbench.runner.start import start
 from workbench.sandbox.base import SandboxError
@@ -16,10 +16,8 @@ from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState, Step
 
 
-class PolicyAgent:
+class PolicyAgent(Agent):
     """Proposes what a policy hands it. Steps are signed `policy:<name>`."""
-
-    trusted = False
 
     def __init__(self, policy: str) -> None:
         self.name = policy

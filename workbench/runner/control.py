@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from workbench.agents.agent import Agent, Changeable, ModelError, Telling
+from workbench.agents.agent import Agent, ModelError
 from workbench.environment.episode import Episode
 from workbench.environment.limits import changed_limits
 from workbench.environment.live import LiveSession
@@ -50,11 +50,11 @@ class Control:
         self.episode = episode
         self.agent = agent
         self.proposer = Proposer(self, agent) if agent is not None else None
-        self.sampler = Sampler(self, self.proposer) if self.proposer and isinstance(agent, Changeable) else None
+        self.sampler = Sampler(self, self.proposer) if self.proposer and self.changeable else None
         """Draws alternatives; None for agents that have only one answer."""
         self.user = f"human:{user}"
         self.status = LiveStatus(
-            has_agent=agent is not None, asks_model=isinstance(agent, Changeable), tells_edits=self.tells_edits
+            has_agent=agent is not None, asks_model=self.changeable is not None, tells_edits=self.tells_edits
         )
         self.take_over_size = (80, 24)
         self.on_draft: Callable[[], None] | None = None
@@ -196,12 +196,12 @@ class Control:
     @property
     def tells_edits(self) -> bool | None:
         """Whether the agent learns of an edit where the person does not say; None when there is nobody to tell."""
-        return self.agent.tells_edits if isinstance(self.agent, Telling) else None
+        return self.agent.tells_edits if self.agent is not None else None
 
     @property
-    def changeable(self) -> Changeable | None:
+    def changeable(self) -> Agent | None:
         """The agent, where it is one around a chat model: with alternatives, and perhaps with another model."""
-        return self.agent if isinstance(self.agent, Changeable) else None
+        return self.agent if self.agent is not None and self.agent.asks_model else None
 
     @property
     def _reviewing(self) -> bool:

@@ -12,9 +12,7 @@ from workbench.agents.agent import (
     ActionsExhausted,
     Agent,
     Attempt,
-    Changeable,
     ModelError,
-    Observable,
     Proposal,
     with_place,
 )
@@ -50,8 +48,7 @@ class Proposer:
         self._change: Change | None = None
         """Waits for the call that is under way."""
         self._asks_again = False
-        if isinstance(agent, Observable):
-            agent.listener = self
+        agent.listener = self
 
     async def ask(self, alternative: int = 0, *, temperature: float | None = None) -> Proposal | None:
         """The next proposal, or with `alternative` another one for the step under review, perhaps at a temperature of
@@ -106,7 +103,7 @@ class Proposer:
     def _at(self, temperature: float | None) -> Iterator[None]:
         """Have the agent draw its answers at another temperature for a while; None leaves it as it is."""
         agent = self.agent
-        if temperature is None or not isinstance(agent, Changeable):
+        if temperature is None:
             yield
             return
         usual = agent.sampling
@@ -137,7 +134,7 @@ class Proposer:
         """Make the change that waited for the last call; to be called when what came of that is logged."""
         change, self._change = self._change, None
         agent = self.agent
-        if change is None or not isinstance(agent, Changeable):
+        if change is None:
             return
         if change.chat is not None:
             self.control.spawn(agent.use(change.chat).close())

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from workbench.agents.agent import ActionsExhausted, Agent, Closable, Commenting, ModelError, Repetitive
+from workbench.agents.agent import ActionsExhausted, Agent, ModelError
 from workbench.environment.episode import Episode
 from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
@@ -102,7 +102,7 @@ class Runner(Control):
                 await asyncio.wait(background)
             with contextlib.suppress(SandboxError, asyncio.CancelledError):
                 await self.episode.stop()
-            if isinstance(self.agent, Closable):
+            if self.agent is not None:
                 with contextlib.suppress(Exception):
                     await self.agent.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
@@ -201,7 +201,7 @@ class Runner(Control):
             self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
         else:
             await self._execute(step)
-        if isinstance(self.agent, Commenting) and (remark := self.agent.comment(self.state)):
+        if remark := self.agent.comment(self.state):
             self.live.emit(ev.NoteAdded(text=remark, step=step))
         await self.live.sync()
         return None
@@ -269,15 +269,14 @@ class Runner(Control):
 
     def _mind_repetition(self, agent: Agent) -> None:
         """Do about an agent that repeats itself what its configuration says."""
-        policy = agent.loops if isinstance(agent, Repetitive) else "off"
-        if policy == "off" or not (what := repetition(self.state)):
+        if agent.loops == "off" or not (what := repetition(self.state)):
             return
         text = f"the agent repeats itself: {what}"
         self.live.emit(ev.NoteAdded(text=text, step=self.state.last_step))
         self.tell(problem=text)
-        if policy == "pause" and self.interactive:
+        if agent.loops == "pause" and self.interactive:
             self.pause(text, author="")
-        elif policy != "warn":  # where nobody could go on with it, a pause would last for ever
+        elif agent.loops != "warn":  # where nobody could go on with it, a pause would last for ever
             self.live.emit(ev.MessageInjected(author="", text=f"you repeat yourself: {what}. Try something else."))
 
     def _ask(self) -> Decision | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from workbench.agents.agent import ActionsExhausted, Changeable, ModelError, Proposal
+from workbench.agents.agent import ActionsExhausted, ModelError, Proposal
 from workbench.session import events as ev
 from workbench.session.status import Sampling
 
@@ -74,7 +74,7 @@ class Sampler:
 
     def _log(self, step: int, number: int, proposal: Proposal, temperature: float | None) -> None:
         agent = self.proposer.agent
-        usual = agent.sampling.temperature if isinstance(agent, Changeable) else None
+        usual = agent.sampling.temperature
         self.control.live.emit(
             ev.ActionSampled(
                 step=step,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from workbench.agents.agent import Agent, Equipped, ModelError
+from workbench.agents.agent import Agent, ModelError
 from workbench.sandbox.commands import LITERATURE_COMMANDS, MEMORY_COMMANDS, OPTIONAL_COMMANDS
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class ServiceError(Exception):
 
 def switched_on(agent: Agent | None) -> list[str]:
     """Those of the optional agent commands that an agent wants; none for a person or a recording."""
-    wanted = agent.commands if isinstance(agent, Equipped) else ()
+    wanted = agent.commands if agent is not None else ()
     return [name for name in OPTIONAL_COMMANDS if name in wanted]
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from workbench.agents.agent import Agent, Changeable, Configured, Linted
+from workbench.agents.agent import Agent
 from workbench.agents.catalogue import whole_reference
-from workbench.agents.models.replay import ReplayAgent
 from workbench.environment.assembly import Actor, World, make_episode, make_world, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
@@ -232,8 +231,8 @@ def _actor(agent: Agent | None, *, foreign: bool = False) -> Actor:
     return Actor(
         untrusted=agent.model if agent is not None and not agent.trusted else "",
         foreign=foreign,
-        lint=agent.lint if isinstance(agent, Linted) else "warn",
-        as_mlgym=isinstance(agent, ReplayAgent) and agent.plan.of_mlgym,
+        lint=agent.lint if agent is not None else "warn",
+        as_mlgym=agent is not None and agent.as_mlgym,
     )
 
 
@@ -241,7 +240,7 @@ def _other_temperature(agent: Agent | None, spec: SessionSpec) -> ev.AgentChange
     """Have the agent of a new session draw its answers at the temperature that `spec` asks for, if they do."""
     if spec.temperature is None:
         return None
-    if not isinstance(agent, Changeable):
+    if agent is None or not agent.asks_model:
         raise StartError(
             f"{agent.name if agent else 'a person'} asks no model that has a temperature",
             "leave --temperature out, or name the model of a provider",
@@ -263,7 +262,7 @@ def _agent_as_before(
     same_provider = model.partition(":")[0] == state.model.partition(":")[0]
     base_url = spec.base_url or (state.base_url if same_provider else "")
     agent = agent or make_agent(model, task, started.agent_reference, base_url)
-    if not isinstance(agent, Changeable):
+    if agent is None or not agent.asks_model:
         if spec.model or spec.base_url or spec.temperature is not None:
             raise StartError(
                 f"{agent.name if agent else 'a person'} asks no model that could be changed",
@@ -283,20 +282,19 @@ def _agent_as_before(
 
 def _with_defaults(spec: SessionSpec, agent: Agent | None, *, given: bool) -> SessionSpec:
     """What the user left open, as the agent's configuration says, else as ours does."""
-    limits, window = spec.limits, spec.window
-    if isinstance(agent, ReplayAgent):
-        window = window or agent.plan.window
-    if isinstance(agent, Configured):
-        given = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
-        limits, window = msgspec.structs.replace(agent.limits, **given), window or agent.window
+    limits = spec.limits
+    own = None if agent is None else agent.limits
+    if own is not None:
+        asked = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not None}
+        limits = msgspec.structs.replace(own, **asked)
     elif agent is not None and not given and limits.steps is None:
         limits = msgspec.structs.replace(limits, steps=STEPS)
-    named = spec.agent or ("default" if isinstance(agent, Configured) else "")
+    named = spec.agent or ("default" if own is not None else "")
     return msgspec.structs.replace(
         spec,
         model="human" if agent is None else agent.model,
         limits=limits,
-        window=window,
+        window=spec.window or (agent.window if agent is not None else None),
         agent=named,
         seed=secrets.randbits(48) if spec.seed is None else spec.seed,
     )

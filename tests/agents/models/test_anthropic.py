@@ -156,5 +156,5 @@ async def test_overload_in_the_middle(server: Server) -> None:
     model = ANTHROPIC.make(server)
     with pytest.raises(ModelError) as caught:
         await model.respond(ASK)
-    assert caught.value.cause == "network" and model.received == "half"
+    assert caught.value.cause == "network" and model.partial().text == "half"
     assert model.partial().usage.cached_tokens == 400, "what it said of the input is kept"

@@ -10,6 +10,7 @@ import pytest
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import ChatModel, Message, Sampling
 from workbench.agents.models.catalogue import make_model
+from workbench.agents.models.tokens import estimate_prompt
 from workbench.session.prices import nearest_models
 
 ENV = {"OPENAI_API_KEY": "key-1", "ANTHROPIC_API_KEY": "key-2", "GEMINI_API_KEY": "key-3"}
@@ -19,7 +20,7 @@ ENV = {"OPENAI_API_KEY": "key-1", "ANTHROPIC_API_KEY": "key-2", "GEMINI_API_KEY"
 def test_models_are_made_by_name(name: str) -> None:
     model: ChatModel = make_model(name, env=ENV)
     assert model.name == name and name in repr(model)
-    assert model.received == ""
+    assert model.partial().text == ""
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,7 @@ def test_naming_a_model_loads_no_sdk() -> None:
 def test_the_worst_case_of_a_call() -> None:
     model = make_model("anthropic:claude-sonnet-4-6", env=ENV)
     messages = [Message("user", "x" * 700)]
-    tokens = model.estimate(messages)
+    tokens = estimate_prompt(messages)
     # all of it written to the cache at 3.75, 1,000 out at 15; without a limit of its own the call is sent 8,192
     assert model.worst_case(messages, sampling=Sampling(max_output_tokens=1_000)) == pytest.approx(
         (tokens * 3.75 + 1_000 * 15) / 1e6

@@ -34,7 +34,7 @@ async def test_an_answer_comes_piece_by_piece_with_its_usage(server: Server, dia
     heard: list[str] = []
     response = await model.respond(ASK, on_delta=heard.append)
     assert heard == ["Hel", "lo — ", "you."]
-    assert response.text == model.received == "Hello — you."
+    assert response.text == model.partial().text == "Hello — you."
     assert (response.stop_reason, response.attempts) == ("stop", 1)
     usage = response.usage
     assert (usage.input_tokens, usage.output_tokens, usage.cached_tokens) == (1000, 50, 400)
@@ -49,7 +49,7 @@ async def test_pieces_are_told_as_they_arrive(server: Server, dialect: Dialect) 
     server.answers(Reply(reply.pieces, hold_before=len(reply.pieces) - 1))
     model = dialect.make(server)
     call = asyncio.create_task(model.respond(ASK))
-    await until(lambda: "first" in model.received)
+    await until(lambda: "first" in model.partial().text)
     assert not call.done()
     server.go_on.set()
     assert (await call).text == "firstsecond"
@@ -61,12 +61,12 @@ async def test_cancelling_keeps_what_was_received(server: Server, dialect: Diale
     server.answers(Reply(pieces, trickle=dialect.keep_alive))
     model = dialect.make(server)
     call = asyncio.create_task(model.respond(ASK))
-    await until(lambda: model.received == "some of the answer")
+    await until(lambda: model.partial().text == "some of the answer")
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     partial = model.partial()
-    assert partial.text == model.received == "some of the answer"
+    assert partial.text == model.partial().text == "some of the answer"
     assert partial.stop_reason == "cancelled"
     assert partial.usage.input_tokens > 0 and partial.usage.output_tokens > 0
     assert partial.usage.cost is not None and partial.usage.cost > 0
@@ -84,7 +84,7 @@ async def test_cancelling_before_anything_arrives(server: Server, dialect: Diale
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert model.received == ""
+    assert model.partial().text == ""
     server.go_on.set()
     await model.close()
 
@@ -170,7 +170,7 @@ async def test_the_content_filter_stops_an_answer(server: Server, dialect: Diale
     server.answers(dialect.refusal())
     model = dialect.make(server)
     assert (await failure_of(model)).cause == "content_filter"
-    assert model.received == "I was" and model.partial().usage.cost is not None
+    assert model.partial().text == "I was" and model.partial().usage.cost is not None
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["connection lost", "stream ended"])
@@ -179,7 +179,7 @@ async def test_half_an_answer_is_no_answer(server: Server, dialect: Dialect, cut
     model = dialect.make(server)
     error = await failure_of(model)
     assert error.cause == "network" and "broke off after 10 characters" in str(error)
-    assert model.received == "half of it" and len(server.calls) == 1
+    assert model.partial().text == "half of it" and len(server.calls) == 1
 
 
 @pytest.mark.parametrize("cut", [True, False], ids=["connection lost", "empty body"])
@@ -193,7 +193,7 @@ async def test_a_silent_server_is_left(server: Server, dialect: Dialect) -> None
     server.answers(Reply([*dialect.pieces("a", stop=False), b"x"], hold_before=len(dialect.pieces("a", stop=False))))
     model = dialect.make(server, silence=0.2)
     error = await failure_of(model)
-    assert error.cause == "network" and "0.2 s" in str(error) and model.received == "a"
+    assert error.cause == "network" and "0.2 s" in str(error) and model.partial().text == "a"
     server.go_on.set()
 
 

@@ -94,9 +94,13 @@ def test_large_texts_do_not_take_long() -> None:
     """Linear: twenty times as much text takes no hundred times as long (and a million spaces are no trap)."""
 
     def seconds(text: str) -> float:
-        begin = time.perf_counter()
-        estimate_tokens(text)
-        return time.perf_counter() - begin
+        """Of the processor, the best of three."""
+        times = []
+        for _ in range(3):
+            times.append(time.thread_time())
+            estimate_tokens.__wrapped__(text)
+            times[-1] = time.thread_time() - times[-1]
+        return min(times)
 
     small, large = seconds(PYTHON * 50 + "a"), seconds(PYTHON * 1000 + "b")
     assert large < 100 * max(small, 0.001)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import inspect
 import random
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from workbench.agents.agent import ModelError
-from workbench.agents.messages import Message, OnDelta, OnRetry, Response, Sampling, Tool
+from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, ListenerFailed
 from workbench.agents.models.faults import Fault, Server
@@ -65,8 +65,8 @@ class Request:
     sampling: Sampling
 
 
-class ProviderModel(ABC):
-    """A chat model behind a provider's SDK; implements `ChatModel`. An adapter gives `_stream` and `_status_fault`."""
+class ProviderModel(ChatModel):
+    """A chat model behind a provider's SDK. An adapter gives `_stream` and `_status_fault`."""
 
     provider: ClassVar[str]
     longest_output: ClassVar[int] = LONGEST_OUTPUT
@@ -113,15 +113,6 @@ class ProviderModel(ABC):
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
         """The fault in an exception of the SDK that holds an answer of the server; None for any other exception."""
 
-    @abstractmethod
-    async def close(self) -> None:
-        """Close the connections."""
-
-    @property
-    def received(self) -> str:
-        """Text received so far by the call that runs, or ran last."""
-        return self._answer.text
-
     async def respond(
         self,
         messages: Sequence[Message],
@@ -132,10 +123,6 @@ class ProviderModel(ABC):
         on_reasoning: OnDelta | None = None,
         on_retry: OnRetry | None = None,
     ) -> Response:
-        """One answer. When cancelled, `received` and `partial()` have what came until then.
-
-        Raises ModelError with cause auth, rate_limit, context_length, content_filter, quota, network or error.
-        """
         request = Request(messages, tools, sampling)
         self._prompt_tokens = estimate_prompt(messages, tools)
         secret = self._key.reveal() if self._key else ""
@@ -158,25 +145,18 @@ class ProviderModel(ABC):
             await asyncio.sleep(seconds)
 
     def partial(self) -> Response:
-        """What the call that runs, or ran last, has received so far; its usage is estimated where it is not known."""
         answer = self._answer
         return answer.response(self._usage(answer), max(1, self._attempts))
-
-    def estimate(self, messages: Sequence[Message], tools: Sequence[Tool] = ()) -> int:
-        """An estimate of the input tokens of a call, high rather than low."""
-        return estimate_prompt(messages, tools)
 
     def worst_case(
         self, messages: Sequence[Message], tools: Sequence[Tool] = (), sampling: Sampling | None = None
     ) -> float | None:
-        """The most that one such call can cost, in dollars; None when the price is unknown."""
         if not self._price_name:
             return None
         longest = (sampling or Sampling()).max_output_tokens or self.longest_output
-        return prices.worst_case(self.estimate(messages, tools), longest, self._price_name)
+        return prices.worst_case(estimate_prompt(messages, tools), longest, self._price_name)
 
     def settings(self, sampling: Sampling) -> dict[str, Any]:
-        """Sampling as it is sent, by the provider's own names, without what the model is known to refuse."""
         sent = self._settings(Request((), (), sampling))
         return {name: value for name, value in sent.items() if name in _SAMPLING}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from workbench.agents.agent import ActionsExhausted, Proposal
+from workbench.agents.agent import ActionsExhausted, Agent, Proposal
 from workbench.session.state import SessionState, Step
 
 LEAVES = "the replay leaves the recording"
@@ -44,17 +44,18 @@ class Plan(Protocol):
         """
 
 
-class ReplayAgent:
+class ReplayAgent(Agent):
     """Proposes the given actions in order. How far it is follows from the session: its own steps so far."""
 
     name = "replay"
-    trusted = False
+    author = "policy:replay"
 
     def __init__(self, plan: Plan, source: str) -> None:
         """`source` names where the plan is from."""
         self.plan = plan
         self.model = f"replay:{source}"
-        self.author = "policy:replay"
+        self.window = plan.window
+        self.as_mlgym = plan.of_mlgym
 
     async def propose(self, state: SessionState) -> Proposal:
         """The next action of the list. Raises ActionsExhausted after the last."""

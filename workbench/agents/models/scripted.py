@@ -12,7 +12,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from workbench.agents.agent import ModelError, Proposal
+from workbench.agents.agent import Agent, ModelError, Proposal
 from workbench.session.state import SessionState, Step
 
 _HEADER = re.compile(r"^\[File: (?P<path>.+) \((?P<lines>\d+) lines? total\)\]", re.MULTILINE)
@@ -37,7 +37,7 @@ class _Progress:
     disturbance: str = ""
 
 
-class ScriptedDemo:
+class ScriptedDemo(Agent):
     """See the module. `solution` is the better version of the task's file `path`: the submission itself, or with a
     `command` the program that writes it when run so."""
 
