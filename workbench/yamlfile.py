@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from workbench.errors import WorkbenchError
 from workbench.session.files import read_file
 from workbench.session.plain import without_surrogates
 
@@ -44,7 +45,7 @@ class Problem:
         return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
 
 
-class FaultyFile(Exception):
+class FaultyFile(WorkbenchError):
     """A file with faults; all that were found are in `problems`, and `str()` is fit to be shown."""
 
     def __init__(self, problems: list[Problem]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.runner.rig import ListAgent, driven
 from workbench.runner.agents import StartError
-from workbench.runner.approval import Always, Approval, ApprovalError, Never, looks_like_network, read_approval, touches
+from workbench.runner.approval import Always, Approval, Never, looks_like_network, read_approval, touches
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
 from workbench.session.state import fold
@@ -157,7 +157,7 @@ def test_a_path_of_the_whole_machine() -> None:
     ],
 )
 def test_faults_of_a_file_are_named(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(ApprovalError) as caught:
+    with pytest.raises(StartError) as caught:
         rules(tmp_path, text)
     assert says in str(caught.value) and "rules.yaml" in str(caught.value)
 

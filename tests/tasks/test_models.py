@@ -95,7 +95,7 @@ def test_what_cannot_be_packed(tmp_path: Path, workspace: Path, kind: str) -> No
     with pytest.raises(ArtifactError) as caught:
         packed(workspace, tmp_path / "a.tar")
     assert caught.value.verdict == ("missing" if kind in ("missing", "empty") else "invalid")
-    assert "model" in caught.value.message
+    assert "model" in str(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["absolute", "parent", "link", "device", "twice", "inside a file", "large", "no tar"])

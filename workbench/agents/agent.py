@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from workbench.agents.messages import ChatModel, Sampling
+from workbench.errors import WorkbenchError
 from workbench.sandbox.commands import LintPolicy
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
@@ -100,7 +101,7 @@ LoopPolicy = Literal["warn", "tell", "pause", "off"]
 """What is done about an agent that repeats itself: a note in the log, that and a message to the agent, or a pause."""
 
 
-class ModelError(Exception):
+class ModelError(WorkbenchError):
     """A model call that gave nothing to run. `cause` is one of those of the event `model.failed`."""
 
     def __init__(self, cause: str, message: str) -> None:

@@ -16,12 +16,13 @@ from workbench.agents import history, prompts
 from workbench.agents.agent import LoopPolicy
 from workbench.agents.messages import Sampling
 from workbench.agents.parsing import ParserName
+from workbench.errors import WorkbenchError
 from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS, LintPolicy
 from workbench.session.events import Limits
 from workbench.yamlfile import FaultyFile, Place, read_yaml
 
 
-class AgentError(Exception):
+class AgentError(WorkbenchError):
     """An agent that cannot be used. `str()` says where and why, and is fit to be shown as it is."""
 
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from workbench.checks.baseline import NOISE, REPEATED
 from workbench.environment.assembly import session_secret
+from workbench.errors import WorkbenchError
 from workbench.formats.open import SOURCE, open_recording
 from workbench.runner.places import command_for
 from workbench.runner.trust import Consent, named_task, trust
@@ -37,12 +38,8 @@ _ROUNDING = 1e-12
 """How far two sums of the same numbers may be apart, as a part of them."""
 
 
-class NotScorable(Exception):
+class NotScorable(WorkbenchError):
     """Nothing of this session can be scored again. `str()` says why, `hint` what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True)

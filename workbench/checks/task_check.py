@@ -12,13 +12,11 @@ from typing import Any, Literal
 
 from workbench.checks.bad_artifacts import bad_files, bad_folders, bad_tables
 from workbench.checks.baseline import REPEATED, BaselineRun, run_baseline, run_program
-from workbench.sandbox.base import SandboxError
-from workbench.scoring.artifact import ArtifactError
+from workbench.errors import WorkbenchError
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.session.spec import SandboxName
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import Prepared, datasets_of, label_of, prepare, verify
-from workbench.tasks.errors import TaskError
 from workbench.tasks.needs import examine
 
 Outcome = Literal["ok", "failed", "skipped"]
@@ -75,8 +73,8 @@ async def _all_checks(task: Task, sandbox: SandboxName, progress: Progress | Non
             label = label_of(prepared)
             detail = f"{', '.join(prepared)}{f' ({label})' if label else ''}: prepared, checksums as they were"
             yield Finding("data", "failed" if wrong else "ok", "; ".join(wrong) or detail)
-    except (TaskError, SandboxError, OSError) as error:
-        yield Finding("data", "failed", _told(error))
+    except (WorkbenchError, OSError) as error:
+        yield _failed("data", error)
         return
     room: Any = "docker" if sandbox == "docker" else "auto"
 
@@ -84,7 +82,7 @@ async def _all_checks(task: Task, sandbox: SandboxName, progress: Progress | Non
         split = split or task.split_for("submit")
         return await evaluate(task, artifact, seed=1, room=room, progress=progress, split=split)
 
-    yield await _baseline(task, sandbox, progress)
+    yield await _guarded("baseline", _baseline(task, sandbox, progress))
     async for finding in _demo(task, sandbox, score):
         yield finding
     yield await _guarded("missing artefact", _refused(score, None, ("missing",)))
@@ -97,20 +95,17 @@ async def _all_checks(task: Task, sandbox: SandboxName, progress: Progress | Non
             yield await _guarded("hostile artefact: a link", _refused(score, link, ("invalid",)))
 
 
-async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None) -> Finding:
+async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None) -> tuple[Outcome, str]:
     spec = task.spec.baseline
     if spec.submission is None and spec.script is None:
-        return Finding("baseline", "skipped", "the task has none")
-    try:
-        run = await run_baseline(task, sandbox=sandbox, progress=progress)
-    except (TaskError, SandboxError, OSError) as error:
-        return Finding("baseline", "failed", _told(error))
+        return "skipped", "the task has none"
+    run = await run_baseline(task, sandbox=sandbox, progress=progress)
     if run.evaluation.verdict != "ok":
-        return Finding("baseline", "failed", f"{run.evaluation.verdict}: {run.evaluation.message}")
+        return "failed", f"{run.evaluation.verdict}: {run.evaluation.message}"
     said = ", ".join(
         f"{item.metric} {item.got:.10g}" + (f" ({item.told})" if item.told else "") for item in run.comparisons
     )
-    return Finding("baseline", "ok", said) if run.agrees else Finding("baseline", "failed", said + _mend(task, run))
+    return ("ok", said) if run.agrees else ("failed", said + _mend(task, run))
 
 
 def _mend(task: Task, run: BaselineRun) -> str:
@@ -155,8 +150,8 @@ async def _demo(task: Task, sandbox: SandboxName, score: Score) -> AsyncIterator
                 with tempfile.TemporaryDirectory() as folder:
                     for name, bad in bad_folders(task, made, Path(folder)):
                         yield await _guarded(name, _refused(score, bad))
-    except (ArtifactError, TaskError, SandboxError, OSError) as error:
-        yield Finding("demo", "failed", _told(error))
+    except (WorkbenchError, OSError) as error:
+        yield _failed("demo", error)
 
 
 async def _good(task: Task, score: Score, submission: bytes | Path) -> AsyncIterator[Finding]:
@@ -224,12 +219,10 @@ async def _guarded(name: str, work: Awaitable[tuple[Outcome, str]]) -> Finding:
     """A check; a fault of the evaluator, or of the sandbox, fails it."""
     try:
         outcome, detail = await work
-    except (TaskError, SandboxError, OSError) as error:
-        return Finding(name, "failed", _told(error))
+    except (WorkbenchError, OSError) as error:
+        return _failed(name, error)
     return Finding(name, outcome, detail)
 
 
-def _told(error: Exception) -> str:
-    """What happened, and what to do."""
-    hint = getattr(error, "hint", "")
-    return f"{error}: {hint}" if hint else str(error)
+def _failed(name: str, error: WorkbenchError | OSError) -> Finding:
+    return Finding(name, "failed", error.in_full if isinstance(error, WorkbenchError) else str(error))

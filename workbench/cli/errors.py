@@ -11,26 +11,11 @@ from typing import Any
 
 import click
 
-_KNOWN = {
-    ("workbench.runner.agents", "StartError"),
-    ("workbench.runner.trust", "NotTrusted"),
-    ("workbench.agents.agent", "ModelError"),
-    ("workbench.agents.config", "AgentError"),
-    ("workbench.sandbox.base", "SandboxError"),
-    ("workbench.session.log", "LogError"),
-    ("workbench.session.store", "SessionNotFound"),
-    ("workbench.session.recording", "RecordingError"),
-}
-"""Exceptions whose text is meant for the user. By name, so that nothing is imported to catch them."""
+from workbench.errors import WorkbenchError
 
 
-class Failure(Exception):
-    """An error for the user, with the exit code of the process."""
-
-    def __init__(self, message: str, hint: str = "", exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.exit_code = exit_code
+class Failure(WorkbenchError):
+    """A command cannot do what was asked."""
 
 
 class FriendlyGroup(click.Group):
@@ -61,10 +46,8 @@ def _report(error: Exception) -> int:
 
         logging.getLogger("workbench").exception("command failed", exc_info=error)
     code = 1
-    if isinstance(error, Failure):
+    if isinstance(error, WorkbenchError):
         message, hint, code = str(error), error.hint, error.exit_code
-    elif _is_known(error):
-        message, hint, code = str(error), str(getattr(error, "hint", "")), int(getattr(error, "exit_code", 1))
     elif isinstance(error, OSError):
         message, hint = explain_os_error(error)
     elif isinstance(error, RuntimeError) and "home directory" in str(error):  # of Path.expanduser
@@ -78,13 +61,6 @@ def _report(error: Exception) -> int:
     if hint:
         click.echo(f"  → {harmless(hint)}", err=True)
     return code
-
-
-def _is_known(error: Exception) -> bool:
-    return any(
-        (kind.__module__, kind.__name__) in _KNOWN or kind.__module__.startswith("workbench.tasks")
-        for kind in type(error).__mro__
-    )
 
 
 def explain_os_error(error: OSError) -> tuple[str, str]:

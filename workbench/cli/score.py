@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.cli.errors import Failure
 from workbench.cli.output import harmless, number, print_json, print_table
 from workbench.cli.progress import gpu_options, prepare_first, progress_line, run_stoppable
 from workbench.cli.runs import consent, sessions_option, trust_option
+from workbench.errors import WorkbenchError
 from workbench.runner.places import sessions_of
 
 if TYPE_CHECKING:
@@ -63,13 +63,9 @@ def score(
     written there. The same task, data and seed must give the same score; where one of them is not what it was, a
     score within the noise. Exits with 0 when all agree, 1 when one does not, 3 when one cannot be scored.
     """
-    from workbench.checks.rescore import NotScorable, choose, open_session, rescore
+    from workbench.checks.rescore import choose, open_session, rescore
     from workbench.environment.resources import lease_gpus
-    from workbench.runner.trust import NotTrusted
-    from workbench.sandbox.gpus import GpuError
-    from workbench.session.recording import RecordingError
-    from workbench.session.store import SessionNotFound, find_session
-    from workbench.tasks.errors import TaskError
+    from workbench.session.store import find_session
 
     if step is not None and which is not None:
         raise click.UsageError(f"--step and --{which} exclude each other")
@@ -95,8 +91,9 @@ def score(
             click.echo(f"note: {harmless(note)}", err=True)
         run_stoppable(run())
         lease.release()
-    except (NotScorable, NotTrusted, RecordingError, SessionNotFound, TaskError, GpuError) as error:
-        raise Failure(str(error), str(getattr(error, "hint", "")), NOT_SCORED) from error
+    except WorkbenchError as error:
+        error.exit_code = NOT_SCORED
+        raise
     if as_json:
         print_json(_as_dict(saved, done))
     else:

@@ -6,19 +6,15 @@ from pathlib import Path, PurePosixPath
 
 from workbench.agents.agent import Agent
 from workbench.agents.models.replay import ReplayAgent
+from workbench.errors import WorkbenchError
 from workbench.tasks.catalogue import Task
 
 MODELS = ("scripted:demo", "human", "replay:PATH", "openai:NAME", "anthropic:NAME", "gemini:NAME")
 """What `--model` takes."""
 
 
-class StartError(Exception):
+class StartError(WorkbenchError):
     """A session cannot be started as asked. `str()` says why, `hint` what to do."""
-
-    def __init__(self, message: str, hint: str = "", exit_code: int = 1) -> None:
-        super().__init__(message)
-        self.hint = hint
-        self.exit_code = exit_code
 
 
 def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") -> Agent | None:

@@ -14,13 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from workbench.runner.agents import StartError
 from workbench.session.state import SessionState, Step
 
 Verdict = Literal["ask", "run"]
-
-
-class ApprovalError(Exception):
-    """A policy that cannot be used. `str()` says where and why."""
+RULES_HINT = "docs/agents.md says what such a file holds"
 
 
 class Approval(Protocol):
@@ -103,14 +101,14 @@ class Rules:
 
 
 def read_approval(given: str) -> Approval:
-    """The policy of `always`, `never`, or the path of a file with rules. Raises ApprovalError."""
+    """The policy of `always`, `never`, or the path of a file with rules. Raises StartError."""
     if given in ("", "never"):
         return Never()
     if given == "always":
         return Always()
     path = Path(given).expanduser()
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
-        raise ApprovalError(f"{given!r} is neither always nor never, nor a YAML file of rules")
+        raise StartError(f"{given!r} is neither always nor never, nor a YAML file of rules", RULES_HINT)
     from workbench.runner.approval_rules import read_rules
 
     return read_rules(path)

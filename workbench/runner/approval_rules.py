@@ -8,7 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from workbench.runner.approval import ApprovalError, Rule, Rules, Verdict
+from workbench.runner.agents import StartError
+from workbench.runner.approval import RULES_HINT, Rule, Rules, Verdict
 from workbench.yamlfile import FaultyFile, read_yaml
 
 
@@ -43,11 +44,11 @@ class RulesFile(_Part):
 
 
 def read_rules(file: Path) -> Rules:
-    """The rules of a file. Raises ApprovalError, which names file, line and field."""
+    """The rules of a file. Raises StartError, which names file, line and field."""
     try:
         given, places = read_yaml(file, RulesFile, like="docs/agents.md")
     except FaultyFile as error:
-        raise ApprovalError(str(error)) from error.__cause__
+        raise StartError(str(error), RULES_HINT) from error.__cause__
     problems = []
     for index, rule in enumerate(given.rules):
         if not (rule.command or rule.path or rule.network or rule.cost):
@@ -55,7 +56,7 @@ def read_rules(file: Path) -> Rules:
         elif rule.then == "run" and rule.command is None:
             problems.append(places.problem(("rules", index), "what runs unasked is named by a command"))
     if problems:
-        raise ApprovalError("\n".join(map(str, problems)))
+        raise StartError("\n".join(map(str, problems)), RULES_HINT)
     return Rules(tuple(map(_rule, given.rules)), given.otherwise)
 
 

@@ -71,8 +71,7 @@ class Runner(Control):
             try:
                 status, reason = await self._drive()
             except SandboxError as error:
-                hint = f" ({error.hint})" if error.hint else ""
-                status, reason = "error", f"{error}{hint}"
+                status, reason = "error", error.in_full
             except OSError as error:  # an object or a snapshot could not be stored; a line of the log may still fit
                 status, reason = "error", explain_write_error(error, self.live.folder / EVENTS_FILE)
             except asyncio.CancelledError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.agents.agent import Agent, ModelError
+from workbench.runner.agents import StartError
 from workbench.sandbox.commands import LITERATURE_COMMANDS, MEMORY_COMMANDS, OPTIONAL_COMMANDS
 
 if TYPE_CHECKING:
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
 
 LITERATURE_KEY = "SEMANTIC_SCHOLAR_API_KEY"
 """Where the key of Semantic Scholar is looked for; it answers without one, too, but is often busy then."""
-
-
-class ServiceError(Exception):
-    """A service cannot be had as it is set. `str()` says why."""
+_HINT = "docs/agents.md says what memory and literature need"
 
 
 def switched_on(agent: Agent | None) -> list[str]:
@@ -28,7 +26,7 @@ def switched_on(agent: Agent | None) -> list[str]:
 
 
 def make_services(tools: Sequence[str], task: str) -> dict[str, Service]:
-    """What serves these commands, by their names. `task` is its id. Raises ServiceError."""
+    """What serves these commands, by their names. `task` is its id. Raises StartError."""
     services: dict[str, Service] = {}
     if set(tools) & set(MEMORY_COMMANDS):
         from workbench.environment.services.memory import Memory
@@ -43,12 +41,12 @@ def make_services(tools: Sequence[str], task: str) -> dict[str, Service]:
             key = find_server_key(LITERATURE_KEY)
             services |= Literature(key=key.reveal() if key else "").services()
         except (ModelError, ValueError) as error:
-            raise ServiceError(str(error)) from error
+            raise StartError(str(error), _HINT) from error
     return {name: service for name, service in services.items() if name in tools}
 
 
 def _embedding() -> Embed | None:
-    """What finds notes by their meaning, where the user has set it up. Raises ServiceError."""
+    """What finds notes by their meaning, where the user has set it up. Raises StartError."""
     from workbench.agents.models.embeddings import embeddings_of_user
     from workbench.environment.services.cache import DiskCache
     from workbench.environment.services.vectors import EmbeddingError, KeptVectors
@@ -57,7 +55,7 @@ def _embedding() -> Embed | None:
     try:
         model = embeddings_of_user()
     except ModelError as error:
-        raise ServiceError(str(error)) from error
+        raise StartError(str(error), _HINT) from error
     if model is None:
         return None
 

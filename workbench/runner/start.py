@@ -14,11 +14,11 @@ from workbench.agents.catalogue import whole_reference
 from workbench.environment.assembly import Actor, World, make_episode, make_world, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
-from workbench.runner.approval import Always, Approval, ApprovalError, read_approval
+from workbench.runner.approval import Always, Approval, read_approval
 from workbench.runner.places import command_for
 from workbench.runner.runner import Runner
-from workbench.runner.services import ServiceError, make_services, switched_on
-from workbench.runner.starting import StarterError, starting_point
+from workbench.runner.services import make_services, switched_on
+from workbench.runner.starting import starting_point
 from workbench.runner.trust import Consent, Named, Trust, named_by, trust
 from workbench.session import events as ev
 from workbench.session.log import read_log, repair_log
@@ -59,10 +59,7 @@ def _begin(root: Path, spec: SessionSpec, agent: Agent | None) -> Runner:
     agent = agent or make_agent(spec.model, task, spec.agent, spec.base_url)
     change = _other_temperature(agent, spec)
     spec = _with_defaults(spec, agent, given=given)
-    try:
-        begun = starting_point(task, agent, spec.starter)
-    except StarterError as error:
-        raise StartError(f"--starter: {error}", "name a folder with the files that the agent is to find") from error
+    begun = starting_point(task, agent, spec.starter)
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
     prepared = prepare_task(task)
     try:
@@ -202,10 +199,7 @@ def _runner(
     change: ev.AgentChanged | None,
 ) -> Runner:
     """The session's log has its first event, and gets `notes`, who drives, and `change`."""
-    try:
-        services = make_services(switched_on(agent), world.task.id)
-    except ServiceError as error:
-        raise StartError(str(error), "docs/agents.md says what memory and literature need") from error
+    services = make_services(switched_on(agent), world.task.id)
     for note in notes:
         live.emit(ev.NoteAdded(text=note))
     seed = secrets.randbits(48) if spec.seed is None else spec.seed
@@ -301,10 +295,7 @@ def _with_defaults(spec: SessionSpec, agent: Agent | None, *, given: bool) -> Se
 
 
 def _read_approval(given: str, interactive: bool) -> Approval:
-    try:
-        approval = read_approval(given)
-    except ApprovalError as error:
-        raise StartError(str(error), "docs/agents.md says what such a file holds") from error
+    approval = read_approval(given)
     if isinstance(approval, Always) and not interactive:
         raise StartError(
             "nobody is there to approve each action", "--approve never needs nobody, and without --headless you are"

@@ -9,16 +9,14 @@ from pathlib import Path
 
 from workbench.agents.agent import Agent
 from workbench.agents.models.replay import ReplayAgent
+from workbench.runner.agents import StartError
 from workbench.session.events import FileChange
 from workbench.session.objects import ObjectStore
 from workbench.tasks.catalogue import Task, regular_files
 
 MAX_BYTES = 256 << 20
 """Of all files of `--starter` together: what is larger is data."""
-
-
-class StarterError(Exception):
-    """A folder that no session can start with. `str()` says why."""
+_HINT = "name a folder with the files that the agent is to find"
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Starting:
 
 def starting_point(task: Task, agent: Agent | None, folder: str) -> Starting | None:
     """The files of `folder`, where one is named; else those that a replayed recording shows, and what the task has
-    besides; else None: the task's. Raises StarterError.
+    besides; else None: the task's. Raises StartError.
     """
     if folder:
         place = Path(folder).expanduser().absolute()
@@ -58,7 +56,7 @@ def starting_point(task: Task, agent: Agent | None, folder: str) -> Starting | N
 
 def _read(place: Path) -> dict[str, tuple[bytes, int]]:
     if not place.is_dir():
-        raise StarterError(f"{place} is no folder")
+        raise StartError(f"--starter: {place} is no folder", _HINT)
     files: dict[str, tuple[bytes, int]] = {}
     total = 0
     try:
@@ -66,8 +64,10 @@ def _read(place: Path) -> dict[str, tuple[bytes, int]]:
             status = path.stat()
             total += status.st_size
             if total > MAX_BYTES:
-                raise StarterError(f"{place} holds more than {MAX_BYTES >> 20} MiB")
+                raise StartError(f"--starter: {place} holds more than {MAX_BYTES >> 20} MiB", _HINT)
             files[path.relative_to(place).as_posix()] = (path.read_bytes(), stat.S_IMODE(status.st_mode))
     except OSError as error:
-        raise StarterError(f"{error.filename or place} cannot be read: {error.strerror or error}") from error
+        raise StartError(
+            f"--starter: {error.filename or place} cannot be read: {error.strerror or error}", _HINT
+        ) from error
     return files

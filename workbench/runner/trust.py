@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 from workbench.agents.catalogue import is_shipped
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES
+from workbench.errors import WorkbenchError
 from workbench.runner.places import command_for
 from workbench.session.events import Limits, SessionStarted
 from workbench.session.marks import origin
@@ -24,12 +25,8 @@ Word = Literal["code", "task", "server"]
 WORDS: tuple[Word, ...] = get_args(Word)
 
 
-class NotTrusted(Exception):
+class NotTrusted(WorkbenchError):
     """A session names what may not be used. `str()` says what, `hint` what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True)

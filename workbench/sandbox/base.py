@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from workbench.errors import WorkbenchError
+
 WORKSPACE = "/home/agent/workspace"
 """The workspace as the agent sees it, the same in both backends (MLGym's actions name it)."""
 
@@ -52,12 +54,8 @@ AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the pseudo-terminal while the agent drives: what it sees never depends on somebody's window."""
 
 
-class SandboxError(Exception):
+class SandboxError(WorkbenchError):
     """A sandbox could not do what was asked. `str()` says what happened; `hint` what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def probe_docker() -> str | None:
     try:
         connect(time_limit=2.0).close()
     except SandboxError as error:
-        return f"{error}; {error.hint}" if error.hint else str(error)
+        return error.in_full
     return None
 
 

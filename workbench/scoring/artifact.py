@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import Literal
 
+from workbench.errors import WorkbenchError
+
 _MESSAGE = 1000
 
 
@@ -16,13 +18,12 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text[: 4 * _MESSAGE])[:_MESSAGE]
 
 
-class ArtifactError(Exception):
+class ArtifactError(WorkbenchError):
     """There is no submission to score. `verdict` says of which kind, `message` what to do: printable, on one line."""
 
     def __init__(self, verdict: Literal["missing", "invalid"], message: str) -> None:
         super().__init__(printable(message))
         self.verdict: Literal["missing", "invalid"] = verdict
-        self.message = printable(message)
 
 
 def open_artifact(path: Path | str, cap: int) -> bytes:

@@ -129,7 +129,7 @@ async def evaluate(
     except ArtifactError as error:
         return Evaluation(
             error.verdict,
-            message=error.message,
+            message=str(error),
             artifact_hash=digest,
             duration=_since(started),
             split=split,

@@ -43,7 +43,7 @@ async def take(task: Task, sandbox: Sandbox, store: ObjectStore, *, validation: 
             return await _take_archive(task, sandbox, store, validation)
         return await _take_file(task, sandbox, store)
     except ArtifactError as error:
-        return Taken(refused=Evaluation(error.verdict, message=error.message))
+        return Taken(refused=Evaluation(error.verdict, message=str(error)))
     except OSError as error:
         raise SandboxError(f"the submission cannot be stored in {store.folder}: {error.strerror or error}") from error
 

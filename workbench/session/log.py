@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from workbench.errors import WorkbenchError
 from workbench.session.clock import Clock, utc_now
 from workbench.session.events import FORMAT, Event, Naming, SessionStarted, UnknownEvent, decode, encode
 from workbench.session.files import LARGEST_LOG, open_file
@@ -28,7 +29,7 @@ _MOST_PROBLEMS = 20
 Subscriber = Callable[[Event], None]
 
 
-class LogError(Exception):
+class LogError(WorkbenchError):
     """The log cannot be written or is driven by another process. The text says what to do."""
 
 

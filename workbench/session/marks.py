@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from workbench.errors import WorkbenchError
 from workbench.session.events import Naming
 from workbench.session.secrets import state_folder
 
@@ -31,7 +32,7 @@ SECRET_FILE = "session-secret"
 _BYTES = 32
 
 
-class NoSecret(Exception):
+class NoSecret(WorkbenchError):
     """The secret cannot be read or made. One sentence that says why."""
 
 

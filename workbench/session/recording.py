@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench.errors import WorkbenchError
 from workbench.session.events import Event, SessionStarted
 
 
-class RecordingError(Exception):
+class RecordingError(WorkbenchError):
     """Nothing can be opened. `str()` says what is wrong and where; `hint` what to do next."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.hint = hint
 
 
 @dataclass

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import msgspec
 
+from workbench.errors import WorkbenchError
 from workbench.session.bus import Bus, Message, ShellOutput
 from workbench.session.commands import AnyCommand, Command, Outcome
 from workbench.session.events import Event, UnknownEvent, decode, encode
@@ -38,7 +39,7 @@ _PATIENCE = 2.0
 """Seconds for those who look on to read the end."""
 
 
-class SocketError(Exception):
+class SocketError(WorkbenchError):
     """A session cannot be offered or reached. `str()` says why."""
 
 

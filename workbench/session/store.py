@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from workbench.errors import WorkbenchError
 from workbench.session.cast import CAST_FILE
 from workbench.session.events import FinalScores, SessionEnded, SessionStarted, UnknownEvent, decode
 from workbench.session.files import open_file
@@ -32,7 +33,7 @@ _LONGEST_TEXT = 120
 """Characters of a text in the list."""
 
 
-class SessionNotFound(Exception):
+class SessionNotFound(WorkbenchError):
     """No session of that name. The text names the nearest one and where was looked."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from workbench.errors import WorkbenchError
 from workbench.yamlfile import Problem
 
 __all__ = ["Problem", "TaskError", "TaskFileError", "UnknownTask"]
 
 
-class TaskError(Exception):
+class TaskError(WorkbenchError):
     """A task that cannot be used. `str()` says where and why, and is fit to be shown as it is."""
 
 
