@@ -37,7 +37,7 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
             if len(received) > 1:  # the second time, do not wait for anything
                 this.cancel()
             else:
-                runner.stop("interrupted", name)
+                runner.controls.stop("interrupted", name)
 
         for each in _SIGNALS:
             if signal.getsignal(each) is not signal.SIG_IGN:  # nohup, or a shell's background job: left as it is
@@ -77,7 +77,7 @@ class _Listener:
             self._gone = True
             silence_output()
             reader = isinstance(error, BrokenPipeError)
-            self.runner.stop(
+            self.runner.controls.stop(
                 "interrupted", "the reader of the output has gone" if reader else f"the output: {error.strerror}"
             )
 

@@ -101,6 +101,6 @@ class PolicySession:
 
     async def end(self, status: str, reason: str) -> None:
         """End the session and stop everything. Nothing happens when it has ended before."""
-        self.runner.stop(status, reason)
+        self.runner.controls.stop(status, reason)
         with contextlib.suppress(Exception):
             await self._running

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from workbench.agents.agent import (
     ActionsExhausted,
@@ -17,12 +17,9 @@ from workbench.agents.agent import (
     with_place,
 )
 from workbench.agents.messages import ChatModel
+from workbench.runner.hub import Hub
 from workbench.runner.prompt_log import PromptLog
 from workbench.session import events as ev
-
-if TYPE_CHECKING:
-    from workbench.runner.control import Control
-
 
 _DRAFT_KEPT, _REASONING_KEPT = 32_000, 8_000
 """Characters of the end of an answer, and of its reasoning, that are kept for the eye while it goes on."""
@@ -38,10 +35,10 @@ class Change(NamedTuple):
 class Proposer:
     """Asks the agent of a session for proposals, and listens while it thinks (workbench.agents.agent.Listener)."""
 
-    def __init__(self, control: Control, agent: Agent) -> None:
-        self.control = control
+    def __init__(self, hub: Hub, agent: Agent) -> None:
+        self.hub = hub
         self.agent = agent
-        self._prompts = PromptLog(control.live)
+        self._prompts = PromptLog(hub.live)
         self._call: asyncio.Task[Proposal] | None = None
         self.alternative = 0
         """Which alternative is asked for; 0 for a proposal."""
@@ -68,14 +65,15 @@ class Proposer:
                 raise
             finally:
                 self.alternative = 0
+                self.hub.tell(drafting_alternative=0)
             if proposal is not None or not self._asks_again:
                 return proposal
 
     async def _ask(self) -> Proposal | None:
         self._show_draft("")
-        clock = self.control.live.clock
+        clock = self.hub.live.clock
         began = clock.elapsed
-        self._call = asyncio.ensure_future(self.agent.propose(self.control.state))
+        self._call = asyncio.ensure_future(self.agent.propose(self.hub.state))
         try:
             proposal = await self._call
         except asyncio.CancelledError:
@@ -88,7 +86,7 @@ class Proposer:
             raise ModelError("error", f"the agent broke off: {with_place(error)}") from error
         finally:
             self._call = None
-        self.control.tell(problem="")
+        self.hub.tell(problem="")
         measured = clock.elapsed - began
         latency = measured if proposal.latency is None else proposal.latency
         self._log_answer(proposal, latency, proposal.attempt, proposal.continuation)
@@ -122,11 +120,11 @@ class Proposer:
         asked instead.
         """
         if self._change is not None and self._change.chat is not None:
-            self.control.spawn(self._change.chat.close())
+            self.hub.spawn(self._change.chat.close())
         self._change = change
         if self._call is None:
             self.apply_change()
-        elif not self.control.draft:
+        elif not self.hub.status.draft:
             self._asks_again = True
             self._call.cancel()
 
@@ -137,34 +135,35 @@ class Proposer:
         if change is None:
             return
         if change.chat is not None:
-            self.control.spawn(agent.use(change.chat).close())
+            self.hub.spawn(agent.use(change.chat).close())
         agent.sampling = replace(agent.sampling, temperature=change.event.temperature)
-        self.control.live.emit(change.event)
+        self.hub.live.emit(change.event)
+        self.hub.tell(temperature=change.event.temperature)
 
     # -- what the agent tells while it proposes ----------------------------------------------------------------------
 
     def delta(self, text: str) -> None:
         """A piece of the answer."""
-        self._show_draft((self.control.draft + text)[-_DRAFT_KEPT:], self.control.draft_reasoning)
+        self._show_draft((self.hub.status.draft + text)[-_DRAFT_KEPT:], self.hub.status.draft_reasoning)
 
     def reasoning(self, text: str) -> None:
         """A piece of the reasoning before it."""
-        self._show_draft(self.control.draft, (self.control.draft_reasoning + text)[-_REASONING_KEPT:])
+        self._show_draft(self.hub.status.draft, (self.hub.status.draft_reasoning + text)[-_REASONING_KEPT:])
 
     def retrying(self, reason: str, seconds: float) -> None:
         """The call is tried again."""
-        self.control.tell(problem=f"trying again in {seconds:.0f} s: {reason}")
+        self.hub.tell(problem=f"trying again in {seconds:.0f} s: {reason}")
 
     def attempted(self, attempt: Attempt) -> None:
         """An answer that became no proposal was paid for all the same."""
         self._show_draft("")
         self._log_answer(attempt, attempt.latency, attempt.number)
         if attempt.again or attempt.cause == "bad_format":
-            self.control.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
+            self.hub.live.emit(ev.ModelFailed(cause=attempt.cause, message=attempt.reason, attempt=attempt.number))
 
     def _log_answer(self, answer: Proposal | Attempt, latency: float, attempt: int, continuation: str = "") -> None:
         """What was sent and what came back, if anything was."""
-        live, model = self.control.live, self.agent.model
+        live, model = self.hub.live, self.agent.model
         if answer.prompt.messages:
             self._prompts.sent(answer.prompt, model, attempt, self.alternative)
         if answer.response or answer.reasoning or answer.usage is not None:
@@ -183,6 +182,4 @@ class Proposer:
             )
 
     def _show_draft(self, text: str, reasoning: str = "") -> None:
-        self.control.tell(draft=text, draft_reasoning=reasoning)
-        if self.control.on_draft is not None:
-            self.control.on_draft()
+        self.hub.tell(draft=text, draft_reasoning=reasoning, drafting_alternative=self.alternative)

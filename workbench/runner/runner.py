@@ -1,7 +1,7 @@
 """The step loop: propose, review, execute, observe, check.
 
-One coroutine per session (`Runner.run`), steered by the methods of `Control`, which screens, signal handlers and tests
-call on the same event loop. Each decision is an event with its author. Nothing here knows a screen.
+One coroutine per session (`Runner.run`), steered by its `Controls`, which screens, signal handlers and tests call on
+the same event loop. Each decision is an event with its author. Nothing here knows a screen.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
 from workbench.environment.steps import carry_out, finish
 from workbench.runner.approval import Approval, Never
-from workbench.runner.control import Control, Decision
+from workbench.runner.controls import Controls, Decision
+from workbench.runner.hub import Hub
 from workbench.runner.loops import repetition
 from workbench.runner.proposing import Proposer
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.log import EVENTS_FILE, LogError, explain_write_error
-from workbench.session.status import Phase
+from workbench.session.status import LiveStatus, Phase
 
 FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
 """What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
@@ -32,7 +33,7 @@ FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost
 _WAITS = " waits for input: t takes over to answer it, else it is ended"
 
 
-class Runner(Control):
+class Runner:
     """The loop. `interactive` says that a person is there to decide: then a failing model pauses the session, where a
     headless one ends it. `delay` is how long a proposal is shown in auto mode before it runs, in seconds.
     """
@@ -49,10 +50,22 @@ class Runner(Control):
         cwd: str | None = None,
         approval: Approval | None = None,
     ) -> None:
-        super().__init__(live, episode, agent, user=user)
+        status = LiveStatus(
+            has_agent=agent is not None,
+            asks_model=agent is not None and agent.asks_model,
+            temperature=agent.sampling.temperature if agent is not None else None,
+            tells_edits=agent.tells_edits if agent is not None else None,
+            delay=delay,
+        )
+        self.hub = Hub(live, status)
+        self.controls = Controls(self.hub, episode, agent, user=user)
+        self.live = live
+        self.state = live.state
+        self.episode = episode
+        self.agent = agent
         self.interactive = interactive
         self.delay = delay
-        self.tell(delay=delay)
+        episode.on_progress = lambda text: self.hub.tell(progress=text)
         self.approval = approval or Never()
         self._cwd = cwd
         self.on_closed: Callable[[], None] | None = None
@@ -60,6 +73,11 @@ class Runner(Control):
         self._human_settled: asyncio.Queue[int] = asyncio.Queue()
         self._failure: Exception | None = None
         """Why the session can no longer be written, found where it could not be raised."""
+
+    @property
+    def status(self) -> LiveStatus:
+        """What is true of the session now."""
+        return self.hub.status
 
     async def run(self) -> ev.SessionEnded:
         """Drive the session to its end and return the last event.
@@ -76,7 +94,7 @@ class Runner(Control):
                 status, reason = "error", explain_write_error(error, self.live.folder / EVENTS_FILE)
             except asyncio.CancelledError:
                 status, reason = "interrupted", "cancelled"
-            self.tell(phase="ending")
+            self.hub.tell(phase="ending")
             ended = self.live.emit(
                 ev.SessionEnded(
                     exit_status=status,
@@ -94,11 +112,7 @@ class Runner(Control):
     async def _close(self) -> None:
         """Stop everything, in an order in which each thing outlives what writes to it, whatever goes wrong."""
         try:
-            background = tuple(self._background)
-            for task in background:
-                task.cancel()
-            if background:
-                await asyncio.wait(background)
+            await self.hub.close()
             with contextlib.suppress(SandboxError, asyncio.CancelledError):
                 await self.episode.stop()
             if self.agent is not None:
@@ -108,7 +122,7 @@ class Runner(Control):
                 await self.live.sync()
         finally:
             self.live.close()
-            self.tell(phase="ended")
+            self.hub.tell(phase="ended")
             if self.on_closed is not None:
                 await asyncio.to_thread(self.on_closed)
 
@@ -120,11 +134,11 @@ class Runner(Control):
         starting = asyncio.ensure_future(self.episode.start(self._cwd))
         while not starting.done():
             await self._wait({starting})
-            if self._stopping is not None:
+            if self.controls.stopping is not None:
                 starting.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await starting
-                return self._stopping
+                return self.controls.stopping
         await starting
         self._close_open_step()
         window = self.state.current.window
@@ -155,26 +169,26 @@ class Runner(Control):
 
     async def _turn(self) -> tuple[str, str] | None:
         """One round of the loop. Returns how the session ended, or None to go on."""
-        if self._stopping is not None:
-            return self._stopping
+        if self.controls.stopping is not None:
+            return self.controls.stopping
         if self.episode.submitted:
             return "submitted", ""
-        if self.mode == "human":
+        if self.state.mode == "human":
             await self._human_turn()
             return None
         over = exceeded(self.state, self.live.clock.working, human=self.agent is None)
         if over is not None:
             return await self._autosubmit(*over)
-        if self._hold:
+        if self.controls.holding:
             await self._wait_in("waiting")
             return None
-        if self.agent is None or self.proposer is None:
+        if self.agent is None or self.controls.proposer is None:
             await self._hand_turn()
             return None
         try:
-            self.tell(phase="proposing")
-            with self._until_time_is_over(self.proposer):
-                proposal = await self.proposer.ask()
+            self.hub.tell(phase="proposing")
+            with self._until_time_is_over(self.controls.proposer):
+                proposal = await self.controls.proposer.ask()
         except ActionsExhausted as error:
             if error.cause:
                 return await self._autosubmit(error.cause, f"the recorded session ended so: {error}")
@@ -193,7 +207,7 @@ class Runner(Control):
                 remark=proposal.remark,
             )
         )
-        self.proposer.apply_change()
+        self.controls.proposer.apply_change()
         self._mind_repetition(self.agent)
         decision = await self._review()
         if decision.kind == "reject":
@@ -232,9 +246,9 @@ class Runner(Control):
             return other
         scoring = asyncio.ensure_future(self.episode.score("autosubmit", self.state.last_step))
         try:
-            while not scoring.done() and self._stopping is None:
+            while not scoring.done() and self.controls.stopping is None:
                 await self._wait({scoring})
-            return self._stopping or (autosubmission(cause, scoring.result()), reason)
+            return self.controls.stopping or (autosubmission(cause, scoring.result()), reason)
         except SandboxError as error:
             return "error", f"{reason}, and the last score could not be had: {error}"
         finally:
@@ -243,15 +257,15 @@ class Runner(Control):
 
     async def _settled(self) -> tuple[str, str] | None:
         """No step follows: wait for a submission in the background. How the session ended by it, or by a stop."""
-        self.tell(phase="scoring")
+        self.hub.tell(phase="scoring")
         settling = asyncio.ensure_future(self.episode.settle())
         try:
-            while not settling.done() and self._stopping is None:
+            while not settling.done() and self.controls.stopping is None:
                 await self._wait({settling})
         finally:
             if settling.cancel():
                 await asyncio.wait({settling})
-        return self._stopping or (("submitted", "") if self.episode.submitted else None)
+        return self.controls.stopping or (("submitted", "") if self.episode.submitted else None)
 
     async def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
         """A person decides what to do about it; where there is none, the session ends."""
@@ -259,9 +273,9 @@ class Runner(Control):
         reason = f"{error.cause}: {error}"
         if not self.interactive:
             return await self._autosubmit(FAILURES.get(error.cause, "exit_api"), reason)
-        self.tell(problem=reason)
-        self._hold = True
-        self.set_mode("paused", author="", reason=reason)
+        self.hub.tell(problem=reason)
+        self.controls.hold()
+        self.controls.set_mode("paused", author="", reason=reason)
         return None
 
     # -- review ---------------------------------------------------------------------------------------------
@@ -272,9 +286,9 @@ class Runner(Control):
             return
         text = f"the agent repeats itself: {what}"
         self.live.emit(ev.NoteAdded(text=text, step=self.state.last_step))
-        self.tell(problem=text)
+        self.hub.tell(problem=text)
         if agent.loops == "pause" and self.interactive:
-            self.pause(text, author="")
+            self.controls.pause(text, author="")
         elif agent.loops != "warn":  # where nobody could go on with it, a pause would last for ever
             self.live.emit(ev.MessageInjected(author="", text=f"you repeat yourself: {what}. Try something else."))
 
@@ -283,29 +297,29 @@ class Runner(Control):
         reason = self.approval.why_ask(self.state)
         if reason and not self.interactive:
             return Decision("reject", "policy:approval", f"it needs approval, and nobody is there to give it: {reason}")
-        if reason and self.mode == "auto":
+        if reason and self.state.mode == "auto":
             self.live.emit(ev.NoteAdded(text=f"waits for approval: {reason}", step=self.state.last_step))
-            self.tell(problem=f"your approval: {reason}")
-        self.tell(asking=reason)
+            self.hub.tell(problem=f"your approval: {reason}")
+        self.hub.tell(asking=reason)
         return None
 
     async def _review(self) -> Decision:
         """Run at once in auto mode (after `delay`), unless it needs approval; else wait for somebody's decision, with
         the clock paused.
         """
-        self._decision = self._ask()
-        self.tell(phase="review")
+        self.controls.decision = self._ask()
+        self.hub.tell(phase="review")
         loop = asyncio.get_running_loop()
         due = loop.time() + self.delay
         try:
             while True:
-                if self._stopping is not None:
-                    return Decision("reject", "", f"the session was {self._stopping[0]}")
-                if self._decision is not None:
-                    return self._decision
-                if self.mode == "human":
-                    return Decision("reject", "", f"dropped: {self.user.partition(':')[2]} took over")
-                if self.mode == "auto" and not self.asking:
+                if self.controls.stopping is not None:
+                    return Decision("reject", "", f"the session was {self.controls.stopping[0]}")
+                if self.controls.decision is not None:
+                    return self.controls.decision
+                if self.state.mode == "human":
+                    return Decision("reject", "", f"dropped: {self.controls.user.partition(':')[2]} took over")
+                if self.state.mode == "auto" and not self.status.asking:
                     left = due - loop.time()
                     if left <= 0:
                         return Decision("run")
@@ -315,10 +329,10 @@ class Runner(Control):
                         self.live.emit(ev.ClockPaused(reason="review"))
                     await self._wait()
         finally:
-            if self.sampler is not None:
-                await self.sampler.stop()
-            if self.asking:
-                self.tell(asking="", problem="")
+            if self.controls.sampler is not None:
+                await self.controls.sampler.stop()
+            if self.status.asking:
+                self.hub.tell(asking="", problem="")
             if self.live.clock.resume():
                 self.live.emit(ev.ClockResumed(reason="review"))
 
@@ -326,27 +340,27 @@ class Runner(Control):
 
     async def _execute(self, number: int) -> None:
         """Run the action of a step as it stands after review, and log what came of it."""
-        self.tell(phase="executing", asks_input=False)
+        self.hub.tell(phase="executing", asks_input=False)
         await carry_out(self.live, self.episode, number)
 
     async def _hand_turn(self) -> None:
         """No agent: wait for a person's action, or for a take-over."""
         await self._wait_in("waiting")
-        action, self._hand_action = self._hand_action, None
-        if action is None or self._stopping is not None:
+        action, self.controls.hand_action = self.controls.hand_action, None
+        if action is None or self.controls.stopping is not None:
             return
         step = self.state.last_step + 1
-        self.live.emit(ev.ActionProposed(step=step, author=self.user, action=action))
+        self.live.emit(ev.ActionProposed(step=step, author=self.controls.user, action=action))
         await self._execute(step)
         await self.live.sync()
 
     def _command_waits(self, program: str) -> None:
         """Somebody who looks on may take over and answer."""
         if program:
-            self.tell(problem=f"{program}{_WAITS}", asks_input=True)
-        elif self.problem.endswith(_WAITS):
-            self.tell(problem="")
-        self.wake()
+            self.hub.tell(problem=f"{program}{_WAITS}", asks_input=True)
+        elif self.status.problem.endswith(_WAITS):
+            self.hub.tell(problem="")
+        self.hub.wake()
 
     # -- take-over ---------------------------------------------------------------------------------------------------
 
@@ -361,23 +375,23 @@ class Runner(Control):
                 current = self.state.last_step + 1
                 self.episode.begin_step(current)
                 began = self.live.clock.elapsed
-                self.live.emit(ev.ActionProposed(step=current, author=self.user, action=text))
-                self.live.emit(ev.ActionStarted(step=current, author=self.user, action=text))
+                self.live.emit(ev.ActionProposed(step=current, author=self.controls.user, action=text))
+                self.live.emit(ev.ActionStarted(step=current, author=self.controls.user, action=text))
 
         def finished(text: str, result: CommandResult) -> None:
             with self._failing_later():
                 finish(self.live, self.episode, current, result, began, self.live.clock.elapsed)
                 self._human_settled.put_nowait(current)
-            self.wake()
+            self.hub.wake()
 
-        columns, rows = self.take_over_size
+        columns, rows = self.controls.take_over_size
         self.live.cast.resize(columns, rows)
         await self.episode.shell.take_over(columns, rows, on_command_started=started, on_command_finished=finished)
-        self.tell(phase="human")
-        while self.mode == "human" and self._stopping is None and not self.episode.submitted:
+        self.hub.tell(phase="human")
+        while self.state.mode == "human" and self.controls.stopping is None and not self.episode.submitted:
             await self._wait()
             await self._settle_human_steps()
-        if self.mode == "human":
+        if self.state.mode == "human":
             await self.episode.shell.hand_back(force=True)
         await self._settle_human_steps()
         self.live.cast.resize(AGENT_COLUMNS, AGENT_ROWS)
@@ -389,7 +403,7 @@ class Runner(Control):
             yield
         except (LogError, OSError) as error:
             self._failure = self._failure or error
-            self.wake()
+            self.hub.wake()
 
     async def _settle_human_steps(self) -> None:
         while not self._human_settled.empty():
@@ -400,7 +414,7 @@ class Runner(Control):
 
     async def _wait_in(self, phase: Phase) -> None:
         """Stand still in `phase`, with the clock paused, until something is asked for."""
-        self.tell(phase=phase)
+        self.hub.tell(phase=phase)
         paused = self.live.clock.pause()
         if paused:
             self.live.emit(ev.ClockPaused(reason=phase))
@@ -412,11 +426,6 @@ class Runner(Control):
 
     async def _wait(self, also: set[asyncio.Future[Any]] | None = None, *, time_limit: float | None = None) -> None:
         """Until the next control command, or one of `also` is done, or the time is up."""
-        waker = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({waker, *(also or ())}, timeout=time_limit, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waker.cancel()
-        self._wake.clear()
+        await self.hub.news(also or set(), time_limit)
         if self._failure is not None:
             raise self._failure

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from workbench.agents.agent import ActionsExhausted, ModelError, Proposal
+from workbench.runner.hub import Hub
+from workbench.runner.proposing import Proposer
 from workbench.session import events as ev
 from workbench.session.status import Sampling
-
-if TYPE_CHECKING:
-    from workbench.runner.control import Control
-    from workbench.runner.proposing import Proposer
 
 MOST = 20
 """Alternatives that can be asked for at once."""
@@ -22,10 +19,9 @@ MOST = 20
 class Sampler:
     """Draws alternatives. Each is an event, and so is what each costs; the agent checks its limits before each call."""
 
-    def __init__(self, control: Control, proposer: Proposer) -> None:
-        self.control = control
+    def __init__(self, hub: Hub, proposer: Proposer) -> None:
+        self.hub = hub
         self.proposer = proposer
-        self.status = Sampling()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -36,11 +32,10 @@ class Sampler:
     def start(self, count: int, temperature: float | None) -> None:
         """Ask for so many alternatives to the proposal under review; None leaves the temperature as it is."""
         self._tell(Sampling(running=True, wanted=count))
-        self._task = self.control.spawn(self._draw(count, temperature))
+        self._task = self.hub.spawn(self._draw(count, temperature))
 
     def _tell(self, status: Sampling) -> None:
-        self.status = status
-        self.control.tell()
+        self.hub.tell(sampling=status)
 
     async def stop(self) -> None:
         """Break off what is under way. What was received until then is in the log when this returns."""
@@ -51,10 +46,10 @@ class Sampler:
         await asyncio.wait({task})
 
     async def _draw(self, count: int, temperature: float | None) -> None:
-        step, problem = self.control.state.current, self.control.problem
+        step, problem = self.hub.state.current, self.hub.status.problem
         try:
             for begun in range(1, count + 1):
-                self._tell(msgspec.structs.replace(self.status, begun=begun))
+                self._tell(msgspec.structs.replace(self.hub.status.sampling, begun=begun))
                 number = max(step.alternatives, default=0) + 1
                 try:
                     proposal = await self.proposer.ask(number, temperature=temperature)
@@ -68,14 +63,14 @@ class Sampler:
                 self._log(step.number, number, proposal, temperature)
         finally:
             self._task = None
-            self._tell(msgspec.structs.replace(self.status, running=False))
-            self.control.tell(problem=problem)  # what a call said of itself is over, and an approval still waited for
-            self.control.wake()
+            self._tell(msgspec.structs.replace(self.hub.status.sampling, running=False))
+            self.hub.tell(problem=problem)  # what a call said of itself is over, and an approval still waited for
+            self.hub.wake()
 
     def _log(self, step: int, number: int, proposal: Proposal, temperature: float | None) -> None:
         agent = self.proposer.agent
         usual = agent.sampling.temperature
-        self.control.live.emit(
+        self.hub.live.emit(
             ev.ActionSampled(
                 step=step,
                 alternative=number,
@@ -90,5 +85,5 @@ class Sampler:
 
     def _failed(self, error: ModelError | ActionsExhausted) -> None:
         cause = error.cause if isinstance(error, ModelError) else "error"
-        self.control.live.emit(ev.ModelFailed(cause=cause, message=str(error)))
-        self._tell(msgspec.structs.replace(self.status, problem=f"{cause}: {error}"))
+        self.hub.live.emit(ev.ModelFailed(cause=cause, message=str(error)))
+        self._tell(msgspec.structs.replace(self.hub.status.sampling, problem=f"{cause}: {error}"))

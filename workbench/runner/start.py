@@ -215,7 +215,7 @@ def _runner(
     )
     runner.on_closed = world.release
     mode = (spec.mode or "auto") if agent is not None or spec.mode == "human" else "paused"
-    runner.set_mode(mode, author="", reason="start")
+    runner.controls.set_mode(mode, author="", reason="start")
     if change is not None:
         live.emit(change)
     return runner

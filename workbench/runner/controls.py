@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
-import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from workbench.agents.agent import Agent, ModelError
 from workbench.environment.episode import Episode
 from workbench.environment.limits import changed_limits
-from workbench.environment.live import LiveSession
+from workbench.runner.hub import Hub
 from workbench.runner.proposing import Change, Proposer
 from workbench.runner.sampling import MOST, Sampler
 from workbench.sandbox.base import SandboxError
 from workbench.sandbox.shell import ShellBusy
 from workbench.session import commands as do
 from workbench.session import events as ev
-from workbench.session.bus import Message
 from workbench.session.commands import Command, Outcome
 from workbench.session.events import Mode
 from workbench.session.log import LogError
-from workbench.session.status import LiveStatus, Phase
-
-T = TypeVar("T")
 
 ANSWER_STOPPED = "the answer was stopped; what came of it is kept"
 
@@ -41,31 +35,28 @@ class Decision:
     comment: str = ""
 
 
-class Control:
-    """Everything a person (or a program) can do to a running session. All calls are cheap and never block."""
+class Controls:
+    """Carries out what a person (or a program) wants of a running session. All calls but `hand_back` are cheap."""
 
-    def __init__(self, live: LiveSession, episode: Episode, agent: Agent | None, *, user: str) -> None:
-        self.live = live
-        self.state = live.state
+    def __init__(self, hub: Hub, episode: Episode, agent: Agent | None, *, user: str) -> None:
+        self.hub = hub
+        self.live = hub.live
+        self.state = hub.state
         self.episode = episode
         self.agent = agent
-        self.proposer = Proposer(self, agent) if agent is not None else None
-        self.sampler = Sampler(self, self.proposer) if self.proposer and self.changeable else None
+        self.proposer = Proposer(hub, agent) if agent is not None else None
+        self.sampler = Sampler(hub, self.proposer) if self.proposer and self._changeable else None
         """Draws alternatives; None for agents that have only one answer."""
         self.user = f"human:{user}"
-        self.status = LiveStatus(
-            has_agent=agent is not None, asks_model=self.changeable is not None, tells_edits=self.tells_edits
-        )
         self.take_over_size = (80, 24)
-        self.on_draft: Callable[[], None] | None = None
-        self._decision: Decision | None = None
-        self._hand_action: str | None = None
-        self._stopping: tuple[str, str] | None = None
-        self._hold = False
-        self._wake = asyncio.Event()
-        self._background: set[asyncio.Task[Any]] = set()
-        episode.on_progress = lambda text: self.tell(progress=text)
-        live.bus.subscribe(self._heard)
+        self.decision: Decision | None = None
+        """About the proposal under review."""
+        self.hand_action: str | None = None
+        """A person's own action, where no agent proposes any."""
+        self.stopping: tuple[str, str] | None = None
+        """Exit status and reason, once the session is to end."""
+        self.holding = False
+        """The agent is not asked again before somebody says so."""
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
@@ -82,47 +73,6 @@ class Control:
         except (ModelError, SandboxError, LogError, ValueError) as error:
             return Outcome(done=False, problem=str(error))
 
-    # -- what is true now --------------------------------------------------------------------------------------------
-
-    def tell(self, **changes: Any) -> None:
-        """Change the status, and publish it where that makes a difference."""
-        sampling = self.status.sampling if self.sampler is None else self.sampler.status
-        agent, clock = self.changeable, self.live.clock
-        changes |= {
-            "sampling": sampling,
-            "drafting_alternative": 0 if self.proposer is None else self.proposer.alternative,
-            "temperature": None if agent is None else agent.sampling.temperature,
-            "clock_runs": not clock.paused,
-        }
-        if all(getattr(self.status, name) == value for name, value in changes.items()):
-            return
-        self.status = msgspec.structs.replace(self.status, **changes, worked=clock.working, as_of=time.monotonic())
-        self.live.bus.publish(self.status)
-
-    def _heard(self, message: Message) -> None:
-        if isinstance(message, ev.ClockPaused | ev.ClockResumed | ev.AgentChanged):
-            self.tell()
-
-    @property
-    def phase(self) -> Phase:
-        return self.status.phase
-
-    @property
-    def problem(self) -> str:
-        return self.status.problem
-
-    @property
-    def asking(self) -> str:
-        return self.status.asking
-
-    @property
-    def draft(self) -> str:
-        return self.status.draft
-
-    @property
-    def draft_reasoning(self) -> str:
-        return self.status.draft_reasoning
-
     # -- who drives --------------------------------------------------------------------------------------------------
 
     @property
@@ -133,7 +83,7 @@ class Control:
         """Change who drives. Logged when it is a change."""
         if mode != self.state.mode:
             self.live.emit(ev.ControlChanged(mode=mode, author=self.user if author is None else author, reason=reason))
-        self.wake()
+        self.hub.wake()
 
     def step(self) -> None:
         """Run the proposal under review, or get one; then stop again."""
@@ -141,7 +91,7 @@ class Control:
             return
         self._let_go()
         self.set_mode("step")
-        if self.phase == "review":
+        if self.hub.status.phase == "review":
             self._decide(Decision("run", self.user))
 
     def continue_(self) -> None:
@@ -150,7 +100,7 @@ class Control:
             return
         self._let_go()
         self.set_mode("auto")
-        if self.phase == "review":
+        if self.hub.status.phase == "review":
             self._decide(Decision("run", self.user))
 
     def pause(self, reason: str = "", *, author: str | None = None) -> None:
@@ -158,14 +108,18 @@ class Control:
         if self.mode != "human":
             self.set_mode("paused", author=author, reason=reason)
 
+    def hold(self) -> None:
+        """Ask the agent nothing before somebody says so."""
+        self.holding = True
+
     def _let_go(self) -> None:
-        if self._hold:
-            self._hold = False
-            self.tell(problem="")
+        if self.holding:
+            self.holding = False
+            self.hub.tell(problem="")
 
     def run_proposal(self) -> None:
         """Run the proposal under review; the mode stays as it is."""
-        if self.phase == "review":
+        if self.hub.status.phase == "review":
             self._decide(Decision("run", self.user))
 
     def edit(self, action: str, *, thought: str | None = None, told: bool | None = None) -> bool:
@@ -190,22 +144,17 @@ class Control:
                     told=told,
                 )
             )
-            self.wake()
+            self.hub.wake()
         return True
 
     @property
-    def tells_edits(self) -> bool | None:
-        """Whether the agent learns of an edit where the person does not say; None when there is nobody to tell."""
-        return self.agent.tells_edits if self.agent is not None else None
-
-    @property
-    def changeable(self) -> Agent | None:
+    def _changeable(self) -> Agent | None:
         """The agent, where it is one around a chat model: with alternatives, and perhaps with another model."""
         return self.agent if self.agent is not None and self.agent.asks_model else None
 
     @property
     def _reviewing(self) -> bool:
-        return self.phase == "review" and self.state.current.status == "proposed"
+        return self.hub.status.phase == "review" and self.state.current.status == "proposed"
 
     def resample(self, count: int = 3, *, temperature: float | None = None) -> bool:
         """Ask the agent for alternatives to the proposal under review, one after the other; it can be chosen among them
@@ -219,7 +168,7 @@ class Control:
         _check_temperature(temperature)
         if self.sampler is None or not self._reviewing or self.sampler.running:
             return False
-        if self.mode == "auto" and not self.asking:
+        if self.mode == "auto" and not self.hub.status.asking:
             self.pause("asking for alternatives")
         self.sampler.start(count, temperature)
         return True
@@ -227,7 +176,7 @@ class Control:
     def stop_sampling(self) -> None:
         """No more alternatives; what has come stays."""
         if self.sampler is not None and self.sampler.running:
-            self.spawn(self.sampler.stop())
+            self.hub.spawn(self.sampler.stop())
 
     def choose(self, alternative: int) -> bool:
         """Put an alternative in the place of the proposal under review (0: what was proposed first); nothing runs yet.
@@ -240,7 +189,7 @@ class Control:
         self.stop_sampling()
         if alternative != step.chosen:
             self.live.emit(ev.ActionChosen(step=step.number, alternative=alternative, author=self.user))
-            self.wake()
+            self.hub.wake()
         return True
 
     def change_model(self, model: str, *, base_url: str = "", temperature: float | None = None) -> None:
@@ -249,11 +198,11 @@ class Control:
 
         Raises ModelError or ValueError, in a sentence, when that cannot be; then nothing is changed.
         """
-        agent = self.changeable
+        agent = self._changeable
         if self.proposer is None or agent is None:
             raise ModelError("error", "this agent asks no model that could be changed")
         _check_temperature(temperature)
-        if self.phase in ("ending", "ended"):
+        if self.hub.status.phase in ("ending", "ended"):
             raise ModelError("error", "the session is over")
         same = (model, base_url) == (self.state.model, self.state.base_url)
         if same and temperature == agent.sampling.temperature:
@@ -267,7 +216,7 @@ class Control:
 
     def reject(self, comment: str = "") -> bool:
         """The proposal will not run; the agent reads the comment. False when none is under review."""
-        if self.phase != "review":
+        if self.hub.status.phase != "review":
             return False
         self._decide(Decision("reject", self.user, comment))
         return True
@@ -293,14 +242,14 @@ class Control:
         changed = changed_limits(self.state.limits, remove, steps=steps, seconds=seconds, cost=cost, tokens=tokens)
         if changed != self.state.limits:
             self.live.emit(ev.LimitsChanged(limits=changed, author=self.user))
-        self.wake()
+        self.hub.wake()
 
     def act(self, action: str) -> bool:
         """A person's own action, where no agent proposes any. False when an agent does, or a command runs."""
-        if self.agent is not None or self.phase != "waiting":
+        if self.agent is not None or self.hub.status.phase != "waiting":
             return False
-        self._hand_action = action
-        self.wake()
+        self.hand_action = action
+        self.hub.wake()
         return True
 
     def take_over(self, columns: int, rows: int) -> None:
@@ -322,7 +271,7 @@ class Control:
         """
         if self.mode != "human":
             return
-        if self.phase == "human":
+        if self.hub.status.phase == "human":
             await self.episode.shell.hand_back(force=force)
         self.episode.shell.attend(False)
         self.set_mode(self.state.mode_before_human if self.agent is not None else "paused")
@@ -335,7 +284,7 @@ class Control:
     def resize(self, columns: int, rows: int) -> None:
         """The person's terminal pane changed its size, in take-over."""
         self.take_over_size = (columns, rows)
-        if self.phase == "human":
+        if self.hub.status.phase == "human":
             self.episode.shell.resize(columns, rows)
             self.live.cast.resize(columns, rows)
 
@@ -347,79 +296,62 @@ class Control:
         """Stop the running command (INT, then TERM, then KILL); the session goes on. Or stop the answer that the model
         gives, or that is waited for: what came of it is kept, and the session pauses. False when there is neither.
         """
-        if self.phase == "proposing" and self.proposer is not None:
+        if self.hub.status.phase == "proposing" and self.proposer is not None:
             if not self.proposer.cancel():
                 return False
-            self._hold = True
-            self.tell(problem=ANSWER_STOPPED)
+            self.hold()
+            self.hub.tell(problem=ANSWER_STOPPED)
             self.set_mode("paused", reason=ANSWER_STOPPED)
             return True
-        if self.phase not in ("executing", "human"):
+        if self.hub.status.phase not in ("executing", "human"):
             return False
-        self.spawn(self.episode.shell.interrupt())
+        self.hub.spawn(self.episode.shell.interrupt())
         return True
 
     def validate(self) -> bool:
         """Score the artifact as it is now, for the person alone. False while a command runs."""
-        if self.phase not in ("review", "waiting", "human"):
+        if self.hub.status.phase not in ("review", "waiting", "human"):
             return False
-        self.spawn(self.episode.score("validate", self.state.last_step, visible_to_agent=False))
+        self.hub.spawn(self.episode.score("validate", self.state.last_step, visible_to_agent=False))
         return True
 
     def stop(self, exit_status: str = "stopped", reason: str = "") -> None:
         """End the session, saved: a running command is interrupted, a pending model call cancelled."""
-        if self._stopping is None:
-            self._stopping = (exit_status, reason)
+        if self.stopping is None:
+            self.stopping = (exit_status, reason)
         if self.proposer is not None:
             self.proposer.cancel()
-        if self.phase == "executing":
-            self.spawn(self.episode.shell.interrupt())
-        self.wake()
+        if self.hub.status.phase == "executing":
+            self.hub.spawn(self.episode.shell.interrupt())
+        self.hub.wake()
 
     def _decide(self, decision: Decision) -> None:
-        self._decision = decision
-        self.wake()
-
-    def wake(self) -> None:
-        """Something changed: the loop looks again."""
-        self._wake.set()
-
-    def spawn(self, work: Coroutine[object, object, T]) -> asyncio.Task[T]:
-        """Do something in the background. It is cancelled when the session ends; what it raises is `problem`."""
-        task = asyncio.ensure_future(work)
-        self._background.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._background.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.tell(problem=str(error))
-            self.wake()
+        self.decision = decision
+        self.hub.wake()
 
 
 _METHODS: dict[type[Command], Callable[..., object]] = {
-    do.Step: Control.step,
-    do.Continue: Control.continue_,
-    do.Pause: Control.pause,
-    do.RunProposal: Control.run_proposal,
-    do.Edit: Control.edit,
-    do.Reject: Control.reject,
-    do.Resample: Control.resample,
-    do.StopSampling: Control.stop_sampling,
-    do.Choose: Control.choose,
-    do.ChangeModel: Control.change_model,
-    do.Tell: Control.inject,
-    do.ChangeLimits: Control.raise_limits,
-    do.Act: Control.act,
-    do.TakeOver: Control.take_over,
-    do.HandBack: Control.hand_back,
-    do.SendKeys: Control.send_keys,
-    do.Resize: Control.resize,
-    do.Interrupt: Control.interrupt,
-    do.Validate: Control.validate,
-    do.HoldOutput: Control.hold_output,
-    do.Stop: Control.stop,
+    do.Step: Controls.step,
+    do.Continue: Controls.continue_,
+    do.Pause: Controls.pause,
+    do.RunProposal: Controls.run_proposal,
+    do.Edit: Controls.edit,
+    do.Reject: Controls.reject,
+    do.Resample: Controls.resample,
+    do.StopSampling: Controls.stop_sampling,
+    do.Choose: Controls.choose,
+    do.ChangeModel: Controls.change_model,
+    do.Tell: Controls.inject,
+    do.ChangeLimits: Controls.raise_limits,
+    do.Act: Controls.act,
+    do.TakeOver: Controls.take_over,
+    do.HandBack: Controls.hand_back,
+    do.SendKeys: Controls.send_keys,
+    do.Resize: Controls.resize,
+    do.Interrupt: Controls.interrupt,
+    do.Validate: Controls.validate,
+    do.HoldOutput: Controls.hold_output,
+    do.Stop: Controls.stop,
 }
 """Each takes the fields of its command."""
 
