@@ -105,7 +105,7 @@ async def test_an_interrupted_evaluation_leaves_no_score(tmp_path: Path) -> None
         workspace = session.runner.episode.sandbox.workspace_folder
         await session.until((workspace / "here").exists, "it is validating")
         await session.until(lambda: session.runner.episode._evaluations, "the evaluation runs")
-        session.runner.interrupt()
+        session.runner.controls.interrupt()
         step = await session.over(1)
         await session.ended()
     assert step.interrupted
@@ -148,7 +148,7 @@ async def test_a_window_that_is_nonsense_harms_nothing(tmp_path: Path) -> None:
         episode = session.runner.episode
         nonsense = {"request": "window", "path": ["x"] * 9000, "first_line": -5, "last_line": 1e300, "total_lines": "9"}
         session.runner.live.subscribe(lambda event: _report(session.runner, nonsense, event))
-        session.runner.step()
+        session.runner.controls.step()
         await session.over(1)
         assert episode.submitted is False
     [window] = session.events(ev.WindowChanged)

@@ -91,12 +91,12 @@ class Driven:
 
     async def phase(self, phase: Phase) -> None:
         """Until the runner is in this phase."""
-        await self._until(lambda: self.runner.phase == phase, f"in phase {phase}")
+        await self._until(lambda: self.runner.status.phase == phase, f"in phase {phase}")
 
     async def review(self, step: int) -> None:
         """Until the proposal of this step is under review."""
         await self._until(
-            lambda: self.runner.phase == "review" and self.state.last_step == step, f"step {step} under review"
+            lambda: self.runner.status.phase == "review" and self.state.last_step == step, f"step {step} under review"
         )
 
     async def over(self, step: int) -> Step:
@@ -118,12 +118,12 @@ class Driven:
         except AssertionError as error:
             state = self.state
             raise AssertionError(
-                f"{error} (phase {self.runner.phase}, step {state.last_step}, {state.current})"
+                f"{error} (phase {self.runner.status.phase}, step {state.last_step}, {state.current})"
             ) from None
 
     def enter(self, text: str) -> None:
         """What a person types, in a take-over."""
-        self.runner.send_keys(text.encode())
+        self.runner.controls.send_keys(text.encode())
 
     async def ended(self, time_limit: float = LONGEST) -> ev.SessionEnded:
         """The last event, when the session is over."""
@@ -158,7 +158,7 @@ async def driven(
         yield session
     finally:
         if not session.running.done():
-            runner.stop("stopped", "the test is over")
+            runner.controls.stop("stopped", "the test is over")
         async with asyncio.timeout(LONGEST):
             await asyncio.wait({session.running})
         assert_log_folds_to(session)

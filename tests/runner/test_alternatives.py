@@ -49,7 +49,7 @@ STEPPING: dict[str, Any] = {"interactive": True, "mode": "step"}
 
 async def drawn(session: Driven, alternatives: int) -> None:
     """Until so many alternatives are there, and none is on its way."""
-    sampler = session.runner.sampler
+    sampler = session.runner.controls.sampler
     assert sampler is not None
     await session.until(
         lambda: not sampler.running and len(session.state.current.alternatives) == alternatives + 1,
@@ -96,8 +96,8 @@ async def test_one_of_three_is_chosen_and_becomes_the_models_own_turn(
     )
     async with talking(tmp_path, dialect, server, **STEPPING) as session:
         await session.review(1)
-        assert session.runner.resample(3, temperature=0.9)
-        assert not session.runner.resample(1), "one sampling at a time"
+        assert session.runner.controls.resample(3, temperature=0.9)
+        assert not session.runner.controls.resample(1), "one sampling at a time"
         await drawn(session, 3)
         step = session.state.steps[1]
         assert [item.action for item in step.alternatives.values()] == [
@@ -109,14 +109,16 @@ async def test_one_of_three_is_chosen_and_becomes_the_models_own_turn(
         assert [item.spending.cost for item in step.alternatives.values()] == [pytest.approx(BILL[dialect.name])] * 4
         assert {item.temperature for number, item in step.alternatives.items() if number} == {0.9}
         assert step.spending.cost == session.state.cost == pytest.approx(4 * BILL[dialect.name])
-        assert step.action == "echo one" and session.runner.phase == "review", "nothing is chosen, and nothing runs"
-        assert not session.runner.choose(7)
-        assert session.runner.choose(2)
+        assert step.action == "echo one" and session.runner.status.phase == "review", (
+            "nothing is chosen, and nothing runs"
+        )
+        assert not session.runner.controls.choose(7)
+        assert session.runner.controls.choose(2)
         assert (step.action, step.thought, step.chosen, step.edited) == ("echo three", "Third.", 2, False)
-        session.runner.step()
+        session.runner.controls.step()
         await session.over(1)
         await session.review(2)
-        session.runner.step()
+        session.runner.controls.step()
         ended = await session.ended()
     assert ended.exit_status == "submitted"
     assert session.state.steps[1].observation.strip() == "three"
@@ -140,10 +142,10 @@ async def test_alternatives_of_tool_calls(tmp_path: Path, server: Server, dialec
     )
     async with talking(tmp_path, dialect, server, "tool-calls", **STEPPING) as session:
         await session.review(1)
-        assert session.runner.resample(2)
+        assert session.runner.controls.resample(2)
         await drawn(session, 2)
-        assert session.runner.choose(1)
-        session.runner.step()
+        assert session.runner.controls.choose(1)
+        session.runner.controls.step()
         await session.review(2)
         calls_are_paired(server)
         assert "echo one" not in words_sent(server) and "strategy.py" in words_sent(server)
@@ -154,14 +156,14 @@ async def test_what_was_first_can_be_taken_back_and_edited(tmp_path: Path, serve
     server.answers(said(dialect, "echo one"), said(dialect, "echo two"), said(dialect, "submit"))
     async with talking(tmp_path, dialect, server, **STEPPING) as session:
         await session.review(1)
-        session.runner.resample(1)
+        session.runner.controls.resample(1)
         await drawn(session, 1)
-        assert session.runner.choose(1) and session.runner.edit("echo 2.5", told=True)
-        assert session.runner.choose(0)
+        assert session.runner.controls.choose(1) and session.runner.controls.edit("echo 2.5", told=True)
+        assert session.runner.controls.choose(0)
         step = session.state.steps[1]
         assert (step.action, step.edited, step.chosen) == ("echo one", False, 0)
-        assert session.runner.choose(1) and session.runner.edit("echo 2.7", told=True)
-        session.runner.step()
+        assert session.runner.controls.choose(1) and session.runner.controls.edit("echo 2.7", told=True)
+        session.runner.controls.step()
         await session.review(2)
     text = words_sent(server)
     assert "echo two" in text and "What was run instead:\n$ echo 2.7" in text and "echo one" not in text
@@ -174,12 +176,12 @@ async def test_malformed_alternatives_are_paid_for_and_the_next_is_asked(
     async with driven(tmp_path, make_agent(dialect, server, format_attempts=1), **STEPPING) as session:
         server.answers(said(dialect, "echo one"), dialect.answer("I would rather talk."), said(dialect, "echo three"))
         await session.review(1)
-        session.runner.resample(2)
+        session.runner.controls.resample(2)
         await drawn(session, 2)
         alternatives = session.state.steps[1].alternatives
         assert [item.action for item in alternatives.values()] == ["echo one", None, "echo three"]
         assert alternatives[1].spending.cost == pytest.approx(BILL[dialect.name])
-        assert not session.runner.choose(1), "there is nothing to run in it"
+        assert not session.runner.controls.choose(1), "there is nothing to run in it"
         assert [event.cause for event in session.events(ev.ModelFailed)][:1] == ["bad_format"]
 
 
@@ -193,17 +195,17 @@ async def test_stopping_keeps_what_came_and_what_it_cost(tmp_path: Path, server:
     )
     async with talking(tmp_path, dialect, server, **STEPPING) as session:
         await session.review(1)
-        session.runner.resample(3)
-        await session.until(lambda: "I was about to" in session.runner.draft, "the second one streams")
-        session.runner.stop_sampling()
+        session.runner.controls.resample(3)
+        await session.until(lambda: "I was about to" in session.runner.status.draft, "the second one streams")
+        session.runner.controls.stop_sampling()
         await drawn(session, 2)
         step = session.state.steps[1]
         assert [item.action for item in step.alternatives.values()] == ["echo one", "echo two", None]
         assert step.alternatives[2].spending.output_tokens > 0, "what was received is paid for"
         answers = session.events(ev.ModelResponded)
         assert [answer.alternative for answer in answers] == [0, 1, 2] and "I was about to" in answers[-1].text
-        assert session.runner.phase == "review" and step.status == "proposed"
-        session.runner.step()
+        assert session.runner.status.phase == "review" and step.status == "proposed"
+        session.runner.controls.step()
         await session.review(2)
         assert session.state.steps[1].action == "echo one"
 
@@ -212,9 +214,9 @@ async def test_running_or_ending_breaks_the_sampling_off(tmp_path: Path, server:
     server.answers(said(OPENAI, "echo one"), OPENAI.answer("I was about to ", "say more", hold_before=2))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
         await session.review(1)
-        session.runner.resample(2)
+        session.runner.controls.resample(2)
         await asyncio.wait_for(server.held.wait(), 5)
-        session.runner.stop()
+        session.runner.controls.stop()
         ended = await session.ended()
     events = [event.name for event in session.seen]
     assert ended.exit_status == "stopped" and events[-1] == "session.ended"
@@ -226,36 +228,36 @@ async def test_each_alternative_is_checked_against_the_limit_first(tmp_path: Pat
     agent = make_agent(OPENAI, server)
     async with driven(tmp_path, agent, limits=Limits(cost=1.0), **STEPPING) as session:
         await session.review(1)
-        session.runner.raise_limits(cost=session.state.cost + 0.087)  # its worst case is eight cents and some
-        assert session.runner.resample(3)
-        sampler = session.runner.sampler
+        session.runner.controls.raise_limits(cost=session.state.cost + 0.087)  # its worst case is eight cents and some
+        assert session.runner.controls.resample(3)
+        sampler = session.runner.controls.sampler
         assert sampler is not None
         await session.until(lambda: not sampler.running, "it gives up")
-        assert 1 < len(server.calls) < 4 and "limit" in sampler.status.problem
+        assert 1 < len(server.calls) < 4 and "limit" in session.runner.status.sampling.problem
         assert session.events(ev.ModelFailed)[-1].cause == "cost_limit"
-        assert session.runner.phase == "review" and session.state.cost <= (session.state.limits.cost or 0)
+        assert session.runner.status.phase == "review" and session.state.cost <= (session.state.limits.cost or 0)
 
 
 async def test_who_drives_by_itself_waits_for_the_choice(tmp_path: Path, server: Server) -> None:
     server.answers(said(OPENAI, "echo one"), said(OPENAI, "echo two"), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, interactive=True, mode="auto", delay=30.0) as session:
         await session.review(1)
-        assert session.runner.resample(1)
-        assert session.runner.mode == "paused"
+        assert session.runner.controls.resample(1)
+        assert session.runner.state.mode == "paused"
         await drawn(session, 1)
         for count in (0, 21):
             with pytest.raises(ValueError, match="from 1 to 20"):
-                session.runner.resample(count)
+                session.runner.controls.resample(count)
         with pytest.raises(ValueError, match="from 0 to 2"):
-            session.runner.resample(1, temperature=3.0)
+            session.runner.controls.resample(1, temperature=3.0)
 
 
 async def test_an_agent_with_one_answer_has_no_alternatives(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo one"]), **STEPPING) as session:
         await session.review(1)
-        assert not session.runner.resample(2) and not session.runner.choose(1)
+        assert not session.runner.controls.resample(2) and not session.runner.controls.choose(1)
         with pytest.raises(ModelError, match="asks no model"):
-            session.runner.change_model("openai:gpt-4o")
+            session.runner.controls.change_model("openai:gpt-4o")
 
 
 # -- thoughts ----------------------------------------------------------------------------------------------------------
@@ -273,10 +275,10 @@ async def test_an_edited_thought_and_what_the_model_sees_of_it(
         server.answers(called(dialect, "bash", command="echo one"), called(dialect, "submit"))
     async with talking(tmp_path, dialect, server, name, **STEPPING) as session:
         await session.review(1)
-        assert session.runner.edit("echo two", thought="Better: two.", told=told)
+        assert session.runner.controls.edit("echo two", thought="Better: two.", told=told)
         step = session.state.steps[1]
         assert (step.thought, step.proposed_thought, step.proposed) == ("Better: two.", "A thought.", "echo one")
-        session.runner.step()
+        session.runner.controls.step()
         await session.review(2)
     [edited] = session.events(ev.ActionEdited)
     assert (edited.before, edited.after, edited.thought_before, edited.thought_after, edited.told) == (
@@ -300,8 +302,8 @@ async def test_a_thought_alone_is_edited(tmp_path: Path, server: Server, told: b
     server.answers(said(OPENAI, "echo one", "A thought."), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
         await session.review(1)
-        assert session.runner.edit("echo one", thought="", told=told)
-        session.runner.step()
+        assert session.runner.controls.edit("echo one", thought="", told=told)
+        session.runner.controls.step()
         await session.review(2)
     text = words_sent(server)
     assert "changed your action" not in text
@@ -312,8 +314,10 @@ async def test_an_edit_back_to_the_original_is_nothing_to_tell(tmp_path: Path, s
     server.answers(said(OPENAI, "echo one"), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
         await session.review(1)
-        assert session.runner.edit("echo two", told=True) and session.runner.edit("echo one", told=True)
-        session.runner.step()
+        assert session.runner.controls.edit("echo two", told=True) and session.runner.controls.edit(
+            "echo one", told=True
+        )
+        session.runner.controls.step()
         await session.review(2)
     assert "A person changed" not in words_sent(server)
 
@@ -331,11 +335,13 @@ async def test_another_model_from_here_on(tmp_path: Path, server: Server, dialec
     server.answers(said(dialect, "echo one"), said(other, "echo two"), said(other, "submit"))
     async with talking(tmp_path, dialect, server, **STEPPING) as session:
         await session.review(1)
-        session.runner.change_model(f"{other.name}:new-one", base_url=server_of(other, server), temperature=0.5)
+        session.runner.controls.change_model(
+            f"{other.name}:new-one", base_url=server_of(other, server), temperature=0.5
+        )
         [changed] = session.events(ev.AgentChanged)
         assert (changed.model, changed.temperature) == (f"{other.name}:new-one", 0.5)
         assert changed.author.startswith("human:") and session.state.model == f"{other.name}:new-one"
-        session.runner.step()
+        session.runner.controls.step()
         await session.review(2)
         step = session.state.steps[2]
         assert step.author == "model:new-one" and step.agent_change == changed
@@ -344,7 +350,7 @@ async def test_another_model_from_here_on(tmp_path: Path, server: Server, dialec
         body = server.calls[1].body
         assert (body["model"], body["temperature"]) == ("new-one", 0.5)
         assert "echo one" in asked(server), "what was before is in its history"
-        session.runner.stop()
+        session.runner.controls.stop()
         await session.ended()
     assert session.state.spending_by["model:new-one"].unpriced_tokens > 0
 
@@ -361,7 +367,7 @@ async def test_another_model_from_here_on(tmp_path: Path, server: Server, dialec
     assert again.state.steps[3].author == "model:newer"
     body = server.calls[2].body
     assert (body["model"], body["temperature"]) == ("newer", 1.0)
-    again.runner.stop()
+    again.runner.controls.stop()
     await again.ended()
 
 
@@ -375,10 +381,10 @@ async def test_what_cannot_be_is_said_and_changes_nothing(tmp_path: Path, server
             ("anthropic:claude-sonnet-4-6", "ANTHROPIC_API_KEY"),
         ):
             with pytest.raises(ModelError, match=says):
-                session.runner.change_model(model)
+                session.runner.controls.change_model(model)
         with pytest.raises(ValueError, match="from 0 to 2"):
-            session.runner.change_model("openai:gpt-4o", temperature=7)
-        session.runner.change_model("openai:gpt-4o", temperature=0.0)
+            session.runner.controls.change_model("openai:gpt-4o", temperature=7)
+        session.runner.controls.change_model("openai:gpt-4o", temperature=0.0)
         assert session.events(ev.AgentChanged) == [] and session.state.model == "openai:gpt-4o"
 
 
@@ -386,8 +392,8 @@ async def test_a_temperature_alone_keeps_the_model_and_its_price(tmp_path: Path,
     server.answers(said(OPENAI, "echo one"), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
         await session.review(1)
-        session.runner.change_model("openai:gpt-4o", temperature=0.7)
-        session.runner.step()
+        session.runner.controls.change_model("openai:gpt-4o", temperature=0.7)
+        session.runner.controls.step()
         await session.review(2)
         assert server.calls[1].body["temperature"] == 0.7
         assert session.state.cost == pytest.approx(2 * BILL["openai"])
@@ -411,7 +417,7 @@ async def test_a_call_of_which_nothing_came_is_asked_of_the_new_model(tmp_path: 
     server.answers(held, said(OPENAI, "echo one"))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
         await asyncio.wait_for(server.held.wait(), 5)
-        session.runner.change_model("openai:new-one", base_url=server_of(OPENAI, server))
+        session.runner.controls.change_model("openai:new-one", base_url=server_of(OPENAI, server))
         await session.review(1)
         assert session.state.steps[1].author == "model:new-one"
         names = [event.name for event in session.seen]
@@ -422,12 +428,12 @@ async def test_a_call_that_is_being_answered_is_let_finish(tmp_path: Path, serve
     slow = OPENAI.answer("So be ", "it.\n```bash\necho one\n```", hold_before=2)
     server.answers(slow, said(OPENAI, "echo two"))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
-        await session.until(lambda: "So be" in session.runner.draft, "it is being answered")
-        session.runner.change_model("openai:new-one", base_url=server_of(OPENAI, server))
+        await session.until(lambda: "So be" in session.runner.status.draft, "it is being answered")
+        session.runner.controls.change_model("openai:new-one", base_url=server_of(OPENAI, server))
         server.go_on.set()
         await session.review(1)
         assert session.state.steps[1].author == "model:gpt-4o" and session.state.model == "openai:new-one"
-        session.runner.step()
+        session.runner.controls.step()
         await session.review(2)
         step = session.state.steps[2]
         assert step.author == "model:new-one" and step.agent_change is not None
@@ -474,9 +480,9 @@ async def test_a_limit_is_removed(tmp_path: Path) -> None:
     limits = Limits(steps=1, cost=4.0)
     async with driven(tmp_path, ListAgent([GOOD, "true"]), limits=limits, **STEPPING) as session:
         await session.review(1)
-        session.runner.raise_limits(cost=5.0, remove=["steps"])
+        session.runner.controls.raise_limits(cost=5.0, remove=["steps"])
         assert session.state.limits == Limits(cost=5.0)
-        session.runner.step()
+        session.runner.controls.step()
         await session.review(2)
 
 
@@ -488,11 +494,11 @@ async def test_a_take_over_is_told_as_it_was(tmp_path: Path, server: Server, dia
     server.answers(called(dialect, "bash", command="echo one"), called(dialect, "submit"))
     async with talking(tmp_path, dialect, server, "tool-calls", **STEPPING) as session:
         await session.review(1)
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
         session.enter("echo by-hand > made; false\n")
         await session.over(2)
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         await session.review(3)
     text = words_sent(server)
     calls_are_paired(server)
@@ -505,10 +511,10 @@ async def test_sessions_show_names_what_was_chosen(tmp_path: Path, server: Serve
     server.answers(said(OPENAI, "echo one"), said(OPENAI, "echo two"), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, **STEPPING) as session:
         await session.review(1)
-        session.runner.resample(1)
+        session.runner.controls.resample(1)
         await drawn(session, 1)
-        session.runner.choose(1)
-        session.runner.step()
+        session.runner.controls.choose(1)
+        session.runner.controls.step()
         await session.review(2)
     shown = CliRunner().invoke(main, ["sessions", "show", str(session.folder)])
     assert "echo two [alternative 1 of 1]" in shown.output

@@ -185,15 +185,24 @@ async def test_what_matches_waits_and_the_rest_runs(tmp_path: Path, careful: str
     async with driven(tmp_path, agent, approve=careful, interactive=True) as session:
         runner = session.runner
         await session.review(2)
-        await session.until(lambda: runner.asking, "asking")
-        assert (runner.mode, runner.asking, runner.problem) == ("auto", "it deletes", "your approval: it deletes")
-        runner.reject("keep it")
+        await session.until(lambda: runner.status.asking, "asking")
+        assert (runner.state.mode, runner.status.asking, runner.status.problem) == (
+            "auto",
+            "it deletes",
+            "your approval: it deletes",
+        )
+        runner.controls.reject("keep it")
         await session.review(3)
-        await session.until(lambda: runner.asking, "asking")
-        runner.edit("echo instead")
-        runner.run_proposal()
+        await session.until(lambda: runner.status.asking, "asking")
+        runner.controls.edit("echo instead")
+        runner.controls.run_proposal()
         ended = await session.ended()
-    assert (ended.exit_status, ended.steps, runner.asking, runner.mode) == ("actions_exhausted", 4, "", "auto")
+    assert (ended.exit_status, ended.steps, runner.status.asking, runner.state.mode) == (
+        "actions_exhausted",
+        4,
+        "",
+        "auto",
+    )
     assert [step.status for step in session.state.steps[1:]] == ["ran", "rejected", "ran", "ran"]
     assert session.state.steps[3].observation == "instead\n"
     notes = [(note.step, note.text) for note in session.events(ev.NoteAdded) if note.step]
@@ -203,11 +212,11 @@ async def test_what_matches_waits_and_the_rest_runs(tmp_path: Path, careful: str
 
 async def test_a_take_over_instead_of_an_approval(tmp_path: Path, careful: str) -> None:
     async with driven(tmp_path, ListAgent(["rm a", "echo 2"]), approve=careful, interactive=True) as session:
-        await session.until(lambda: session.runner.asking, "asking")
-        session.runner.take_over(80, 24)
+        await session.until(lambda: session.runner.status.asking, "asking")
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
-        assert (session.runner.asking, session.runner.problem) == ("", "")
-        await session.runner.hand_back()
+        assert (session.runner.status.asking, session.runner.status.problem) == ("", "")
+        await session.runner.controls.hand_back()
         assert (await session.ended()).exit_status == "actions_exhausted"
     assert [step.status for step in session.state.steps[1:]] == ["rejected", "ran"]
 
@@ -216,7 +225,7 @@ async def test_waiting_does_not_use_up_the_time(tmp_path: Path, careful: str) ->
     agent = ListAgent(["rm -f x"])
     async with driven(tmp_path, agent, approve=careful, interactive=True, limits=Limits(seconds=60.0)) as session:
         await session.until(lambda: session.events(ev.ClockPaused), "the clock stands still")
-        session.runner.run_proposal()
+        session.runner.controls.run_proposal()
         await session.ended()
     assert len(session.events(ev.ClockResumed)) == 1
 

@@ -33,14 +33,14 @@ async def test_step_by_step_each_proposal_waits(tmp_path: Path) -> None:
     async with driven(tmp_path, agent, mode="step") as session:
         await session.review(1)
         assert session.state.current.status == "proposed"
-        session.runner.step()
+        session.runner.controls.step()
         assert (await session.over(1)).observation == "1\n"
         await session.review(2)
         assert agent.asked == 2
-        session.runner.run_proposal()
+        session.runner.controls.run_proposal()
         await session.review(3)
         assert session.state.mode == "step"
-        session.runner.continue_()
+        session.runner.controls.continue_()
         assert (await session.ended()).exit_status == "actions_exhausted"
     assert [step.observation for step in session.state.steps[1:]] == ["1\n", "2\n", "3\n"]
     assert [event.mode for event in session.events(ev.ControlChanged)] == ["step", "auto"]
@@ -51,13 +51,13 @@ async def test_pause_lets_the_command_finish_and_holds_the_next(tmp_path: Path) 
     fifo = tmp_path / "fifo"
     async with driven(tmp_path, ListAgent([f"mkfifo {fifo}; cat {fifo}", "echo 2"])) as session:
         await session.until(fifo.exists, "the command runs")
-        session.runner.pause("let me see")
+        session.runner.controls.pause("let me see")
         fifo.write_text("done\n")
         assert (await session.over(1)).observation == "done\n"
         await session.review(2)
         assert session.state.mode == "paused"
         assert session.events(ev.ControlChanged)[-1].reason == "let me see"
-        session.runner.step()
+        session.runner.controls.step()
         await session.over(2)
         assert (await session.ended()).exit_status == "actions_exhausted"
 
@@ -67,7 +67,7 @@ async def test_pause_while_the_model_thinks(tmp_path: Path) -> None:
     agent.gate.clear()
     async with driven(tmp_path, agent) as session:
         await session.phase("proposing")
-        session.runner.pause()
+        session.runner.controls.pause()
         agent.gate.set()
         await session.review(1)
         assert session.state.current.status == "proposed"
@@ -76,8 +76,8 @@ async def test_pause_while_the_model_thinks(tmp_path: Path) -> None:
 async def test_what_is_asked_while_the_sandbox_starts_is_not_forgotten(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo 1"])) as session:
         await session.until(lambda: session.state.mode == "auto", "started")
-        assert session.runner.phase == "starting"
-        session.runner.pause()
+        assert session.runner.status.phase == "starting"
+        session.runner.controls.pause()
         await session.review(1)
         assert session.state.mode == "paused"
 
@@ -85,24 +85,24 @@ async def test_what_is_asked_while_the_sandbox_starts_is_not_forgotten(tmp_path:
 async def test_an_edited_action_runs_instead_and_the_original_stays(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo original"]), mode="step") as session:
         await session.review(1)
-        assert session.runner.edit("echo changed")
-        assert session.runner.edit("echo changed twice")
+        assert session.runner.controls.edit("echo changed")
+        assert session.runner.controls.edit("echo changed twice")
         await session.review(1)
-        session.runner.run_proposal()
+        session.runner.controls.run_proposal()
         step = await session.over(1)
-        assert not session.runner.edit("too late")
+        assert not session.runner.controls.edit("too late")
     assert (step.proposed, step.action, step.observation) == ("echo original", "echo changed twice", "changed twice\n")
-    assert (step.author, step.edited_by) == ("model:test", session.runner.user)
+    assert (step.author, step.edited_by) == ("model:test", session.runner.controls.user)
     [first, second] = session.events(ev.ActionEdited)
     assert (first.before, second.before) == ("echo original", "echo changed")
-    assert session.events(ev.ActionStarted)[0].author == session.runner.user
+    assert session.events(ev.ActionStarted)[0].author == session.runner.controls.user
 
 
 async def test_an_edit_to_the_same_text_is_no_edit(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo 1"]), mode="step") as session:
         await session.review(1)
-        assert session.runner.edit("echo 1")
-        session.runner.run_proposal()
+        assert session.runner.controls.edit("echo 1")
+        session.runner.controls.run_proposal()
         await session.over(1)
     assert session.events(ev.ActionEdited) == []
 
@@ -111,10 +111,10 @@ async def test_a_rejection_ends_the_step_and_the_agent_reads_the_comment(tmp_pat
     agent = ListAgent(["rm -r .", "echo 2"])
     async with driven(tmp_path, agent, mode="step") as session:
         await session.review(1)
-        assert session.runner.reject("not that")
+        assert session.runner.controls.reject("not that")
         await session.review(2)
     step = session.state.steps[1]
-    assert (step.status, step.comment, step.rejected_by) == ("rejected", "not that", session.runner.user)
+    assert (step.status, step.comment, step.rejected_by) == ("rejected", "not that", session.runner.controls.user)
     assert agent.seen[1].comment == "not that"
     assert [event.step for event in session.events(ev.ActionStarted)] == []
     assert session.state.file_at("strategy.py") is not None
@@ -124,11 +124,11 @@ async def test_a_message_is_there_at_the_next_proposal(tmp_path: Path) -> None:
     agent = ListAgent(["echo 1", "echo 2"])
     async with driven(tmp_path, agent, mode="step") as session:
         await session.review(1)
-        session.runner.inject("try 0 always")
-        session.runner.step()
+        session.runner.controls.inject("try 0 always")
+        session.runner.controls.step()
         await session.review(2)
         assert agent.messages == ["try 0 always"]
-    assert session.events(ev.MessageInjected)[0].author == session.runner.user
+    assert session.events(ev.MessageInjected)[0].author == session.runner.controls.user
 
 
 async def test_an_interrupt_ends_the_command_and_not_the_session(tmp_path: Path) -> None:
@@ -137,10 +137,10 @@ async def test_an_interrupt_ends_the_command_and_not_the_session(tmp_path: Path)
         await session.phase("executing")
         workspace = session.runner.episode.sandbox.workspace_folder
         await session.until((workspace / "started").exists, "the command runs")
-        assert session.runner.interrupt()
+        assert session.runner.controls.interrupt()
         step = await session.over(1)
         ended = await session.ended()
-        assert not session.runner.interrupt()
+        assert not session.runner.controls.interrupt()
     assert step.interrupted and not step.timed_out and step.signal in ("INT", "TERM")
     assert "before" in step.observation
     assert session.state.steps[2].observation == "kept\n"
@@ -155,14 +155,14 @@ async def test_stop_ends_the_session_from_everywhere(tmp_path: Path, where: str)
     mode = "step" if where == "review" else "auto"
     async with driven(tmp_path, agent, mode=mode, interactive=True) as session:
         if where == "human":
-            session.runner.take_over(80, 24)
+            session.runner.controls.take_over(80, 24)
         await session.phase(where)  # type: ignore[arg-type]
-        session.runner.stop("stopped", "enough")
+        session.runner.controls.stop("stopped", "enough")
         ended = await session.ended()
-        session.runner.stop("interrupted", "twice")
+        session.runner.controls.stop("interrupted", "twice")
     assert (ended.exit_status, ended.reason) == ("stopped", "enough")
     assert all(step.over for step in session.state.steps)
-    assert session.runner.phase == "ended"
+    assert session.runner.status.phase == "ended"
     assert not session.runner.episode.sandbox.workspace_folder.exists()
 
 
@@ -178,19 +178,19 @@ async def test_a_take_over_in_review_drops_the_proposal(tmp_path: Path) -> None:
     agent = ListAgent(["echo agent", "echo $person"])
     async with driven(tmp_path, agent, mode="step") as session:
         await session.review(1)
-        session.runner.take_over(100, 30)
+        session.runner.controls.take_over(100, 30)
         await session.phase("human")
         assert session.state.steps[1].status == "rejected"
         session.enter("person=was_here\n")
         await session.over(2)
         session.enter("echo new > file.txt; false\n")
         step = await session.over(3)
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         await session.review(4)
         assert session.state.mode == "step"
-        session.runner.step()
+        session.runner.controls.step()
         assert (await session.over(4)).observation == "was_here\n"
-    assert (step.author, step.action, step.exit_code) == (session.runner.user, "echo new > file.txt; false", 1)
+    assert (step.author, step.action, step.exit_code) == (session.runner.controls.user, "echo new > file.txt; false", 1)
     # On a busy machine the snapshot after the second step may be taken when the third has run already.
     assert [change.path for each in session.state.steps[2:4] for change in each.changes] == ["file.txt"]
     assert session.state.mode == "step"
@@ -202,12 +202,12 @@ async def test_a_take_over_waits_for_the_running_command(tmp_path: Path) -> None
     fifo = tmp_path / "fifo"
     async with driven(tmp_path, ListAgent([f"mkfifo {fifo}; cat {fifo}", "echo 2"])) as session:
         await session.until(fifo.exists, "the command runs")
-        session.runner.take_over(80, 24)
-        assert session.runner.phase == "executing"
+        session.runner.controls.take_over(80, 24)
+        assert session.runner.status.phase == "executing"
         fifo.write_text("done\n")
         await session.phase("human")
         assert session.state.steps[1].observation == "done\n"
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         assert (await session.over(2)).observation == "2\n"
 
 
@@ -216,11 +216,11 @@ async def test_a_take_over_cancels_the_model_call(tmp_path: Path) -> None:
     agent.gate.clear()
     async with driven(tmp_path, agent) as session:
         await session.phase("proposing")
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
         assert session.state.last_step == 0
         agent.gate.set()
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         assert (await session.over(1)).observation == "1\n"
 
 
@@ -229,8 +229,8 @@ async def test_a_take_over_that_is_given_back_at_once_harms_nothing(tmp_path: Pa
     agent.gate.clear()
     async with driven(tmp_path, agent) as session:
         await session.phase("proposing")
-        session.runner.take_over(80, 24)
-        await session.runner.hand_back()
+        session.runner.controls.take_over(80, 24)
+        await session.runner.controls.hand_back()
         agent.gate.set()
         assert (await session.ended()).exit_status == "actions_exhausted"
         assert session.state.steps[1].observation == "1\n"
@@ -238,7 +238,7 @@ async def test_a_take_over_that_is_given_back_at_once_harms_nothing(tmp_path: Pa
 
 async def test_a_program_of_the_person_keeps_the_shell_until_forced(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo $x"])) as session:
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
         session.enter("x=kept\n")
         await session.until(lambda: session.state.current.over and session.state.last_step, "the first line")
@@ -246,9 +246,9 @@ async def test_a_program_of_the_person_keeps_the_shell_until_forced(tmp_path: Pa
         session.enter("sleep 60\n")
         await session.until(lambda: session.state.current.action == "sleep 60", "sleep runs")
         with pytest.raises(ShellBusy, match="sleep 60"):
-            await session.runner.hand_back()
+            await session.runner.controls.hand_back()
         assert session.state.mode == "human"
-        await session.runner.hand_back(force=True)
+        await session.runner.controls.hand_back(force=True)
         step = await session.over(first + 2)
     assert step.observation == "kept\n"
     assert session.state.steps[first + 1].exit_code == 130
@@ -259,7 +259,7 @@ async def test_an_interrupt_reaches_the_persons_program(tmp_path: Path) -> None:
         await session.phase("human")
         session.enter("sleep 60\n")
         await session.until(lambda: session.state.current.status == "running", "sleep runs")
-        assert session.runner.interrupt()
+        assert session.runner.controls.interrupt()
         # An INT that arrives while bash starts the program is lost, as a typed ^C would be; TERM follows.
         assert (await session.over(1)).exit_code in (130, 143)
 
@@ -271,17 +271,17 @@ async def test_a_person_who_submits_ends_the_session(tmp_path: Path) -> None:
         ended = await session.ended()
     assert ended.exit_status == "submitted"
     assert ended.scores.last is not None and ended.scores.last > 1.3
-    assert [step.author for step in session.state.steps[1:]] == [session.runner.user] * 2
+    assert [step.author for step in session.state.steps[1:]] == [session.runner.controls.user] * 2
 
 
 async def test_the_clock_of_a_person_stands_while_they_are_paused(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="human") as session:
         await session.phase("human")
         assert not session.runner.live.clock.paused
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         await session.phase("waiting")
         assert session.state.mode == "paused" and session.runner.live.clock.paused
-        assert session.runner.act("echo 1")
+        assert session.runner.controls.act("echo 1")
         await session.over(1)
     assert session.events(ev.ClockPaused)[0].reason == "waiting"
 
@@ -289,23 +289,23 @@ async def test_the_clock_of_a_person_stands_while_they_are_paused(tmp_path: Path
 async def test_without_an_agent_a_person_acts_line_by_line(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="paused") as session:
         await session.phase("waiting")
-        assert session.runner.act("echo by hand")
+        assert session.runner.controls.act("echo by hand")
         step = await session.over(1)
         await session.phase("waiting")
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
-        assert not session.runner.act("echo not now")
-        await session.runner.hand_back()
+        assert not session.runner.controls.act("echo not now")
+        await session.runner.controls.hand_back()
         await session.phase("waiting")
-        assert session.runner.act("submit")
+        assert session.runner.controls.act("submit")
         assert (await session.ended()).exit_status == "submitted"
-    assert (step.author, step.observation) == (session.runner.user, "by hand\n")
+    assert (step.author, step.observation) == (session.runner.controls.user, "by hand\n")
 
 
 async def test_a_score_for_the_person_alone(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
         await session.review(1)
-        assert session.runner.validate()
+        assert session.runner.controls.validate()
         await session.until(lambda: session.events(ev.ScoreRecorded), "scored")
         [score] = session.events(ev.ScoreRecorded)
         assert not score.visible_to_agent and score.verdict == "ok" and score.step == 1
@@ -316,8 +316,8 @@ async def test_a_score_for_the_person_alone(tmp_path: Path) -> None:
 async def test_stop_while_a_score_is_computed(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
         await session.review(1)
-        assert session.runner.validate()
-        session.runner.stop()
+        assert session.runner.controls.validate()
+        session.runner.controls.stop()
         assert (await session.ended()).exit_status == "stopped"
     assert session.events(ev.ScoreRecorded) == []
 
@@ -325,9 +325,9 @@ async def test_stop_while_a_score_is_computed(tmp_path: Path) -> None:
 async def test_a_proposal_is_shown_for_the_delay_and_can_be_paused_meanwhile(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo 1"]), delay=3600.0) as session:
         await session.review(1)
-        session.runner.pause()
-        assert session.runner.edit("echo 2")
-        session.runner.continue_()
+        session.runner.controls.pause()
+        assert session.runner.controls.edit("echo 2")
+        session.runner.controls.continue_()
         assert (await session.over(1)).observation == "2\n"
 
 
@@ -339,7 +339,7 @@ async def test_waiting_for_a_person_does_not_count_as_working_time(tmp_path: Pat
         elapsed = session.runner.live.clock.elapsed
         await session.until(lambda: session.runner.live.clock.elapsed > elapsed + 0.05, "time passes")
         assert session.runner.live.clock.working == working
-        session.runner.step()
+        session.runner.controls.step()
         await session.over(1)
     assert session.state.working < session.state.elapsed - 0.05
 

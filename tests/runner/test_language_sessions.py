@@ -127,9 +127,9 @@ async def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server, dial
         dialect.fails(429, "slow down", Retry_After="0.3"), dialect.fails(503, "busy"), said(dialect, "submit")
     )
     async with talking(tmp_path, dialect, server) as session:
-        await session.until(lambda: "trying again" in session.runner.problem, "the status line says so")
+        await session.until(lambda: "trying again" in session.runner.status.problem, "the status line says so")
         ended = await session.ended()
-    assert (ended.exit_status, len(server.calls), session.runner.problem) == ("submitted", 3, "")
+    assert (ended.exit_status, len(server.calls), session.runner.status.problem) == ("submitted", 3, "")
     assert session.state.cost == pytest.approx(BILL[dialect.name]), "failures cost nothing"
 
 
@@ -137,8 +137,8 @@ async def test_a_busy_server_is_asked_again(tmp_path: Path, server: Server, dial
 async def test_waiting_for_a_busy_server_can_be_stopped(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(dialect.fails(429, "slow down", Retry_After="4"))
     async with talking(tmp_path, dialect, server, interactive=True) as session:
-        await session.until(lambda: "trying again" in session.runner.problem, "the status line says so")
-        session.runner.stop()
+        await session.until(lambda: "trying again" in session.runner.status.problem, "the status line says so")
+        session.runner.controls.stop()
         ended = await session.ended(2)
     assert ended.exit_status == "stopped" and session.state.cost == 0
     assert session.events(ev.ModelResponded) == []
@@ -187,17 +187,17 @@ async def test_failures_pause_a_session_that_somebody_watches(tmp_path: Path, se
             await session.phase("waiting")
             failed = session.events(ev.ModelFailed)[-1]
             assert failed.cause == cause if cause else failed.cause in ("network", "error")
-            assert "Traceback" not in failed.message and session.runner.mode == "paused"
-            assert session.runner.problem.startswith(f"{failed.cause}: ")
+            assert "Traceback" not in failed.message and session.runner.state.mode == "paused"
+            assert session.runner.status.problem.startswith(f"{failed.cause}: ")
             server.answers(failures[number][1] if number < len(failures) else said(dialect, "submit"))
             if number % 2:
-                session.runner.step()
+                session.runner.controls.step()
             else:
-                session.runner.continue_()
+                session.runner.controls.continue_()
         await session.review(1)
-        session.runner.run_proposal()
+        session.runner.controls.run_proposal()
         ended = await session.ended()
-    assert (ended.exit_status, session.runner.problem) == ("submitted", "")
+    assert (ended.exit_status, session.runner.status.problem) == ("submitted", "")
 
 
 @every_sdk
@@ -224,8 +224,8 @@ async def test_every_call_fails_in_every_way_and_the_work_gets_done(
     async with talking(tmp_path, dialect, server, interactive=True) as session:
         runner = session.runner
         while not session.running.done():
-            await wait_for(lambda: runner.mode == "paused" or session.running.done(), "a pause, or the end")
-            runner.continue_()
+            await wait_for(lambda: runner.state.mode == "paused" or session.running.done(), "a pause, or the end")
+            runner.controls.continue_()
         ended = await session.ended()
     assert (ended.exit_status, [step.action for step in session.state.steps[1:]]) == ("submitted", ACTIONS)
     assert ended.scores.last is not None and ended.scores.last > 1.3, "as without any fault"
@@ -259,7 +259,7 @@ async def test_half_a_stream_is_kept_and_asked_again(tmp_path: Path, server: Ser
         [failed] = session.events(ev.ModelFailed)
         assert failed.cause == "network" and "10 characters" in failed.message
         server.answers(said(dialect, "submit"))
-        session.runner.continue_()
+        session.runner.controls.continue_()
         assert (await session.ended()).exit_status == "submitted"
     assert session.state.cost == pytest.approx(half.usage.cost + BILL[dialect.name])
 
@@ -291,8 +291,8 @@ async def test_a_limit_is_raised_while_the_session_waits(tmp_path: Path, server:
         await session.phase("waiting")
         [failed] = session.events(ev.ModelFailed)
         assert failed.cause == "cost_limit" and "raise the limit" in failed.message and not server.calls
-        session.runner.raise_limits(cost=1.0)
-        session.runner.continue_()
+        session.runner.controls.raise_limits(cost=1.0)
+        session.runner.controls.continue_()
         assert (await session.ended()).exit_status == "submitted"
     assert session.state.limits == Limits(cost=1.0, steps=50, tokens=2_000_000)
     assert "of $1.00" not in asked(server) and "$1.00" in asked(server), "the agent is told what is left"
@@ -323,16 +323,16 @@ async def test_a_take_over_in_the_middle_of_an_answer_keeps_it(
     pieces = dialect.pieces("I was about to ", "say something")
     server.answers(Reply(pieces, hold_before=next(i for i, piece in enumerate(pieces) if b"say something" in piece)))
     async with talking(tmp_path, dialect, server, interactive=True) as session:
-        await session.until(lambda: session.runner.draft == "I was about to ", "the draft is shown")
-        session.runner.take_over(80, 24)
+        await session.until(lambda: session.runner.status.draft == "I was about to ", "the draft is shown")
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
         [kept] = session.events(ev.ModelResponded)
         assert kept.text == "I was about to " and kept.usage is not None and kept.usage.cost
-        assert session.runner.draft == ""
+        assert session.runner.status.draft == ""
         session.enter("echo by hand\n")
         await session.over(1)
         server.answers(said(dialect, "submit"))
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         assert (await session.ended()).exit_status == "submitted"
     assert "echo by hand" in asked(server) and "took over" in asked(server)
     assert session.state.cost == pytest.approx(kept.usage.cost + BILL[dialect.name])
@@ -346,16 +346,16 @@ async def test_an_answer_that_is_stopped_is_kept_and_asked_for_again(
     pieces = dialect.pieces("I was about to ", "say something")
     server.answers(Reply(pieces, hold_before=next(i for i, piece in enumerate(pieces) if b"say something" in piece)))
     async with talking(tmp_path, dialect, server, interactive=True) as session:
-        assert not session.runner.interrupt(), "nothing is on its way yet"
-        await session.until(lambda: session.runner.draft == "I was about to ", "the draft is shown")
-        assert session.runner.interrupt()
+        assert not session.runner.controls.interrupt(), "nothing is on its way yet"
+        await session.until(lambda: session.runner.status.draft == "I was about to ", "the draft is shown")
+        assert session.runner.controls.interrupt()
         await session.phase("waiting")
         [kept] = session.events(ev.ModelResponded)
         assert kept.text == "I was about to " and kept.usage is not None and kept.usage.cost
-        assert session.runner.mode == "paused" and "stopped" in session.runner.problem
+        assert session.runner.state.mode == "paused" and "stopped" in session.runner.status.problem
         server.answers(said(dialect, "submit"))
-        session.runner.continue_()
-        assert not session.runner.problem
+        session.runner.controls.continue_()
+        assert not session.runner.status.problem
         assert (await session.ended()).exit_status == "submitted"
     assert session.state.cost == pytest.approx(kept.usage.cost + BILL[dialect.name])
     server.go_on.set()
@@ -366,7 +366,7 @@ async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Se
     server.answers(*(said(dialect, action) for action in ["marker=kept; echo $marker", GOOD, "echo under review"]))
     async with talking(tmp_path, dialect, server) as session:
         await session.over(2)
-        session.runner.stop("interrupted", "SIGTERM")
+        session.runner.controls.stop("interrupted", "SIGTERM")
         await session.ended()
     before = session.state.cost
     server.answers(said(dialect, "cat strategy.py"), said(dialect, "submit"))
@@ -552,12 +552,12 @@ async def test_a_model_is_told_of_a_shell_that_died_between_its_steps(tmp_path: 
     server.answers(said(OPENAI, "(sleep 0.3; kill -9 $$) &"), said(OPENAI, "true"), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, interactive=True, mode="step") as session:
         await session.review(1)
-        session.runner.run_proposal()
+        session.runner.controls.run_proposal()
         await session.review(2)
         await session.until(lambda: not session.runner.episode.shell.alive, "the shell is dead")
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         await session.review(3)
     sent = asked(server)
     assert "A note of the workbench: the shell ended, and there is a new one: shell variables" in sent
@@ -567,7 +567,7 @@ async def test_a_model_is_told_which_files_a_resume_lost(tmp_path: Path, server:
     server.answers(said(OPENAI, "echo precious > kept; echo data > gone; rm -f nothing"), said(OPENAI, "true"))
     async with talking(tmp_path, OPENAI, server) as session:
         await session.over(1)
-        session.runner.stop("interrupted", "SIGTERM")
+        session.runner.controls.stop("interrupted", "SIGTERM")
         await session.ended()
     gone = session.state.file_at("gone")
     assert gone is not None and gone.object is not None

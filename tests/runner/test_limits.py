@@ -42,12 +42,12 @@ async def test_an_artifact_that_is_missing_at_the_limit_is_said(tmp_path: Path) 
 
 async def test_what_a_person_types_does_not_count_against_the_agent(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo 1"], then="echo more"), limits=Limits(steps=2)) as session:
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
         for number in (1, 2, 3):
             session.enter("true\n")
             await session.over(number)
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         ended = await session.ended()
     assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 5)
 
@@ -56,14 +56,14 @@ async def test_a_proposal_that_a_take_over_dropped_does_not_count(tmp_path: Path
     agent = ListAgent(["echo dropped"], then="echo more")
     async with driven(tmp_path, agent, mode="step", limits=Limits(steps=1)) as session:
         await session.review(1)
-        session.runner.take_over(80, 24)
+        session.runner.controls.take_over(80, 24)
         await session.phase("human")
         session.enter("echo mine\n")
         await session.over(2)
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         await session.review(3)
         assert session.state.agent_steps == 1
-        session.runner.continue_()
+        session.runner.controls.continue_()
         ended = await session.ended()
     assert [step.status for step in session.state.steps[1:]] == ["rejected", "ran", "ran"]
     assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 3)
@@ -72,7 +72,7 @@ async def test_a_proposal_that_a_take_over_dropped_does_not_count(tmp_path: Path
 async def test_where_a_person_is_the_agent_their_steps_count(tmp_path: Path) -> None:
     async with driven(tmp_path, None, mode="paused", limits=Limits(steps=1)) as session:
         await session.phase("waiting")
-        session.runner.act("true")
+        session.runner.controls.act("true")
         assert (await session.ended()).exit_status == "autosubmission (max_steps)"
 
 
@@ -107,7 +107,7 @@ async def test_the_time_limit_cuts_a_command_short_and_keeps_what_it_printed(tmp
 async def test_stop_while_the_last_score_is_computed(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["true"]), limits=Limits(steps=1)) as session:
         await session.phase("scoring")
-        session.runner.stop("interrupted", "SIGTERM")
+        session.runner.controls.stop("interrupted", "SIGTERM")
         ended = await session.ended()
     assert (ended.exit_status, ended.reason) == ("interrupted", "SIGTERM")
     assert session.events(ev.ScoreRecorded) == []
@@ -139,11 +139,11 @@ async def test_a_failing_model_holds_a_session_that_somebody_watches(tmp_path: P
     agent = ListAgent([ModelError("rate_limit", "wait a minute"), "echo 1"])
     async with driven(tmp_path, agent, interactive=True) as session:
         await session.phase("waiting")
-        assert session.state.mode == "paused" and "wait a minute" in session.runner.problem
+        assert session.state.mode == "paused" and "wait a minute" in session.runner.status.problem
         assert agent.asked == 1
-        session.runner.continue_()
+        session.runner.controls.continue_()
         ended = await session.ended()
-        assert session.runner.problem == ""
+        assert session.runner.status.problem == ""
     assert ended.exit_status == "actions_exhausted"
     assert session.state.steps[1].observation == "1\n"
 
@@ -208,7 +208,7 @@ async def test_files_that_cannot_be_stored_end_the_run_as_an_error(tmp_path: Pat
         objects = session.runner.episode.objects
         objects.folder = tmp_path / "in the way"
         objects.folder.write_text("")
-        session.runner.step()
+        session.runner.controls.step()
         ended = await session.ended()
     assert ended.exit_status == "error" and str(session.folder) in ended.reason
     assert session.state.steps[1].over and session.state.steps[1].exit_code == 0
@@ -228,14 +228,14 @@ async def test_limits_are_raised_while_it_runs(tmp_path: Path) -> None:
     agent = ListAgent(["echo 1", "echo 2", "echo 3"], then="echo more")
     async with driven(tmp_path, agent, mode="step", limits=Limits(steps=2, seconds=600.0)) as session:
         await session.review(1)
-        session.runner.raise_limits(steps=3)
-        session.runner.raise_limits(steps=3)
-        session.runner.continue_()
+        session.runner.controls.raise_limits(steps=3)
+        session.runner.controls.raise_limits(steps=3)
+        session.runner.controls.continue_()
         ended = await session.ended()
     assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 3)
     [changed] = session.events(ev.LimitsChanged)
     assert changed.limits == Limits(steps=3, seconds=600.0) == session.state.limits
-    assert changed.author == session.runner.user
+    assert changed.author == session.runner.controls.user
     async with driven(tmp_path, ListAgent(["echo 4"]), resume=session.folder, limits=Limits(steps=4)) as again:
         assert (await again.ended()).steps == 4
 
@@ -245,7 +245,7 @@ async def test_a_limit_that_is_none_is_refused(tmp_path: Path, value: float) -> 
     async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
         await session.review(1)
         with pytest.raises(ValueError, match="a limit on cost must be a number over 0"):
-            session.runner.raise_limits(cost=value)
+            session.runner.controls.raise_limits(cost=value)
         assert session.events(ev.LimitsChanged) == []
 
 
@@ -259,9 +259,9 @@ async def test_the_time_limit_ends_a_model_call_and_keeps_what_came(
     async with serving() as server:
         server.answers(Reply(said, trickle=trickle, slow_head=what == "head"))
         async with driven(tmp_path, make_agent(OPENAI, server)) as session:
-            begun = (lambda: server.calls) if what == "head" else (lambda: "so far" in session.runner.draft)
+            begun = (lambda: server.calls) if what == "head" else (lambda: "so far" in session.runner.status.draft)
             await session.until(begun, "the model is asked")
-            session.runner.raise_limits(seconds=0.001)
+            session.runner.controls.raise_limits(seconds=0.001)
             ended = await session.ended()
     assert (ended.exit_status, ended.steps, len(server.calls)) == ("autosubmission (max_time)", 0, 1)
     assert ended.scores.last is not None, "what was there is scored"

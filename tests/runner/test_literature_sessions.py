@@ -133,7 +133,7 @@ async def test_an_interrupt_ends_the_waiting(tmp_path: Path, server: Server, lib
     server.answers(said(OPENAI, "literature_search transformer"), said(OPENAI, "submit"))
     async with talking(tmp_path, OPENAI, server, "literature", interactive=True) as session:
         await library.held.wait()
-        session.runner.interrupt()
+        session.runner.controls.interrupt()
         step = await session.over(1)
         assert step.interrupted
         await session.until(lambda: session.state.steps[1].tools, "the use is logged")

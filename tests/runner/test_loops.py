@@ -153,11 +153,11 @@ async def test_a_loop_pauses_where_somebody_watches(tmp_path: Path) -> None:
     agent = Looping(["true", "true", "false"], "pause")
     async with driven(tmp_path, agent, interactive=True) as session:
         await session.review(2)
-        await session.until(lambda: session.runner.mode == "paused", "paused")
+        await session.until(lambda: session.runner.state.mode == "paused", "paused")
         change = session.events(ev.ControlChanged)[-1]
-        assert (change.author, change.reason) == ("", session.runner.problem)
+        assert (change.author, change.reason) == ("", session.runner.status.problem)
         assert "2 times in a row" in change.reason
-        session.runner.continue_()
+        session.runner.controls.continue_()
         assert (await session.ended()).steps == 3
 
 

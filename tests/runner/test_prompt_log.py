@@ -105,7 +105,7 @@ async def test_what_was_sent_in_vain_is_logged_too(tmp_path: Path) -> None:
     agent, _ = language_agent([ModelError("network", "nobody answers"), action("submit")])
     async with driven(tmp_path, agent, interactive=True) as session:
         await session.phase("waiting")
-        session.runner.continue_()
+        session.runner.controls.continue_()
         await session.ended()
     found = prompt_of_step(session.state, lambda digest: None, 1)
     assert [call.failure for call in found.calls] == ["network: nobody answers", ""]

@@ -56,7 +56,7 @@ async def test_signed_reasoning_goes_back_with_its_call_also_after_a_resume(
     async with talking(tmp_path, dialect, server, "tool-calls", interactive=True) as session:
         await session.over(1)
         await session.until(lambda: len(server.calls) > 1, "the second call")
-        session.runner.stop()
+        session.runner.controls.stop()
     assert SIGNATURE in asked(server, 1)
     server.answers(called(dialect, "submit"))
     before = len(server.calls)
@@ -78,7 +78,7 @@ async def test_another_model_is_not_sent_it(tmp_path: Path, server: Server, dial
         model = "claude-opus-4-5" if dialect is ANTHROPIC else "gemini-3-flash-preview"
         other = make_agent(dialect, server, "tool-calls", model)
         session.runner.agent.use(other.chat)  # type: ignore[union-attr]
-        session.runner.run_proposal()
+        session.runner.controls.run_proposal()
         await session.review(2)
         assert SIGNATURE not in asked(server) and THOUGHT not in asked(server)
 
@@ -88,8 +88,8 @@ async def test_a_call_that_a_person_changed_has_none(tmp_path: Path, server: Ser
     server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "submit"))
     async with talking(tmp_path, dialect, server, "tool-calls", interactive=True, mode="step") as session:
         await session.review(1)
-        session.runner.edit("pwd", told=False)
-        session.runner.run_proposal()
+        session.runner.controls.edit("pwd", told=False)
+        session.runner.controls.run_proposal()
         await session.review(2)
     assert "pwd" in asked(server) and SIGNATURE not in asked(server) and THOUGHT not in asked(server)
 

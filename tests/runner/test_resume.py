@@ -91,7 +91,7 @@ async def test_two_processes_never_drive_one_session(tmp_path: Path) -> None:
         with pytest.raises(LogError, match="another process"):
             repair_log(session.folder)
         assert (session.folder / "events.jsonl").read_bytes() == before
-        session.runner.step()
+        session.runner.controls.step()
         await session.over(1)
 
 
@@ -152,16 +152,16 @@ async def test_it_comes_back_in_the_mode_it_was_left_in(tmp_path: Path, mode: Mo
     async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
         await session.review(1)
         if mode == "human":
-            session.runner.take_over(80, 24)
+            session.runner.controls.take_over(80, 24)
         else:
-            session.runner.set_mode(mode)
+            session.runner.controls.set_mode(mode)
     async with driven(tmp_path, ListAgent(["true", "true"]), resume=session.folder, interactive=True) as again:
         assert again.state.mode == mode
         if mode == "human":
             await again.phase("human")
-            await again.runner.hand_back()
+            await again.runner.controls.hand_back()
             assert again.state.mode == "step"
-        again.runner.set_mode(mode)
+        again.runner.controls.set_mode(mode)
     async with driven(tmp_path, ListAgent(["true"]), resume=session.folder) as alone:
         assert (await alone.ended()).exit_status == "actions_exhausted"
     said = [note.text for note in alone.state.notes if "it goes on in auto mode" in note.text]
@@ -203,15 +203,15 @@ async def test_the_same_in_a_protected_sandbox(tmp_path: Path) -> None:
     agent = ListAgent(["mkdir sub; cd sub; echo 1 > a", "echo $person; pwd"])
     async with driven(tmp_path, agent, unsafe_local=False, mode="step") as session:
         await session.review(1)
-        session.runner.step()
+        session.runner.controls.step()
         await session.review(2)
-        session.runner.take_over(90, 20)
+        session.runner.controls.take_over(90, 20)
         await session.phase("human")
         session.enter("person=here; echo 2 > b\n")
         step = await session.over(3)
-        await session.runner.hand_back()
+        await session.runner.controls.hand_back()
         await session.until(lambda: session.state.mode == "step", "handed back")
-    assert step.author == session.runner.user and [change.path for change in step.changes] == ["sub/b"]
+    assert step.author == session.runner.controls.user and [change.path for change in step.changes] == ["sub/b"]
     async with driven(
         tmp_path, ListAgent(["pwd; cat a b", "submit"]), resume=session.folder, unsafe_local=False
     ) as again:

@@ -32,7 +32,7 @@ def place() -> Iterator[Path]:
 
 async def offered(session: Driven, path: Path) -> SessionServer:
     runner = session.runner
-    server = SessionServer(session.folder, runner.live.bus, runner.state, lambda: runner.status, runner.do)
+    server = SessionServer(session.folder, runner.live.bus, runner.state, lambda: runner.status, runner.controls.do)
     await server.start(path)
     return server
 
@@ -103,5 +103,5 @@ async def test_what_is_no_command_ends_the_connection_alone(tmp_path: Path, plac
         writer.write(sent)
         writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
         assert await reader.read() is not None  # to its end
-        assert session.runner.phase == "review"
+        assert session.runner.status.phase == "review"
         await server.stop()

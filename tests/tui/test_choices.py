@@ -127,7 +127,7 @@ async def test_one_of_the_alternatives_is_taken(
         await dialog(on, Alternatives)
         for text in ("First.", "echo one", "Second.", "echo two", "Third.", "echo three", "your choice", "1,000+50"):
             await on.shows(text)
-        assert on.runner.phase == "review" and on.state.steps[1].action == "echo one"
+        assert on.runner.status.phase == "review" and on.state.steps[1].action == "echo one"
         await on.press("j", "j", "enter")
         await gone(on)
         assert on.state.steps[1].action == "echo three"
@@ -250,7 +250,7 @@ async def test_a_long_alternative_is_read_to_its_end(tmp_path: Path, server: Ser
     server.answers(said(OPENAI, "echo one"), said(OPENAI, long))
     async with opened(tmp_path, make_agent(OPENAI, server), (80, 24)) as on:
         await on.review(1)
-        assert on.runner.resample(1)
+        assert on.runner.controls.resample(1)
         await on.until(lambda: len(on.state.steps[1].alternatives) == 2, "the alternative")
         await on.press("a")
         await on.shows("line-0")
@@ -267,7 +267,7 @@ async def test_the_editor_keeps_the_choice_of_who_is_told(
     server.answers(said(OPENAI, "echo one", "A thought."))
     async with opened(tmp_path, make_agent(OPENAI, server)) as on:
         await on.review(1)
-        assert on.runner.edit("echo two", thought="Another.", told=False)
+        assert on.runner.controls.edit("echo two", thought="Another.", told=False)
         monkeypatch.setattr(on.screen.steering, "_in_editor", lambda action: f"{action} and more")
         await on.press("E")
         step = on.state.steps[1]

@@ -231,12 +231,12 @@ async def test_live_it_follows_the_session(tmp_path: Path) -> None:
     app = WorkbenchApp(LiveSource(runner))
     async with app.run_test(size=(120, 40)) as pilot:
         live = Replay(app, pilot)
-        await live.until(lambda: runner.phase == "review" and runner.state.last_step == 1, "the first proposal")
+        await live.until(lambda: runner.status.phase == "review" and runner.state.last_step == 1, "the first proposal")
         await live.press("6")
         await live.until(lambda: "6 Prompt · step 1" in live.text, "its prompt")
         assert live.roles == ["system", "user"]
         await live.press("enter")
-        await live.until(lambda: runner.phase == "review" and runner.state.last_step == 2, "the second")
+        await live.until(lambda: runner.status.phase == "review" and runner.state.last_step == 2, "the second")
         await live.until(lambda: "6 Prompt · step 2" in live.text and len(live.roles) == 4, "its prompt")
         assert "one" in live.view.text
         sent = chat.asked[-1]
@@ -248,5 +248,5 @@ async def test_live_it_follows_the_session(tmp_path: Path) -> None:
         assert live.screen.focused is live.screen.shell and "6 Prompt" not in live.text
         await live.press("ctrl+right_square_bracket")
         await live.until(lambda: "6 Prompt" in live.text, "the prompt again")
-        runner.stop("interrupted", "over")
-        await live.until(lambda: runner.phase == "ended", "the end")
+        runner.controls.stop("interrupted", "over")
+        await live.until(lambda: runner.status.phase == "ended", "the end")

@@ -44,7 +44,7 @@ async def test_reasoning_is_shown_apart_from_thought_and_action(tmp_path: Path) 
         await on.shows("│ [b]first[/b] things")
         text = on.text
         assert text.index("So I look.") < text.index("$ ls -la") < text.index(HEADING), "the action comes first"
-        on.runner.edit("ls", told=True)
+        on.runner.controls.edit("ls", told=True)
         await on.until(lambda: "edited" in on.text and HEADING in on.text, "it stays below an edited action")
 
 

@@ -108,7 +108,7 @@ async def test_what_is_read_stays_while_the_agent_goes_on(tmp_path: Path) -> Non
         view = on.screen.observation
         top = view.scroll_offset.y
         assert top > 1
-        on.runner.step()
+        on.runner.controls.step()
         await on.review(3)
         await on.shows("Observation 1 ·")
         assert view.scroll_offset.y == top and view.line_count == 200

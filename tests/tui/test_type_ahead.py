@@ -45,7 +45,7 @@ async def test_what_follows_a_key_goes_to_the_dialog_that_it_opens(
             return field.text if isinstance(field, TextArea) else field.value
 
         await on.until(lambda: typed().endswith("siqcen"), "what was typed")
-        assert on.runner.phase == "review"
+        assert on.runner.status.phase == "review"
 
 
 async def test_what_was_typed_before_a_dialog_closes_does_not_act_behind_it(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ async def test_what_was_typed_before_a_dialog_closes_does_not_act_behind_it(tmp_
         await on.until(lambda: on.app.screen is on.screen and not on.app.type_ahead.pending, "the workbench again")
         burst(on, "question_mark")
         await on.until(lambda: isinstance(on.app.screen, HelpScreen), "a key after it")
-        assert on.runner.phase == "review" and on.state.last_step == 1
+        assert on.runner.status.phase == "review" and on.state.last_step == 1
 
 
 async def test_a_question_is_answered_by_the_keys_after_it(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_keys_before_there_is_anything_to_see_do_nothing(tmp_path: Path) -
         on.screen.painted = True
         burst(on, "question_mark")
         await on.until(lambda: isinstance(on.app.screen, HelpScreen), "a key that comes later")
-        assert on.runner.phase == "review" and not isinstance(on.app.screen, Confirm)
+        assert on.runner.status.phase == "review" and not isinstance(on.app.screen, Confirm)
 
 
 async def test_a_wrong_limit_can_be_mended(tmp_path: Path) -> None:

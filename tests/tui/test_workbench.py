@@ -40,14 +40,14 @@ class Opened:
         try:
             await wait_for(self.pilot, condition, what)
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.runner.phase} {self.runner.mode}\n{self.text}") from None
+            raise AssertionError(f"{error}\n{self.runner.status.phase} {self.runner.state.mode}\n{self.text}") from None
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
     async def review(self, step: int) -> None:
         """Until this step is under review, and the screen says so."""
-        await self.until(lambda: self.runner.phase == "review" and self.state.last_step == step, f"step {step}")
+        await self.until(lambda: self.runner.status.phase == "review" and self.state.last_step == step, f"step {step}")
         await self.until(lambda: self.screen.steps.cursor == step, f"step {step} on the screen")
 
     async def shows(self, text: str) -> None:
@@ -91,7 +91,7 @@ async def test_stepping_shows_what_came_back(tmp_path: Path, size: tuple[int, in
 
 async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -> None:
     async with opened(tmp_path, ["echo one", "echo two"], mode="auto") as on:
-        await on.until(lambda: on.runner.phase == "ended", "the end")
+        await on.until(lambda: on.runner.status.phase == "ended", "the end")
         await on.shows("ENDED")
         assert "over and saved" in on.screen.status_bar.text
         await on.press("h")
@@ -106,13 +106,13 @@ async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -
 
 async def test_pause_and_continue(tmp_path: Path) -> None:
     async with opened(tmp_path, ["sleep 2", "echo two", "echo three"], mode="auto") as on:
-        await on.until(lambda: on.runner.phase == "executing", "the first command")
+        await on.until(lambda: on.runner.status.phase == "executing", "the first command")
         await on.press("p")
         await on.review(2)
-        assert on.runner.mode == "paused" and on.state.steps[1].exit_code == 0
+        assert on.runner.state.mode == "paused" and on.state.steps[1].exit_code == 0
         await on.shows("PAUSED")
         await on.press("space")
-        await on.until(lambda: on.runner.phase == "ended", "the end")
+        await on.until(lambda: on.runner.status.phase == "ended", "the end")
         assert [step.observation.strip() for step in on.state.steps[2:]] == ["two", "three"]
 
 
@@ -127,7 +127,7 @@ async def test_an_edited_action_runs_and_the_original_is_kept(tmp_path: Path) ->
         await on.press("ctrl+s")
         await on.until(lambda: on.state.current.edited, "the edit")
         await on.shows("- echo bad")
-        assert "+ echo good" in on.text and on.runner.phase == "review"
+        assert "+ echo good" in on.text and on.runner.status.phase == "review"
         await on.press("enter")
         await on.review(2)
         step = on.state.steps[1]
@@ -141,10 +141,10 @@ async def test_editing_in_auto_mode_stops_the_countdown(tmp_path: Path) -> None:
         await on.shows("runs in")
         await on.press("e")
         await on.until(lambda: isinstance(on.app.screen, EditAction), "the dialog")
-        assert on.runner.mode == "paused"
+        assert on.runner.state.mode == "paused"
         await on.press("escape")
         await on.until(lambda: on.app.screen is on.screen, "the workbench")
-        assert on.runner.phase == "review" and not on.state.current.edited
+        assert on.runner.status.phase == "review" and not on.state.current.edited
 
 
 async def test_control_characters_of_an_action_are_seen_and_kept(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ async def test_interrupting_keeps_the_session(tmp_path: Path) -> None:
         await on.press("i")
         await on.until(lambda: "no command is running, and no answer" in on.screen.status_bar.text, "the answer")
         await on.press("s")
-        await on.until(lambda: on.runner.phase == "executing", "the command")
+        await on.until(lambda: on.runner.status.phase == "executing", "the command")
         await on.shows("interrupt")
         await on.press("i")
         await on.review(2)
@@ -199,7 +199,7 @@ async def test_interrupting_keeps_the_session(tmp_path: Path) -> None:
 async def test_a_failing_model_is_said_and_can_be_asked_again(tmp_path: Path) -> None:
     async with opened(tmp_path, ListAgent([ModelError("rate_limit", "slow down"), "echo one"])) as on:
         await on.shows("rate_limit: slow down")
-        assert on.runner.mode == "paused"
+        assert on.runner.state.mode == "paused"
         await on.shows("try again")
         await on.press("s")
         await on.review(1)
@@ -222,7 +222,7 @@ async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
         await on.shows("i stop it")
         await on.press("i")
         await on.shows("the answer was stopped")
-        assert on.runner.phase == "waiting" and not on.state.last_step
+        assert on.runner.status.phase == "waiting" and not on.state.last_step
         agent.gate.set()
         await on.press("s")
         await on.review(1)
@@ -235,7 +235,7 @@ async def test_the_cursor_rests_while_the_session_goes_on(tmp_path: Path) -> Non
         await on.review(2)
         await on.press("h")
         await on.until(lambda: on.screen.shown == 1, "the step before")
-        on.runner.step()
+        on.runner.controls.step()
         await on.until(lambda: on.state.last_step == 3, "the next step")
         await on.until(lambda: "step 1 of 3" in on.screen.status_bar.text, "the count")
         assert on.screen.shown == 1 and on.screen.observation.text == "one"
@@ -257,7 +257,7 @@ async def test_take_over_and_release(tmp_path: Path) -> None:
         mine = next(step for step in on.state.steps if step.action == "echo mine")
         assert mine.author.startswith("human:") and mine.observation.strip() == "mine"
         await on.press("ctrl+right_square_bracket")
-        await on.until(lambda: not on.screen.taken_over and on.runner.phase == "review", "the agent's turn")
+        await on.until(lambda: not on.screen.taken_over and on.runner.status.phase == "review", "the agent's turn")
         assert "TAKEN OVER" not in on.text and not on.screen.has_class("-zoomed")
         await on.press("s")
         await on.until(lambda: "agent\n" in [step.observation for step in on.state.steps], "a step of the agent")
@@ -286,7 +286,7 @@ async def test_the_terminal_of_a_take_over_has_the_size_of_the_pane(tmp_path: Pa
         await on.until(lambda: on.screen.taken_over, "the take-over")
         await on.pilot.resize_terminal(100, 30)
         wanted = (97, 27)
-        await on.until(lambda: on.runner.take_over_size == wanted, "the size")
+        await on.until(lambda: on.runner.controls.take_over_size == wanted, "the size")
         await on.press(*"stty size", "enter")
         await on.until(lambda: f"{wanted[1]} {wanted[0]}" in on.screen.shell.screen_text(), "the size in the shell")
 
@@ -295,7 +295,7 @@ async def test_take_over_waits_for_the_running_command(tmp_path: Path) -> None:
     async with opened(tmp_path, ["sleep 60", "echo two"]) as on:
         await on.review(1)
         await on.press("s")
-        await on.until(lambda: on.runner.phase == "executing", "the command")
+        await on.until(lambda: on.runner.status.phase == "executing", "the command")
         await on.press("t")
         await on.shows("you get the shell when the command is over")
         assert not on.screen.taken_over
@@ -312,7 +312,7 @@ async def test_taking_over_answers_a_command_that_waits_for_input(tmp_path: Path
         await on.until(lambda: on.screen.taken_over, "the keys")
         await on.press(*"Ada", "enter")
         await on.until(lambda: on.runner.state.steps[1].observation == "Name: hello Ada\n", "the answer")
-        await on.until(lambda: on.runner.phase == "human", "the shell")
+        await on.until(lambda: on.runner.status.phase == "human", "the shell")
         assert on.screen.taken_over
 
 
@@ -331,7 +331,7 @@ async def test_releasing_a_busy_shell_asks(tmp_path: Path) -> None:
         await on.press("ctrl+right_square_bracket")
         await on.until(lambda: isinstance(on.app.screen, Confirm), "the question")
         await on.press("y")
-        await on.until(lambda: not on.screen.taken_over and on.runner.phase == "review", "the agent's turn")
+        await on.until(lambda: not on.screen.taken_over and on.runner.status.phase == "review", "the agent's turn")
 
 
 async def test_quitting_asks_then_saves(tmp_path: Path) -> None:
@@ -354,15 +354,15 @@ async def test_closing_the_app_in_any_way_ends_the_session(tmp_path: Path) -> No
     async with opened(tmp_path, ["sleep 60"]) as on:
         await on.review(1)
         await on.press("s")
-        await on.until(lambda: on.runner.phase == "executing", "the command")
+        await on.until(lambda: on.runner.status.phase == "executing", "the command")
         on.app.exit()
-    assert on.runner.phase == "ended"
+    assert on.runner.status.phase == "ended"
     assert on.state.ended is not None and on.state.ended.exit_status == "interrupted"
 
 
 async def test_a_person_alone_writes_actions(tmp_path: Path) -> None:
     async with opened(tmp_path, None) as on:
-        await on.until(lambda: on.runner.phase == "waiting", "the person's turn")
+        await on.until(lambda: on.runner.status.phase == "waiting", "the person's turn")
         await on.shows("your turn")
         await on.press("e")
         await on.until(lambda: isinstance(on.app.screen, EditAction), "the dialog")
@@ -442,8 +442,8 @@ async def test_a_score_of_ones_own_is_told(tmp_path: Path) -> None:
 async def test_a_pane_is_zoomed_right_after_going_there(tmp_path: Path) -> None:
     async with opened(tmp_path, ["true"]) as on:
         await on.review(1)
-        on.screen.action_do("pane.shell")
-        on.screen.action_do("pane.zoom")
+        await on.screen.action_do("pane.shell")
+        await on.screen.action_do("pane.zoom")
         assert on.screen.query_one("#shell-pane").has_class("-zoomed")
 
 
@@ -457,7 +457,7 @@ async def test_nothing_runs_that_is_not_in_view(tmp_path: Path) -> None:
         await on.press("enter")
         await on.until(lambda: on.screen.cursor is None, "the proposal in view")
         await on.shows("enter runs it")
-        assert on.runner.phase == "review" and on.state.steps[2].status == "proposed"
+        assert on.runner.status.phase == "review" and on.state.steps[2].status == "proposed"
         await on.press("enter")
         await on.until(lambda: on.state.steps[2].over, "the second to run")
 
@@ -471,7 +471,7 @@ async def test_help_is_always_in_the_key_bar(tmp_path: Path) -> None:
 
 async def test_a_message_about_a_command_goes_with_it(tmp_path: Path) -> None:
     async with opened(tmp_path, ["sleep 60", "true"], mode="auto") as on:
-        await on.until(lambda: on.runner.phase == "executing", "the command to run")
+        await on.until(lambda: on.runner.status.phase == "executing", "the command to run")
         await on.press("p")
         await on.shows("pauses when the command is over")
         await on.press("i")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Literal
@@ -65,13 +64,23 @@ class Controls:
 
         Only handing the shell back waits for anything.
         """
+        if not isinstance(command, do.HandBack):
+            return self.do_now(command)
         try:
-            done = _METHODS[type(command)](self, **msgspec.structs.asdict(command))
-            return Outcome(done=(await done if inspect.isawaitable(done) else done) is not False)
+            await self.hand_back(force=command.force)
         except ShellBusy as busy:
             return Outcome(done=False, problem=str(busy), busy=True)
+        except (SandboxError, LogError) as error:
+            return Outcome(done=False, problem=str(error))
+        return Outcome()
+
+    def do_now(self, command: Command) -> Outcome:
+        """As `do`, at once, for any command but HandBack."""
+        try:
+            done = _METHODS[type(command)](self, **msgspec.structs.asdict(command))
         except (ModelError, SandboxError, LogError, ValueError) as error:
             return Outcome(done=False, problem=str(error))
+        return Outcome(done=done is not False)
 
     # -- who drives --------------------------------------------------------------------------------------------------
 
@@ -345,7 +354,6 @@ _METHODS: dict[type[Command], Callable[..., object]] = {
     do.ChangeLimits: Controls.raise_limits,
     do.Act: Controls.act,
     do.TakeOver: Controls.take_over,
-    do.HandBack: Controls.hand_back,
     do.SendKeys: Controls.send_keys,
     do.Resize: Controls.resize,
     do.Interrupt: Controls.interrupt,

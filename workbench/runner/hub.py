@@ -1,4 +1,4 @@
-"""What the parts of a running session share: its log, its status, work in the background, and the call to look again."""
+"""What the parts of a running session share: its log, its status, work in the background, and the call to look."""
 
 from __future__ import annotations
 

@@ -18,6 +18,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
+from workbench.session import commands as do
 from workbench.session.events import SessionEnded
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
@@ -86,7 +87,7 @@ class WorkbenchApp(App[SessionEnded | None]):
         await self.push_screen(self.workbench)
         if not self.is_headless:
             self.set_timer(_SETTLED_SECONDS, _settle_memory)
-        if self.source.control is None:
+        if self.source.status is None:
             return
         self._session = asyncio.create_task(self.source.run(), name="session")
         self._session.add_done_callback(self._session_over)
@@ -171,8 +172,7 @@ class WorkbenchApp(App[SessionEnded | None]):
             self.exit(self.ended)
 
     def _stop_session(self, reason: str) -> None:
-        if self.source.control is not None:
-            self.source.control.stop("interrupted", reason)
+        self.source.send(do.Stop("interrupted", reason))
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP and not self._terminal_lost and not _terminal_answers():

@@ -6,14 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from workbench.session.bus import Subscriber
 from workbench.session.cast import CAST_FILE, Cast
-from workbench.session.events import Event, SessionEnded
+from workbench.session.commands import Command, Outcome
+from workbench.session.events import SessionEnded
 from workbench.session.objects import ObjectStore
 from workbench.session.state import SessionState, fold
+from workbench.session.status import LiveStatus
 from workbench.tui.text import printable, split_lines
 
 if TYPE_CHECKING:
-    from workbench.runner.control import Control
     from workbench.runner.runner import Runner
     from workbench.session.recording import Recording
 
@@ -46,8 +48,14 @@ class SessionSource(Protocol):
         """What is damaged or missing, for the reader to see."""
 
     @property
-    def control(self) -> Control | None:
-        """How to steer it; None in replay. It stays when the session has ended (its phase is then `ended`)."""
+    def status(self) -> LiveStatus | None:
+        """What is true of it now; None in replay. It stays when the session has ended (its phase is then `ended`)."""
+
+    async def do(self, command: Command) -> Outcome:
+        """Have a command carried out. What cannot be done is said in the outcome."""
+
+    def send(self, command: Command) -> None:
+        """Have a command carried out, whatever becomes of it, before those that are sent later."""
 
     def file_bytes(self, path: str, step: int) -> bytes | None:
         """A file of the workspace (a path inside the sandbox) as of a step; None when it is not in the recording."""
@@ -58,14 +66,8 @@ class SessionSource(Protocol):
     def shell_text(self, step: int) -> ShellRecord:
         """What the shell's terminal had been sent by the end of a step (at least its last 256 KB)."""
 
-    def subscribe(self, subscriber: Callable[[Event], None]) -> Unsubscribe:
-        """Be told of each new event, after it is in the state."""
-
-    def on_display(self, display: Callable[[bytes], None]) -> Unsubscribe:
-        """Be given what the shell prints from now on."""
-
-    def hold_output(self, hold: bool) -> None:
-        """Hold the shell's output back, or let it come again: the pane has more than it can draw."""
+    def subscribe(self, subscriber: Subscriber) -> Unsubscribe:
+        """Be told of each new event after it is in the state, of each new status, and of what the shell prints."""
 
     async def run(self) -> SessionEnded | None:
         """Drive the session to its end; at once over in replay. Raises LogError when it can no longer be written."""
@@ -122,21 +124,21 @@ class _Saved:
 class RecordedSource(_Saved):
     """A recording: nothing runs, the cursor is free."""
 
-    control: Control | None = None
+    status: LiveStatus | None = None
 
     def __init__(self, recording: Recording) -> None:
         super().__init__(fold(recording.events), recording.folder)
         self.problems = list(recording.problems)
         self.name = recording.folder.name if recording.folder is not None else recording.path.name
 
-    def subscribe(self, subscriber: Callable[[Event], None]) -> Unsubscribe:
-        return _nothing
+    async def do(self, command: Command) -> Outcome:
+        return Outcome(done=False, problem="this is a recording: nothing runs")
 
-    def on_display(self, display: Callable[[bytes], None]) -> Unsubscribe:
-        return _nothing
+    def send(self, command: Command) -> None:
+        """Nothing runs."""
 
-    def hold_output(self, hold: bool) -> None:
-        """Nothing comes."""
+    def subscribe(self, subscriber: Subscriber) -> Unsubscribe:
+        return _nothing
 
     async def run(self) -> SessionEnded | None:
         return self.state.ended
@@ -148,18 +150,21 @@ class LiveSource(_Saved):
     def __init__(self, runner: Runner) -> None:
         super().__init__(runner.state, runner.live.folder)
         self.runner = runner
-        self.control: Control | None = runner
         self.problems: list[str] = []
         self.name = runner.live.folder.name
 
-    def subscribe(self, subscriber: Callable[[Event], None]) -> Unsubscribe:
-        return self.runner.live.subscribe(subscriber)
+    @property
+    def status(self) -> LiveStatus | None:
+        return self.runner.status
 
-    def on_display(self, display: Callable[[bytes], None]) -> Unsubscribe:
-        return self.runner.live.on_display(display)
+    async def do(self, command: Command) -> Outcome:
+        return await self.runner.controls.do(command)
 
-    def hold_output(self, hold: bool) -> None:
-        self.runner.episode.shell.hold_output(hold)
+    def send(self, command: Command) -> None:
+        self.runner.controls.do_now(command)
+
+    def subscribe(self, subscriber: Subscriber) -> Unsubscribe:
+        return self.runner.live.bus.subscribe(subscriber)
 
     def shell_text(self, step: int) -> ShellRecord:
         self.runner.live.cast.flush()

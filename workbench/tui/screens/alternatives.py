@@ -15,7 +15,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from workbench.session.state import Alternative, SessionState, Step
+from workbench.session import commands as do
+from workbench.session.state import Alternative, Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
 from workbench.tui.screens.dialogs import foot, keys_line
@@ -23,7 +24,7 @@ from workbench.tui.text import display_line, printable, split_lines, wrapped
 from workbench.tui.widgets.proposal import prompted
 
 if TYPE_CHECKING:
-    from workbench.runner.control import Control
+    from workbench.tui.source import SessionSource
 
 _STACKED_BELOW = 110
 """Columns of the screen below which cards lie one over the other."""
@@ -122,13 +123,15 @@ class Alternatives(ModalScreen[Pick | None]):
         ),
     ]
 
-    def __init__(self, state: SessionState, number: int, control: Control | None) -> None:
-        """Those of step `number`. Without `control`, or when the step is not under review any more, they are only
-        shown.
-        """
+    def __init__(self, source: SessionSource, number: int) -> None:
+        """Those of step `number`. In a recording, or when that is not under review any more, they are only shown."""
         super().__init__()
-        self._state, self._number, self._control = state, number, control
+        self._source, self._state, self._number = source, source.state, number
         self.selected = self._step.chosen
+
+    @property
+    def _status(self) -> LiveStatus:
+        return self._source.status or LiveStatus(phase="ended")
 
     @property
     def _step(self) -> Step:
@@ -137,12 +140,11 @@ class Alternatives(ModalScreen[Pick | None]):
     @property
     def _open(self) -> bool:
         """Whether one can be picked."""
-        control = self._control
-        return control is not None and control.phase == "review" and self._state.last_step == self._number
+        return self._status.phase == "review" and self._state.last_step == self._number
 
     @property
     def _asking(self) -> bool:
-        return self._open and self._control is not None and self._control.status.sampling.running
+        return self._open and self._status.sampling.running
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
@@ -166,8 +168,8 @@ class Alternatives(ModalScreen[Pick | None]):
         step = self._step
         first = Alternative(0, step.author, step.proposed_thought, step.proposed, spending=step.spending)
         shown = {0: first, **step.alternatives}
-        if self._asking and self._control is not None:
-            on_its_way = self._control.status.drafting_alternative
+        if self._asking:
+            on_its_way = self._status.drafting_alternative
             shown.setdefault(on_its_way, Alternative(on_its_way))
         return shown
 
@@ -194,10 +196,9 @@ class Alternatives(ModalScreen[Pick | None]):
             title += f" · t={item.temperature:g}"
         thought, note = item.thought, ""
         if item.action is None:
-            control = self._control
-            if self._asking and control is not None:
-                on_its_way = control.status.drafting_alternative == item.number
-                thought = control.status.draft[-_DRAFT_SHOWN:] if on_its_way else ""
+            if self._asking:
+                on_its_way = self._status.drafting_alternative == item.number
+                thought = self._status.draft[-_DRAFT_SHOWN:] if on_its_way else ""
                 note = "…" if on_its_way else "(nothing that could be run)"
             else:
                 note = "(nothing that could be run)"
@@ -207,8 +208,7 @@ class Alternatives(ModalScreen[Pick | None]):
 
     def _said(self) -> Content:
         """What is going on, in a line."""
-        control = self._control
-        status = control.status if control is not None else LiveStatus()
+        status = self._status
         cost = self._step.spending
         total = ""
         if cost.calls:
@@ -273,8 +273,8 @@ class Alternatives(ModalScreen[Pick | None]):
 
     def action_leave(self) -> None:
         """Stop asking; when nothing is on its way, leave."""
-        if self._asking and self._control is not None:
-            self._control.stop_sampling()
+        if self._asking:
+            self._source.send(do.StopSampling())
         else:
             self.dismiss(None)
 

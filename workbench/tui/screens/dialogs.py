@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -88,7 +88,7 @@ class Ask(ModalScreen[str | None]):
         value: str = "",
         note: str = "",
         bottom: bool = False,
-        check: Callable[[str], str] | None = None,
+        check: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
         super().__init__(classes="-bottom" if bottom else "")
         self._title_text, self._placeholder, self._value, self._note = title, placeholder, value, note
@@ -106,9 +106,9 @@ class Ask(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self.set_focus(self.query_one(Input))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        problem = self._check(event.value) if self._check is not None else ""
+        problem = await self._check(event.value) if self._check is not None else ""
         if problem:
             self.query_one(ProblemLine).say(problem)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ from workbench.tui.screens.dialogs import ProblemLine, foot
 _MOST = 6
 """Known models that are shown at once."""
 
-Change = Callable[[str, str, float | None], str]
+Change = Callable[[str, str, float | None], Awaitable[str]]
 """Given model, server and temperature; returns why that cannot be, or nothing when it is done."""
 
 
@@ -101,7 +101,7 @@ class ChangeModel(ModalScreen[bool]):
             lines = [Content.styled("not in the table of prices: its tokens are counted instead", "$foreground 55%")]
         self.query_one("#known", Static).update(Content("\n").join(lines))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    async def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         model = self.query_one("#model", Input).value.strip()
         server = self.query_one("#server", Input).value.strip()
@@ -117,7 +117,7 @@ class ChangeModel(ModalScreen[bool]):
             self._doubted = model
             self._refuse(f"{model} is not in the table; did you mean {near}? Enter again uses it all the same")
             return
-        problem = self._change(model, server, temperature)
+        problem = await self._change(model, server, temperature)
         if problem:
             self._refuse(problem)
         else:

@@ -45,9 +45,9 @@ class ActionProvider(Provider):
                     help=_not_now(reason),
                 )
 
-    def _do(self, action: Action) -> None:
+    async def _do(self, action: Action) -> None:
         if isinstance(self.screen, WorkbenchScreen):
-            self.screen.action_do(action.id)
+            await self.screen.action_do(action.id)
 
 
 def _not_now(reason: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""What a person does to a running session from the workbench: the keys of `Control`, and their dialogs."""
+"""What a person does to a running session from the workbench: the commands behind the keys, and their dialogs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.session import commands as do
+from workbench.session.status import LiveStatus
 from workbench.tui import words
 
 if TYPE_CHECKING:
-    from workbench.runner.control import Control
+    from workbench.session.commands import Command, Outcome
+    from workbench.session.state import SessionState
     from workbench.tui.screens.alternatives import Pick
     from workbench.tui.screens.dialogs import Edited
     from workbench.tui.screens.workbench import WorkbenchScreen
@@ -33,10 +36,27 @@ class Steering:
         """The shell is being given back."""
 
     @property
-    def control(self) -> Control:
-        control = self.screen.source.control
-        assert control is not None
-        return control
+    def status(self) -> LiveStatus:
+        """What is true of the session now."""
+        return self.screen.source.status or LiveStatus(phase="ended")
+
+    @property
+    def state(self) -> SessionState:
+        """The fold over its log."""
+        return self.screen.state
+
+    def send(self, command: Command) -> None:
+        """Have a command carried out, whatever becomes of it."""
+        self.screen.source.send(command)
+
+    async def do(self, command: Command) -> Outcome:
+        """Have a command carried out, and hear what became of it."""
+        return await self.screen.source.do(command)
+
+    def _stop_here(self, reason: str) -> None:
+        """An agent that drives by itself waits for the person, who is about to decide."""
+        if self.state.mode == "auto" and not self.status.asking:
+            self.send(do.Pause(reason))
 
     # -- go on, stop -------------------------------------------------------------------------------------------------
 
@@ -46,35 +66,35 @@ class Steering:
             self.screen.go_to(None)
             self.screen.say("this is what is proposed: enter runs it", of_phase=True)
             return
-        self.control.run_proposal()
+        self.send(do.RunProposal())
         self.screen.go_to(None)
 
     def step(self) -> None:
-        self.control.step()
+        self.send(do.Step())
         self.screen.go_to(None)
 
     def continue_(self) -> None:
-        self.control.continue_()
+        self.send(do.Continue())
         self.screen.go_to(None)
 
     def pause(self) -> None:
-        self.control.pause()
-        if self.control.phase == "executing":
+        self.send(do.Pause())
+        if self.status.phase == "executing":
             self.screen.say("pauses when the command is over; i interrupts it", of_phase=True)
 
     def toggle(self) -> None:
-        if self.control.mode == "auto":
+        if self.state.mode == "auto":
             self.pause()
         else:
             self.continue_()
 
-    def interrupt(self) -> None:
-        command = self.control.phase != "proposing"
-        if self.control.interrupt() and command:
+    async def interrupt(self) -> None:
+        command = self.status.phase != "proposing"
+        if (await self.do(do.Interrupt())).done and command:
             self.screen.say("interrupting the command", of_phase=True)
 
-    def validate(self) -> None:
-        if self.control.validate():
+    async def validate(self) -> None:
+        if (await self.do(do.Validate())).done:
             self.screen.say("scoring the work as it is now")
 
     # -- the proposal ------------------------------------------------------------------------------------------------
@@ -83,15 +103,13 @@ class Steering:
         """Edit the proposal, or write an action of one's own. The old one must not run meanwhile."""
         from workbench.tui.screens.dialogs import EditAction  # when first needed: it slows the start
 
-        control = self.control
         self.screen.go_to(None)
-        if control.phase == "waiting":
+        if self.status.phase == "waiting":
             self.screen.app.push_screen(EditAction("", "Your action"), self._act)
             return
-        if control.mode == "auto" and not control.asking:
-            control.pause("editing")
-        step = control.state.current
-        told = control.tells_edits
+        self._stop_here("editing")
+        step = self.state.current
+        told = self.status.tells_edits
         if told is not None and step.edited and step.edit_told is not None:
             told = step.edit_told
         self.screen.app.push_screen(
@@ -99,25 +117,26 @@ class Steering:
             lambda edited: self._edited(step.number, edited),
         )
 
-    def _edited(self, number: int, edited: Edited | None) -> None:
-        if edited is None:
-            return
-        control = self.control
-        in_time = control.state.last_step == number
-        if not in_time or not control.edit(edited.action, thought=edited.thought, told=edited.told):
+    async def _in_time(self, number: int, command: Command) -> bool:
+        """Have a command about the proposal of a step carried out; says so when that is not under review any more."""
+        done = self.state.last_step == number and (await self.do(command)).done
+        if not done:
             self.screen.say(_TOO_LATE)
+        return done
 
-    def _act(self, edited: Edited | None) -> None:
-        if edited is not None and edited.action.strip() and not self.control.act(edited.action):
+    async def _edited(self, number: int, edited: Edited | None) -> None:
+        if edited is not None:
+            await self._in_time(number, do.Edit(edited.action, edited.thought, edited.told))
+
+    async def _act(self, edited: Edited | None) -> None:
+        if edited is not None and edited.action.strip() and not (await self.do(do.Act(edited.action))).done:
             self.screen.say("an action cannot be run just now")
 
-    def editor(self) -> None:
+    async def editor(self) -> None:
         """As `edit`, in the person's own editor."""
-        control = self.control
-        if control.mode == "auto" and not control.asking:
-            control.pause("editing")
-        writing = control.phase == "waiting"
-        step = control.state.current
+        self._stop_here("editing")
+        writing = self.status.phase == "waiting"
+        step = self.state.current
         text = self._in_editor("" if writing else step.action)
         if text is None:
             return
@@ -125,9 +144,9 @@ class Steering:
         from workbench.tui.screens.dialogs import Edited
 
         if writing:
-            self._act(Edited(text))
+            await self._act(Edited(text))
         else:
-            self._edited(step.number, Edited(text, told=step.edit_told))
+            await self._edited(step.number, Edited(text, told=step.edit_told))
 
     def _in_editor(self, action: str) -> str | None:
         command = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
@@ -150,30 +169,27 @@ class Steering:
     def reject(self) -> None:
         from workbench.tui.screens.dialogs import Write  # when first needed: it slows the start
 
-        number = self.control.state.last_step
-        if self.control.mode == "auto" and not self.control.asking:
-            self.control.pause("rejecting")
+        number = self.state.last_step
+        self._stop_here("rejecting")
         self.screen.go_to(None)
         self.screen.app.push_screen(
             Write(f"Reject action {number}", "a comment for the agent (may be empty)"),
             lambda text: self._rejected(number, text),
         )
 
-    def _rejected(self, number: int, comment: str | None) -> None:
-        if comment is None:
-            return
-        if self.control.state.last_step != number or not self.control.reject(comment):
-            self.screen.say(_TOO_LATE)
+    async def _rejected(self, number: int, comment: str | None) -> None:
+        if comment is not None:
+            await self._in_time(number, do.Reject(comment))
 
     def alternatives(self) -> None:
         """Ask for alternatives to the proposal, or show those that were asked for in the step under the cursor."""
-        control, step = self.screen.source.control, self.screen.step
-        reviewing = control is not None and control.phase == "review" and step.number == control.state.last_step
+        step = self.screen.step
+        reviewing = self.status.phase == "review" and step.number == self.state.last_step
         if step.alternatives:
             self._show_alternatives(step.number)
-        elif not reviewing or control is None:
+        elif not reviewing:
             self.screen.say("nobody asked for alternatives in this step")
-        elif control.changeable is None:
+        elif not self.status.asks_model:
             self.screen.say(_ONE_ANSWER)
         else:
             self._ask_for_alternatives()
@@ -181,12 +197,10 @@ class Steering:
     def _ask_for_alternatives(self) -> None:
         from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
 
-        control = self.control
-        step, agent = control.state.current, control.changeable
-        if control.mode == "auto" and not control.asking:
-            control.pause("asking for alternatives")
+        step = self.state.current
+        self._stop_here("asking for alternatives")
         self.screen.go_to(None)
-        cold = agent is not None and agent.sampling.temperature == 0
+        cold = self.status.temperature == 0
         spending = step.spending
         note = (
             f"The proposal has cost {words.money(spending.cost)} so far. " if spending.calls and spending.known else ""
@@ -203,34 +217,30 @@ class Steering:
             lambda line: None if line is None else self._show_alternatives(step.number),
         )
 
-    def _resample(self, number: int, line: str) -> str:
+    async def _resample(self, number: int, line: str) -> str:
         """Ask for them; says why that cannot be done."""
         from workbench.tui.screens.alternatives import read_wish
 
-        control = self.control
         try:
             wish = read_wish(line)
-            started = control.state.last_step == number and control.resample(wish.number, temperature=wish.temperature)
         except ValueError as error:
             return str(error)
-        return "" if started else _TOO_LATE
+        if self.state.last_step != number:
+            return _TOO_LATE
+        outcome = await self.do(do.Resample(wish.number, wish.temperature))
+        return "" if outcome.done else outcome.problem or _TOO_LATE
 
     def _show_alternatives(self, number: int) -> None:
         from workbench.tui.screens.alternatives import Alternatives
 
-        source = self.screen.source
-        self.screen.app.push_screen(
-            Alternatives(source.state, number, source.control), lambda pick: self._picked(number, pick)
-        )
+        self.screen.app.push_screen(Alternatives(self.screen.source, number), lambda pick: self._picked(number, pick))
 
-    def _picked(self, number: int, pick: Pick | None) -> None:
+    async def _picked(self, number: int, pick: Pick | None) -> None:
         if pick is None:
             return
         if pick.number is None:
             self._ask_for_alternatives()
-        elif self.control.state.last_step != number or not self.control.choose(pick.number):
-            self.screen.say(_TOO_LATE)
-        else:
+        elif await self._in_time(number, do.Choose(pick.number)):
             self.screen.go_to(None)
             if pick.edit:
                 self.edit()
@@ -239,26 +249,19 @@ class Steering:
         """Another model, or another temperature, from here on."""
         from workbench.tui.screens.model_dialog import ChangeModel  # when first needed: it slows the start
 
-        control = self.control
-        agent, state = control.changeable, control.state
-        if agent is None:
+        state, status = self.state, self.status
+        if not status.asks_model:
             self.screen.say("this agent asks no model that could be changed")
             return
-        dialog = ChangeModel(state.model, state.base_url, agent.sampling.temperature, self._change_model)
+        dialog = ChangeModel(state.model, state.base_url, status.temperature, self._change_model)
         self.screen.app.push_screen(dialog, self._model_changed)
 
-    def _change_model(self, model: str, base_url: str, temperature: float | None) -> str:
-        from workbench.agents.agent import ModelError
-
-        try:
-            self.control.change_model(model, base_url=base_url, temperature=temperature)
-        except (ModelError, ValueError) as error:
-            return str(error)
-        return ""
+    async def _change_model(self, model: str, base_url: str, temperature: float | None) -> str:
+        return (await self.do(do.ChangeModel(model, base_url, temperature))).problem
 
     def _model_changed(self, changed: bool | None) -> None:
         if changed:
-            self.screen.say("from the next call on: " + words.asked_now(self.control.state))
+            self.screen.say("from the next call on: " + words.asked_now(self.state))
             self.screen.show_titles()
 
     def message(self) -> None:
@@ -267,8 +270,8 @@ class Steering:
         self.screen.app.push_screen(Write("Tell the agent", "it reads this before its next proposal"), self._messaged)
 
     def _messaged(self, text: str | None) -> None:
-        if text and self.control.phase != "ended":
-            self.control.inject(text)
+        if text and self.status.phase != "ended":
+            self.send(do.Tell(text))
             self.screen.say("said; the agent reads it before its next proposal")
 
     def limits(self) -> None:
@@ -276,26 +279,27 @@ class Steering:
         from workbench.tui.limits_line import limits_line
         from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
 
-        line = limits_line(self.control.state.limits)
+        line = limits_line(self.state.limits)
         title = "Limits, over the whole session (cost=none removes one)"
         self.screen.app.push_screen(Ask(title, "steps=50 cost=4", value=line, check=self._limit), self._limited)
 
-    def _limit(self, line: str) -> str:
+    async def _limit(self, line: str) -> str:
         """Take new limits; says why they cannot be taken."""
         from workbench.tui.limits_line import read_limits_line
 
         try:
-            if self.control.phase != "ended":
-                self.control.raise_limits(**read_limits_line(line))
+            command = do.ChangeLimits(**read_limits_line(line))
         except ValueError as error:
-            return f"{error}; the limits stay as they are"
-        return ""
+            problem = str(error)
+        else:
+            problem = "" if self.status.phase == "ended" else (await self.do(command)).problem
+        return f"{problem}; the limits stay as they are" if problem else ""
 
     def _limited(self, line: str | None) -> None:
         from workbench.tui.limits_line import limits_line
 
         if line is not None:
-            self.screen.say(f"limits: {limits_line(self.control.state.limits) or 'none'}")
+            self.screen.say(f"limits: {limits_line(self.state.limits) or 'none'}")
             self.screen.show_status()
 
     # -- the shell ---------------------------------------------------------------------------------------------------
@@ -304,12 +308,12 @@ class Steering:
         """Ask for the shell. It comes when the running command is over."""
         size, frame = self.screen.app.size, _TAKE_OVER_FRAME
         self.screen.go_to(None)
-        self.control.take_over(max(20, size.width - frame[0]), max(5, size.height - frame[1]))
+        self.send(do.TakeOver(max(20, size.width - frame[0]), max(5, size.height - frame[1])))
         self.phase_changed()
 
     def release(self) -> None:
         """Give the shell back; asks when a program still runs in it."""
-        if self.control.mode != "human":
+        if self.state.mode != "human":
             self.screen.say("the shell is not taken over; t takes it")
             return
         self._hand_back(force=False)
@@ -319,19 +323,16 @@ class Steering:
         self.screen.run_worker(self._handing_back(force=force), group="release", exclusive=True)
 
     async def _handing_back(self, *, force: bool) -> None:
-        from workbench.sandbox.shell import ShellBusy
         from workbench.tui.screens.dialogs import Confirm
 
         try:
-            await self.control.hand_back(force=force)
-        except ShellBusy as busy:
-            self.screen.app.push_screen(
-                Confirm("A program still runs in the shell", str(busy), yes="interrupt it and give back", no="go back"),
-                self._busy_answer,
-            )
-            return
+            outcome = await self.do(do.HandBack(force))
         finally:
             self.releasing = False
+        if outcome.busy:
+            title, yes, no = "A program still runs in the shell", "interrupt it and give back", "go back"
+            self.screen.app.push_screen(Confirm(title, outcome.problem, yes=yes, no=no), self._busy_answer)
+            return
         self.phase_changed()
 
     def _busy_answer(self, interrupt: bool | None) -> None:

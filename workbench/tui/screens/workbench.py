@@ -7,6 +7,7 @@ however many there are.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
+from workbench.session import commands as do
 from workbench.session import events as ev
+from workbench.session.bus import Message, ShellOutput
 from workbench.session.state import Step
+from workbench.session.status import LiveStatus
 from workbench.tui import words
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
 from workbench.tui.greeting import greeting
@@ -65,7 +69,7 @@ class WorkbenchScreen(Screen[None]):
         self.source = source
         self.state = source.state
         self.trail = ScoreTrail(source.state)
-        self.cursor: int | None = None if source.control is not None else min(1, source.state.last_step)
+        self.cursor: int | None = None if source.status is not None else min(1, source.state.last_step)
         self.arranging = Arranging(self)
         self.steering = Steering(self)
         self.searching = Searching(self)
@@ -76,6 +80,7 @@ class WorkbenchScreen(Screen[None]):
         """What was said in the status line, to be read again."""
         self._dirty_from: int | None = None
         self._draft_new = False
+        self._draft = ("", "")
         self._frame: Timer | None = None
         self._load: Timer | None = None
         self._drawn_at = self._moved_at = 0.0
@@ -118,14 +123,12 @@ class WorkbenchScreen(Screen[None]):
         yield Static("terminal too small (60 by 15 is the least)", id="too-small")
 
     def on_mount(self) -> None:
-        self._ends.append(self.source.subscribe(self._event))
-        self._ends.append(self.source.on_display(self.shell.feed))
-        if self.source.control is not None:
-            self.source.control.on_draft = self._draft_changed
-            if self.source.control.agent is None and self.state.started is not None:
-                self.shell.feed(greeting(self.state.started, self.app.size.width))
-        self.shell.on_high = lambda: self.source.hold_output(True)
-        self.shell.on_low = lambda: self.source.hold_output(False)
+        self._ends.append(self.source.subscribe(self._hear))
+        status = self.source.status
+        if status is not None and not status.has_agent and self.state.started is not None:
+            self.shell.feed(greeting(self.state.started, self.app.size.width))
+        self.shell.on_high = lambda: self.source.send(do.HoldOutput(True))
+        self.shell.on_low = lambda: self.source.send(do.HoldOutput(False))
         self.set_interval(TICK_SECONDS, self._tick, name="clock")
         self.arranging.arrange()
         self.show_step()
@@ -135,28 +138,26 @@ class WorkbenchScreen(Screen[None]):
     def on_unmount(self) -> None:
         for end in self._ends:
             end()
-        if self.source.control is not None:
-            self.source.control.on_draft = None
-        self.source.hold_output(False)
+        self.source.send(do.HoldOutput(False))
 
     # -- what is going on --------------------------------------------------------------------------------------------
 
     @property
     def situation(self) -> Situation:
         """What decides which actions make sense now."""
-        control = self.source.control
-        if control is None:
+        status = self.source.status
+        if status is None:
             return Situation(live=False)
-        ended = control.phase == "ended"
+        ended = status.phase == "ended"
         return Situation(
             not ended,
-            control.phase,
-            control.mode,
-            control.status.has_agent,
+            status.phase,
+            self.state.mode,
+            status.has_agent,
             ended,
-            asks_model=control.status.asks_model,
-            asks_input=control.status.asks_input,
-            progress=control.status.progress,
+            asks_model=status.asks_model,
+            asks_input=status.asks_input,
+            progress=status.progress,
         )
 
     @property
@@ -220,6 +221,21 @@ class WorkbenchScreen(Screen[None]):
 
     # -- events ------------------------------------------------------------------------------------------------------
 
+    def _hear(self, message: Message) -> None:
+        """A message of the session's bus."""
+        if isinstance(message, ShellOutput):
+            self.shell.feed(message.data)
+        elif isinstance(message, LiveStatus):
+            self._status_changed(message)
+        else:
+            self._event(message)
+
+    def _status_changed(self, status: LiveStatus) -> None:
+        if (status.draft, status.draft_reasoning) != self._draft:
+            self._draft = (status.draft, status.draft_reasoning)
+            self._draft_new = True
+            self._draw_soon()
+
     def _event(self, event: ev.Event) -> None:
         step = getattr(event, "step", None)
         last = self.state.last_step
@@ -228,10 +244,6 @@ class WorkbenchScreen(Screen[None]):
         self._draw_soon()
         if isinstance(event, ev.ScoreRecorded) and not event.visible_to_agent:
             self.say(scored(self.state, event))
-
-    def _draft_changed(self) -> None:
-        self._draft_new = True
-        self._draw_soon()
 
     def _draw_soon(self) -> None:
         if self._frame is None:
@@ -259,16 +271,16 @@ class WorkbenchScreen(Screen[None]):
 
     def _tick(self) -> None:
         """What changes without an event: the phase, and the time."""
-        control = self.source.control
-        seen = (control.phase, control.mode, control.problem) if control is not None else ()
+        status = self.source.status
+        seen = (status.phase, self.state.mode, status.problem) if status is not None else ()
         if seen != self._seen:
             if seen[:1] != self._seen[:1]:
                 self._phase_since = time.monotonic()
                 if self._message_of_phase:
                     self._message = ""
-            if control is not None and control.problem and seen[2:] != self._seen[2:]:
+            if status is not None and status.problem and seen[2:] != self._seen[2:]:
                 self._message = ""  # what is new is said, and not what was said before it
-                self._keep(control.problem)
+                self._keep(status.problem)
             self._seen = seen
             self.steering.phase_changed()
             self._show_proposal(self.step)
@@ -281,14 +293,14 @@ class WorkbenchScreen(Screen[None]):
         """Draw the status line, the hint under the action and the key bar; each only when it changed."""
         if not self.is_attached or not self.is_mounted:
             return
-        control = self.source.control
+        status = self.source.status
         if self._message and time.monotonic() > self._message_until:
             self._message = ""
-        problem = control.problem if control is not None else ""
+        problem = status.problem if status is not None else ""
         now = self.situation
         working: float | None = self.state.working
-        if now.live and control is not None:
-            working = control.status.working
+        if now.live and status is not None:
+            working = status.working
         elif self.cursor is not None and self.shown < self.state.last_step:
             working = None  # nobody knows how much was worked by then; the time bar says when it was
         self.status_bar.show(
@@ -303,7 +315,7 @@ class WorkbenchScreen(Screen[None]):
                 working=working,
             )
         )
-        delay = 0.0 if control is None or control.asking else control.status.delay
+        delay = 0.0 if status is None or status.asking else status.delay
         self.proposal.show_hint(hint(self.step, self.state, now, seconds=self.phase_seconds, delay=delay))
         shown = [action for action in sorted(ACTIONS, key=lambda a: a.bar) if action.bar and not why_not(action, now)]
         self.key_bar.show(shown)
@@ -314,7 +326,7 @@ class WorkbenchScreen(Screen[None]):
         """Show a step; None, or the newest of a running session, follows."""
         self._reading = None
         last = self.state.last_step
-        if step is None or (step >= last and self.source.control is not None):
+        if step is None or (step >= last and self.source.status is not None):
             self.cursor = None
         else:
             self.cursor = max(0, min(step, last))
@@ -350,15 +362,15 @@ class WorkbenchScreen(Screen[None]):
 
     def _show_proposal(self, step: Step) -> None:
         """The action; while the next one is on its way, what the model has said of it so far; where none came, why."""
-        control = self.source.control
+        status = self.source.status
         drafting = stuck = False
-        if control is not None and self.cursor is None:
-            drafting = control.phase == "proposing" and bool(control.draft or control.draft_reasoning)
-            stuck = control.phase == "waiting" and control.status.has_agent and bool(control.problem)
-        if control is not None and drafting:
-            self.proposal.show_draft(control.draft, control.draft_reasoning)
-        elif control is not None and stuck:
-            self.proposal.show_problem(control.problem)
+        if status is not None and self.cursor is None:
+            drafting = status.phase == "proposing" and bool(status.draft or status.draft_reasoning)
+            stuck = status.phase == "waiting" and status.has_agent and bool(status.problem)
+        if status is not None and drafting:
+            self.proposal.show_draft(status.draft, status.draft_reasoning)
+        elif status is not None and stuck:
+            self.proposal.show_problem(status.problem)
         else:
             self.proposal.show_step(step)
         if (drafting, stuck) != self._writing:
@@ -366,7 +378,7 @@ class WorkbenchScreen(Screen[None]):
             self._title_proposal(step)
 
     def _show_shell(self) -> None:
-        live = self.source.control is not None and self.cursor is None
+        live = self.source.status is not None and self.cursor is None
         self.shell.set_class(live, "-shown")
         self.shell_then.set_class(not live, "-shown")
         if not live and self._shell_step != self.shown:
@@ -399,7 +411,7 @@ class WorkbenchScreen(Screen[None]):
         if self.taken_over:
             pane.set_title(TAKEN_OVER)
         else:
-            then = self.cursor is not None or self.source.control is None
+            then = self.cursor is not None or self.source.status is None
             title = f"Shell · as of step {self.shown}" if then else "Shell" if self.situation.ended else "Shell · live"
             skipped = self.shell.border_subtitle if not then else ""
             pane.set_title(self.arranging.tabbed("shell-pane", title), skipped or "")
@@ -409,7 +421,7 @@ class WorkbenchScreen(Screen[None]):
 
     # -- what the keys do --------------------------------------------------------------------------------------------
 
-    def action_do(self, action_id: str) -> None:
+    async def action_do(self, action_id: str) -> None:
         """Do an action of the registry, or say why not."""
         action = BY_ID[action_id]
         reason = why_not(action, self.situation)
@@ -418,7 +430,9 @@ class WorkbenchScreen(Screen[None]):
             return
         room, _, name = action_id.partition(".")
         if room == "session":
-            getattr(self.steering, _METHODS.get(name, name))()
+            doing = getattr(self.steering, _METHODS.get(name, name))()
+            if inspect.isawaitable(doing):
+                await doing
         elif room == "search":
             getattr(self.searching, name)()
         elif room == "step":
@@ -447,13 +461,13 @@ class WorkbenchScreen(Screen[None]):
 
     @on(TerminalPane.Input)
     def _typed(self, message: TerminalPane.Input) -> None:
-        if self.source.control is not None:
-            self.source.control.send_keys(message.data)
+        if self.source.status is not None:
+            self.source.send(do.SendKeys(message.data))
 
     @on(TerminalPane.Resized)
     def _shell_resized(self, message: TerminalPane.Resized) -> None:
-        if self.source.control is not None and self.taken_over and message.pane is self.shell:
-            self.source.control.resize(message.columns, message.rows)
+        if self.source.status is not None and self.taken_over and message.pane is self.shell:
+            self.source.send(do.Resize(message.columns, message.rows))
 
     @on(TerminalPane.Release)
     def _released(self) -> None:
