@@ -7,7 +7,7 @@ each new one with a default, so that old logs open in new versions and new logs 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Union
 
 import msgspec
 
@@ -509,67 +509,12 @@ class SessionEnded(Event, tag="session.ended", kw_only=True, frozen=True):
     scores: FinalScores = FinalScores()
 
 
-EVENTS: tuple[type[Event], ...] = (
-    SessionStarted,
-    SandboxReady,
-    SessionResumed,
-    PromptSent,
-    ModelResponded,
-    ModelFailed,
-    ActionProposed,
-    ActionSampled,
-    ActionChosen,
-    ActionEdited,
-    ActionRejected,
-    ActionStarted,
-    ActionFinished,
-    WindowChanged,
-    WorkspaceSnapshot,
-    ScoreRecorded,
-    ToolUsed,
-    ControlChanged,
-    LimitsChanged,
-    AgentChanged,
-    ClockPaused,
-    ClockResumed,
-    MessageInjected,
-    BreakpointHit,
-    NoteAdded,
-    SessionEnded,
-)
-
-AnyEvent = (
-    SessionStarted
-    | SandboxReady
-    | SessionResumed
-    | PromptSent
-    | ModelResponded
-    | ModelFailed
-    | ActionProposed
-    | ActionSampled
-    | ActionChosen
-    | ActionEdited
-    | ActionRejected
-    | ActionStarted
-    | ActionFinished
-    | WindowChanged
-    | WorkspaceSnapshot
-    | ScoreRecorded
-    | ToolUsed
-    | ControlChanged
-    | LimitsChanged
-    | AgentChanged
-    | ClockPaused
-    | ClockResumed
-    | MessageInjected
-    | BreakpointHit
-    | NoteAdded
-    | SessionEnded
-)
+EVENTS = tuple(event for base in (Event, Naming) for event in base.__subclasses__() if event is not Naming)
+"""All that there are, as they stand above."""
 
 _NAMES = {event.__struct_config__.tag for event in EVENTS}
 _encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Union[EVENTS])  # noqa: UP007
 
 
 class UnknownEvent(Exception):

@@ -375,7 +375,7 @@ def _seconds(value: float) -> float:
     return min(max(value, 0.0), _LONGEST)
 
 
-# -- one small function per event ------------------------------------------------------------------------------------
+# -- one small function per event, found by its name ------------------------------------------------------------------
 
 
 def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
@@ -393,7 +393,7 @@ def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     before = state.current.new_shell
     lost = (*(before.not_restored if before else ()), *event.not_restored)
     state.current.new_shell = NewShell(resumed=True, not_restored=tuple(dict.fromkeys(lost))[:_MOST_LOST])
-    _clock_runs(state, event)  # a process that was killed in a pause did not say that it ended
+    _clock_resumed(state, event)  # a process that was killed in a pause did not say that it ended
     if event.limits is not None:
         state.limits = event.limits
     state.gpus = event.gpus or state.gpus
@@ -559,11 +559,7 @@ def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
         state.clock_paused_at = _seconds(event.elapsed)
 
 
-def _clock_resumed(state: SessionState, event: ev.ClockResumed) -> None:
-    _clock_runs(state, event)
-
-
-def _clock_runs(state: SessionState, event: Event) -> None:
+def _clock_resumed(state: SessionState, event: Event) -> None:
     if state.clock_paused_at is not None:
         state.paused_seconds += max(0.0, _seconds(event.elapsed) - state.clock_paused_at)
         state.clock_paused_at = None
@@ -582,29 +578,8 @@ def _session_ended(state: SessionState, event: ev.SessionEnded) -> None:
 
 
 _HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
-    ev.SessionStarted: _session_started,
-    ev.SessionResumed: _session_resumed,
-    ev.SandboxReady: _sandbox_ready,
-    ev.PromptSent: _prompt_sent,
-    ev.ModelResponded: _model_responded,
-    ev.ModelFailed: _model_failed,
-    ev.ActionProposed: _action_proposed,
-    ev.ActionSampled: _action_sampled,
-    ev.ActionChosen: _action_chosen,
-    ev.ActionEdited: _action_edited,
-    ev.ActionRejected: _action_rejected,
-    ev.ActionStarted: _action_started,
-    ev.ActionFinished: _action_finished,
-    ev.WindowChanged: _window_changed,
-    ev.WorkspaceSnapshot: _workspace_snapshot,
-    ev.ScoreRecorded: _score_recorded,
-    ev.ToolUsed: _tool_used,
-    ev.ControlChanged: _control_changed,
-    ev.LimitsChanged: _limits_changed,
-    ev.AgentChanged: _agent_changed,
-    ev.ClockPaused: _clock_paused,
-    ev.ClockResumed: _clock_resumed,
-    ev.MessageInjected: _message_injected,
-    ev.NoteAdded: _note_added,
-    ev.SessionEnded: _session_ended,
+    event: handler
+    for event in ev.EVENTS
+    if (handler := globals().get(f"_{event.__struct_config__.tag}".replace(".", "_"))) is not None
 }
+"""The function above that bears the event's name; `breakpoint.hit` changes nothing."""
