@@ -16,8 +16,6 @@ from workbench.agents.messages import Tool, ToolCall
 from workbench.sandbox.commands import COMMAND_NAMES
 from workbench.sandbox.guest.tools import COMMANDS
 
-_Kind = Literal["string", "integer"]
-
 
 class BadCall(Exception):
     """A call that means no action. `str()` is a reason fit for the model."""
@@ -26,19 +24,25 @@ class BadCall(Exception):
 @dataclass(frozen=True)
 class _Parameter:
     name: str
-    kind: _Kind
     about: str
+    kind: Literal["string", "integer"] = "string"
     required: bool = True
 
 
 @dataclass(frozen=True)
 class _ToolSpec:
-    """A tool: its parameters, its action, and how arguments are read back from such an action."""
-
     name: str
-    about: str
-    parameters: tuple[_Parameter, ...]
-    render: Callable[[Mapping[str, Any]], str]
+    parameters: Sequence[_Parameter] = ()
+    make: Callable[[Mapping[str, Any]], str] | None = None
+    """The action of a call with these arguments; None where it is one line, with the arguments in order."""
+    about: str = ""
+    """For the model; empty where that is what the agent command says of itself."""
+
+    def action(self, arguments: Mapping[str, Any]) -> str:
+        """The action of a call with these (checked) arguments."""
+        if self.make is not None:
+            return self.make(arguments)
+        return _line(self.name, *(arguments.get(parameter.name) for parameter in self.parameters))
 
 
 def command_docs(names: Sequence[str]) -> str:
@@ -59,7 +63,7 @@ def action_of(call: ToolCall, names: Sequence[str]) -> str:
     if call.raw_arguments and not call.arguments:
         raise BadCall(f"the arguments of {call.name} are not a JSON object{_where(call.raw_arguments)}.")
     spec = _TOOLS[call.name]
-    return spec.render(_checked(spec, call.arguments))
+    return spec.action(_checked(spec, call.arguments))
 
 
 def left_aside(call: ToolCall) -> list[str]:
@@ -79,7 +83,7 @@ def call_of(action: str, names: Sequence[str], call_id: str) -> ToolCall:
     word = action.split(None, 1)[0] if action.strip() else ""
     if word in names and word in _TOOLS:
         arguments = _read_back(_TOOLS[word], action)
-        if arguments is not None and _TOOLS[word].render(arguments) == action:
+        if arguments is not None and _TOOLS[word].action(arguments) == action:
             return ToolCall(call_id, word, arguments)
     return ToolCall(call_id, "bash", {"command": action})
 
@@ -90,7 +94,7 @@ def call_of(action: str, names: Sequence[str], call_id: str) -> ToolCall:
 def _schema(spec: _ToolSpec) -> Tool:
     return Tool(
         name=spec.name,
-        description=spec.about,
+        description=spec.about or COMMANDS[spec.name][1],
         parameters={
             "type": "object",
             "properties": {item.name: {"type": item.kind, "description": item.about} for item in spec.parameters},
@@ -173,10 +177,6 @@ def _insert(arguments: Mapping[str, Any]) -> str:
     return _with_text(_line("insert", arguments["after_line"], arguments.get("path")), arguments["text"])
 
 
-def _plain(name: str, *parameters: str) -> Callable[[Mapping[str, Any]], str]:
-    return lambda arguments: _line(name, *(arguments.get(parameter) for parameter in parameters))
-
-
 def _memory_read(arguments: Mapping[str, Any]) -> str:
     query, number = arguments.get("query"), arguments.get("number")
     return _line("memory_read", "*" if query is None and number is not None else query, number)
@@ -209,126 +209,91 @@ def _read_back(spec: _ToolSpec, action: str) -> dict[str, Any] | None:
         return None
 
 
-def _about(name: str) -> str:
-    return COMMANDS[name][1]
-
-
-_FILE = "Path of the file; the open file when left out."
-_QUERY_OF_NOTES = _Parameter(
-    "query", "string", "What the notes should be about; the newest are shown when it is left out.", required=False
-)
-_NUMBER = _Parameter("number", "integer", "How many to show at most; 5 when left out.", required=False)
-_FOLDER = "Where to search; the current folder when left out."
+_FILE = _Parameter("path", "Path of the file; the open file when left out.", required=False)
+_FOLDER = _Parameter("folder", "Where to search; the current folder when left out.", required=False)
+_TERM = _Parameter("term", "What to search for; case counts.")
+_HOW_MANY = _Parameter("number", "How many to show at most; 5 when left out.", "integer", required=False)
 
 _TOOLS: Mapping[str, _ToolSpec] = {
     spec.name: spec
     for spec in (
         _ToolSpec(
             "bash",
-            "Runs a command, or several lines of them, in the shell. The shell stays the same from call to call.",
-            (_Parameter("command", "string", "What bash is to run."),),
+            [_Parameter("command", "What bash is to run.")],
             lambda arguments: str(arguments["command"]),
+            about="Runs a command, or several lines of them, in the shell. The shell stays the same from call to call.",
         ),
         _ToolSpec(
             "open",
-            _about("open"),
-            (
-                _Parameter("path", "string", "Path of the file."),
-                _Parameter("line", "integer", "A line to show, counted from 1.", required=False),
-            ),
-            _plain("open", "path", "line"),
+            [
+                _Parameter("path", "Path of the file."),
+                _Parameter("line", "A line to show, counted from 1.", "integer", required=False),
+            ],
         ),
-        _ToolSpec(
-            "goto",
-            _about("goto"),
-            (_Parameter("line", "integer", "The line, counted from 1."),),
-            _plain("goto", "line"),
-        ),
-        _ToolSpec("scroll_up", _about("scroll_up"), (), _plain("scroll_up")),
-        _ToolSpec("scroll_down", _about("scroll_down"), (), _plain("scroll_down")),
+        _ToolSpec("goto", [_Parameter("line", "The line, counted from 1.", "integer")]),
+        _ToolSpec("scroll_up"),
+        _ToolSpec("scroll_down"),
         _ToolSpec(
             "create",
-            "Creates a file with a text, or an empty one, and opens it. A file that exists is never overwritten: it is "
-            "opened instead, and the call fails. The folder must exist.",
-            (
-                _Parameter("path", "string", "Path of the new file."),
-                _Parameter("text", "string", "Its content; empty when left out.", required=False),
-            ),
+            [
+                _Parameter("path", "Path of the new file."),
+                _Parameter("text", "Its content; empty when left out.", required=False),
+            ],
             _create,
+            about="Creates a file with a text, or an empty one, and opens it. A file that exists is never overwritten: "
+            "it is opened instead, and the call fails. The folder must exist.",
         ),
         _ToolSpec(
             "edit",
-            "Replaces lines of a file by a text, taken as it stands, indentation included. An edit after which a "
+            [
+                _Parameter("first_line", "The first line to replace, counted from 1.", "integer"),
+                _Parameter("last_line", "The last line to replace.", "integer"),
+                _FILE,
+                _Parameter("text", "The new lines; empty to delete."),
+            ],
+            _edit,
+            about="Replaces lines of a file by a text, taken as it stands, indentation included. An edit after which a "
             "Python file no longer parses is refused and changes nothing. The file becomes the open file, and the "
             "window around the edit is shown.",
-            (
-                _Parameter("first_line", "integer", "The first line to replace, counted from 1."),
-                _Parameter("last_line", "integer", "The last line to replace."),
-                _Parameter("path", "string", _FILE, required=False),
-                _Parameter("text", "string", "The new lines; empty to delete."),
-            ),
-            _edit,
         ),
         _ToolSpec(
             "insert",
-            "Inserts a text after a line of a file. Checked as by edit.",
-            (
-                _Parameter("after_line", "integer", "The line after which to insert; 0 inserts at the top."),
-                _Parameter("path", "string", _FILE, required=False),
-                _Parameter("text", "string", "The new lines."),
-            ),
+            [
+                _Parameter("after_line", "The line after which to insert; 0 inserts at the top.", "integer"),
+                _FILE,
+                _Parameter("text", "The new lines."),
+            ],
             _insert,
+            about="Inserts a text after a line of a file. Checked as by edit.",
         ),
-        _ToolSpec(
-            "search_dir",
-            _about("search_dir"),
-            (
-                _Parameter("term", "string", "What to search for; case counts."),
-                _Parameter("folder", "string", _FOLDER, required=False),
-            ),
-            _plain("search_dir", "term", "folder"),
-        ),
-        _ToolSpec(
-            "search_file",
-            _about("search_file"),
-            (
-                _Parameter("term", "string", "What to search for; case counts."),
-                _Parameter("path", "string", _FILE, required=False),
-            ),
-            _plain("search_file", "term", "path"),
-        ),
-        _ToolSpec(
-            "find_file",
-            _about("find_file"),
-            (
-                _Parameter("name", "string", "A file name; may hold the wildcards * ? [ ]."),
-                _Parameter("folder", "string", _FOLDER, required=False),
-            ),
-            _plain("find_file", "name", "folder"),
-        ),
-        _ToolSpec("validate", _about("validate"), (), _plain("validate")),
-        _ToolSpec("submit", _about("submit"), (), _plain("submit")),
+        _ToolSpec("search_dir", [_TERM, _FOLDER]),
+        _ToolSpec("search_file", [_TERM, _FILE]),
+        _ToolSpec("find_file", [_Parameter("name", "A file name; may hold the wildcards * ? [ ]."), _FOLDER]),
+        _ToolSpec("validate"),
+        _ToolSpec("submit"),
         _ToolSpec(
             "memory_write",
-            "Keeps a note that you will find again in later sessions on this task. Other sessions on it can read it.",
-            (_Parameter("note", "string", "The note, as it is to be read later."),),
-            _plain("memory_write", "note"),
+            [_Parameter("note", "The note, as it is to be read later.")],
+            about="Keeps a note that you will find again in later sessions on this task. Other sessions on it can read "
+            "it.",
         ),
-        _ToolSpec("memory_read", _about("memory_read"), (_QUERY_OF_NOTES, _NUMBER), _memory_read),
         _ToolSpec(
-            "literature_search",
-            _about("literature_search"),
-            (_Parameter("query", "string", "What the papers should be about."), _NUMBER),
-            _plain("literature_search", "query", "number"),
+            "memory_read",
+            [
+                _Parameter(
+                    "query", "What the notes should be about; the newest are shown when it is left out.", required=False
+                ),
+                _HOW_MANY,
+            ],
+            _memory_read,
         ),
+        _ToolSpec("literature_search", [_Parameter("query", "What the papers should be about."), _HOW_MANY]),
         _ToolSpec(
             "literature_read",
-            _about("literature_read"),
-            (
-                _Parameter("paper", "string", "An id that literature_search showed, or the address of a PDF."),
-                _Parameter("page", "integer", "Which page of the text; the first when left out.", required=False),
-            ),
-            _plain("literature_read", "paper", "page"),
+            [
+                _Parameter("paper", "An id that literature_search showed, or the address of a PDF."),
+                _Parameter("page", "Which page of the text; the first when left out.", "integer", required=False),
+            ],
         ),
     )
 }
