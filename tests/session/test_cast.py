@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from workbench.session.cast import CAST_FILE, Cast, CastWriter
-from workbench.session.redact import Redactor
+from workbench.session.secrets import Redactor
 
 
 class Time:
@@ -99,7 +99,7 @@ def test_the_file_has_a_cap(tmp_path: Path) -> None:
 
 
 def test_keys_never_reach_it(tmp_path: Path) -> None:
-    redactor = Redactor({"ANTHROPIC_API_KEY": "sk-ant-123456"})
+    redactor = Redactor(["sk-ant-123456"])
     cast = CastWriter(tmp_path, Time(), columns=80, rows=24, timestamp=0, redactor=redactor)
     cast.feed(b"export KEY=sk-ant-123456\r\n")
     cast.close()
@@ -108,7 +108,7 @@ def test_keys_never_reach_it(tmp_path: Path) -> None:
 
 def test_a_key_that_comes_in_pieces_is_not_recorded(tmp_path: Path) -> None:
     """As when somebody types it: each letter is shown, and written, by itself."""
-    redactor = Redactor({"OPENAI_API_KEY": "sk-verysecret"})
+    redactor = Redactor(["sk-verysecret"])
     cast = CastWriter(tmp_path, Time(), columns=80, rows=24, timestamp=0, redactor=redactor)
     for letter in "ask sk-very, key=sk-verysecret!":
         cast.feed(letter.encode())

@@ -19,7 +19,7 @@ from workbench.session import events as ev
 from workbench.session.clock import Clock
 from workbench.session.log import EVENTS_FILE, EventLog, LogError, is_locked, read_log, repair_log
 from workbench.session.objects import ObjectStore, content_hash
-from workbench.session.redact import REPLACEMENT, Redactor
+from workbench.session.secrets import REPLACEMENT, Redactor, secrets_in
 
 KEY = "sk-Very/secret+0123"
 
@@ -172,7 +172,7 @@ def test_a_write_that_fails_leaves_whole_lines(tmp_path: Path) -> None:
 
 
 def test_keys_never_reach_the_file(tmp_path: Path) -> None:
-    redactor = Redactor({"OPENAI_API_KEY": "sk-verysecret", "HOME": "/home/someone"})
+    redactor = Redactor(secrets_in({"OPENAI_API_KEY": "sk-verysecret", "HOME": "/home/someone"}))
     log = EventLog(tmp_path, Clock(), redactor=redactor)
     log.append(ev.NoteAdded(text="my key is sk-verysecret, my home /home/someone"))
     log.close()
@@ -184,7 +184,7 @@ def test_keys_never_reach_the_file(tmp_path: Path) -> None:
 
 def test_secrets_that_json_spells_otherwise_are_not_written(tmp_path: Path) -> None:
     secret = 'pa"ss\\wörd\t1'
-    log = EventLog(tmp_path, Clock(), redactor=Redactor({"DB_PASSWORD": secret}))
+    log = EventLog(tmp_path, Clock(), redactor=Redactor([secret]))
     log.append(ev.NoteAdded(text=f"it is {secret}."))
     log.close()
     line = (tmp_path / EVENTS_FILE).read_text()
@@ -204,7 +204,7 @@ def test_secrets_that_json_spells_otherwise_are_not_written(tmp_path: Path) -> N
     ],
 )
 def test_secrets_are_found_in_their_usual_spellings(spelling: str) -> None:
-    redactor = Redactor({"OPENAI_API_KEY": KEY})
+    redactor = Redactor([KEY])
     shown = redactor.text(f"it is <{spelling}>")
     assert REPLACEMENT in shown and spelling[4:-6] not in shown
     assert redactor.data(f"it is <{spelling}>".encode()) == shown.encode()
@@ -212,12 +212,12 @@ def test_secrets_are_found_in_their_usual_spellings(spelling: str) -> None:
 
 
 def test_a_secret_that_is_a_word_is_found_as_it_is_alone() -> None:
-    redactor = Redactor({"DB_PASSWORD": "password"})
+    redactor = Redactor(["password"])
     assert redactor.text("password, PASSWORD, drowssap") == f"{REPLACEMENT}, PASSWORD, drowssap"
 
 
 def test_objects_hold_no_secrets(tmp_path: Path) -> None:
-    store = ObjectStore(tmp_path, Redactor({"OPENAI_API_KEY": "sk-verysecret"}))
+    store = ObjectStore(tmp_path, Redactor(["sk-verysecret"]))
     digest = store.put(b"key = sk-verysecret\n\xff")
     assert store.get(digest) == b"key = " + REPLACEMENT.encode() + b"\n\xff"
     assert store.put(b"plain") == content_hash(b"plain")

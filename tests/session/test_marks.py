@@ -16,8 +16,7 @@ from workbench.session import marks
 from workbench.session.clock import Clock
 from workbench.session.log import EVENTS_FILE, EventLog, read_log
 from workbench.session.marks import SECRET_FILE, NoSecret, marked, origin, user_secret
-from workbench.session.redact import Redactor
-from workbench.session.secrets import state_folder
+from workbench.session.secrets import Redactor, state_folder
 from workbench.session.state import fold
 
 STARTED = ev.SessionStarted(format=1, session="a", task="blotto", model="openai:x", limits=ev.Limits(seconds=60))
@@ -137,7 +136,7 @@ def test_what_was_allowed_holds_until_somebody_else_writes(tmp_path: Path) -> No
 
 
 def test_a_secret_that_was_left_out_changes_no_mark(tmp_path: Path) -> None:
-    redactor = Redactor({"MY_TOKEN": "0123456789abcdef"})
+    redactor = Redactor(["0123456789abcdef"])
     log = write(tmp_path / "s", ev.SessionStarted(format=1, task="0123456789abcdef"), redactor=redactor)
     assert "[redacted]" in log.read_text() and whose(log).own
 

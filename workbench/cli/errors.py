@@ -84,13 +84,12 @@ def start_debug_log(context: click.Context) -> None:
     from datetime import UTC, datetime
 
     from workbench import __version__
-    from workbench.session.secrets import redactor as secrets_redactor
-    from workbench.session.secrets import state_folder
+    from workbench.session.secrets import Redactor, state_folder
 
     state = state_folder()
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = state / f"debug-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}.log"
-    redactor = secrets_redactor()
+    redactor = Redactor()
 
     class Redacting(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:

@@ -20,7 +20,7 @@ from workbench.scoring.submissions import take
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.objects import ObjectStore
-from workbench.session.redact import Redactor
+from workbench.session.secrets import Redactor
 from workbench.session.snapshot import Snapshotter
 from workbench.session.state import SessionState
 from workbench.tasks.catalogue import Task

@@ -15,7 +15,7 @@ from workbench.session.events import Event
 from workbench.session.log import EventLog
 from workbench.session.marks import marked
 from workbench.session.objects import ObjectStore
-from workbench.session.secrets import redactor as secrets_redactor
+from workbench.session.secrets import Redactor
 from workbench.session.state import SessionState
 
 _CAST_FLUSH_SECONDS = 0.1
@@ -35,7 +35,7 @@ class LiveSession:
         self.first_seq = self.state.last_seq + 1
         """Number of the first event that this process writes."""
         self.clock = Clock(elapsed=self.state.elapsed, working=self.state.working)
-        self.redactor = secrets_redactor()
+        self.redactor = Redactor()
         self.objects = ObjectStore(folder / "objects", self.redactor)
         self.log: EventLog
         self.cast: CastWriter

@@ -17,7 +17,7 @@ from typing import IO
 import msgspec
 
 from workbench.session.files import open_file
-from workbench.session.redact import Redactor
+from workbench.session.secrets import Redactor
 
 CAST_FILE = "shell.cast"
 _FLUSH_BYTES = 64 * 1024

@@ -20,7 +20,7 @@ from workbench.errors import WorkbenchError
 from workbench.session.clock import Clock, utc_now
 from workbench.session.events import FORMAT, Event, Naming, SessionStarted, UnknownEvent, decode, encode
 from workbench.session.files import LARGEST_LOG, open_file
-from workbench.session.redact import Redactor
+from workbench.session.secrets import Redactor
 
 EVENTS_FILE = "events.jsonl"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from workbench.session.files import LARGEST_OBJECT, UnfitFile, is_file, make_folder, open_file, read_file
-from workbench.session.redact import Redactor
+from workbench.session.secrets import Redactor
 
 _LARGEST_STORED = 16 << 30
 """Bytes of the largest file that is read through."""

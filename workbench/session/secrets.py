@@ -1,23 +1,29 @@
-"""Secrets of this machine: variables of the environment, and of a `.env` of the current folder or of the configuration
-folder. What is written goes through `redactor()`.
+"""The user's secrets: values of variables in the environment and in the `.env` files. They never reach a file.
+
+Which variables hold secrets is said here alone. What is written or shown goes through a `Redactor`.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-from workbench.session.redact import Redactor
+from urllib.parse import quote, quote_plus
 
 _LARGEST = 1 << 20
-_SHORTEST_SECRET = 8
 _LINE = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*(?P<value>.*?)\s*$")
 _QUOTED = re.compile(r"""(?P<mark>["'])(?P<inside>(?:\\.|(?!(?P=mark)).)*)(?P=mark)\s*(?:#.*)?$""")
 _ESCAPE = re.compile(r"\\(.)")
 _PLAIN_COMMENT = re.compile(r"(^|\s)#.*$")
-_SECRET_NAME = re.compile(r"(API_?KEY|_KEY$|TOKEN$|SECRET|PASSW|CREDENTIAL)", re.IGNORECASE)
+_SECRET_NAME = re.compile(r"API_?KEY|PRIVATE_KEY|_KEY$|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+"""Variables whose values must not be shown or written."""
+_SHORTEST = 8
+"""Characters. A shorter value is more likely a word than a key, and replacing it would garble the text."""
+
+REPLACEMENT = "[redacted]"
 
 
 class UnreadableDotenv(Exception):
@@ -84,21 +90,81 @@ def read_dotenv(path: Path) -> dict[str, str]:
         raise UnreadableDotenv(f"{path} is not UTF-8 text; save it again as UTF-8") from None
 
 
-def secret_values(env: Mapping[str, str] | None = None) -> frozenset[str]:
-    """Values that must not be shown or written: of variables named like secrets, in the environment and the files."""
-    found: set[str] = set()
-    sources = [os.environ if env is None else env]
+def secrets_in(variables: Mapping[str, str]) -> set[str]:
+    """The values of those variables that are named like secrets."""
+    return {value.strip() for name, value in variables.items() if _SECRET_NAME.search(name)}
+
+
+def secret_values(env: Mapping[str, str] | None = None) -> set[str]:
+    """The secrets in the environment and in the files."""
+    found = secrets_in(os.environ if env is None else env)
     for path in dotenv_files():
         try:
-            sources.append(read_dotenv(path))
+            found |= secrets_in(read_dotenv(path))
         except UnreadableDotenv:
             continue  # what cannot be read is not used as a key either
-    for values in sources:
-        found.update(value.strip() for name, value in values.items() if _SECRET_NAME.search(name))
-    return frozenset(value for value in found if len(value) >= _SHORTEST_SECRET)
+    return {value for value in found if len(value) >= _SHORTEST}
 
 
-def redactor() -> Redactor:
-    """A redactor that knows the secrets of the `.env` files as well as those of the environment."""
-    values = {f"DOTENV_SECRET_{number}": value for number, value in enumerate(sorted(secret_values()))}
-    return Redactor({**os.environ, **values})
+class Redactor:
+    """Replaces secrets in what is about to be written or shown, in their usual spellings."""
+
+    def __init__(self, secrets: Iterable[str] | None = None) -> None:
+        """`secrets`: those of the user, unless others are given."""
+        values = secret_values() if secrets is None else secrets
+        spellings = (_spellings(value) for value in values if len(value) >= _SHORTEST)
+        self._bytes = sorted(set[bytes]().union(*spellings), key=len, reverse=True)
+        self._text = [spelling.decode("utf-8", "surrogateescape") for spelling in self._bytes]
+
+    def text(self, text: str) -> str:
+        """`text` without secrets."""
+        for value in self._text:
+            if value in text:
+                text = text.replace(value, REPLACEMENT)
+        return text
+
+    def unfinished(self, text: str) -> int:
+        """How many characters at the end of `text` may be the beginning of a secret whose rest is still to come."""
+        longest = 0
+        for value in self._text:
+            at = text.find(value[0], max(0, len(text) - len(value) + 1))
+            while 0 <= at < len(text) - longest:
+                if value.startswith(text[at:]):
+                    longest = len(text) - at
+                at = text.find(value[0], at + 1)
+        return longest
+
+    def data(self, data: bytes) -> bytes:
+        """`data` without secrets."""
+        for value in self._bytes:
+            if value in data:
+                data = data.replace(value, REPLACEMENT.encode())
+        return data
+
+
+def _spellings(value: str) -> set[bytes]:
+    """A value as bytes: plain, in a JSON string, in an address, in hexadecimal, in base64; and one that is no word in
+    other case and backwards.
+    """
+    plain = value.encode("utf-8", "surrogateescape")
+    readable = plain.decode("utf-8", "replace")
+    no_word = any(letter.isdigit() for letter in value)
+    others = {value.lower(), value.upper(), value.swapcase(), value[::-1]} if no_word else ()
+    return {
+        plain,
+        *(other.encode("utf-8", "surrogateescape") for other in others),
+        *(json.dumps(readable, ensure_ascii=plainly)[1:-1].encode() for plainly in (True, False)),
+        *(escape(plain, safe=safe).encode() for escape in (quote, quote_plus) for safe in ("", "/")),
+        plain.hex().encode(),
+        plain.hex().upper().encode(),
+        *(core for place in range(3) for core in _base64(plain, place)),
+    }
+
+
+def _base64(value: bytes, place: int) -> tuple[bytes, bytes]:
+    """What is the same in the base64 of every text that holds the value, at a place that is so much over three; in both
+    alphabets.
+    """
+    encoded = base64.b64encode(bytes(place) + value)
+    core = encoded[-(-place * 8 // 6) : (place + len(value)) * 8 // 6]
+    return core, core.replace(b"+", b"-").replace(b"/", b"_")

@@ -11,7 +11,7 @@ from workbench.agents.agent import ModelError
 from workbench.agents.models import keys
 from workbench.agents.models.catalogue import make_model
 from workbench.agents.models.keys import Key, find_key, scrub
-from workbench.session.secrets import config_folder, parse_dotenv, redactor, secret_values
+from workbench.session.secrets import Redactor, config_folder, parse_dotenv, secret_values, secrets_in
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_file_that_is_no_dotenv(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(ModelError, match=r"\.env") as caught:
         find_key("openai", env={})
     assert caught.value.cause == "auth"
-    assert secret_values({}) == frozenset()
+    assert secret_values({}) == set()
 
 
 def test_a_folder_called_dotenv(tmp_path: Path) -> None:
@@ -106,8 +106,20 @@ def test_files_feed_the_redactor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OPENAI_API_KEY", "sk-in-the-environment")
     assert secret_values() >= {"sk-in-the-file-1", "hf-in-the-file-2", "sk-in-the-environment"}
     assert "neovim-nightly" not in secret_values()
-    text = redactor().text("sk-in-the-file-1 hf-in-the-file-2 sk-in-the-environment neovim-nightly")
+    text = Redactor().text("sk-in-the-file-1 hf-in-the-file-2 sk-in-the-environment neovim-nightly")
     assert text == "[redacted] [redacted] [redacted] neovim-nightly"
+
+
+@pytest.mark.parametrize(
+    ("name", "secret"),
+    [
+        *((name, True) for name in ("OPENAI_API_KEY", "APIKEY_OF_X", "SSH_KEY", "GPG_PRIVATE_KEY_2", "HF_TOKEN")),
+        *((name, True) for name in ("token_of_ci", "DB_PASSWORD", "PASSWD", "CLIENT_SECRET", "AWS_CREDENTIALS")),
+        *((name, False) for name in ("EDITOR", "HOME", "KEYBOARD", "MONKEY", "PASS_THROUGH")),
+    ],
+)
+def test_which_variables_are_secret(name: str, secret: bool) -> None:
+    assert secrets_in({name: " a value "}) == ({"a value"} if secret else set())
 
 
 def test_scrubbing_knows_keys_by_their_looks() -> None:

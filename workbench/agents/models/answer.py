@@ -14,7 +14,7 @@ from workbench.agents.models.tokens import estimate_tokens
 from workbench.agents.models.wire import WireError
 from workbench.session.events import Usage
 from workbench.session.plain import without_surrogates
-from workbench.session.redact import Redactor
+from workbench.session.secrets import Redactor
 
 LONGEST_ANSWER = 16 << 20
 """Characters of text, reasoning and tool calls together."""
@@ -160,7 +160,7 @@ class Answer:
         self, on_delta: OnDelta | None = None, on_reasoning: OnDelta | None = None, *, secret: str = ""
     ) -> None:
         """`secret` is left out of everything: a server knows the key that it was sent, and may say it."""
-        self._redactor = Redactor({"API_KEY": secret})
+        self._redactor = Redactor([secret])
         self._text_teller = _Teller(self._redactor, on_delta, on_reasoning or _nobody)
         self._reasoning_teller = _Teller(self._redactor, on_reasoning, None)
         self._text: list[str] = []

@@ -12,8 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from workbench.agents.agent import ModelError
-from workbench.session.redact import REPLACEMENT, Redactor
-from workbench.session.secrets import UnreadableDotenv, dotenv_files, read_dotenv, secret_values
+from workbench.session.secrets import (
+    REPLACEMENT,
+    Redactor,
+    UnreadableDotenv,
+    dotenv_files,
+    read_dotenv,
+    secret_values,
+)
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
@@ -98,10 +104,10 @@ def scrub(text: str, *secrets: str) -> str:
     """`text` without `secrets` in their usual spellings, without the secrets of this machine, and without what looks
     like a key; nor does it end in the beginning of one.
     """
-    redactor = Redactor({f"API_KEY_{number}": secret for number, secret in enumerate(secrets)})
+    redactor = Redactor({*secrets, *secret_values()})
     text = redactor.text(text)
     if (begun := redactor.unfinished(text)) >= _SHORTEST_BEGINNING:
         text = text[:-begun] + REPLACEMENT
-    for value in sorted({*secrets, *secret_values()} - {""}, key=len, reverse=True):
-        text = text.replace(value, REPLACEMENT)
+    for short in filter(None, secrets):
+        text = text.replace(short, REPLACEMENT)
     return _LOOKS_LIKE_KEY.sub(REPLACEMENT, text)
