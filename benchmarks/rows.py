@@ -82,7 +82,7 @@ async def steps(kind: str, times: int = 300) -> list[Row]:
         await shell.start()
         floor: BarePty | BareExec
         if kind == "docker":
-            from workbench.sandbox.engine import connect
+            from workbench.isolation.engine import connect
 
             api = connect(time_limit=30)
             container = api.containers(filters={"label": "mlgym-tui.session=benchmark"})[0]["Id"]

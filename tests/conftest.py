@@ -66,9 +66,9 @@ def bubblewrap_problem() -> str | None:
 @functools.cache
 def docker_problem() -> str | None:
     """Why tests marked `docker` cannot run here, or None."""
-    from workbench.sandbox.base import SandboxError
+    from workbench.isolation.image import DEFAULT_IMAGE, image_state
+    from workbench.isolation.spec import SandboxError
     from workbench.sandbox.docker import probe_docker
-    from workbench.sandbox.image import DEFAULT_IMAGE, image_state
 
     problem = probe_docker()
     if problem is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.runner.rig import wait_for
 from tests.tasks.quick_task import make_quick_task
-from workbench.sandbox import confine
+from workbench.isolation import bwrap
 from workbench.scoring.evaluation import evaluate
 
 
@@ -17,7 +17,7 @@ async def test_an_evaluation_can_be_cancelled_at_any_moment(tmp_path: Path) -> N
     task = make_quick_task(tmp_path / "quick")
     before = _children()
     for moment in range(30):
-        confine.probe_bubblewrap.cache_clear()  # the sandbox is tried out as in a new process
+        bwrap.probe_bubblewrap.cache_clear()  # the sandbox is tried out as in a new process
         running = asyncio.ensure_future(evaluate(task, b"def row_strategy(history):\n    return 0\n", seed=1))
         done, _ = await asyncio.wait({running}, timeout=moment * 0.003)
         running.cancel()

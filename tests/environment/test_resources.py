@@ -12,8 +12,8 @@ from tests.runner.rig import ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
 from workbench.environment import assembly
 from workbench.environment.resources import lease_gpus, sandbox_limits, shortage_notes
-from workbench.sandbox.base import ResourceLimits
-from workbench.sandbox.gpus import GpuError
+from workbench.isolation.gpus import GpuError
+from workbench.isolation.spec import ResourceLimits
 from workbench.sandbox.local import LocalSandbox
 from workbench.tasks.catalogue import Task, load_task
 from workbench.tasks.errors import TaskError

@@ -14,7 +14,7 @@ from tests.agents.models.server import Reply, serving
 from tests.runner.chat import make_agent
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
 from workbench.agents.agent import ModelError
-from workbench.sandbox.base import SandboxError
+from workbench.isolation.spec import SandboxError
 from workbench.session import events as ev
 from workbench.session.events import Limits
 from workbench.session.log import LogError

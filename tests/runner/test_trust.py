@@ -17,10 +17,10 @@ from workbench.agents.config import AgentConfig
 from workbench.checks import rescore
 from workbench.checks.rescore import NotScorable, open_session
 from workbench.environment.assembly import Actor, find_packages, make_sandbox
+from workbench.isolation.spec import SandboxError
 from workbench.runner.agents import StartError
 from workbench.runner.start import start
 from workbench.runner.trust import Consent, Named, NotTrusted, Trust, named_by, trust
-from workbench.sandbox.base import SandboxError
 from workbench.session import events as ev
 from workbench.session.log import EVENTS_FILE
 from workbench.session.spec import SessionSpec

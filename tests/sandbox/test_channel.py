@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
-from workbench.sandbox.base import SandboxError, SandboxSpec
+from workbench.isolation import seccomp
+from workbench.isolation.spec import SandboxError
+from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.channel import GuestChannel
 from workbench.sandbox.guest import guest as guest_program
-from workbench.sandbox.guest import seccomp
 from workbench.sandbox.guest.guest import (
     BLOB_HEADER,
     BLOB_KIND,

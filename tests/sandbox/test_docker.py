@@ -24,10 +24,14 @@ from typing import Any
 
 import pytest
 
+from workbench.isolation import engine, orphans
+from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.meeting import INSIDE, LAUNCH
+from workbench.isolation.spec import RUN_FOLDER, ResourceLimits, SandboxError
+from workbench.isolation.temporary import OwnedFolder, find_stale_folders, remove_stale_folders
 from workbench.sandbox import container as container_module
 from workbench.sandbox import docker as docker_module
-from workbench.sandbox import engine, orphans
-from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, ResourceLimits, SandboxError, SandboxSpec
+from workbench.sandbox.base import WORKSPACE, SandboxSpec
 from workbench.sandbox.container import (
     AGENT_UID,
     ContainerPlan,
@@ -38,10 +42,7 @@ from workbench.sandbox.container import (
     host_config,
 )
 from workbench.sandbox.docker import DockerSandbox, find_orphans, guest_files, probe_docker, remove_orphans
-from workbench.sandbox.image import DEFAULT_IMAGE
-from workbench.sandbox.meeting import INSIDE, LAUNCH
 from workbench.sandbox.pty import DirectPty, RelayedPty
-from workbench.sandbox.temporary import OwnedFolder, find_stale_folders, remove_stale_folders
 
 MIB = 1 << 20
 
@@ -285,7 +286,7 @@ class TestTemporaryFolders:
         monkeypatch.setenv("TMPDIR", str(tmp_path))
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         script = (
-            "from workbench.sandbox.temporary import OwnedFolder\n"
+            "from workbench.isolation.temporary import OwnedFolder\n"
             "folder = OwnedFolder('meeting'); print(folder.path, flush=True); input()"
         )
         with subprocess.Popen(

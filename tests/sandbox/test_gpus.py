@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.sandbox.base import SandboxSpec
-from workbench.sandbox.gpus import (
+from workbench.isolation.gpus import (
     GpuError,
     GpuLease,
     GpuRequest,
@@ -21,6 +20,7 @@ from workbench.sandbox.gpus import (
     read_request,
     visible_devices,
 )
+from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.local import LocalSandbox
 
 HERE = [0, 1, 2]
@@ -34,7 +34,7 @@ def of(text: str) -> GpuRequest:
 def elsewhere(folder: Path, text: str, holder: str, *, share: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds a lease, until it is killed."""
     program = (
-        "import sys, time; from pathlib import Path; from workbench.sandbox.gpus import lease, read_request\n"
+        "import sys, time; from pathlib import Path; from workbench.isolation.gpus import lease, read_request\n"
         f"held = lease(read_request({text!r}), {HERE}, Path({str(folder)!r}), {holder!r}, share={share})\n"
         "print(*held.gpus, flush=True); time.sleep(60)"
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.sandbox import hidden
+from workbench.isolation import hidden
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.local import LocalSandbox
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
+from workbench.isolation import image
+from workbench.isolation.engine import connect
+from workbench.isolation.spec import SandboxError
 from workbench.resources import data_folder
-from workbench.sandbox import image
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.engine import connect
 
 DEB822 = """
 Types: deb
@@ -169,7 +169,7 @@ class TestBuildSteps:
     def test_the_step_and_its_children_go_with_us(self, tmp_path: Path, number: signal.Signals) -> None:
         marker = tmp_path / "pid"
         code = (
-            "from workbench.sandbox import image\n"
+            "from workbench.isolation import image\n"
             "image._run(['sh', '-c', 'echo up; sleep 987654 & sleep 987654'], print_up, 'step')\n"
         )
         prologue = f"def print_up(line):\n    open({str(marker)!r}, 'w').write(line)\n"

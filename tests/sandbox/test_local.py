@@ -18,12 +18,15 @@ import msgspec
 import pytest
 
 from tests.sandbox.conftest import make_sandbox, open_terminal
-from workbench.sandbox import confine, local
-from workbench.sandbox.base import ResourceLimits, SandboxError, SandboxSpec
-from workbench.sandbox.confine import Confinement, bwrap_command, explain_failure, limit_command, lowered_limits
+from workbench.isolation import bwrap
+from workbench.isolation.bwrap import Confinement, bwrap_command, explain_failure, limit_command, lowered_limits
+from workbench.isolation.processes import processes_below
+from workbench.isolation.spec import ResourceLimits, SandboxError
+from workbench.isolation.temporary import OwnedFolder, find_stale_folders
+from workbench.isolation.watch import ResourceWatch
+from workbench.sandbox import local
+from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
-from workbench.sandbox.temporary import OwnedFolder, find_stale_folders
-from workbench.sandbox.watch import ResourceWatch, sandbox_processes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -112,7 +115,7 @@ async def test_only_the_workspace_can_be_written(confined: LocalSandbox, workspa
     )
     assert tried == "ok\n" * 4
     assert (workspace / "x").read_text() == "x\n"
-    assert (workspace / "x").stat().st_uid == confine.sandbox_uid()
+    assert (workspace / "x").stat().st_uid == bwrap.sandbox_uid()
 
 
 @pytest.mark.bwrap
@@ -124,7 +127,7 @@ async def test_no_network_no_privileges(confined: LocalSandbox) -> None:
     devices = status.partition("Receive")[2]
     assert [line.split(":")[0].strip() for line in devices.split("\n") if ":" in line] == ["lo"]
     assert "connected" not in await sh(confined, "timeout 5 bash -c 'exec 3<>/dev/tcp/1.1.1.1/80 && echo connected'")
-    if "--disable-userns" in confine.bubblewrap_options():
+    if "--disable-userns" in bwrap.bubblewrap_options():
         assert "inside" not in await sh(confined, "unshare -Ur echo inside")
     assert "mounted" not in await sh(confined, "mount -t tmpfs none /tmp && echo mounted")
 
@@ -224,7 +227,7 @@ async def test_a_full_disk_stops_commands_and_then_the_sandbox(workspace: Path) 
         )
         terminal.type("sleep 60; echo status$?E''ND\n")
         guest = sandbox._child
-        await until(lambda: "sleep" in [process.name for process in sandbox_processes(guest)])
+        await until(lambda: "sleep" in [process.name for process in processes_below(guest)])
         watch._look_at_disk()
         assert "status137" in await terminal.expect("END")
         assert "has only" in warnings[0] and not given_up
@@ -339,7 +342,7 @@ async def test_nothing_outlives_a_killed_workbench(kind: str, workspace: Path, t
     ) as process:
         assert process.stdout is not None
         guest = int((await asyncio.to_thread(process.stdout.readline)).split()[0])
-        inside = [guest, *(one.pid for one in sandbox_processes(guest))]
+        inside = [guest, *(one.pid for one in processes_below(guest))]
         assert len(inside) > 1
         process.kill()
     await gone(inside)
@@ -358,9 +361,11 @@ def test_works_for_an_ordinary_user() -> None:
         os.chown(workspace, 65533, 65533)
         code = Path(folder, "code")
         code.mkdir()
-        shutil.copytree(CHECKOUT / "workbench/sandbox", code / "workbench/sandbox")
+        for room in ("workbench/sandbox", "workbench/isolation"):
+            shutil.copytree(CHECKOUT / room, code / room)
         shutil.copytree(Path(msgspec.__file__).parent, code / "msgspec")
-        shutil.copy(CHECKOUT / "workbench/resources.py", code / "workbench")
+        for file in ("resources.py", "errors.py"):
+            shutil.copy(CHECKOUT / "workbench" / file, code / "workbench")
         (code / "workbench/__init__.py").touch()
         (code / "run.py").write_text(RUN_AND_WAIT)
         # Limits of the machine below ours are taken over, and are no obstacle.
@@ -408,7 +413,7 @@ async def test_a_python_outside_usr_is_brought_along(workspace: Path, monkeypatc
     if prefix.startswith("/usr"):
         pytest.skip("this Python is in /usr")
     found = (f"{prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}", Path(prefix))
-    for module in (confine, local):
+    for module in (bwrap, local):
         monkeypatch.setattr(module, "python_inside", lambda: found)
     sandbox = LocalSandbox(SandboxSpec(session="s"), workspace)
     await sandbox.start()
@@ -482,7 +487,7 @@ def test_the_folder_of_a_probe_is_one_that_gc_sees(monkeypatch: pytest.MonkeyPat
     probe_bubblewrap.cache_clear()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(OwnedFolder, "remove", lambda folder: os.close(folder._lock))
-    monkeypatch.setattr(confine, "bwrap_command", killed)
+    monkeypatch.setattr(bwrap, "bwrap_command", killed)
     with pytest.raises(KeyboardInterrupt):
         probe_bubblewrap()
     assert [path for path in find_stale_folders() if path.parent == tmp_path] == list(tmp_path.iterdir())
@@ -500,7 +505,7 @@ async def test_unprotected_python_is_that_of_the_packages(
         (own / name).symlink_to(shutil.which(name) or "")
     monkeypatch.setenv("PATH", str(own))
     packages = {"PYTHONPATH": str(tmp_path / "packages")}
-    for env, expected in (({}, str(own / "python3")), (packages, confine.python_inside()[0])):
+    for env, expected in (({}, str(own / "python3")), (packages, bwrap.python_inside()[0])):
         sandbox = LocalSandbox(SandboxSpec(session="s", env=env), workspace, unsafe=True)
         await sandbox.start()
         try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import open_terminal
-from workbench.sandbox.guest import seccomp
+from workbench.isolation import seccomp
 from workbench.sandbox.guest_sandbox import GuestSandbox
 
 ALLOW, EPERM, ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026

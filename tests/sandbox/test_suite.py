@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tests.sandbox.conftest import Terminal, make_sandbox, open_terminal
-from workbench.sandbox.base import ResourceLimits, SandboxError, SandboxSpec
+from workbench.isolation.spec import ResourceLimits, SandboxError
+from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.guest_sandbox import GuestSandbox
 from workbench.sandbox.shell import Shell
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.session.hostile import everything
-from workbench.sandbox.temporary import OwnedFolder
+from workbench.isolation.temporary import OwnedFolder
 from workbench.session.events import FileChange, WorkspaceSnapshot, decode, encode
 from workbench.session.objects import ObjectStore
 from workbench.session.snapshot import Snapshotter, file_name, logged_name, restore

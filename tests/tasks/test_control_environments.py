@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workbench.sandbox.confine import python_inside
+from workbench.isolation.bwrap import python_inside
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.control_environments import (
     Breakout,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.tasks.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
-from workbench.sandbox import confine, hidden
+from workbench.isolation import bwrap, hidden
 from workbench.scoring import container_room, evaluation, process_room
 from workbench.scoring.evaluation import EvaluationError, evaluate
 from workbench.scoring.room import RoomError, RoomKind, choose, describe_status
@@ -273,7 +273,7 @@ async def test_auto_takes_a_sandbox(task: Task) -> None:
 
 async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     why = "bwrap is not installed"
-    monkeypatch.setattr(confine, "probe_bubblewrap", lambda: why)
+    monkeypatch.setattr(bwrap, "probe_bubblewrap", lambda: why)
     monkeypatch.setattr(process_room, "probe_bubblewrap", lambda: why)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")

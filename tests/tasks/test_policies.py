@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workbench.sandbox.confine import python_inside
+from workbench.isolation.bwrap import python_inside
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.scoring.judge import load_evaluator
 from workbench.tasks.catalogue import find_task
@@ -352,5 +352,5 @@ class TestInTheRoom:
 def test_packages_for_gpus_are_wanted_where_gpus_are(monkeypatch: pytest.MonkeyPatch) -> None:
     task = find_task(TASKS[0])
     for here, wanted in (([], []), ([0], ["jax[cuda12]==0.6.2"])):
-        monkeypatch.setattr("workbench.sandbox.gpus.list_gpus", lambda here=here: here)
+        monkeypatch.setattr("workbench.isolation.gpus.list_gpus", lambda here=here: here)
         assert task.requirements == [*task.spec.requirements, *wanted]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.tasks.model_task import make_model_task, make_submission
-from workbench.sandbox.base import SandboxError
+from workbench.isolation.spec import SandboxError
 from workbench.scoring import copying
 from workbench.scoring.artifact import ArtifactError
 from workbench.scoring.bundle import MOST_FILES, pack, unpack

@@ -20,8 +20,8 @@ import pytest
 
 from workbench.checks.baseline import compare
 from workbench.environment.assembly import find_packages
+from workbench.isolation.spec import SandboxError
 from workbench.resources import data_folder
-from workbench.sandbox.base import SandboxError
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.session.spec import SessionSpec
 from workbench.tasks.author_code import load_function

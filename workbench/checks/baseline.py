@@ -13,8 +13,9 @@ from typing import Any
 from workbench.environment.assembly import Actor, find_packages, make_sandbox
 from workbench.environment.resources import lease_gpus, shortage_notes
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
-from workbench.sandbox.base import Sandbox, SandboxError
-from workbench.sandbox.temporary import OwnedFolder
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.temporary import OwnedFolder
+from workbench.sandbox.base import Sandbox
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.session.spec import SandboxName, SessionSpec
 from workbench.tasks.author_code import last_fault

@@ -18,9 +18,9 @@ from workbench.checks.baseline import NOISE, REPEATED
 from workbench.environment.assembly import session_secret
 from workbench.errors import WorkbenchError
 from workbench.formats.open import SOURCE, open_recording
+from workbench.isolation.spec import SandboxError
 from workbench.runner.places import command_for
 from workbench.runner.trust import Consent, named_task, trust
-from workbench.sandbox.base import SandboxError
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.scoring.fingerprint import changed, fingerprint
 from workbench.scoring.room import RoomChoice

@@ -75,10 +75,10 @@ def _docker() -> Check:
 
 
 def _image() -> Check:
-    from workbench.sandbox.base import SandboxError
+    from workbench.isolation.engine import connect
+    from workbench.isolation.image import DEFAULT_IMAGE
+    from workbench.isolation.spec import SandboxError
     from workbench.sandbox.docker import probe_docker
-    from workbench.sandbox.engine import connect
-    from workbench.sandbox.image import DEFAULT_IMAGE
 
     if probe_docker() is not None:
         return Check("image", "warning", "not looked at: no engine")

@@ -68,7 +68,7 @@ def build(tag: str | None, method: str, as_json: bool) -> None:
 
     From containers/Dockerfile, or the same from Debian packages where no registry is reached.
     """
-    from workbench.sandbox.image import DEFAULT_IMAGE, build_image
+    from workbench.isolation.image import DEFAULT_IMAGE, build_image
 
     name = tag or DEFAULT_IMAGE
     build_image(lambda line: click.echo(line, err=True), tag=name, method=method)  # type: ignore[arg-type]
@@ -95,10 +95,10 @@ def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | 
 
     That is: containers, temporary folders, and folders of sessions that were killed before their first event.
     """
-    from workbench.sandbox.base import SandboxError
-    from workbench.sandbox.image import find_old_images, remove_images
-    from workbench.sandbox.orphans import find_orphans, remove_orphans
-    from workbench.sandbox.temporary import find_stale_folders, remove_stale_folders
+    from workbench.isolation.image import find_old_images, remove_images
+    from workbench.isolation.orphans import find_orphans, remove_orphans
+    from workbench.isolation.spec import SandboxError
+    from workbench.isolation.temporary import find_stale_folders, remove_stale_folders
     from workbench.session.store import find_unbegun
 
     problem = ""

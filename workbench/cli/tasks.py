@@ -307,7 +307,7 @@ def prepare(
 
 
 def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ...], as_json: bool) -> dict[str, Any]:
-    from workbench.sandbox.image import DEFAULT_IMAGE
+    from workbench.isolation.image import DEFAULT_IMAGE
     from workbench.tasks.packages import install, installed_extras, installed_for, python_of, with_extras
 
     done: dict[str, Any] = {"task": found.id, "data": {}, "packages": None}

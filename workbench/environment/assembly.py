@@ -18,10 +18,11 @@ from workbench.environment.live import LiveSession
 from workbench.environment.resources import lease_gpus, sandbox_limits, shortage_notes
 from workbench.environment.services.notes import memory_folder
 from workbench.environment.workspace import fill_with, make_workspace, offer_data
-from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, Sandbox, SandboxError, SandboxSpec
+from workbench.isolation.gpus import GpuLease
+from workbench.isolation.spec import RUN_FOLDER, SandboxError
+from workbench.isolation.temporary import OwnedFolder
+from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxSpec
 from workbench.sandbox.commands import LintPolicy, linter_folder
-from workbench.sandbox.gpus import GpuLease
-from workbench.sandbox.temporary import OwnedFolder
 from workbench.session.secrets import state_folder
 from workbench.session.snapshot import restore
 from workbench.session.spec import WINDOW, SessionSpec
@@ -169,7 +170,7 @@ def find_packages(task: Task, spec: SessionSpec, notes: list[str]) -> Path | Non
     Raises SandboxError where nothing of the task runs without them, unless the image or the host may have them: then a
     note says how they would be installed.
     """
-    from workbench.sandbox.image import DEFAULT_IMAGE
+    from workbench.isolation.image import DEFAULT_IMAGE
 
     kind = spec.sandbox or "local"
     found = installed_for(task, kind, spec.image or DEFAULT_IMAGE)
@@ -218,8 +219,8 @@ def make_sandbox(
         beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
         plain = replace(plain, env={**plain.env, **beside})
     if spec.sandbox == "docker":
+        from workbench.isolation.image import DEFAULT_IMAGE
         from workbench.sandbox.docker import DockerSandbox
-        from workbench.sandbox.image import DEFAULT_IMAGE
 
         return DockerSandbox(confined, workspace, image=spec.image or DEFAULT_IMAGE)
     from workbench.sandbox.local import LocalSandbox, probe_bubblewrap

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workbench.environment.services.desk import Service, ServiceDesk
-from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.isolation.spec import SandboxError
+from workbench.sandbox.base import Sandbox
 from workbench.sandbox.commands import OPTIONAL_COMMANDS
 from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
 from workbench.sandbox.shell import CommandResult, Shell

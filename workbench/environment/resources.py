@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.sandbox.base import ResourceLimits
-from workbench.sandbox.gpus import Devices, GpuLease, GpuRequest, lease, list_gpus, read_request
+from workbench.isolation.gpus import Devices, GpuLease, GpuRequest, lease, list_gpus, read_request
+from workbench.isolation.spec import ResourceLimits
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import cache_folder
 from workbench.tasks.needs import lacking

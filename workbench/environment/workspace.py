@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from workbench.sandbox.temporary import OwnedFolder
+from workbench.isolation.temporary import OwnedFolder
 
 
 def make_workspace(folder: OwnedFolder) -> Path:

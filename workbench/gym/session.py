@@ -8,9 +8,9 @@ import shutil
 from pathlib import Path
 
 from workbench.agents.agent import Agent, Proposal
+from workbench.isolation.spec import SandboxError
 from workbench.runner.runner import Runner
 from workbench.runner.start import start
-from workbench.sandbox.base import SandboxError
 from workbench.session import events as ev
 from workbench.session.spec import SessionSpec
 from workbench.session.state import SessionState, Step

@@ -11,10 +11,10 @@ import msgspec
 from workbench.agents.agent import Agent, ModelError
 from workbench.environment.episode import Episode
 from workbench.environment.limits import changed_limits
+from workbench.isolation.spec import SandboxError
 from workbench.runner.hub import Hub
 from workbench.runner.proposing import Change, Proposer
 from workbench.runner.sampling import MOST, Sampler
-from workbench.sandbox.base import SandboxError
 from workbench.sandbox.shell import ShellBusy
 from workbench.session import commands as do
 from workbench.session import events as ev

@@ -16,12 +16,13 @@ from workbench.environment.episode import Episode
 from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
 from workbench.environment.steps import carry_out, finish
+from workbench.isolation.spec import SandboxError
 from workbench.runner.approval import Approval, Never
 from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
 from workbench.runner.loops import repetition
 from workbench.runner.proposing import Proposer
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.log import EVENTS_FILE, LogError, explain_write_error

@@ -13,13 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from workbench.errors import WorkbenchError
+from workbench.isolation.spec import ResourceLimits
 
 WORKSPACE = "/home/agent/workspace"
 """The workspace as the agent sees it, the same in both backends (MLGym's actions name it)."""
-
-RUN_FOLDER = "/run/mlgym"
-"""Read-only folder inside the sandbox with the guest program, the agent commands and the request socket."""
 
 UNATTENDED = {
     **dict.fromkeys(("PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER"), "cat"),
@@ -52,22 +49,6 @@ class Waiting:
 
 AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the pseudo-terminal while the agent drives: what it sees never depends on somebody's window."""
-
-
-class SandboxError(WorkbenchError):
-    """A sandbox could not do what was asked. `str()` says what happened; `hint` what to do next."""
-
-
-@dataclass(frozen=True)
-class ResourceLimits:
-    """What a sandbox may use. None is no limit."""
-
-    memory_bytes: int | None = 8 << 30
-    cpus: float | None = None
-    processes: int | None = 512
-    file_bytes: int | None = 16 << 30
-    """Largest single file."""
-    workspace_bytes: int | None = 64 << 30
 
 
 @dataclass(frozen=True)

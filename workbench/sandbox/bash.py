@@ -11,8 +11,9 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, SandboxError, Waiting
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, Waiting
 from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
 from workbench.sandbox.supervisor import RunningStep, look_at_shell, unblock_terminal
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from workbench.sandbox.base import SandboxError
+from workbench.isolation.spec import SandboxError
 from workbench.sandbox.guest.guest import (
     BLOB_HEADER,
     BLOB_KIND,

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, ResourceLimits, SandboxError, SandboxSpec
-from workbench.sandbox.confine import HOME, OPEN_FILES
-from workbench.sandbox.engine import explain
-from workbench.sandbox.orphans import owner_labels, remove_container
+from workbench.isolation.bwrap import OPEN_FILES
+from workbench.isolation.engine import explain
+from workbench.isolation.orphans import owner_labels, remove_container
+from workbench.isolation.spec import HOME, RUN_FOLDER, ResourceLimits, SandboxError
+from workbench.sandbox.base import WORKSPACE, SandboxSpec
 
 if TYPE_CHECKING:
     from docker import APIClient

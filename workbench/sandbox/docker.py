@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.sandbox.base import RUN_FOLDER, WORKSPACE, SandboxError, SandboxSpec
-from workbench.sandbox.confine import PYTHON_FOLDER, base_environment
+from workbench.isolation.engine import connect, describe_engine, engine_info, probe_docker
+from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
+from workbench.isolation.orphans import Orphan, find_orphans, remove_orphans
+from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
+from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, megabytes
+from workbench.sandbox.base import UNATTENDED, WORKSPACE, SandboxSpec
 from workbench.sandbox.container import AgentContainer, ContainerPlan, FrameSplitter, agent_user, give_workspace
-from workbench.sandbox.engine import connect, describe_engine, engine_info, probe_docker
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
-from workbench.sandbox.image import DEFAULT_IMAGE
-from workbench.sandbox.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
-from workbench.sandbox.orphans import Orphan, find_orphans, remove_orphans
-from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -196,6 +196,7 @@ class DockerSandbox(GuestSandbox):
     def _environment(self) -> dict[str, str]:
         return {
             **base_environment(),
+            **UNATTENDED,
             "MLGYM_SOCKET": SOCKET,
             **self.spec.env,
         }

@@ -13,16 +13,9 @@ from typing import Any
 
 import msgspec
 
-from workbench.sandbox.base import (
-    AGENT_COLUMNS,
-    AGENT_ROWS,
-    RUN_FOLDER,
-    WORKSPACE,
-    ExecResult,
-    RequestHandler,
-    SandboxError,
-    SandboxSpec,
-)
+from workbench.isolation import seccomp
+from workbench.isolation.spec import RUN_FOLDER, SandboxError
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, WORKSPACE, ExecResult, RequestHandler, SandboxSpec
 from workbench.sandbox.channel import Answer, BrokenProtocol, GuestChannel
 from workbench.sandbox.guest.guest import MAX_REQUEST
 from workbench.sandbox.pty import RELAY_CREDIT, DirectPty, RelayedPty
@@ -35,10 +28,9 @@ _FULL = (0.2, 0.4, 0.6, 0.8, 0.0)
 """Seconds to wait after each attempt that a sandbox full of processes refused."""
 
 GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
-GUEST_FILES = tuple(
-    path
-    for path in sorted(GUEST_FOLDER.iterdir())
-    if path.is_file() and path.suffix in (".py", ".sh", "") and not path.name.startswith((".", "__"))
+GUEST_FILES = (
+    *(GUEST_FOLDER / name for name in ("bashrc", "functions.sh", "guest.py", "tools.py")),
+    Path(seccomp.__file__),
 )
 """What a sandbox has at RUN_FOLDER."""
 

@@ -18,11 +18,8 @@ import time
 from pathlib import Path
 from typing import IO, Any
 
-from workbench.sandbox.base import RUN_FOLDER, SandboxError, SandboxSpec
-from workbench.sandbox.confine import (
-    PYTHON_FOLDER,
+from workbench.isolation.bwrap import (
     Confinement,
-    base_environment,
     bubblewrap_version,
     bwrap_command,
     explain_failure,
@@ -32,11 +29,14 @@ from workbench.sandbox.confine import (
     python_inside,
     sandbox_uid,
 )
-from workbench.sandbox.gpus import device_nodes, visible_devices
-from workbench.sandbox.guest.guest import PYTHON_NAMES, process_table
+from workbench.isolation.gpus import device_nodes, visible_devices
+from workbench.isolation.processes import all_processes, kill_quietly
+from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
+from workbench.isolation.temporary import OwnedFolder, short_base
+from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, megabytes
+from workbench.sandbox.base import UNATTENDED, SandboxSpec
+from workbench.sandbox.guest.guest import PYTHON_NAMES
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
-from workbench.sandbox.temporary import OwnedFolder, short_base
-from workbench.sandbox.watch import DISK_RESERVE, ResourceWatch, megabytes
 
 __all__ = ["LocalSandbox", "probe_bubblewrap"]
 
@@ -104,7 +104,7 @@ class LocalSandbox(GuestSandbox):
 
     def _give_up(self, reason: str) -> None:
         if self._child is not None:
-            _signal(self._child, signal.SIGKILL)
+            kill_quietly(self._child)
         self.lose(reason)
 
     async def _launch(self, folder: Path) -> None:
@@ -160,6 +160,7 @@ class LocalSandbox(GuestSandbox):
         # Copies: /proc/self/mountinfo tells where what is mounted lies on the host, and that may name a user.
         guest = {Path(shutil.copy(path, folder)): f"{RUN_FOLDER}/{path.name}" for path in GUEST_FILES}
         env = {
+            **UNATTENDED,
             "MLGYM_SOCKET": f"{RUN_FOLDER}/socket",
             **self.spec.env,
             **visible_devices(self.spec.gpus, confined=True),
@@ -187,6 +188,7 @@ class LocalSandbox(GuestSandbox):
         self.run_folder = str(GUEST_FOLDER)
         env = {
             **base_environment(),
+            **UNATTENDED,
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(home),
             "MLGYM_SOCKET": str(socket_path),
@@ -261,7 +263,7 @@ class LocalSandbox(GuestSandbox):
         if process is not None:
             if self._child is not None:
                 # Unprotected, the guest kills what it started; it may have been stopped.
-                _signal(self._child, signal.SIGKILL if self.protected else signal.SIGCONT)
+                kill_quietly(self._child, signal.SIGKILL if self.protected else signal.SIGCONT)
             for patience in (10.0, 5.0):
                 try:
                     await asyncio.to_thread(process.wait, patience)
@@ -282,20 +284,15 @@ class LocalSandbox(GuestSandbox):
             self._temporary = None
 
 
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(OSError):
-        os.kill(pid, number)
-
-
 def _kill_marked(mark: bytes) -> None:
     """Kill what an unprotected guest could not, having been killed itself: whatever has that variable. Linux only."""
     for _ in range(20):
         found = False
-        for pid, _parent, _group, _session in process_table():
+        for pid in (process.pid for process in all_processes()):
             with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
                 if mark in file.read().split(b"\0"):
                     found = True
-                    _signal(pid, signal.SIGKILL)
+                    kill_quietly(pid)
         if not found:
             return
         time.sleep(0.01)

@@ -8,8 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, SandboxError
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.sandbox.bash import Bash
 from workbench.sandbox.markers import Mark
 from workbench.sandbox.output import OutputRecord

@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from workbench.sandbox.base import SandboxError, SignalName, Waiting
+from workbench.isolation.spec import SandboxError
+from workbench.sandbox.base import SignalName, Waiting
 from workbench.sandbox.channel import BrokenProtocol, GuestChannel
 from workbench.sandbox.guest.guest import EXIT_GRACE, reset_terminal, set_echo, set_size
 

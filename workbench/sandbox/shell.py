@@ -16,8 +16,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.sandbox.base import Sandbox
 from workbench.sandbox.bash import Bash, killer
 from workbench.sandbox.markers import Mark
 from workbench.sandbox.person import PersonAtShell, PersonCommand, Surroundings, settle_after_person

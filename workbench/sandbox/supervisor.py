@@ -11,7 +11,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from workbench.sandbox.base import Pty, Sandbox, SandboxError, SignalName, Waiting
+from workbench.isolation.spec import SandboxError
+from workbench.sandbox.base import Pty, Sandbox, SignalName, Waiting
 from workbench.sandbox.output import OutputRecord
 
 LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 
-from workbench.sandbox.base import Sandbox, SandboxError
+from workbench.isolation.spec import SandboxError
+from workbench.sandbox.base import Sandbox
 
 REFUSED_STATUS = 2
 LARGEST_ACTION = 2 << 20

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.sandbox.base import SandboxError
+from workbench.isolation.spec import SandboxError
 from workbench.sandbox.container import FrameSplitter
 from workbench.scoring.room import STDERR_TAIL, TEMPORARY_BYTES, UNPRIVILEGED, Guest, Room, RoomError, describe_status
 
@@ -32,8 +32,8 @@ async def container_available() -> bool:
     def ask() -> bool:
         from docker.errors import DockerException
 
-        from workbench.sandbox.engine import connect
-        from workbench.sandbox.image import DEFAULT_IMAGE
+        from workbench.isolation.engine import connect
+        from workbench.isolation.image import DEFAULT_IMAGE
 
         try:
             api: Any = connect(time_limit=5.0)
@@ -53,8 +53,8 @@ async def container_available() -> bool:
 @contextlib.asynccontextmanager
 async def container_room(guest: Guest, folder: Path) -> AsyncIterator[Room]:
     """A container with the submission running in it, removed on leaving. Raises RoomError."""
-    from workbench.sandbox.engine import connect
-    from workbench.sandbox.orphans import remove_container
+    from workbench.isolation.engine import connect
+    from workbench.isolation.orphans import remove_container
 
     name = f"mlgym-tui-room-{secrets.token_hex(6)}"
     try:
@@ -89,7 +89,7 @@ async def container_room(guest: Guest, folder: Path) -> AsyncIterator[Room]:
 
 def shares_sockets() -> bool:
     """Whether a socket file of this machine works in a container: not where the engine runs in a VM or elsewhere."""
-    from workbench.sandbox.engine import engine_address
+    from workbench.isolation.engine import engine_address
 
     return sys.platform == "linux" and engine_address().startswith("unix://")
 
@@ -142,9 +142,9 @@ def _start(api: APIClient, name: str, guest: Guest, folder: Path, shared: bool) 
     from docker.types import DeviceRequest, LogConfig
     from requests.exceptions import RequestException
 
-    from workbench.sandbox.engine import explain
-    from workbench.sandbox.image import DEFAULT_IMAGE
-    from workbench.sandbox.orphans import owner_labels
+    from workbench.isolation.engine import explain
+    from workbench.isolation.image import DEFAULT_IMAGE
+    from workbench.isolation.orphans import owner_labels
 
     memory = guest.memory_bytes + MEMORY_BESIDE
     channel = "unix:/room/channel" if shared else "stdio"
@@ -207,7 +207,7 @@ class _ContainerRoom(Room):
         self._name = name
 
     async def end(self) -> None:
-        from workbench.sandbox.orphans import remove_container
+        from workbench.isolation.orphans import remove_container
 
         await asyncio.to_thread(remove_container, self._api, self._name)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.watch import DISK_RESERVE, free_space, megabytes
 
 T = TypeVar("T")
 Check = Callable[[], None]

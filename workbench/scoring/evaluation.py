@@ -15,14 +15,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.image import DEFAULT_IMAGE
-from workbench.sandbox.temporary import OwnedFolder
+from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.processes import kill_group, start_process
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.temporary import OwnedFolder
 from workbench.scoring.artifact import ArtifactError, open_artifact, printable
 from workbench.scoring.bundle import pack
 from workbench.scoring.copying import Check, copy_in_thread
 from workbench.scoring.judge import JobSpec
-from workbench.scoring.processes import kill_group, start_process
 from workbench.scoring.room import (
     MOST_THREADS,
     Guest,

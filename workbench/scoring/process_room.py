@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.sandbox.base import ResourceLimits
-from workbench.sandbox.confine import Confinement, bwrap_command, probe_bubblewrap, python_inside
-from workbench.sandbox.gpus import device_nodes, visible_devices
-from workbench.sandbox.guest import seccomp
-from workbench.sandbox.watch import DISK_RESERVE, free_space, megabytes, memory_of
-from workbench.scoring.processes import kill_group, processor_seconds, start_process
+from workbench.isolation import seccomp
+from workbench.isolation.bwrap import Confinement, bwrap_command, probe_bubblewrap, python_inside
+from workbench.isolation.gpus import device_nodes, visible_devices
+from workbench.isolation.processes import kill_group, memory_of, processor_seconds, start_process
+from workbench.isolation.spec import ResourceLimits
+from workbench.isolation.watch import DISK_RESERVE, free_space, megabytes
 from workbench.scoring.room import (
     TEMPORARY_BYTES,
     UNPRIVILEGED,

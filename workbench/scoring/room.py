@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.guest import seccomp
-from workbench.sandbox.temporary import OwnedFolder
+from workbench.isolation import seccomp
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.temporary import OwnedFolder
 from workbench.scoring.bundle import unpack
 from workbench.scoring.copying import Check, copy_in_thread
 
@@ -170,7 +170,7 @@ async def choose(choice: RoomChoice) -> RoomKind:
     """The kind of room that `choice` comes down to on this machine. Raises RoomError."""
     if choice != "auto":
         return choice
-    from workbench.sandbox.confine import probe_bubblewrap
+    from workbench.isolation.bwrap import probe_bubblewrap
     from workbench.scoring.container_room import container_available
 
     if await asyncio.to_thread(probe_bubblewrap) is None:

@@ -9,8 +9,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.sandbox.base import Sandbox, SandboxError
-from workbench.sandbox.watch import megabytes
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.watch import megabytes
+from workbench.sandbox.base import Sandbox
 from workbench.scoring.artifact import ArtifactError
 from workbench.scoring.bundle import pack
 from workbench.scoring.copying import Check, copy_in_thread

@@ -78,7 +78,7 @@ class Task:
     @property
     def requirements(self) -> list[str]:
         """Python packages, as pip reads them: the task's, and those that its GPUs need where this machine has some."""
-        from workbench.sandbox.gpus import list_gpus
+        from workbench.isolation.gpus import list_gpus
 
         besides = self.spec.resources.requirements
         return [*self.spec.requirements, *(besides if besides and list_gpus() else [])]

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from workbench.sandbox.gpus import list_gpus
+from workbench.isolation.gpus import list_gpus
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, missing, needs_network
 from workbench.tasks.errors import TaskError

@@ -23,8 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.confine import base_environment
+from workbench.isolation.spec import SandboxError, base_environment
 from workbench.tasks.datasets import cache_folder
 from workbench.tasks.errors import TaskError
 
@@ -69,7 +68,7 @@ class PythonInside:
 @functools.cache
 def local_python() -> PythonInside:
     """Of the local sandbox. Raises PackageError."""
-    from workbench.sandbox.confine import python_inside
+    from workbench.isolation.bwrap import python_inside
 
     done = subprocess.run([python_inside()[0], "-I", "-S", "-c", _ASK], capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -85,8 +84,8 @@ def image_python(image: str) -> PythonInside:
     """Of a container image. Raises PackageError or SandboxError."""
     from docker.errors import DockerException
 
-    from workbench.sandbox.engine import connect, explain
-    from workbench.sandbox.orphans import owner_labels, remove_container
+    from workbench.isolation.engine import connect, explain
+    from workbench.isolation.orphans import owner_labels, remove_container
 
     api: Any = connect()
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from workbench.environment.services.notes import clean
-from workbench.scoring.processes import kill_group, start_process
+from workbench.isolation.processes import kill_group, start_process
 
 SECONDS = 60.0
 """That a document may take."""

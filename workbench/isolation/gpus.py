@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.sandbox.base import SandboxError
+from workbench.isolation.spec import SandboxError
 
 _DEVICE = re.compile(r"nvidia(\d+)")
 _REQUEST = re.compile(r"\d{1,3}(?P<list>(,\d{1,3})*,?)")

@@ -7,82 +7,19 @@ size of the workspace, and the free space of its disk: what goes over is killed 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.sandbox.base import ResourceLimits
-from workbench.sandbox.guest.guest import process_table
+from workbench.isolation.processes import kill_quietly, memory_of, processes_below, proportional_memory
+from workbench.isolation.spec import ResourceLimits
 
 DISK_RESERVE = 512 << 20
 """Bytes that stay free on the disk of the workspace, whatever the sandbox does."""
 _NEAR = 8 * DISK_RESERVE
 _STRIKES = 5
-_PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclass(frozen=True)
-class SandboxProcess:
-    """A process inside, as the host sees it."""
-
-    pid: int
-    parent: int
-    name: str
-    resident: int
-    """Bytes."""
-    leads_terminal: bool
-    """Leader of a session with a terminal: the agent's shell, as a rule."""
-
-
-def sandbox_processes(guest: int) -> list[SandboxProcess]:
-    """Everything that descends from the guest, without the guest itself. Linux only."""
-    found: list[SandboxProcess] = []
-    parents = [guest]
-    while parents:
-        parent = parents.pop()
-        for pid in _children(parent):
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                line = Path(f"/proc/{pid}/stat").read_bytes()
-                name = line[line.index(b"(") + 1 : line.rindex(b")")].decode("utf-8", "replace")
-                fields = line[line.rindex(b")") + 1 :].split()
-                leads = int(fields[3]) == pid and int(fields[4]) != 0
-                found.append(SandboxProcess(pid, parent, name, int(fields[21]) * _PAGE, leads))
-                parents.append(pid)
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        children = []
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
-                children += [int(number) for number in file.read().split()]
-        return children
-    except FileNotFoundError:  # the process is gone, or this kernel does not list children
-        return [child for child, parent, _, _ in process_table() if parent == pid]
-    except OSError:
-        return []
-
-
-def _proportional(process: SandboxProcess) -> int:
-    """Bytes of memory with shared pages divided among their users, where that can be read."""
-    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
-        for line in file:
-            if line.startswith(b"Pss:"):
-                return int(line.split()[1]) << 10
-    return process.resident
-
-
-def memory_of(guest: int, limit: int) -> int:
-    """Bytes of memory that all that descends from a process takes; more exactly where that is over the limit."""
-    processes = sandbox_processes(guest)
-    used = sum(process.resident for process in processes)
-    return used if used <= limit else sum(_proportional(process) for process in processes)
 
 
 def free_space(folder: Path) -> int:
@@ -129,13 +66,13 @@ class ResourceWatch:
         if limit is None:
             return 1.0
         used = memory_of(self.guest, limit)
-        if used > limit and (processes := sandbox_processes(self.guest)):
-            largest = max(processes, key=_proportional)
+        if used > limit and (processes := processes_below(self.guest)):
+            largest = max(processes, key=proportional_memory)
             self.warn(
                 f"the sandbox used {megabytes(used)} of its {megabytes(limit)} of memory: "
                 f"{largest.name} ({megabytes(largest.resident)}) was killed"
             )
-            _kill(largest.pid)
+            kill_quietly(largest.pid)
         return 1.0 if used < limit / 4 else 0.1
 
     def _look_at_disk(self) -> float:
@@ -165,13 +102,13 @@ class ResourceWatch:
 
     def _stop_commands(self, why: str) -> None:
         """Kill what runs, but not the shells."""
-        processes = sandbox_processes(self.guest)
+        processes = processes_below(self.guest)
         commands = [p for p in processes if not (p.parent == self.guest and p.leads_terminal and p.name == "bash")]
         if commands:
             self._strikes += 1
             self.warn(f"{why}: {', '.join(sorted({p.name for p in commands}))} was killed")
             for process in commands:
-                _kill(process.pid)
+                kill_quietly(process.pid)
         elif processes and self._strikes:
             self._strikes += 1  # the shell itself may be what writes
         if self._strikes > _STRIKES:
@@ -197,8 +134,3 @@ async def folder_size(folder: Path) -> int:
         raise
     number = said.split(b"\t", 1)[0].strip()
     return int(number) if number.isdigit() else 0
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(OSError):
-        os.kill(pid, signal.SIGKILL)

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import __version__
+from workbench.isolation.engine import connect, explain
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.temporary import OwnedFolder, image_build_base
 from workbench.resources import data_folder
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.engine import connect, explain
-from workbench.sandbox.temporary import OwnedFolder, image_build_base
 
 if TYPE_CHECKING:
     from docker import APIClient

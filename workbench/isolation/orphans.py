@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.sandbox.engine import connect, explain
+from workbench.isolation.engine import connect, explain
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -18,17 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.sandbox.base import RUN_FOLDER, UNATTENDED, ResourceLimits
-from workbench.sandbox.hidden import hidden_in
-from workbench.sandbox.temporary import OwnedFolder
+from workbench.isolation.hidden import hidden_in
+from workbench.isolation.spec import HOME, ResourceLimits, base_environment
+from workbench.isolation.temporary import OwnedFolder
 
 HOST_UID = 60990
 """The user that sandboxes run as when the workbench is run by root; it owns their workspaces. No account has it."""
 INSIDE_UID = 1000
 """The same user as seen inside."""
-HOME = "/home/agent"
-PYTHON_FOLDER = f"{RUN_FOLDER}/bin"
-"""Where `python` and `python3` are the Python of the sandbox, which a task's packages are for."""
 OPEN_FILES = 4096
 
 _ETC_FILES = (
@@ -85,21 +82,6 @@ def own(path: Path) -> None:
             found = os.lstat(entry)
             if (found.st_uid, found.st_gid) != (HOST_UID, HOST_UID):
                 os.chown(entry, HOST_UID, HOST_UID, follow_symlinks=False)
-
-
-def base_environment() -> dict[str, str]:
-    """Variables of every confined command. None of the host's."""
-    return {
-        "PATH": f"{PYTHON_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        **UNATTENDED,
-        "HOME": HOME,
-        "USER": "agent",
-        "LOGNAME": "agent",
-        "SHELL": "/bin/bash",
-        "LANG": "C.UTF-8",
-        "TERM": "xterm-256color",
-        "COLORTERM": "truecolor",
-    }
 
 
 @functools.cache

@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from workbench.sandbox.base import RUN_FOLDER
-from workbench.sandbox.temporary import OwnedFolder, short_base
+from workbench.isolation.spec import RUN_FOLDER
+from workbench.isolation.temporary import OwnedFolder, short_base
 
 INSIDE = f"{RUN_FOLDER}/host"
 """The socket as the guest sees it."""

@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.sandbox.base import SandboxError
+from workbench.isolation.spec import SandboxError
 
 if TYPE_CHECKING:
     from docker import APIClient

@@ -1,0 +1,139 @@
+"""Processes of this machine: started so that a cancellation at any moment leaves none behind, counted, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from asyncio.subprocess import Process
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_PATIENCE = 5.0
+"""Seconds that a killed process may take to be gone."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+async def start_process(*command: str, **options: Any) -> Process:
+    """As `asyncio.create_subprocess_exec`, in a session of its own (ctrl+c is for the workbench). Raises OSError.
+
+    That one, cancelled between the start of the process and the connection of its pipes, waits for ever (CPython 3.11).
+    So it is never cancelled: what nobody wants any more is killed once it is there.
+    """
+    starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, start_new_session=True, **options))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_kill_started)
+        with contextlib.suppress(OSError):
+            process = await asyncio.shield(starting)
+            await asyncio.wait({asyncio.ensure_future(process.wait())}, timeout=_PATIENCE)
+        raise
+
+
+def kill_group(process: Process) -> None:
+    """Kill a process of `start_process` and all that came of it.
+
+    Its group is not enough: bubblewrap's first child may be in a session of its own already, where it waits for ever
+    for a parent that is killed while the two set up their namespaces.
+    """
+    for below in reversed(processes_below(process.pid)):  # the youngest first
+        kill_quietly(below.pid)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def kill_quietly(pid: int, number: int = signal.SIGKILL) -> None:
+    """Signal a process, which may be gone."""
+    with contextlib.suppress(OSError):
+        os.kill(pid, number)
+
+
+@dataclass(frozen=True)
+class HostProcess:
+    """A process as the host sees it."""
+
+    pid: int
+    parent: int
+    name: str
+    resident: int
+    """Bytes."""
+    ticks: int
+    """The processor time that it took, and those that it waited for: in clock ticks."""
+    leads_terminal: bool
+    """Leader of a session with a terminal: the agent's shell, as a rule."""
+
+
+def processes_below(ancestor: int) -> list[HostProcess]:
+    """Everything that descends from a process, parents before their children, without that one. Linux only."""
+    found: list[HostProcess] = []
+    parents = [ancestor]
+    while parents:
+        for pid in _children(parents.pop()):
+            if process := _read(pid):
+                found.append(process)
+                parents.append(pid)
+    return found
+
+
+def all_processes() -> list[HostProcess]:
+    """Every process to be seen; empty where there is no /proc."""
+    try:
+        names = os.listdir("/proc")
+    except OSError:
+        return []
+    return [process for name in names if name.isdigit() and (process := _read(int(name)))]
+
+
+def _read(pid: int) -> HostProcess | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        line = Path(f"/proc/{pid}/stat").read_bytes()
+        name = line[line.index(b"(") + 1 : line.rindex(b")")].decode("utf-8", "replace")
+        fields = line[line.rindex(b")") + 1 :].split()
+        leads = int(fields[3]) == pid and int(fields[4]) != 0
+        ticks = sum(map(int, fields[11:15]))  # utime stime cutime cstime
+        return HostProcess(pid, int(fields[1]), name, int(fields[21]) * _PAGE, ticks, leads)
+    return None
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        children = []
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                children += [int(number) for number in file.read().split()]
+        return children
+    except FileNotFoundError:  # the process is gone, or this kernel does not list children
+        return [process.pid for process in all_processes() if process.parent == pid]
+    except OSError:
+        return []
+
+
+def proportional_memory(process: HostProcess) -> int:
+    """Bytes of memory with shared pages divided among their users, where that can be read."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{process.pid}/smaps_rollup", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) << 10
+    return process.resident
+
+
+def memory_of(ancestor: int, limit: int) -> int:
+    """Bytes of memory that all that descends from a process takes; more exactly where that is over the limit."""
+    processes = processes_below(ancestor)
+    used = sum(process.resident for process in processes)
+    return used if used <= limit else sum(proportional_memory(process) for process in processes)
+
+
+def processor_seconds(ancestor: int) -> float:
+    """The processor time of a process and of all that came of it: what ended is counted by who waited for it."""
+    found = [_read(ancestor), *processes_below(ancestor)]
+    ticks = sum(process.ticks for process in found if process is not None)
+    return ticks / int(os.sysconf("SC_CLK_TCK"))
+
+
+def _kill_started(starting: asyncio.Future[Process]) -> None:
+    if not starting.cancelled() and starting.exception() is None:
+        kill_group(starting.result())
