@@ -455,8 +455,9 @@ class WorkbenchScreen(Screen[None]):
     def _chosen(self, message: StepList.Chosen | TimeBar.Chosen) -> None:
         self.go_to(message.step)
 
+    @on(FileWindow.Loaded)
     @on(PromptView.Changed)
-    def _prompt_changed(self) -> None:
+    def _title_changed(self) -> None:
         self.show_titles()
 
     @on(TerminalPane.Input)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from difflib import SequenceMatcher
 
 from rich.style import Style as RichStyle
+from textual.message import Message
 from textual.strip import Strip
 
 from workbench.session.events import WindowChanged
 from workbench.session.state import SessionState
+from workbench.tui.excerpt import LARGE, Excerpt, count_lines, difference, excerpt
 from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark
 from workbench.tui.widgets.panel_view import PanelView
@@ -25,7 +28,10 @@ _DIM = RichStyle(dim=True)
 
 
 class FileWindow(PanelView):
-    """Read-only."""
+    """Read-only. Of a large file, the part around the window is shown."""
+
+    class Loaded(Message):
+        """A part of a large file is there: the title of the pane is another one."""
 
     def __init__(self, state: SessionState, file_bytes: FileBytes, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(numbers=True, id=id)
@@ -52,6 +58,9 @@ class FileWindow(PanelView):
             return
         self._key = key
         self._describe(window, opened)
+        if max(self._bytes_of(window.path, number), self._bytes_of(window.path, max(0, number - 1))) > LARGE:
+            self.run_worker(self._load_part(window, number, opened, key), group="file", exclusive=True)
+            return
         data = self._file_bytes(window.path, number)
         if data is not None:
             self._show_file(window, data, number, opened)
@@ -60,6 +69,59 @@ class FileWindow(PanelView):
         else:
             gone = "is not there any more" if digest is None else "is not kept in this recording"
             self._say(self.title, f"({one_line(window.path)} {gone})", key)
+
+    def _bytes_of(self, path: str, number: int) -> int:
+        relative = self._state.relative_path(path)
+        file = self._state.file_at(relative, number) if relative is not None else None
+        return file.size if file is not None else 0
+
+    # -- a part of a large file --------------------------------------------------------------------------------------
+
+    async def _load_part(self, window: WindowChanged, number: int, opened: bool, key: tuple[object, ...]) -> None:
+        """Read, compare and cut it in a thread; draw it if it is wanted still."""
+        if not self.line_count:
+            self.show(f"(reading {one_line(window.path)})", numbers=False)
+        part = await asyncio.to_thread(self._read_part, window, number)
+        if key != self._key:
+            return
+        if isinstance(part, str):
+            self._say(self.title, part, key)
+            return
+        shown, marks = part
+        lines = shown.text.count("\n") + (not shown.text.endswith("\n"))
+        if lines < shown.total:
+            self.subtitle += f" · lines {shown.first:,}–{shown.first + lines - 1:,} shown"
+        self._bright = (window.first_line, window.last_line) if opened and window.last_line else (0, 1 << 40)
+        place = (window.path, self._digest(window.path, number), shown.first, *self._bright)
+        known = self.knows(place)
+        self.show(shown.text, numbers=True, first=shown.first, marks=marks, place=place)
+        if not known:
+            self._place(window, marks)
+        self.post_message(self.Loaded())
+
+    def _read_part(self, window: WindowChanged, number: int) -> tuple[Excerpt, dict[int, LineMark]] | str:
+        data = self._file_bytes(window.path, number)
+        if data is None:
+            return f"({one_line(window.path)} is not kept in this recording)"
+        if b"\0" in data[:8192]:
+            return f"(not text: {len(data):,} bytes)"
+        shown = excerpt(data, window.current_line or window.first_line)
+        same = not number or self._digest(window.path, number) == self._digest(window.path, number - 1)
+        old = None if same else self._file_bytes(window.path, number - 1)
+        if old is None:
+            return shown, {}
+        found = difference(old, data)
+        begins = count_lines(data, 0, found.start)
+        if max(found.old_end, found.new_end) - found.start > LARGE:
+            changed = range(begins + 1, begins + 1 + count_lines(data, found.start, found.new_end))
+            lines = range(shown.first, shown.first + shown.text.count("\n") + 1)
+            return shown, {line: CHANGED for line in lines if line in changed}
+        was, now = (
+            text.decode("utf-8", "replace")
+            for text in (old[found.start : found.old_end], data[found.start : found.new_end])
+        )
+        marks = changed_lines(split_lines(was), split_lines(now))
+        return shown, {begins + line: mark for line, mark in marks.items()}
 
     # -- what to show ------------------------------------------------------------------------------------------------
 
