@@ -168,9 +168,12 @@ class Episode:
                 evaluation.cancel()
         return result
 
-    def record(self, step: int, result: CommandResult, cast: tuple[float, float] | None) -> None:
+    def record(
+        self, step: int, result: CommandResult, cast: tuple[float, float] | None, raw: str | None = None
+    ) -> None:
         """Log the outcome of a step: what came back, and where the window is. `snapshot` is the other half."""
-        raw = self.objects.put(result.raw) if result.raw else None
+        if raw is None and result.raw:
+            raw = self.objects.put(result.raw)
         observation, wanting = result.observation, self._wanting(result.observation)
         if wanting not in observation:
             observation = f"{observation.rstrip()}\n({wanting})\n"
