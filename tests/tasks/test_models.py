@@ -146,7 +146,7 @@ async def test_its_archive_scores_the_same(tmp_path: Path, task: Task, workspace
     archive = packed(workspace, tmp_path / "a.tar")
     scores = [await evaluate(task, given, seed=1) for given in (workspace, archive, archive.read_bytes())]
     assert [(one.verdict, one.score) for one in scores] == [("ok", 0.0)] * 3
-    assert len({one.artifact_hash for one in scores}) == 1
+    assert len({one.artifact for one in scores}) == 1
 
 
 async def test_two_rooms_are_two_processes(tmp_path: Path) -> None:

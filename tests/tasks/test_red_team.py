@@ -149,7 +149,7 @@ async def test_validations_do_not_fill_the_disk(tmp_path: Path, task: Task) -> N
             await take(task, sandbox, store, validation=True)
     kept = len(stored(store))
     assert MOST_KEPT < kept < 20
-    assert (await take(task, sandbox, store, validation=False)).digest is not None
+    assert (await take(task, sandbox, store, validation=False))[0]
     assert sum(file.stat().st_size for file in stored(store)) <= (MOST_KEPT + 2) * (task.artifact.max_bytes + 10_240)
 
 
@@ -190,8 +190,8 @@ async def test_leftovers_of_a_killed_workbench_go(tmp_path: Path, task: Task) ->
     store = ObjectStore(tmp_path / "artifacts")
     store.folder.mkdir()
     (store.folder / ".packing-x").write_bytes(bytes(1000))
-    taken = await take(task, sandbox_of(make_submission(tmp_path / "w")), store, validation=True)
-    assert [file.parent.name + file.name for file in stored(store)] == [taken.digest]
+    digest, _ = await take(task, sandbox_of(make_submission(tmp_path / "w")), store, validation=True)
+    assert [file.parent.name + file.name for file in stored(store)] == [digest]
 
 
 # -- rooms ---------------------------------------------------------------------------------------------------------

@@ -312,9 +312,9 @@ def test_images_of_mnists_format(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("accuracy", "agrees"), [(0.8498, True), (0.7835, False)])
 def test_a_baseline_is_expected_where_it_really_comes_to(accuracy: float, agrees: bool) -> None:
     task = find_task("imageClassificationFMnist")
-    (found,) = compare(task, Evaluation("ok", metrics={"accuracy": accuracy}, score=accuracy))
+    (found,) = compare(task, Evaluation(verdict="ok", metrics={"accuracy": accuracy}, score=accuracy))
     assert found.agrees is agrees and found.told == "published 0.7835; known to reach 0.8484"
-    (on_stand_in,) = compare(task.under(variant="tiny"), Evaluation("ok", metrics={"accuracy": 0.6}))
+    (on_stand_in,) = compare(task.under(variant="tiny"), Evaluation(verdict="ok", metrics={"accuracy": 0.6}))
     assert on_stand_in.agrees and on_stand_in.told == "published 0.6"
 
 

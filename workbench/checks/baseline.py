@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from workbench.environment.assembly import Actor, find_packages, make_sandbox
 from workbench.environment.resources import lease_gpus, shortage_notes
@@ -16,7 +15,7 @@ from workbench.environment.workspace import fill_with, make_workspace, offer_dat
 from workbench.isolation.spec import SandboxError
 from workbench.isolation.temporary import OwnedFolder
 from workbench.sandbox.base import Sandbox
-from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.evaluation import Evaluation, evaluate, room_for
 from workbench.session.spec import SandboxName, SessionSpec
 from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task
@@ -87,7 +86,7 @@ async def run_baseline(
 
     Cancelling it ends everything. Raises TaskError, SandboxError or OSError.
     """
-    room: Any = "docker" if sandbox == "docker" else "auto"
+    room = room_for(sandbox)
     notes = shortage_notes(task)
     lease = lease_gpus(task, gpus, share=share_gpus, holder=f"the baseline of {task.id}", notes=notes)
 

@@ -21,7 +21,7 @@ from workbench.formats.open import SOURCE, open_recording
 from workbench.isolation.spec import SandboxError
 from workbench.runner.places import command_for
 from workbench.runner.trust import Consent, named_task, trust
-from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.evaluation import Evaluation, evaluate, room_for
 from workbench.scoring.fingerprint import changed, fingerprint
 from workbench.scoring.room import RoomChoice
 from workbench.scoring.room import choose as choose_room
@@ -64,7 +64,7 @@ class SavedSession:
     @property
     def room(self) -> RoomChoice:
         """Where its submissions were scored."""
-        return "docker" if self.started.sandbox == "docker" else "auto"
+        return room_for(self.started.sandbox)
 
 
 @dataclass(frozen=True)

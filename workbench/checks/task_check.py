@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from workbench.checks.bad_artifacts import bad_files, bad_folders, bad_tables
 from workbench.checks.baseline import REPEATED, BaselineRun, run_baseline, run_program
 from workbench.errors import WorkbenchError
-from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.evaluation import Evaluation, evaluate, room_for
 from workbench.session.spec import SandboxName
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import Prepared, datasets_of, label_of, prepare, verify
@@ -76,7 +76,7 @@ async def _all_checks(task: Task, sandbox: SandboxName, progress: Progress | Non
     except (WorkbenchError, OSError) as error:
         yield _failed("data", error)
         return
-    room: Any = "docker" if sandbox == "docker" else "auto"
+    room = room_for(sandbox)
 
     async def score(artifact: bytes | Path | None, split: str = "") -> Evaluation:
         split = split or task.split_for("submit")

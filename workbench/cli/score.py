@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from workbench.runner.places import sessions_of
 
 if TYPE_CHECKING:
     from workbench.checks.rescore import Rescored, SavedSession
+    from workbench.session.events import Evaluation
 
 DIFFERS, NOT_SCORED = 1, 3
 """Exit codes: something does not agree; something, or everything, could not be scored."""
@@ -129,6 +129,17 @@ def _print(saved: SavedSession, done: list[Rescored]) -> None:
         click.echo(f"({', '.join(rooms)}; {sum(r.now.duration for r in done if r.now is not None):.1f} s)")
 
 
+_FACTS, _MORE = (
+    ("verdict", "score", "metrics", "standard_error", "dataset", "isolation"),
+    ("message", "duration", "split"),
+)
+"""Of an evaluation, as JSON: of any, and of one that was made now."""
+
+
+def _facts(evaluation: Evaluation, *more: str) -> dict[str, Any]:
+    return {name: getattr(evaluation, name) for name in (*_FACTS, *more)}
+
+
 def _as_dict(saved: SavedSession, done: list[Rescored]) -> dict[str, Any]:
     return {
         "session": saved.folder.name,
@@ -149,15 +160,8 @@ def _as_dict(saved: SavedSession, done: list[Rescored]) -> dict[str, Any]:
                 "why": result.why,
                 "exact": result.exact,
                 "changed": list(result.changes),
-                "ledger": {
-                    "verdict": result.entry.verdict,
-                    "score": result.entry.score,
-                    "metrics": result.entry.metrics,
-                    "standard_error": result.entry.standard_error,
-                    "dataset": result.entry.dataset,
-                    "isolation": result.entry.isolation,
-                },
-                "now": None if result.now is None else asdict(result.now),
+                "ledger": _facts(result.entry),
+                "now": result.now and {**_facts(result.now, *_MORE), "artifact_hash": result.now.artifact},
             }
             for result in done
         ],

@@ -445,7 +445,7 @@ def evaluate(
                 "split": result.split,
                 "dataset": result.dataset,
                 "seed": seed,
-                "artifact": result.artifact_hash,
+                "artifact": result.artifact,
                 "duration": result.duration,
             }
         )

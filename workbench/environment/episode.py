@@ -9,13 +9,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
+
 from workbench.environment.services.desk import Service, ServiceDesk
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.base import Sandbox
 from workbench.sandbox.commands import OPTIONAL_COMMANDS
 from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
 from workbench.sandbox.shell import CommandResult, Shell
-from workbench.scoring.evaluation import Evaluation, evaluate
+from workbench.scoring.artifact import ArtifactError
+from workbench.scoring.evaluation import Evaluation, evaluate, room_for
 from workbench.scoring.fingerprint import fingerprint
 from workbench.scoring.submissions import take
 from workbench.session import events as ev
@@ -290,54 +293,42 @@ class Episode:
         async with self._evaluating:
             if self.submitted:
                 raise AlreadySubmitted
-            artifact = self.task.artifact.path
-            taken = await take(self.task, self.sandbox, self.artifacts, validation=kind == "validate")
-            digest, copy, evaluation = taken.digest, taken.copy, taken.refused
-            split = self.task.split_for(kind)
-            if copy is not None:
+            split, digest = self.task.split_for(kind), None
+            try:
+                digest, copy = await take(self.task, self.sandbox, self.artifacts, validation=kind == "validate")
                 secret = await asyncio.to_thread(self._secret)
-                try:
-                    evaluation = await evaluate(
-                        self.task,
-                        copy,
-                        seed=self._seed,
-                        secret=secret,
-                        room=self._room(),
-                        progress=self._progress,
-                        split=split,
-                        session=self._session,
-                        gpus=self._gpus,
-                    )
-                finally:
-                    self._tell_progress("")
-            assert evaluation is not None
-            self._wanting(evaluation.message)
-            entry = self._emit(
-                ev.ScoreRecorded(
-                    step=step,
-                    kind=kind,
+                found = await evaluate(
+                    self.task,
+                    copy,
+                    seed=self._seed,
+                    secret=secret,
+                    room=room_for(str(self.sandbox.describe().get("backend"))),
+                    progress=self._progress,
                     split=split,
-                    verdict=evaluation.verdict,
-                    metrics=evaluation.metrics,
-                    score=evaluation.score,
-                    standard_error=evaluation.standard_error,
-                    artifact=digest,
-                    artifact_name=artifact,
-                    message=evaluation.message,
-                    visible_to_agent=visible_to_agent,
-                    isolation=self._isolation(evaluation),
-                    dataset=evaluation.dataset,
-                    scored_with=await asyncio.to_thread(self._scored_with, digest, evaluation),
-                    duration=round(evaluation.duration, 6),
+                    session=self._session,
+                    gpus=self._gpus,
                 )
+            except ArtifactError as error:
+                found = Evaluation(verdict=error.verdict, message=str(error), split=split)
+            finally:
+                self._tell_progress("")
+            self._wanting(found.message)
+            scored_with = await asyncio.to_thread(self._scored_with, digest, found)
+            body = msgspec.structs.asdict(found)
+            body |= {"artifact": digest, "isolation": self._isolation(found), "duration": round(found.duration, 6)}
+            score = ev.ScoreRecorded(
+                step=step,
+                kind=kind,
+                artifact_name=self.task.artifact.path,
+                visible_to_agent=visible_to_agent,
+                scored_with=scored_with,
+                **body,
             )
+            entry = self._emit(score)
             assert isinstance(entry, ev.ScoreRecorded)
             if kind == "submit" and entry.verdict == "ok":
                 self.submitted = True
             return entry
-
-    def _room(self) -> Literal["auto", "docker"]:
-        return "docker" if self.sandbox.describe().get("backend") == "docker" else "auto"
 
     def _scored_with(self, stored: str | None, evaluation: Evaluation) -> dict[str, str]:
         """For the ledger: what a later rescoring has to know."""
@@ -347,7 +338,7 @@ class Episode:
             found = fingerprint(self.task)
         except (TaskError, OSError):  # a task that is being edited: its scores count, too
             found = {}
-        scored = evaluation.artifact_hash
+        scored = evaluation.artifact
         return found if scored in (None, stored) else {**found, "artifact": str(scored)}  # secrets were left out
 
     def _isolation(self, evaluation: Evaluation) -> str:

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,14 @@ from workbench.scoring.room import (
     read_tail,
 )
 from workbench.scoring.seeds import derive, evaluation_key
-from workbench.session.events import Verdict
+from workbench.session.events import Evaluation
 from workbench.session.secrets import state_folder
 from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.packages import failed_import, installed_for, missing_modules, prepare_command
-from workbench.tasks.submission import START_SECONDS
+from workbench.tasks.submission import START_SECONDS, Terms
 
 __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
 
@@ -60,28 +60,9 @@ class EvaluationError(SandboxError):
     """The evaluation itself failed, through no fault of the submission."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The outcome of one evaluation."""
-
-    verdict: Verdict
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Empty unless the verdict is ok."""
-    score: float | None = None
-    """The primary metric; None unless the verdict is ok."""
-    standard_error: float | None = None
-    """Of the score, where the evaluator is stochastic."""
-    message: str = ""
-    """What went wrong, for the author of the submission; empty when nothing did."""
-    isolation: Isolation = "sandbox"
-    artifact_hash: str | None = None
-    """sha256 of what was scored; None where nothing could be read."""
-    duration: float = 0.0
-    """Seconds."""
-    split: str = "test"
-    """Of the data."""
-    dataset: str = ""
-    """What must be said of the data ("stand-in"); empty for the real thing, or none."""
+def room_for(sandbox: str) -> RoomChoice:
+    """Where what was made in a kind of sandbox is scored."""
+    return "docker" if sandbox == "docker" else "auto"
 
 
 async def evaluate(
@@ -112,42 +93,32 @@ async def evaluate(
             f"task {task.id} has no split {split!r}", f"it has {', '.join(task.spec.evaluate.splits)}"
         )
     prepared = await _prepared(task)
-    label = label_of(prepared)
     digest: str | None = None
+    isolation: Isolation = "sandbox"
     try:
         async with _copied(task, artifact) as copy:
             digest = copy.digest
             key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
             spec = _job(task, split, key, prepared)
             guest = await _guest(task, copy, key, prepared, room, session, gpus)
-            if guest is not None:
-                spec = replace(spec, processor_seconds=task.limits.evaluation_seconds * guest.threads)
-            result, message, isolation = await _score(spec, guest, copy, room, task.spec.evaluate.rooms, progress)
-            if guest is not None and result["verdict"] == "crashed":
-                wanting = failed_import(message, missing_modules(task, guest.packages, _sandbox_of(await choose(room))))
-                message += f"; {wanting}" if wanting else ""
+            if guest is None:  # nothing of it is run, so it needs no room
+                result = await _judge(task, spec, None, [], copy.data, progress)
+            else:
+                result, isolation = await _in_rooms(task, spec, guest, room, progress)
     except ArtifactError as error:
-        return Evaluation(
-            error.verdict,
-            message=str(error),
-            artifact_hash=digest,
-            duration=_since(started),
-            split=split,
-            dataset=label,
-        )
-    fine = result["verdict"] == "ok"
-    metrics = _checked(task, result["metrics"]) if fine else {}
+        result = {"verdict": error.verdict, "message": str(error)}
+    metrics = _checked(task, result["metrics"]) if result["verdict"] == "ok" else {}
     return Evaluation(
-        result["verdict"],
+        verdict=result["verdict"],
         metrics=metrics,
-        score=metrics[task.primary_metric.name] if fine else None,
-        standard_error=result["standard_error"] if fine else None,
-        message=message,
+        score=metrics.get(task.primary_metric.name),
+        standard_error=result.get("standard_error"),
+        message=printable(result.get("message", "")),
         isolation=isolation,
-        artifact_hash=digest,
-        duration=_since(started),
+        artifact=digest,
+        duration=time.monotonic() - started,
         split=split,
-        dataset=label,
+        dataset=label_of(prepared),
     )
 
 
@@ -163,6 +134,8 @@ class _Copy:
 @contextlib.asynccontextmanager
 async def _copied(task: Task, artifact: bytes | Path | None) -> AsyncIterator[_Copy]:
     """The artifact, copied once. Raises ArtifactError."""
+    if artifact is None:
+        raise ArtifactError("missing", f"{task.artifact.path} is missing: write it, then try again")
     if not task.artifact.bundled:
         data = await asyncio.to_thread(_bytes_of, task, artifact)
         yield _Copy(hashlib.sha256(data).hexdigest(), data)
@@ -176,10 +149,8 @@ async def _copied(task: Task, artifact: bytes | Path | None) -> AsyncIterator[_C
         await asyncio.shield(asyncio.to_thread(owned.remove))
 
 
-def _archive_of(task: Task, artifact: bytes | Path | None, target: Path, check: Check) -> Path:
+def _archive_of(task: Task, artifact: bytes | Path, target: Path, check: Check) -> Path:
     """The archive of a checkpoint or model: packed from a folder that holds it, or one of `pack`."""
-    if artifact is None:
-        raise ArtifactError("missing", f"{task.artifact.path} is missing: write it, then try again")
     if isinstance(artifact, bytes):
         target.write_bytes(artifact)
         return target
@@ -202,15 +173,17 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
         folder=str(task.folder),
         evaluator=str(task.evaluator),
         function=task.spec.evaluate.function,
-        asked=task.artifact.function or task.artifact.path,
+        terms=Terms(
+            task.artifact.function or task.artifact.path,
+            limits.answer_seconds,
+            loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
+            total_seconds=BY_THE_CLOCK * limits.evaluation_seconds,
+            hushed=task.artifact.bundled and task.split_for("validate") != split,
+        ),
         key=derive(key, "evaluator").hex(),
         split=split,
-        answer_seconds=limits.answer_seconds,
-        loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
-        total_seconds=BY_THE_CLOCK * limits.evaluation_seconds,
         artifact_name=os.path.basename(task.artifact.path),
         slow_to_load=task.artifact.bundled,
-        hushed=task.artifact.bundled and task.split_for("validate") != split,
         data={name: (str(item.public(task.protocol)), str(item.secret)) for name, item in prepared.items()},
         protocol=task.protocol,
     )
@@ -281,26 +254,27 @@ def _packages(task: Task, room: RoomKind) -> Path | None:
     return folder
 
 
-async def _score(
-    spec: JobSpec, guest: Guest | None, copy: _Copy, room: RoomChoice, count: int, progress: Progress | None
-) -> tuple[dict[str, Any], str, Isolation]:
-    """The judge's result, the message for the author, and how well the submission was kept apart."""
-    if guest is None:  # nothing of it is run, so it needs no room
-        result = await _judge(spec, [], copy.data, progress)
-        return result, await _message(result, None), "sandbox"
+async def _in_rooms(
+    task: Task, spec: JobSpec, guest: Guest, room: RoomChoice, progress: Progress | None
+) -> tuple[dict[str, Any], Isolation]:
+    """The judge's result, with what else the author must know of a failure, and how well the submission was apart."""
     async with contextlib.AsyncExitStack() as rooms:
-        opened = [await rooms.enter_async_context(open_room(room, guest)) for _ in range(count)]
-        result = await _judge(spec, opened, b"", progress)
+        opened = [await rooms.enter_async_context(open_room(room, guest)) for _ in range(task.spec.evaluate.rooms)]
+        result = await _judge(task, spec, guest, opened, b"", progress)
+        asked = opened[result.get("room", 0)]
         if "room_failed" in result:
-            said = (await opened[result["room"]].standard_error()).split()
-            raise RoomError(
-                f"the room for the submission did not come up: {' '.join(said)[-300:] or result['room_failed']}"
-            )
-        return result, await _message(result, opened[result.get("room", 0)]), opened[0].isolation
-
-
-def _since(started: float) -> float:
-    return time.monotonic() - started
+            said = " ".join((await asked.standard_error()).split())[-300:]
+            raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
+        if result.get("ended"):
+            how = await asked.how_it_ended()
+            said = "" if result["hushed"] else (await asked.standard_error()).strip()
+            result["message"] += f": {how}" if how else ""
+            result["message"] += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
+        if result["verdict"] == "crashed":
+            lacking = missing_modules(task, guest.packages, _sandbox_of(await choose(room)))
+            wanting = failed_import(result["message"], lacking)
+            result["message"] += f"; {wanting}" if wanting else ""
+        return result, opened[0].isolation
 
 
 async def _prepared(task: Task) -> dict[str, Prepared]:
@@ -313,10 +287,8 @@ async def _prepared(task: Task) -> dict[str, Prepared]:
         raise EvaluationError(str(error)) from error
 
 
-def _bytes_of(task: Task, artifact: bytes | Path | None) -> bytes:
+def _bytes_of(task: Task, artifact: bytes | Path) -> bytes:
     cap = task.artifact.max_bytes
-    if artifact is None:
-        raise ArtifactError("missing", f"{task.artifact.path} is missing: write it, then try again")
     if isinstance(artifact, Path):
         return open_artifact(artifact, cap)
     if len(artifact) > cap:
@@ -340,22 +312,14 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
     return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
 
 
-async def _message(result: dict[str, Any], room: Room | None) -> str:
-    """What the author of the submission is told, in printable characters."""
-    text = str(result.get("message", ""))
-    if result.get("ended") and room is not None:
-        how = await room.how_it_ended()
-        said = "" if result.get("hushed") else (await room.standard_error()).strip()
-        text += f": {how}" if how else ""
-        text += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
-    return printable(text)
-
-
-async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress: Progress | None) -> dict[str, Any]:
+async def _judge(
+    task: Task, spec: JobSpec, guest: Guest | None, rooms: Sequence[Room], artifact: bytes, progress: Progress | None
+) -> dict[str, Any]:
     """Run the judge's process on our ends of the rooms' channels, or on the submission's bytes; its result."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     descriptors = [room.channel.fileno() for room in rooms]
-    spec = replace(spec, artifact_bytes=len(artifact))
+    spec, terms = replace(spec, artifact_bytes=len(artifact)), spec.terms
+    processor_seconds = task.limits.evaluation_seconds * (guest.threads if guest is not None else 1)
     process = await start_process(
         sys.executable,
         "-P",  # what lies in the current folder is not ours
@@ -371,20 +335,20 @@ async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress
     )
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     errors = asyncio.ensure_future(read_tail(process.stderr))
-    counting = asyncio.ensure_future(_spend(rooms, spec.processor_seconds))
+    counting = asyncio.ensure_future(_spend(rooms, processor_seconds))
     try:
         for room in rooms:
             room.channel.close()  # the judge holds the only copy: its death is seen in the room
         process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
-        starting = max(1, len(rooms)) * (START_SECONDS + spec.loading_seconds)
-        async with asyncio.timeout(starting + spec.total_seconds + 10):
+        starting = max(1, len(rooms)) * (START_SECONDS + terms.loading_seconds)
+        async with asyncio.timeout(starting + terms.total_seconds + 10):
             listening = asyncio.ensure_future(_listen(process.stdout, process.stdin, rooms, progress))
             try:
                 await asyncio.wait({listening, counting}, return_when=asyncio.FIRST_COMPLETED)
                 if not listening.done():
                     counting.result()
-                    limit = f"{spec.processor_seconds:g} s of processor time"
-                    return {"verdict": "timeout", "message": f"{spec.asked} is too slow: it took more than {limit}"}
+                    limit = f"{processor_seconds:g} s of processor time"
+                    return {"verdict": "timeout", "message": f"{terms.function} is too slow: it took more than {limit}"}
                 result = listening.result()
             finally:
                 listening.cancel()
@@ -397,7 +361,10 @@ async def _judge(spec: JobSpec, rooms: Sequence[Room], artifact: bytes, progress
             fault = f"its process ended without a result: {describe_status(await process.wait())}"
         raise EvaluationError(f"the evaluator failed: {fault if beside in fault else f'{spec.evaluator}: {fault}'}")
     except TimeoutError:
-        return {"verdict": "timeout", "message": f"the evaluation took more than {spec.total_seconds:g} s by the clock"}
+        return {
+            "verdict": "timeout",
+            "message": f"the evaluation took more than {terms.total_seconds:g} s by the clock",
+        }
     finally:
         counting.cancel()
         kill_group(process)

@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from workbench.scoring.seeds import UnpredictableRandom
 from workbench.tasks.author_code import load_function
-from workbench.tasks.submission import DataFolders, Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission
+from workbench.tasks.submission import DataFolders, Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission, Terms
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,14 @@ class JobSpec:
     """File with the evaluator, absolute or relative to the folder."""
     function: str
     """The function in it."""
-    asked: str
-    """The submission's function, for messages."""
+    terms: Terms
     key: str
     """Hex: the key of the evaluator's randomness."""
     split: str
-    answer_seconds: float
-    loading_seconds: float
-    total_seconds: float
-    """By the clock."""
-    processor_seconds: float = 1e9
-    """Of all processes of the rooms. Counted by the workbench."""
     artifact_name: str = ""
     artifact_bytes: int = 0
     """How many bytes of the submission follow on standard input."""
     slow_to_load: bool = False
-    hushed: bool = False
-    """See `Submission`."""
     data: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Public and secret folder of each dataset."""
     protocol: str = ""
@@ -75,32 +66,29 @@ def judge(
     """Run one evaluation; the result as a JSON object. `gone` waits until a room is, of which that was written."""
     folder = Path(spec.folder)
     evaluator = load_evaluator(folder, spec.evaluator, spec.function)
-    submissions = [
-        Submission(
-            channel, spec.asked, spec.answer_seconds, spec.loading_seconds, spec.total_seconds, hushed=spec.hushed
-        )
-        for channel in channels
-    ]
-    last = [0.0]
-    current = [0]
+    last = float("-inf")
+    current = 0
 
     def enter(number: int) -> None:
         """Room `number` comes next: the one before is left for good, before anything is loaded here."""
-        if number != current[0] + 1:
+        nonlocal current
+        if number != current + 1:
             raise RuntimeError("the rooms of a submission are asked one after the other")
-        submissions[current[0]].leave()
-        write({"over": current[0]})
+        submissions[current].leave()
+        write({"over": current})
         gone()
-        current[0] = number
+        current = number
 
-    for number, submission in enumerate(submissions):
-        submission.before_start = functools.partial(enter, number)
+    submissions = [
+        Submission(channel, spec.terms, functools.partial(enter, number)) for number, channel in enumerate(channels)
+    ]
 
     def progress(fraction: float, text: str) -> None:
+        nonlocal last
         fraction, text = float(fraction), str(text)
         now = time.monotonic()
-        if now - last[0] >= 0.1 or fraction in (0.0, 1.0):
-            last[0] = now
+        if now - last >= 0.1 or fraction in (0.0, 1.0):
+            last = now
             write({"progress": [fraction, text]})
 
     try:
@@ -121,11 +109,15 @@ def judge(
         )
         return {"verdict": "ok", **asdict(_numbers(evaluator(job), spec.function))}
     except RoomNotReady as error:
-        return {"room_failed": str(error), "room": current[0]}
+        return {"room_failed": str(error), "room": current}
     except Failure as failure:
-        hushed = spec.hushed and any(submission.questions for submission in submissions)
-        result = {"verdict": failure.verdict, "message": failure.message, "room": current[0]}
-        return {**result, "ended": isinstance(failure, ProcessEnded), "hushed": hushed}
+        return {
+            "verdict": failure.verdict,
+            "message": failure.message,
+            "room": current,
+            "ended": isinstance(failure, ProcessEnded),
+            "hushed": spec.terms.hushed and any(submission.questions for submission in submissions),
+        }
 
 
 def _numbers(scores: object, function: str) -> Scores:
@@ -143,7 +135,8 @@ def _numbers(scores: object, function: str) -> Scores:
 
 def main() -> None:
     """Entry point of the process."""
-    spec = JobSpec(**json.loads(sys.stdin.buffer.readline()))
+    given = json.loads(sys.stdin.buffer.readline())
+    spec = JobSpec(**{**given, "terms": Terms(**given["terms"])})
     artifact = sys.stdin.buffer.read(spec.artifact_bytes)
     gone = threading.Semaphore(0)
     threading.Thread(target=_listen_to_the_workbench, args=(gone,), daemon=True).start()

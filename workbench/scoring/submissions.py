@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.isolation.spec import SandboxError
@@ -15,7 +14,6 @@ from workbench.sandbox.base import Sandbox
 from workbench.scoring.artifact import ArtifactError
 from workbench.scoring.bundle import pack
 from workbench.scoring.copying import Check, copy_in_thread
-from workbench.scoring.evaluation import Evaluation
 from workbench.session.files import make_folder
 from workbench.session.objects import ObjectStore
 from workbench.tasks.catalogue import Task
@@ -24,32 +22,21 @@ MOST_KEPT = 8
 """How many checkpoints or models of the largest size the validations of a session may leave in its store."""
 
 
-@dataclass(frozen=True)
-class Taken:
-    """A submission as it was stored, or the verdict on why there is none."""
+async def take(task: Task, sandbox: Sandbox, store: ObjectStore, *, validation: bool) -> tuple[str, bytes | Path]:
+    """Copy the task's artifact out of the workspace and store it: its sha256, and its bytes or its archive.
 
-    digest: str | None = None
-    copy: bytes | Path | None = None
-    """Its bytes, or its archive."""
-    refused: Evaluation | None = None
-
-
-async def take(task: Task, sandbox: Sandbox, store: ObjectStore, *, validation: bool) -> Taken:
-    """Copy the task's artifact out of the workspace and store it.
-
-    Raises SandboxError where it cannot be stored; validations have a limit in this, a submission has none.
+    Raises ArtifactError where there is none, and SandboxError where it cannot be stored; validations have a limit in
+    this, a submission has none.
     """
     try:
         if task.artifact.bundled:
             return await _take_archive(task, sandbox, store, validation)
         return await _take_file(task, sandbox, store)
-    except ArtifactError as error:
-        return Taken(refused=Evaluation(error.verdict, message=str(error)))
     except OSError as error:
         raise SandboxError(f"the submission cannot be stored in {store.folder}: {error.strerror or error}") from error
 
 
-async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> Taken:
+async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> tuple[str, bytes | Path]:
     name = task.artifact.path
     path = f"{sandbox.workspace}/{name}"
     try:
@@ -62,10 +49,10 @@ async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> Taken:
         raise ArtifactError("invalid", f"{name} cannot be read: chmod u+r {path}") from None
     except SandboxError as error:
         raise ArtifactError("invalid", f"{name} cannot be scored: {error}") from None
-    return Taken(await asyncio.to_thread(store.put, data), data)
+    return await asyncio.to_thread(store.put, data), data
 
 
-async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, validation: bool) -> Taken:
+async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, validation: bool) -> tuple[str, bytes | Path]:
     """A checkpoint or model, whose files become one archive."""
     wanted = task.artifact
     most = MOST_KEPT * wanted.max_bytes
@@ -89,7 +76,7 @@ async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, valida
     make_folder(store.folder)
     await asyncio.to_thread(_remove_leftovers, store.folder)
     digest = await copy_in_thread(store.folder, store_archive)
-    return Taken(digest, store.path(digest))
+    return digest, store.path(digest)
 
 
 def _remove_leftovers(folder: Path) -> None:

@@ -382,35 +382,45 @@ class WorkspaceSnapshot(Event, tag="workspace.snapshot", kw_only=True, frozen=Tr
     """Files too large to keep, or unreadable."""
 
 
-class ScoreRecorded(Event, tag="score.recorded", kw_only=True, frozen=True):
-    """An entry of the score ledger."""
+class Evaluation(Event, kw_only=True, frozen=True):
+    """What an evaluation found: the body of `score.recorded`, while it is in no ledger."""
 
-    step: int
-    kind: Literal["validate", "submit", "autosubmit"] = "validate"
     split: str = "test"
+    """Of the data."""
     verdict: Verdict = "ok"
     metrics: dict[str, float] = {}
+    """Empty unless the verdict is ok."""
     score: float | None = None
     """The primary metric; None unless the verdict is ok."""
     standard_error: float | None = None
+    """Of the score, where the evaluator is stochastic."""
     artifact: str | None = None
-    """sha256 of the submission in `artifacts/`."""
-    artifact_name: str = ""
+    """sha256 of what was scored (in a ledger: as it is in `artifacts/`); None where nothing could be read."""
     message: str = ""
-    visible_to_agent: bool = True
+    """What went wrong, for the author of the submission; empty when nothing did."""
     isolation: str = "sandbox"
     """`sandbox`, or `reduced isolation` where none was to be had."""
     dataset: str = ""
     """What must be said of the data ("stand-in"); empty for the real thing, or none."""
-    scored_with: dict[str, str] = {}
-    """Hashes of the task's files and data, and the version that scored it: what a rescoring compares with its own."""
     duration: float = 0.0
+    """Seconds."""
 
     @property
     def caveats(self) -> list[str]:
         """What must be said with the score, wherever it is shown; nothing for most."""
         isolation = "" if self.isolation == "sandbox" else self.isolation
         return [said for said in (isolation, self.dataset and f"data: {self.dataset}") if said]
+
+
+class ScoreRecorded(Evaluation, tag="score.recorded", kw_only=True, frozen=True):
+    """An entry of the score ledger."""
+
+    step: int
+    kind: Literal["validate", "submit", "autosubmit"] = "validate"
+    artifact_name: str = ""
+    visible_to_agent: bool = True
+    scored_with: dict[str, str] = {}
+    """Hashes of the task's files and data, and the version that scored it: what a rescoring compares with its own."""
 
 
 class ToolUsed(Event, tag="tool.used", kw_only=True, frozen=True):

@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 MAX_LINE = 4096
 """Bytes of one answer."""
 START_SECONDS = 20.0
 """Until the player must have said that the room is up."""
 
+T = TypeVar("T")
 BadVerdict = Literal["invalid", "timeout", "crashed"]
 
 
@@ -97,6 +98,21 @@ class DataFolders:
     secret: Path
 
 
+@dataclass(frozen=True)
+class Terms:
+    """On what terms a submission is asked."""
+
+    function: str
+    """Its function, for messages."""
+    answer_seconds: float
+    """For each answer."""
+    loading_seconds: float
+    total_seconds: float
+    """By the clock, for all of it, from the loading of the submission on."""
+    hushed: bool = False
+    """Whether what it says of a failure is withheld once it was asked: its questions are secret, and it might tell."""
+
+
 @dataclass
 class Submission:
     """The submission's process as the judge sees it: a socket to ask over.
@@ -105,20 +121,15 @@ class Submission:
     """
 
     channel: socket.socket
-    function: str
-    """Its function, for messages."""
-    answer_seconds: float
-    """For each answer."""
-    loading_seconds: float
-    total_seconds: float
-    """By the clock, for all of it, from the loading of the submission on."""
-    questions: int = 0
-    hushed: bool = False
-    """Whether what it says of a failure is withheld, once it was asked: its questions are secret, and it might tell."""
+    terms: Terms
     before_start: Callable[[], None] = lambda: None
     """Called before it is started at its first question."""
+    questions: int = 0
     _started: bool = field(init=False, default=False)
     _deadline: float = field(init=False, default=float("inf"))
+    _seconds: float = field(init=False, default=0.0)
+    """What the other end may take now, and below what is said when it takes more."""
+    _late: str = field(init=False, default="")
     _ids: Iterator[str] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -126,58 +137,33 @@ class Submission:
 
     def start(self) -> None:
         """Wait until the submission is loaded. Raises RoomNotReady, or Failure."""
-        self._allow(START_SECONDS)
+        terms = self.terms
         try:
-            first, _, rest = self._line(START_SECONDS).partition("\n")
+            self._allow(START_SECONDS, "the room said nothing")
+            hello = self._line()
         except (Failure, OSError) as error:
             raise RoomNotReady(str(error)) from error
-        if first != "hello":
-            raise RoomNotReady(first[:200])
+        if hello != ("hello", b""):
+            raise RoomNotReady(hello[0][:200])
         self._started = True
-        self._deadline = time.monotonic() + self.total_seconds
-        self._allow(self.loading_seconds)
-        try:
-            self.channel.sendall(b"load\n")
-            answer = (rest or self._line(self.loading_seconds)).removesuffix("\n")
-        except (TimeoutError, BlockingIOError):
-            raise Failure("timeout", f"it did not load within {self.loading_seconds:g} s") from None
-        except OSError:
-            raise ProcessEnded("crashed", "the process ended while it was loaded") from None
-        if answer != "ready":
+        self._deadline = time.monotonic() + terms.total_seconds
+        self._allow(terms.loading_seconds, "it did not load")
+        self._carry_out(self.channel.sendall, b"load\n")
+        answer, rest = self._line()
+        if answer != "ready" or rest:
             raise self._fault(answer)
-        self._allow(self.answer_seconds)
+        self._allow(terms.answer_seconds, f"{terms.function} gave no answer")
 
     def leave(self) -> None:
         """Hang up: nothing more is asked."""
         self._started = False
         self.channel.close()
 
-    def _start_late(self) -> None:
-        self.before_start()
-        self.start()
-
     def ask(self, question: str) -> str:
         """One question, one answer (without its id). Raises Failure."""
-        if not self._started:
-            self._start_late()
-        ident = next(self._ids)
-        self.questions += 1
-        try:
-            self.channel.sendall(f"{ident} {question}\n".encode())
-            line = self._line(self.answer_seconds)
-        except (TimeoutError, BlockingIOError):
-            raise Failure("timeout", f"{self.function} gave no answer within {self.answer_seconds:g} s") from None
-        except OSError:
-            raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer") from None
-        if line.count("\n") != 1:
-            raise Failure("invalid", "something other than the returned value was written to the judge")
-        got, _, answer = line[:-1].partition(" ")
-        if got != ident:
-            raise self._fault(line[:-1])
-        if answer.startswith("! "):
-            raise self._fault(answer)
-        if time.monotonic() > self._deadline:
-            raise self._too_long()
+        answer, rest = self._exchange(question.encode() + b"\n")
+        if rest:
+            raise self._fault()
         return answer
 
     def call(self, *arguments: Any) -> Any:
@@ -196,95 +182,98 @@ class Submission:
 
     def send(self, question: bytes, most: int) -> bytes:
         """Ask the program that has loaded a model: bytes for bytes, at most `most` of them. Raises Failure."""
+        deadline = time.monotonic() + self.terms.answer_seconds
+        answer, received = self._exchange(f"send {len(question)} {most}\n".encode(), question)
+        mark, _, told = answer.partition(" ")
+        if mark != "=":
+            raise self._fault()
+        size = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else -1
+        if not 0 <= size <= most:
+            raise Failure("invalid", f"an answer of {told[:20]!r} bytes; {most:,} are the most")
+        content = bytearray(received)
+        while len(content) < size:
+            self._in_time(deadline)
+            content += self._received(min(size - len(content), 1 << 20))
+        if len(content) != size:
+            raise self._fault()
+        return bytes(content)
+
+    def _exchange(self, *question: bytes) -> tuple[str, bytes]:
+        """Ask, starting it where it was not yet: the first line of the answer, without its id, and what came behind."""
         if not self._started:
-            self._start_late()
+            self.before_start()
+            self.start()
         ident = next(self._ids)
         self.questions += 1
-        deadline = time.monotonic() + self.answer_seconds
-        try:
-            self.channel.sendall(f"{ident} send {len(question)} {most}\n".encode())
-            self.channel.sendall(question)
-            head, received = self._head(deadline)
-            got, _, answer = head.decode("utf-8", "replace").partition(" ")
-            if got != ident or not answer.startswith("= "):
-                raise self._fault(head.decode("utf-8", "replace") if got != ident else answer)
-            told = answer[2:]
-            size = int(told) if told.isascii() and told.isdigit() and len(told) < 20 else -1
-            if not 0 <= size <= most:
-                raise Failure("invalid", f"an answer of {told[:20]!r} bytes; {most:,} are the most")
-            while len(received) < size:
-                self._in_time(deadline)
-                piece = self.channel.recv(min(size - len(received), 1 << 20))
-                if not piece:
-                    raise ProcessEnded("crashed", f"the process of {self.function} ended within an answer")
-                received += piece
-        except (TimeoutError, BlockingIOError):
-            raise Failure("timeout", f"{self.function} gave no answer within {self.answer_seconds:g} s") from None
-        except OSError:
-            raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer") from None
-        if len(received) != size:
-            raise Failure("invalid", "something other than the returned value was written to the judge")
+        self._carry_out(self.channel.sendall, ident.encode() + b" " + question[0])
+        for piece in question[1:]:
+            self._carry_out(self.channel.sendall, piece)
+        line, rest = self._line()
+        got, _, answer = line.partition(" ")
+        if got != ident:
+            raise self._fault(line)
+        if answer.startswith("! "):
+            raise self._fault(answer)
         if time.monotonic() > self._deadline:
-            raise self._too_long()
-        return bytes(received)
+            terms = self.terms
+            limit = f"more than {terms.total_seconds:g} s by the clock"
+            raise Failure("timeout", f"{terms.function} is too slow: all of it took {limit}")
+        return answer, rest
 
-    def _head(self, deadline: float) -> tuple[bytes, bytearray]:
-        """The first line that came, and what came behind it."""
-        data = bytearray()
-        while b"\n" not in data:
-            if len(data) >= MAX_LINE:
-                raise Failure("invalid", f"an answer of more than {MAX_LINE} bytes was written to the judge")
-            self._in_time(deadline)
-            piece = self.channel.recv(MAX_LINE)
-            if not piece:
-                raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer")
-            data += piece
-        end = data.index(b"\n")
-        return bytes(data[:end]), data[end + 1 :]
-
-    def _in_time(self, deadline: float) -> None:
-        if time.monotonic() > deadline:
-            raise TimeoutError
-
-    def _allow(self, seconds: float) -> None:
+    def _allow(self, seconds: float, late: str) -> None:
         """How long the other end may be silent. The kernel keeps the time, which spares a system call a question."""
+        self._seconds, self._late = seconds, f"{late} within {seconds:g} s"
         self.channel.settimeout(None)
         whole = int(seconds)
         span = struct.pack("ll", whole, int((seconds - whole) * 1e6) or (not whole))
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, span)
         self.channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, span)
 
-    def _line(self, seconds: float) -> str:
-        """What came, up to a newline (and whatever came with it)."""
-        piece = data = self.channel.recv(MAX_LINE)
-        deadline = 0.0
-        while piece and piece[-1:] != b"\n":
-            now = time.monotonic()
-            deadline = deadline or now + seconds
-            if now > deadline:
-                raise TimeoutError
+    def _in_time(self, deadline: float) -> None:
+        if time.monotonic() > deadline:
+            raise Failure("timeout", self._late)
+
+    def _carry_out(self, work: Callable[[Any], T], argument: Any) -> T:
+        """Send or receive; what goes wrong with that is the submission's failure."""
+        try:
+            return work(argument)
+        except (TimeoutError, BlockingIOError):
+            raise Failure("timeout", self._late) from None
+        except OSError:
+            raise self._ended() from None
+
+    def _received(self, size: int) -> bytes:
+        """Some bytes of what came; at most `size`."""
+        piece = self._carry_out(self.channel.recv, size)
+        if not piece:
+            raise self._ended()
+        return piece
+
+    def _line(self) -> tuple[str, bytes]:
+        """The first line of what came, and what came behind it."""
+        data = self._received(MAX_LINE)
+        deadline = 0.0  # the kernel's time is for each piece; a line in many pieces takes no longer than one
+        while (end := data.find(b"\n")) < 0:
+            deadline = deadline or time.monotonic() + self._seconds
+            self._in_time(deadline)
             if len(data) >= MAX_LINE:
                 raise Failure("invalid", f"an answer of more than {MAX_LINE} bytes was written to the judge")
-            piece = self.channel.recv(MAX_LINE)
-            data += piece
-        if not piece:
-            raise ProcessEnded("crashed", f"the process of {self.function} ended without an answer")
-        return data.decode("utf-8", "replace")
+            data += self._received(MAX_LINE)
+        return data[:end].decode("utf-8", "replace"), data[end + 1 :]
 
-    def _fault(self, answer: str) -> Failure:
+    def _ended(self) -> ProcessEnded:
+        return ProcessEnded("crashed", f"the process of {self.terms.function} ended without an answer")
+
+    def _fault(self, answer: str = "") -> Failure:
         """A fault that the player reports (`! <verdict> <text>`), or nonsense on the channel."""
         mark, _, rest = answer.partition(" ")
         verdict, _, text = rest.partition(" ")
         if mark == "!" and verdict in ("invalid", "crashed"):
-            if self.hushed and self.questions:
-                text = f"{self.function} failed while it was scored; on these data it cannot tell more (`validate` can)"
+            if self.terms.hushed and self.questions:
+                failed = f"{self.terms.function} failed while it was scored"
+                text = f"{failed}; on these data it cannot tell more (`validate` can)"
             return Failure(cast(BadVerdict, verdict), text)
         return Failure("invalid", "something other than the returned value was written to the judge")
-
-    def _too_long(self) -> Failure:
-        return Failure(
-            "timeout", f"{self.function} is too slow: all of it took more than {self.total_seconds:g} s by the clock"
-        )
 
 
 def _random_ids() -> Iterator[str]:
