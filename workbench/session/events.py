@@ -519,7 +519,8 @@ class SessionEnded(Event, tag="session.ended", kw_only=True, frozen=True):
     scores: FinalScores = FinalScores()
 
 
-EVENTS = tuple(event for base in (Event, Naming) for event in base.__subclasses__() if event is not Naming)
+_BASES = (Event, Naming, Evaluation)
+EVENTS = tuple(event for base in _BASES for event in base.__subclasses__() if event not in _BASES)
 """All that there are, as they stand above."""
 
 _NAMES = {event.__struct_config__.tag for event in EVENTS}
