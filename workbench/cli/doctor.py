@@ -75,7 +75,7 @@ def _docker() -> Check:
 
 
 def _image() -> Check:
-    from workbench.isolation.engine import connect
+    from workbench.isolation.engine import engine
     from workbench.isolation.image import DEFAULT_IMAGE
     from workbench.isolation.spec import SandboxError
     from workbench.sandbox.docker import probe_docker
@@ -83,11 +83,8 @@ def _image() -> Check:
     if probe_docker() is not None:
         return Check("image", "warning", "not looked at: no engine")
     try:
-        api = connect(time_limit=3.0)
-        try:
+        with engine(time_limit=3.0) as api:
             found = bool(api.images(name=DEFAULT_IMAGE))
-        finally:
-            api.close()
     except (SandboxError, OSError) as error:
         return Check("image", "warning", f"cannot be looked up: {error}")
     if found:

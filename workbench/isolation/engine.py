@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,34 @@ from workbench.isolation.spec import SandboxError
 
 if TYPE_CHECKING:
     from docker import APIClient
+
+
+class EngineError(SandboxError):
+    """The engine, or the connection to it, failed."""
+
+    status: int | None = None
+    """What the engine answered (404: it is not there; 409: in use, or under way)."""
+
+
+@contextlib.contextmanager
+def engine_errors() -> Iterator[None]:
+    """What goes wrong in here, talking to the engine, is an EngineError: the one place that knows the SDK's errors."""
+    from docker.errors import DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except (DockerException, RequestException) as error:
+        raise explain(error) from error
+
+
+@contextlib.contextmanager
+def engine(time_limit: float = 60.0) -> Iterator[APIClient]:
+    """A connection, closed at the end; errors as of `engine_errors`. Raises SandboxError."""
+    api = connect(time_limit)
+    with contextlib.closing(api), engine_errors():
+        yield api
+
 
 OLDEST_API = (1, 40)
 """Docker 19.03: the first that knows device requests."""
@@ -53,17 +83,13 @@ def connect(time_limit: float = 60.0) -> APIClient:
     if address.startswith("unix://"):
         _try_socket(address.removeprefix("unix://"), min(time_limit, 2.0))
     import docker
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
 
-    try:
+    with engine_errors():
         if os.environ.get("DOCKER_HOST"):
             # Reads DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as well.
             api = docker.from_env(timeout=max(1, round(time_limit))).api
         else:
             api = docker.APIClient(base_url=address, version="auto", timeout=max(1, round(time_limit)))
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
     version = tuple(int(part) for part in re.findall(r"\d+", api.api_version)[:2])
     if version < OLDEST_API:
         api.close()
@@ -86,22 +112,14 @@ def probe_docker() -> str | None:
 
 def engine_info() -> dict[str, Any]:
     """Name, version, API and properties of the engine, for logs and `doctor`. Raises SandboxError."""
-    api = connect(time_limit=5.0)
-    try:
+    with engine(time_limit=5.0) as api:
         return describe_engine(api)
-    finally:
-        api.close()
 
 
 def describe_engine(api: APIClient) -> dict[str, Any]:
     """As `engine_info`, on a connection that is there."""
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
-    try:
+    with engine_errors():
         version, info = api.version(), api.info()
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
     security = [str(item) for item in info.get("SecurityOptions") or []]
     components = [str(part.get("Name", "")) for part in version.get("Components") or []]
     return {
@@ -119,31 +137,35 @@ def describe_engine(api: APIClient) -> dict[str, Any]:
     }
 
 
-def explain(error: Exception) -> SandboxError:
+def explain(error: Exception) -> EngineError:
     """An engine's or connection's error as one that a user can act on."""
-    if isinstance(error, SandboxError):
-        return error
     text = str(getattr(error, "explanation", None) or error).strip()
-    lower = text.lower()
+    explained = EngineError(*_explained(text, text.lower()))
+    explained.status = getattr(error, "status_code", None)
+    return explained
+
+
+def _explained(text: str, lower: str) -> tuple[str, str]:
     if "no space left" in lower:
-        return SandboxError(
-            f"the engine's disk is full: {text}", "free some space (docker system prune), then try again"
-        )
+        return f"the engine's disk is full: {text}", "free some space (docker system prune), then try again"
     if "no such image" in lower:
-        return SandboxError(f"the image is not on this machine: {text}", "build it: mlgym-tui image build")
+        return f"the image is not on this machine: {text}", "build it: mlgym-tui image build"
+    if "bind source path does not exist" in lower or "invalid mount config" in lower or "mounts denied" in lower:
+        return (
+            f"the container engine does not see this machine's files: {text}",
+            "an engine on another machine or in a VM must share the sessions folder; or use --sandbox local",
+        )
     if "could not select device driver" in lower or "nvidia-container" in lower:
-        return SandboxError(f"the engine cannot hand out GPUs: {text}", "install the NVIDIA container toolkit")
+        return f"the engine cannot hand out GPUs: {text}", "install the NVIDIA container toolkit"
     if "permission denied" in lower and ("socket" in lower or "connection aborted" in lower):
         return _denied(engine_address())
     if "timed out" in lower or "timeout" in lower:
-        return SandboxError("the container engine does not answer in time", f"restart it, or {START_HINT}")
+        return "the container engine does not answer in time", f"restart it, or {START_HINT}"
     if "connection aborted" in lower or "connection refused" in lower or "server api version" in lower:
-        return SandboxError(f"no container engine answers at {engine_address()}", START_HINT)
+        return f"no container engine answers at {engine_address()}", START_HINT
     if "bind address" in lower or "paramiko" in lower or "npipe" in lower:
-        return SandboxError(
-            f"{engine_address()} is no address of an engine that can be used: {text}", "unset DOCKER_HOST"
-        )
-    return SandboxError(f"the container engine says: {text}")
+        return f"{engine_address()} is no address of an engine that can be used: {text}", "unset DOCKER_HOST"
+    return f"the container engine says: {text}", ""
 
 
 def _try_socket(path: str, patience: float) -> None:
@@ -154,7 +176,7 @@ def _try_socket(path: str, patience: float) -> None:
         probe.connect(path)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
-            raise _denied(path) from error
+            raise SandboxError(*_denied(path)) from error
         if error.errno == errno.ENOENT:
             raise SandboxError(
                 f"no container engine: {path} is not there", f"install Docker or {START_HINT}"
@@ -164,8 +186,8 @@ def _try_socket(path: str, patience: float) -> None:
         probe.close()
 
 
-def _denied(address: str) -> SandboxError:
-    return SandboxError(
+def _denied(address: str) -> tuple[str, str]:
+    return (
         f"you may not use the container engine at {address} (permission denied)",
         "sudo usermod -aG docker $USER, log in again; or use the local sandbox: --sandbox local",
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from workbench import __version__
-from workbench.isolation.engine import connect, explain
+from workbench.isolation.engine import EngineError, engine, engine_errors
 from workbench.isolation.spec import SandboxError
 from workbench.isolation.temporary import OwnedFolder, image_build_base
 from workbench.resources import data_folder
@@ -61,7 +61,7 @@ def packages() -> list[str]:
 
 def image_state(tag: str = DEFAULT_IMAGE) -> ImageState:
     """Whether the image is there, and made from the recipe of this version. Raises SandboxError without an engine."""
-    with _engine() as api:
+    with engine() as api:
         labels = _labels(api, tag)
     if labels is None:
         return "missing"
@@ -74,7 +74,7 @@ def build_image(progress: Progress, *, tag: str = DEFAULT_IMAGE, method: Method 
     Takes one to two minutes. `auto` builds the Dockerfile when its base image can be had, and from Debian packages
     otherwise. Interrupting it (KeyboardInterrupt) leaves nothing behind. Raises SandboxError.
     """
-    with _engine() as api:
+    with engine() as api:
         if method == "auto":
             method = "dockerfile" if base_image_in_reach(api, progress) else "debian"
         previous = _image_id(api, tag)
@@ -83,7 +83,7 @@ def build_image(progress: Progress, *, tag: str = DEFAULT_IMAGE, method: Method 
         else:
             _build_from_debian_packages(api, tag, progress)
         if previous is not None and previous != _image_id(api, tag):
-            _remove_quietly(api, previous)
+            _remove_unused(api, previous)
     progress(f"image {tag} is ready")
 
 
@@ -91,15 +91,13 @@ def base_image_in_reach(api: APIClient, progress: Progress) -> bool:
     """Whether the Dockerfile's base image is here, or the engine reaches a registry that has it."""
     if _labels(api, BASE_IMAGE) is not None:
         return True
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     progress(f"asking the engine's registry for {BASE_IMAGE}")
     patience, api.timeout = api.timeout, 15
     try:
         ask: Any = api.inspect_distribution  # the stubs know no types for it
-        ask(BASE_IMAGE)
-    except (DockerException, RequestException):
+        with engine_errors():
+            ask(BASE_IMAGE)
+    except EngineError:
         progress("no registry can be reached: the image is put together from Debian packages")
         return False
     finally:
@@ -109,7 +107,7 @@ def base_image_in_reach(api: APIClient, progress: Progress) -> bool:
 
 def find_old_images(keep: str = DEFAULT_IMAGE) -> list[str]:
     """Images of ours other than `keep`: names, or ids where there is none. Raises SandboxError."""
-    with _engine() as api:
+    with engine() as api:
         kept = _image_id(api, keep)
         found = [image for image in api.images(filters={"label": RECIPE_LABEL}) if image["Id"] != kept]
     names: list[str] = []
@@ -121,21 +119,8 @@ def find_old_images(keep: str = DEFAULT_IMAGE) -> list[str]:
 
 def remove_images(names: Sequence[str]) -> list[str]:
     """Remove images, but for those that a container uses. What was removed. Raises SandboxError."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
-
-    removed: list[str] = []
-    with _engine() as api:
-        for name in names:
-            try:
-                api.remove_image(name)
-                removed.append(name)
-            except APIError as error:
-                if error.status_code not in (404, 409):  # gone already; in use
-                    raise explain(error) from error
-            except (DockerException, RequestException) as error:
-                raise explain(error) from error
-    return removed
+    with engine() as api:
+        return [name for name in names if _remove_unused(api, name)]
 
 
 def find_mirror(sources: Sequence[tuple[str, str]] | None = None) -> str:
@@ -190,24 +175,18 @@ def _deb822_entries(text: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def _build_from_dockerfile(api: APIClient, tag: str, progress: Progress) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     folder = data_folder("containers")
     progress(f"building {folder / 'Dockerfile'}")
     labels = {RECIPE_LABEL: recipe()}
-    try:
-        for part in api.build(path=str(folder), tag=tag, rm=True, forcerm=True, decode=True, labels=labels):
-            if part.get("error"):
-                raise SandboxError(
-                    f"the image could not be built: {part['error'].strip()}",
-                    "try `mlgym-tui image build --method debian`, which needs no registry",
-                )
-            for line in str(part.get("stream") or part.get("status") or "").splitlines():
-                if line.strip():
-                    progress(line.rstrip())
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
+    for part in api.build(path=str(folder), tag=tag, rm=True, forcerm=True, decode=True, labels=labels):
+        if part.get("error"):
+            raise SandboxError(
+                f"the image could not be built: {part['error'].strip()}",
+                "try `mlgym-tui image build --method debian`, which needs no registry",
+            )
+        for line in str(part.get("stream") or part.get("status") or "").splitlines():
+            if line.strip():
+                progress(line.rstrip())
 
 
 def _build_from_debian_packages(api: APIClient, tag: str, progress: Progress) -> None:
@@ -289,9 +268,6 @@ def _run(command: list[str], progress: Progress, what: str) -> None:
 
 
 def _import(api: APIClient, root: Path, tag: str) -> None:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
     repository, _, version = tag.rpartition(":")
     changes = [
         f"LABEL {RECIPE_LABEL}={recipe()}",
@@ -303,10 +279,7 @@ def _import(api: APIClient, root: Path, tag: str) -> None:
     archive = root.with_name("root.tar")
     with tarfile.open(archive, "w") as tar:
         tar.add(root, arcname=".", filter=_without_devices)
-    try:
-        answer: Any = api.import_image_from_file(str(archive), repository=repository, tag=version, changes=changes)
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
+    answer: Any = api.import_image_from_file(str(archive), repository=repository, tag=version, changes=changes)
     if '"error"' in str(answer):
         raise SandboxError(f"the engine did not take the image: {answer}")
 
@@ -316,27 +289,15 @@ def _without_devices(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if entry.ischr() or entry.isblk() else entry
 
 
-@contextmanager
-def _engine() -> Iterator[APIClient]:
-    api = connect()
-    try:
-        yield api
-    finally:
-        api.close()
-
-
 def _inspect(api: APIClient, tag: str) -> dict[str, Any] | None:
-    from docker.errors import DockerException, ImageNotFound
-    from requests.exceptions import RequestException
-
+    inspect: Any = api.inspect_image  # the stubs know no types for it
     try:
-        inspect: Any = api.inspect_image  # the stubs know no types for it
-        found: dict[str, Any] = inspect(tag)
-        return found
-    except ImageNotFound:
-        return None
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
+        with engine_errors():
+            return dict(inspect(tag))
+    except EngineError as error:
+        if error.status == 404:
+            return None
+        raise
 
 
 def _labels(api: APIClient, tag: str) -> dict[str, str] | None:
@@ -350,11 +311,13 @@ def _image_id(api: APIClient, tag: str) -> str | None:
     return None if found is None else str(found["Id"])
 
 
-def _remove_quietly(api: APIClient, image: str) -> None:
-    """An image that lost its name to a newer one: goes, unless a container still runs it."""
-    from docker.errors import APIError
-
+def _remove_unused(api: APIClient, image: str) -> bool:
+    """Remove an image, unless it is gone or a container uses it; whether it was removed."""
     try:
-        api.remove_image(image)
-    except APIError:
-        return
+        with engine_errors():
+            api.remove_image(image)
+        return True
+    except EngineError as error:
+        if error.status not in (404, 409):  # gone already; in use
+            raise
+        return False

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.isolation.engine import connect, explain
+from workbench.isolation.engine import EngineError, engine, engine_errors
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -76,54 +76,37 @@ def process_started(pid: int) -> str:
 
 def find_orphans() -> list[Orphan]:
     """Containers left by processes that are gone. Raises SandboxError when there is no engine to ask."""
-    api = connect(time_limit=10.0)
-    try:
+    with engine(time_limit=10.0) as api:
         return _find(api)
-    finally:
-        api.close()
 
 
 def remove_orphans(orphans: Sequence[Orphan] | None = None) -> list[Orphan]:
     """Remove them (all that are found, when none are given). What was removed. Raises SandboxError."""
-    api = connect(time_limit=30.0)
-    try:
+    with engine(time_limit=30.0) as api:
         chosen = _find(api) if orphans is None else list(orphans)
         for orphan in chosen:
             remove_container(api, orphan.container)
         return chosen
-    finally:
-        api.close()
 
 
 def remove_container(api: APIClient, container: str) -> None:
     """Kill and remove a container, and wait until it is gone; one that is gone is fine. Raises SandboxError."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
-
     end = time.monotonic() + REMOVAL_LIMIT
     while True:
         try:
-            api.remove_container(container, force=True, v=True)
-        except APIError as error:
-            if error.status_code == 404:
-                return
-            if error.status_code != 409 or time.monotonic() > end:  # 409: the engine is removing it already
-                raise explain(error) from error
-        except (DockerException, RequestException) as error:
-            raise explain(error) from error
-        else:
+            with engine_errors():
+                api.remove_container(container, force=True, v=True)
             return
+        except EngineError as error:
+            if error.status == 404:
+                return
+            if error.status != 409 or time.monotonic() > end:  # 409: the engine is removing it already
+                raise
         time.sleep(0.01)
 
 
 def _find(api: APIClient) -> list[Orphan]:
-    from docker.errors import DockerException
-    from requests.exceptions import RequestException
-
-    try:
-        containers = api.containers(all=True, filters={"label": SESSION_LABEL})
-    except (DockerException, RequestException) as error:
-        raise explain(error) from error
+    containers = api.containers(all=True, filters={"label": SESSION_LABEL})
     orphans = []
     for container in containers:
         labels = container.get("Labels") or {}

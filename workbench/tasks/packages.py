@@ -82,13 +82,11 @@ _of_images: dict[str, PythonInside] = {}
 
 def image_python(image: str) -> PythonInside:
     """Of a container image. Raises PackageError or SandboxError."""
-    from docker.errors import DockerException
-
-    from workbench.isolation.engine import connect, explain
+    from workbench.isolation.engine import engine
     from workbench.isolation.orphans import owner_labels, remove_container
 
-    api: Any = connect()
-    try:
+    with engine() as connected:
+        api: Any = connected  # the stubs know no types for some of it
         ident = api.inspect_image(image)["Id"]
         if ident not in _of_images:
             made = api.create_container(
@@ -103,14 +101,11 @@ def image_python(image: str) -> PythonInside:
                 said = bytes(api.logs(made["Id"], stdout=True, stderr=False)).decode()
             finally:
                 remove_container(api, made["Id"])
-            _of_images[ident] = PythonInside(**json.loads(said))
+            try:
+                _of_images[ident] = PythonInside(**json.loads(said))
+            except ValueError:
+                raise PackageError(f"the image {image} has no python3 that answers") from None
         return _of_images[ident]
-    except DockerException as error:
-        raise explain(error) from error
-    except ValueError:
-        raise PackageError(f"the image {image} has no python3 that answers") from None
-    finally:
-        api.close()
 
 
 def installed(requirements: Sequence[str], python: PythonInside) -> Path | None:
