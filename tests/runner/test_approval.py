@@ -9,7 +9,8 @@ import pytest
 
 from tests.runner.rig import ListAgent, driven
 from workbench.runner.agents import StartError
-from workbench.runner.approval import Always, Approval, Never, looks_like_network, read_approval, touches
+from workbench.runner.approval import Always, Approval, Never, looks_like_network, touches
+from workbench.runner.start import read_approval
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
 from workbench.session.state import fold

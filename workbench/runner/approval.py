@@ -11,10 +11,8 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
-from workbench.runner.agents import StartError
 from workbench.session.state import SessionState, Step
 
 Verdict = Literal["ask", "run"]
@@ -98,20 +96,6 @@ class Rules:
             if rule.holds(state, step):
                 return str(rule) if rule.then == "ask" else ""
         return "no rule lets it run" if self.otherwise == "ask" else ""
-
-
-def read_approval(given: str) -> Approval:
-    """The policy of `always`, `never`, or the path of a file with rules. Raises StartError."""
-    if given in ("", "never"):
-        return Never()
-    if given == "always":
-        return Always()
-    path = Path(given).expanduser()
-    if path.suffix not in (".yaml", ".yml") and not path.is_file():
-        raise StartError(f"{given!r} is neither always nor never, nor a YAML file of rules", RULES_HINT)
-    from workbench.runner.approval_rules import read_rules
-
-    return read_rules(path)
 
 
 # -- what a command looks like -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from workbench.agents.catalogue import whole_reference
 from workbench.environment.assembly import Actor, World, make_episode, make_world, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
-from workbench.runner.approval import Always, Approval, read_approval
+from workbench.runner.approval import RULES_HINT, Always, Approval, Never
 from workbench.runner.places import command_for
 from workbench.runner.runner import Runner
 from workbench.runner.services import make_services, switched_on
@@ -301,6 +301,20 @@ def _read_approval(given: str, interactive: bool) -> Approval:
             "nobody is there to approve each action", "--approve never needs nobody, and without --headless you are"
         )
     return approval
+
+
+def read_approval(given: str) -> Approval:
+    """The policy of `always`, `never`, or the path of a file with rules. Raises StartError."""
+    if given in ("", "never"):
+        return Never()
+    if given == "always":
+        return Always()
+    path = Path(given).expanduser()
+    if path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise StartError(f"{given!r} is neither always nor never, nor a YAML file of rules", RULES_HINT)
+    from workbench.runner.approval_rules import read_rules
+
+    return read_rules(path)
 
 
 def _whole(approve: str) -> str:

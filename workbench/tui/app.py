@@ -74,7 +74,7 @@ class WorkbenchApp(App[SessionEnded | None]):
         self.theme = theme or os.environ.get("TEXTUAL_THEME") or (DARK.name if no_color is None else "ansi-dark")
         self.workbench = WorkbenchScreen(source)
         """The screen under any dialog."""
-        self.type_ahead = TypeAhead(self, super().on_event)
+        self.type_ahead = TypeAhead(self, self.workbench, super().on_event)
         self.ended: SessionEnded | None = None
         self._session: asyncio.Task[SessionEnded | None] | None = None
         self._leaving = False

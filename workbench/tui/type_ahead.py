@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual import events
 from textual.message_pump import MessagePump
 
 if TYPE_CHECKING:
-    from workbench.tui.app import WorkbenchApp
+    from textual.app import App
+
+    from workbench.tui.screens.workbench import WorkbenchScreen
 
 Typed = events.Key | events.Paste
 
@@ -26,15 +28,16 @@ _LOOK_AGAIN_SECONDS = 0.02
 class TypeAhead:
     """The keys that wait. `deliver` gives one to the app as Textual does it."""
 
-    def __init__(self, app: WorkbenchApp, deliver: Callable[[Typed], Awaitable[None]]) -> None:
+    def __init__(self, app: App[Any], workbench: WorkbenchScreen, deliver: Callable[[Typed], Awaitable[None]]) -> None:
         self._app = app
+        self._workbench = workbench
         self._deliver = deliver
         self._waiting: deque[Typed] = deque()
         self._under_way = False
 
     def add(self, event: Typed) -> None:
         """A key was pressed. What comes before there is anything to see does nothing."""
-        if self._app.workbench.painted:
+        if self._workbench.painted:
             self._waiting.append(event)
             if not self._under_way:
                 self._under_way = True
@@ -51,7 +54,7 @@ class TypeAhead:
 
     async def _next(self) -> None:
         app = self._app
-        if app.workbench.changing_hands:
+        if self._workbench.changing_hands:
             app.set_timer(_LOOK_AGAIN_SECONDS, self._next)
         elif not self._waiting:
             self._under_way = False
@@ -78,7 +81,7 @@ class TypeAhead:
         if now is screen:
             await self._next()
             return
-        if now is self._app.workbench:
+        if now is self._workbench:
             # Typed before anybody saw that the dialog is over; what it would do here was not meant.
             self.forget()
         self._follow(now, now)

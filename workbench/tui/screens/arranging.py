@@ -11,7 +11,7 @@ from workbench.tui.text import one_line
 from workbench.tui.widgets.pane import Pane
 
 if TYPE_CHECKING:
-    from workbench.tui.screens.workbench import WorkbenchScreen
+    from workbench.tui.screens.view import SessionView
 
 SMALLEST = (60, 15)
 LAYOUTS = ("too-small", "narrow", "normal", "wide")
@@ -34,7 +34,7 @@ def layout_for(columns: int, rows: int) -> str:
 class Arranging:
     """Arranges the panes of a screen; `to` is every action `pane.<name>` of the registry."""
 
-    def __init__(self, screen: WorkbenchScreen) -> None:
+    def __init__(self, screen: SessionView) -> None:
         self.screen = screen
         self.tab = "observation-pane"
         """The one of `TABS` that the narrow layout shows."""

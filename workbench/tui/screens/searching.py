@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workbench.session.state import Step
-from workbench.tui.screens.arranging import PROMPT
+from workbench.tui.screens.arranging import PROMPT, Arranging
 
 if TYPE_CHECKING:
-    from workbench.tui.screens.workbench import WorkbenchScreen
+    from workbench.tui.screens.view import SessionView
 
 
 def matching_steps(steps: list[Step], query: str, begin: int, direction: int) -> Iterator[int]:
@@ -26,8 +26,9 @@ def matching_steps(steps: list[Step], query: str, begin: int, direction: int) ->
 class Searching:
     """Each public method is an action `search.<name>` of the registry."""
 
-    def __init__(self, screen: WorkbenchScreen) -> None:
+    def __init__(self, screen: SessionView, arranging: Arranging) -> None:
         self.screen = screen
+        self.arranging = arranging
         self.query = ""
 
     def open(self) -> None:
@@ -38,7 +39,7 @@ class Searching:
     @property
     def _in_prompt(self) -> bool:
         """The prompt has the focus: that is what is searched then."""
-        pane = self.screen.arranging.focused
+        pane = self.arranging.focused
         return pane is not None and pane.id == PROMPT
 
     @property

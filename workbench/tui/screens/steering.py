@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from workbench.session.commands import Command, Outcome
     from workbench.session.state import SessionState
     from workbench.tui.screens.alternatives import Pick
+    from workbench.tui.screens.arranging import Arranging
     from workbench.tui.screens.dialogs import Edited
-    from workbench.tui.screens.workbench import WorkbenchScreen
+    from workbench.tui.screens.view import SessionView
 
 _TAKE_OVER_FRAME = (3, 3)
 """Columns and rows that the frame of the zoomed shell takes: borders, scrollbar, status line."""
@@ -30,8 +31,9 @@ _ONE_ANSWER = "this agent has but one answer: only the agents of language models
 class Steering:
     """Each public method is an action `session.<name>` of the registry, called only when it makes sense."""
 
-    def __init__(self, screen: WorkbenchScreen) -> None:
+    def __init__(self, screen: SessionView, arranging: Arranging) -> None:
         self.screen = screen
+        self.arranging = arranging
         self.releasing = False
         """The shell is being given back."""
 
@@ -345,14 +347,14 @@ class Steering:
         wanted = screen.situation.taken_over
         if wanted and not screen.taken_over and not screen.has_class("-taken-over"):
             screen.go_to(None)
-            screen.arranging.zoom("shell-pane")
+            self.arranging.zoom("shell-pane")
             screen.add_class("-taken-over")
             # The terminal takes its size from the pane: only when that has its own.
             screen.call_after_refresh(self._enter)
         elif not wanted and (screen.taken_over or screen.has_class("-taken-over")):
             screen.remove_class("-taken-over")
             screen.shell.interactive = False
-            screen.arranging.zoom(None)
+            self.arranging.zoom(None)
             screen.show_step()
             screen.show_status()
 

@@ -17,7 +17,6 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Static
 
@@ -27,13 +26,14 @@ from workbench.session.bus import Message, ShellOutput
 from workbench.session.state import Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
-from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
+from workbench.tui.actions import ACTIONS, BY_ID, key_bindings, why_not
 from workbench.tui.greeting import greeting
 from workbench.tui.scores import ScoreTrail
 from workbench.tui.screens.arranging import Arranging
 from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.status import TAKEN_OVER, hint, proposal_title, scored, status_parts
 from workbench.tui.screens.steering import Steering
+from workbench.tui.screens.view import MESSAGE_SECONDS, SessionView
 from workbench.tui.source import SessionSource
 from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
@@ -48,7 +48,6 @@ from workbench.tui.widgets.time_bar import TimeBar
 
 FRAME_SECONDS = 1 / 30
 TICK_SECONDS = 0.1
-MESSAGE_SECONDS = 6.0
 MESSAGES_KEPT = 100
 QUIET_SECONDS = 0.04
 """While a key repeats, only the cursor moves; the panes follow when it rests for this long."""
@@ -57,8 +56,8 @@ _METHODS = {"continue": "continue_"}
 """Actions whose name is a word of Python."""
 
 
-class WorkbenchScreen(Screen[None]):
-    """One session. `cursor` is the step that is shown; None follows the newest."""
+class WorkbenchScreen(SessionView):
+    """The workbench over one session."""
 
     CSS_PATH: ClassVar[str | Path] = "workbench.tcss"
     BINDINGS: ClassVar[list[BindingType]] = key_bindings()
@@ -71,8 +70,8 @@ class WorkbenchScreen(Screen[None]):
         self.trail = ScoreTrail(source.state)
         self.cursor: int | None = None if source.status is not None else min(1, source.state.last_step)
         self.arranging = Arranging(self)
-        self.steering = Steering(self)
-        self.searching = Searching(self)
+        self.steering = Steering(self, self.arranging)
+        self.searching = Searching(self, self.arranging)
         self._message = "; ".join(source.problems[:2])
         self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
         self._message_of_phase = False
@@ -143,34 +142,6 @@ class WorkbenchScreen(Screen[None]):
     # -- what is going on --------------------------------------------------------------------------------------------
 
     @property
-    def situation(self) -> Situation:
-        """What decides which actions make sense now."""
-        status = self.source.status
-        if status is None:
-            return Situation(live=False)
-        ended = status.phase == "ended"
-        return Situation(
-            not ended,
-            status.phase,
-            self.state.mode,
-            status.has_agent,
-            ended,
-            asks_model=status.asks_model,
-            asks_input=status.asks_input,
-            progress=status.progress,
-        )
-
-    @property
-    def shown(self) -> int:
-        """Number of the step that is shown."""
-        last = self.state.last_step
-        return last if self.cursor is None else min(self.cursor, last)
-
-    @property
-    def step(self) -> Step:
-        return self.state.steps[self.shown]
-
-    @property
     def observed(self) -> Step:
         """The step whose observation is shown: while the newest has none yet, that of the one before; while a person
         reads on in one, that one.
@@ -183,11 +154,6 @@ class WorkbenchScreen(Screen[None]):
         return step
 
     @property
-    def taken_over(self) -> bool:
-        """The keys belong to the shell."""
-        return self.shell.interactive
-
-    @property
     def changing_hands(self) -> bool:
         """The shell is about to be the person's, or the agent's again: until then nobody gets a key."""
         if self.steering.releasing:
@@ -196,11 +162,6 @@ class WorkbenchScreen(Screen[None]):
         if wanted.taken_over or not wanted.live:
             return wanted.taken_over and not self.taken_over
         return wanted.mode == "human" and wanted.phase in ("proposing", "review", "waiting")
-
-    @property
-    def shown_shell(self) -> TerminalPane:
-        """The shell that is in view: as it is now, or as it was after the step under the cursor."""
-        return self.shell if self.shell.has_class("-shown") else self.shell_then
 
     @property
     def phase_seconds(self) -> float:
