@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, Sampling, Tool, continuation, continued
+from workbench.agents.messages import Message, Sampling, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, count, part
 from workbench.agents.models.base import (
+    Part,
     ProviderModel,
     Request,
+    alternating,
     answered_calls,
+    arguments_of,
     split_system,
     until_silent,
 )
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import Protocol, watched_client
+from workbench.agents.models.wire import Protocol
 from workbench.session.events import Usage
 
 _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
@@ -33,31 +35,16 @@ class AnthropicModel(ProviderModel):
 
     provider: ClassVar[str] = "anthropic"
     longest_output: ClassVar[int] = 8192  # the API wants a number, and some models take no higher one
-    _sdk_client: Any = None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        client, self._sdk_client = self._sdk_client, None
-        if client is not None:
-            await client.close()
+    optional = ("top_p", "temperature", "cache_control")
 
     def _make_client(self) -> Any:
         import anthropic
 
-        http_client = watched_client(anthropic.DefaultAsyncHttpxClient, self._silence, Protocol(_whole))
-        return anthropic.AsyncAnthropic(
-            api_key=self._key.reveal() if self._key else "none",
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=http_client.timeout,
-            http_client=http_client,
-            default_headers={"Accept-Encoding": "identity"},
-        )
+        options = self._client_options(anthropic.DefaultAsyncHttpxClient, Protocol(_whole))
+        return anthropic.AsyncAnthropic(**options)
 
-    async def _stream(self, request: Request, answer: Answer) -> None:
-        if self._sdk_client is None:
-            self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
-        stream = self._sdk_client.messages.create(**self._arguments(request))
+    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
+        stream = client.messages.create(**self._arguments(request))
         thinking = _Thinking()
         async for event in until_silent(stream, self._silence):
             _take(event, answer, thinking)
@@ -74,20 +61,22 @@ class AnthropicModel(ProviderModel):
         if system:
             arguments["system"] = [{"type": "text", "text": system, **self._cached()}]
         if request.tools:
-            arguments["tools"] = [_tool(tool) for tool in request.tools]
+            arguments["tools"] = [
+                {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+                for tool in request.tools
+            ]
         # Not parameters of the SDK any more, since the newest models have none of them.
-        if settings := self._settings(request):
+        if settings := self._taken(self._sampling(request.sampling)):
             arguments["extra_body"] = settings
         return arguments
 
-    def _settings(self, request: Request) -> dict[str, Any]:
-        sampling = request.sampling
+    def _sampling(self, sampling: Sampling) -> dict[str, Any]:
         settings: dict[str, Any] = {}
         if _TAKES_SAMPLING.match(self._model) or not self._model.startswith("claude"):
             settings["temperature"] = sampling.temperature
             if sampling.temperature is None or _TAKES_BOTH.match(self._model):
                 settings["top_p"] = sampling.top_p
-        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+        return settings
 
     def settings(self, sampling: Sampling) -> dict[str, Any]:
         return {**super().settings(sampling), "max_tokens": self._longest(sampling)}
@@ -102,31 +91,22 @@ class AnthropicModel(ProviderModel):
     def _messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
         """Alternating turns, the first and the last of them the user's, with the mark of the cache."""
         stable = _last_stable(messages)
-        turns: list[dict[str, Any]] = []
-        for position, message in enumerate(messages):
-            blocks = self._blocks(message)
-            if position == stable and blocks:
-                blocks[-1] |= self._cached()
-            role = "assistant" if message.role == "assistant" else "user"
-            if blocks and turns and turns[-1]["role"] == role:
-                turns[-1]["content"] += blocks
-            elif blocks:
-                turns.append({"role": role, "content": blocks})
-        if not turns or turns[0]["role"] == "assistant":
-            turns.insert(0, {"role": "user", "content": [{"type": "text", "text": "Begin."}]})
-        if turns[-1]["role"] == "assistant":
-            turns.append({"role": "user", "content": [{"type": "text", "text": "Go on."}]})
-        return turns
+        turns = [(message.role == "assistant", self._blocks(message)) for message in messages]
+        if turns and (blocks := turns[stable][1]):
+            blocks[-1] |= self._cached()
+        return [
+            {"role": "assistant" if by_model else "user", "content": blocks}
+            for by_model, blocks in alternating(turns, _text)
+        ]
 
     def _blocks(self, message: Message) -> list[dict[str, Any]]:
         if message.role == "tool":
             return [{"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}]
         blocks = _signed(continued(message, self.name))
         if message.content.strip():  # blocks without text are refused
-            blocks.append({"type": "text", "text": message.content})
+            blocks.append(_text(message.content))
         for call in message.tool_calls:
-            given = {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
-            blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": given})
+            blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(call)})
         return blocks
 
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
@@ -134,15 +114,12 @@ class AnthropicModel(ProviderModel):
 
         if not isinstance(error, anthropic.APIStatusError):
             return None
-        text, code = faults.error_text(error.body)
-        text = text or error.message
-        status = error.status_code if error.status_code >= 400 else faults.status_of(code, text)
-        sent = [name for name in ("top_p", "temperature", "cache_control") if name not in self._refused]
-        return faults.from_status(server, status, text, code=code, headers=error.response.headers, sent=sent)
+        headers = error.response.headers
+        return faults.from_status(server, error.status_code, error.body, text=error.message, headers=headers)
 
 
-def _tool(tool: Tool) -> dict[str, Any]:
-    return {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
+def _text(text: str) -> Part:
+    return {"type": "text", "text": text}
 
 
 def _signed(content: Any) -> list[dict[str, Any]]:

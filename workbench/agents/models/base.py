@@ -12,7 +12,7 @@ import contextlib
 import inspect
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 from urllib.parse import urlsplit
@@ -20,22 +20,26 @@ from urllib.parse import urlsplit
 import msgspec
 
 from workbench.agents.agent import ModelError
-from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool
+from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool, ToolCall
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, ListenerFailed
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import CONNECT_SECONDS, WireError, closing_connections, wire_error
+from workbench.agents.models.wire import (
+    CONNECT_SECONDS,
+    Protocol,
+    ServerSaid,
+    WireError,
+    causes,
+    closing_connections,
+    watched_client,
+)
 from workbench.session import prices
 from workbench.session.events import Usage
 
 LONGEST_OUTPUT = 128_000
 """Tokens of the longest answer that any model gives, for calls that set no limit."""
-
-
-_SAMPLING = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "max_output_tokens"})
-"""Names of the settings by which providers say how an answer is drawn."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,8 @@ class ProviderModel(ChatModel):
     provider: ClassVar[str]
     longest_output: ClassVar[int] = LONGEST_OUTPUT
     """Tokens of an answer to a call that sets no limit, at most."""
+    optional: ClassVar[tuple[str, ...]]
+    """What of a call a server may refuse, by the provider's names; the call does without."""
 
     def __init__(
         self,
@@ -93,6 +99,7 @@ class ProviderModel(ChatModel):
         self._retries = retries or Retries()
         self._silence = silence
         self._price_name = price_name or (self.name if base_url is None else "")
+        self._client: Any = None
         self._refused: set[str] = set()
         self._answer = Answer()
         self._prompt_tokens = 0
@@ -102,16 +109,44 @@ class ProviderModel(ChatModel):
         return f"{type(self).__name__}({self.name})"
 
     @abstractmethod
-    async def _stream(self, request: Request, answer: Answer) -> None:
+    def _make_client(self) -> Any:
+        """The SDK's client. Called in a thread: importing an SDK takes a second or two."""
+
+    @abstractmethod
+    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
         """One call: what comes goes into `answer`. May raise anything."""
 
     @abstractmethod
-    def _settings(self, request: Request) -> dict[str, Any]:
-        """What of the call a server may refuse, by the provider's names, without what it has refused."""
+    def _sampling(self, sampling: Sampling) -> dict[str, Any]:
+        """Sampling by the provider's own names; None for what is not sent."""
 
     @abstractmethod
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
         """The fault in an exception of the SDK that holds an answer of the server; None for any other exception."""
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await self._close(client)
+
+    async def _close(self, client: Any) -> None:
+        await client.close()
+
+    @property
+    def _secret(self) -> str:
+        return self._key.reveal() if self._key else ""
+
+    def _client_options(self, kind: Any, protocol: Protocol) -> dict[str, Any]:
+        """Options of the SDKs of OpenAI and Anthropic; `kind` is their HTTP client."""
+        http_client = watched_client(kind, self._silence, protocol)
+        return {
+            "api_key": self._secret or "none",
+            "base_url": self._base_url,
+            "max_retries": 0,
+            "timeout": http_client.timeout,
+            "http_client": http_client,
+            "default_headers": {"Accept-Encoding": "identity"},
+        }
 
     async def respond(
         self,
@@ -125,8 +160,7 @@ class ProviderModel(ChatModel):
     ) -> Response:
         request = Request(messages, tools, sampling)
         self._prompt_tokens = estimate_prompt(messages, tools)
-        secret = self._key.reveal() if self._key else ""
-        self._answer = answer = Answer(on_delta, on_reasoning, secret=secret)
+        self._answer = answer = Answer(on_delta, on_reasoning, secret=self._secret)
         self._attempts = failures = 0
         while True:
             self._attempts += 1
@@ -141,7 +175,7 @@ class ProviderModel(ChatModel):
             seconds = self._seconds_to_wait(fault, answer, failures)
             if on_retry is not None:
                 on_retry(fault.message, seconds)  # `partial()` is what came of the answer that failed
-            self._answer = answer = Answer(on_delta, on_reasoning, secret=secret)
+            self._answer = answer = Answer(on_delta, on_reasoning, secret=self._secret)
             await asyncio.sleep(seconds)
 
     def partial(self) -> Response:
@@ -157,8 +191,11 @@ class ProviderModel(ChatModel):
         return prices.worst_case(estimate_prompt(messages, tools), longest, self._price_name)
 
     def settings(self, sampling: Sampling) -> dict[str, Any]:
-        sent = self._settings(Request((), (), sampling))
-        return {name: value for name, value in sent.items() if name in _SAMPLING}
+        return self._taken(self._sampling(sampling))
+
+    def _taken(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Settings without what the server has refused, and what it is not to be sent."""
+        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
 
     def cost(self, usage: Usage) -> float | None:
         """What that usage costs, in dollars; None when the price is unknown."""
@@ -179,7 +216,9 @@ class ProviderModel(ChatModel):
         fault: Fault | None = None
         try:
             async with closing_connections() as opened:
-                await self._stream(request, answer)
+                if self._client is None:
+                    self._client = await asyncio.to_thread(self._make_client)
+                await self._stream(self._client, request, answer)
             answer.finish()
             if opened.done and answer.characters and answer.stop is None:  # many servers say no more than that
                 answer.stops("stop")
@@ -223,23 +262,20 @@ class ProviderModel(ChatModel):
             model=self._model,
             address=_without_userinfo(self._base_url) if self._base_url else "",
             key_variable=variable,
-            secret=self._key.reveal() if self._key else "",
+            secret=self._secret,
             nearest=prices.nearest_models(self.name),
+            optional=[name for name in self.optional if name not in self._refused],
         )
 
     def _fault(self, error: Exception, answer: Answer) -> Fault:
         server = self._server()
-        wire = wire_error(error)
-        if isinstance(wire, WireError):
-            return faults.from_wire(server, wire)
-        if wire is not None:
-            text, code = faults.error_text(wire.body)
-            said: Fault | None = faults.from_status(server, faults.status_of(code, text), text, code=code)
-        else:
-            said = self._status_fault(error, server)
+        own = next((cause for cause in causes(error) if isinstance(cause, WireError | ServerSaid)), None)
+        if isinstance(own, WireError):
+            return faults.from_wire(server, own)
+        said = self._status_fault(error, server) if own is None else faults.from_status(server, 0, own.body)
         if said is not None:
             return replace(said, once_begun=True)  # its own word for it, where a lost connection says nothing
-        names = _names(error)
+        names = {cls.__name__ for cause in causes(error) for cls in type(cause).__mro__}
         if "ConnectTimeout" in names:
             return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")
         if "NewConnectionError" in names:  # a timeout to urllib3, whatever the reason
@@ -269,25 +305,8 @@ _CONNECTION_ERRORS = frozenset(
 
 
 def _unreachable(server: Server, error: BaseException) -> Fault:
-    deepest = error
-    for _ in range(10):
-        following = deepest.__cause__ or deepest.__context__
-        if following is None:
-            break
-        deepest = following
+    *_, deepest = causes(error)
     return faults.unreachable(server, str(deepest) or type(deepest).__name__)
-
-
-def _names(error: BaseException) -> set[str]:
-    """Names of the classes of an exception and of those that caused it."""
-    names: set[str] = set()
-    current: BaseException | None = error
-    for _ in range(10):
-        if current is None:
-            break
-        names.update(cls.__name__ for cls in type(current).__mro__)
-        current = current.__cause__ or current.__context__
-    return names
 
 
 def _without_userinfo(url: str) -> str:
@@ -337,6 +356,29 @@ def merged(messages: Sequence[Message]) -> list[Message]:
         else:
             result.append(message)
     return result
+
+
+Part = dict[str, Any]
+
+
+def alternating(turns: Iterable[tuple[bool, list[Part]]], text: Callable[[str], Part]) -> list[tuple[bool, list[Part]]]:
+    """With consecutive turns of one side (the model's, or not) as one, the first and the last of them the user's."""
+    result: list[tuple[bool, list[Part]]] = []
+    for by_model, parts in turns:
+        if parts and result and result[-1][0] == by_model:
+            result[-1][1].extend(parts)
+        elif parts:
+            result.append((by_model, parts))
+    if not result or result[0][0]:
+        result.insert(0, (False, [text("Begin.")]))
+    if result[-1][0]:
+        result.append((False, [text("Go on.")]))
+    return result
+
+
+def arguments_of(call: ToolCall) -> dict[str, Any]:
+    """The arguments of a call for a provider that takes nothing but an object."""
+    return {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
 
 
 def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:

@@ -74,6 +74,8 @@ class Server:
     """The key, so that no server's echo of it gets into a message."""
     nearest: Sequence[str] = ()
     """Known models whose names are like this one's."""
+    optional: Sequence[str] = ()
+    """Settings of the call that the server may refuse."""
 
     def __repr__(self) -> str:
         return f"Server({self.title}, {self.model})"
@@ -100,19 +102,24 @@ def capital(text: str) -> str:
 def from_status(
     server: Server,
     status: int,
-    text: str,
+    body: Any,
     *,
+    text: str = "",
     code: str = "",
     headers: Mapping[str, str] | None = None,
-    sent: Sequence[str] = (),
+    setting: str = "",
     quota: bool | None = None,
 ) -> Fault:
-    """The fault in an answer with an HTTP status of failure.
+    """The fault in an answer of failure; where the HTTP status tells of none, the body says what it would be.
 
-    `text` is the server's message, `code` its name of the error, `sent` the optional settings that the call had,
-    `quota` whether a limit is one of the account (None: seen from the text).
+    `text` is what the SDK says, for a body without words; `code` its name of the error, beside the body's; `setting` the
+    one that the server names, if it does; `quota` whether a limit is one of the account (None: seen from the text).
     """
+    words, codes = _error_text(body)
+    text, code = words or text, f"{codes} {code}".strip()
     signs = f"{code} {text}"
+    if not 400 <= status < 600:
+        status = _status_of(code, signs)
     said = f" ({server.quote(text)})" if text.strip() else f" (HTTP {status})"
     wait = retry_after(headers or {})
     if status in (401, 403) or (status == 400 and _KEY.search(signs) and _BAD.search(signs)):
@@ -140,7 +147,9 @@ def from_status(
         )
     if status == 400 and _FILTER.search(signs):
         return filtered(server, text)
-    if status in (400, 422) and (refused := _refused(text, sent)):
+    if status in (400, 422) and (
+        refused := _refused(text, [setting] if setting in server.optional else server.optional)
+    ):
         return Fault("error", f"{capital(server.title)} does not take the setting {refused}{said}", refused=refused)
     if status in (404, 400) and (status == 404 or _NO_MODEL.search(signs)):
         return unknown_model(server, said)
@@ -274,7 +283,7 @@ def _seconds(value: float) -> float | None:
     return max(0.0, value) if value == value and value < 1e9 else None
 
 
-def error_text(body: Any) -> tuple[str, str]:
+def _error_text(body: Any) -> tuple[str, str]:
     """Message and code in a body of failure, in the forms that providers give it."""
     if isinstance(body, list) and body:
         body = body[0]
@@ -307,7 +316,7 @@ _STATUS_WORDS: tuple[tuple[str, int], ...] = (
 )
 
 
-def status_of(code: str, text: str) -> int:
+def _status_of(code: str, signs: str) -> int:
     """The HTTP status that fits an error told in the middle of a stream, where there is none."""
     number = re.search(r"\b[45]\d\d\b", code)
     if number:
@@ -315,5 +324,4 @@ def status_of(code: str, text: str) -> int:
     for word, status in _STATUS_WORDS:
         if word in code.lower():
             return status
-    signs = f"{code} {text}"
     return 400 if any(sign.search(signs) for sign in (_CONTEXT, _FILTER, _QUOTA)) else 500

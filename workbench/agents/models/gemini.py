@@ -6,7 +6,6 @@ tools, nor how many tokens went into thinking. And it has no asynchronous client
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import importlib.util
 import json
@@ -15,15 +14,18 @@ import re
 import threading
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message, Tool, continuation, continued
+from workbench.agents.messages import Message, Sampling, Tool, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
 from workbench.agents.models.base import (
     ProviderModel,
     Request,
+    alternating,
     answered_calls,
+    arguments_of,
     split_system,
     until_silent,
 )
@@ -62,32 +64,28 @@ class GeminiModel(ProviderModel):
     """A Gemini model."""
 
     provider: ClassVar[str] = "gemini"
-    _sdk_client: Any = None
+    optional = ("top_p", "temperature", "max_output_tokens", "thinking")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._new = has_new_sdk()
         self._of_thread = threading.local()
 
-    async def close(self) -> None:
-        """Close the connections."""
-        client, self._sdk_client = self._sdk_client, None
-        if client is None:
-            return
+    async def _close(self, client: Any) -> None:
         if self._new:
             await client.aio.aclose()
             await self._http_client.aclose()
         else:
             client.transport.close()
 
-    async def _stream(self, request: Request, answer: Answer) -> None:
-        if self._sdk_client is None:
-            make = self._make_new_client if self._new else self._make_old_client
-            self._sdk_client = await asyncio.to_thread(make)  # the import takes a second or two
+    def _make_client(self) -> Any:
+        return self._make_new_client() if self._new else self._make_old_client()
+
+    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
         if self._new:
-            stream = self._sdk_client.aio.models.generate_content_stream(**self._new_arguments(request))
+            stream = client.aio.models.generate_content_stream(**self._new_arguments(request))
         else:
-            stream = self._old_stream(self._old_arguments(request))
+            stream = self._old_stream(client, self._old_arguments(request))
         async for chunk in until_silent(stream, self._silence):
             self._take(chunk, answer)
 
@@ -106,11 +104,11 @@ class GeminiModel(ProviderModel):
         }
         if self._base_url:
             options["base_url"] = self._base_url
-        return genai.Client(api_key=self._key.reveal() if self._key else "none", vertexai=False, http_options=options)
+        return genai.Client(api_key=self._secret or "none", vertexai=False, http_options=options)
 
     def _new_arguments(self, request: Request) -> dict[str, Any]:
         system, contents = self._contents(request.messages)
-        config: dict[str, Any] = {**self._settings(request), "automatic_function_calling": {"disable": True}}
+        config: dict[str, Any] = {**self.settings(request.sampling), "automatic_function_calling": {"disable": True}}
         if _THINKS.match(self._model) and "thinking" not in self._refused:
             config["thinking_config"] = {"include_thoughts": True}  # summaries of them, which are paid for anyway
         if system:
@@ -131,7 +129,7 @@ class GeminiModel(ProviderModel):
             from google.ai import generativelanguage
             from google.api_core.client_options import ClientOptions
 
-        options = ClientOptions(api_key=self._key.reveal() if self._key else "none")
+        options = ClientOptions(api_key=self._secret or "none")
         # The new SDK reads that variable by itself.
         if address := self._base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL"):
             options.api_endpoint = address.rstrip("/")
@@ -156,7 +154,7 @@ class GeminiModel(ProviderModel):
         arguments: dict[str, Any] = {
             "model": model,
             "contents": contents,
-            "generation_config": self._settings(request),
+            "generation_config": self.settings(request.sampling),
         }
         if system:
             arguments["system_instruction"] = {"parts": [{"text": system}]}
@@ -164,9 +162,7 @@ class GeminiModel(ProviderModel):
             arguments["tools"] = [{"function_declarations": [_old_declaration(tool) for tool in request.tools]}]
         return arguments
 
-    def _old_stream(self, arguments: dict[str, Any]) -> AsyncIterator[Any]:
-        client = self._sdk_client
-
+    def _old_stream(self, client: Any, arguments: dict[str, Any]) -> AsyncIterator[Any]:
         def call(guard: Callable[[Any], None]) -> Iterator[Any]:
             self._of_thread.guard = guard
             return _until_cut(client.stream_generate_content(arguments, retry=None, timeout=self._silence))
@@ -175,32 +171,18 @@ class GeminiModel(ProviderModel):
 
     # both
 
-    def _settings(self, request: Request) -> dict[str, Any]:
-        sampling = request.sampling
-        settings = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_output_tokens": sampling.max_output_tokens,
-        }
-        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+    def _sampling(self, sampling: Sampling) -> dict[str, Any]:
+        return asdict(sampling)  # Google's names are ours
 
     def _contents(self, messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:
         """The system text, and alternating turns of which the first and the last are the user's."""
         system, rest = split_system(answered_calls(messages))
         names = {call.id: call.name for message in rest for call in message.tool_calls}
-        turns: list[dict[str, Any]] = []
-        for message in rest:
-            parts = self._parts(message, names)
-            role = "model" if message.role == "assistant" else "user"
-            if parts and turns and turns[-1]["role"] == role:
-                turns[-1]["parts"] += parts
-            elif parts:
-                turns.append({"role": role, "parts": parts})
-        if not turns or turns[0]["role"] == "model":
-            turns.insert(0, {"role": "user", "parts": [{"text": "Begin."}]})
-        if turns[-1]["role"] == "model":
-            turns.append({"role": "user", "parts": [{"text": "Go on."}]})
-        return system, turns
+        turns = ((message.role == "assistant", self._parts(message, names)) for message in rest)
+        return system, [
+            {"role": "model" if by_model else "user", "parts": parts}
+            for by_model, parts in alternating(turns, lambda text: {"text": text})
+        ]
 
     def _parts(self, message: Message, names: dict[str, str]) -> list[dict[str, Any]]:
         if message.role == "tool":
@@ -208,8 +190,7 @@ class GeminiModel(ProviderModel):
             return [{"function_response": {"name": name, "response": {"result": message.content}}}]
         parts: list[dict[str, Any]] = [{"text": message.content}] if message.content else []
         for position, call in enumerate(message.tool_calls):
-            given = {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
-            part: dict[str, Any] = {"function_call": {"name": call.name, "args": given}}
+            part: dict[str, Any] = {"function_call": {"name": call.name, "args": arguments_of(call)}}
             if self._new and position == 0:  # only the first of several calls has one
                 part["thought_signature"] = _signature(continued(message, self.name))
             parts.append(part)
@@ -248,17 +229,12 @@ class GeminiModel(ProviderModel):
         if found is None:
             return None
         status, body, headers = found
-        text, code = faults.error_text(body)
         raw = json.dumps(body, default=str) if body else ""
-        if not (400 <= status < 600):
-            status = faults.status_of(code, text)
         if (delay := _RETRY_DELAY.search(raw)) and "retry-after" not in headers:
             headers = {**headers, "retry-after": delay[1]}
-        names = ("top_p", "temperature", "max_output_tokens", "thinking")
-        sent = [name for name in names if name not in self._refused]
         # Google speaks of quotas for any limit; those of a day are the ones that waiting a minute does not help.
         quota = ("PerDay" in raw or "spend" in raw.lower()) if status == 429 else None
-        return faults.from_status(server, status, text, code=code, headers=headers, sent=sent, quota=quota)
+        return faults.from_status(server, status, body, headers=headers, quota=quota)
 
 
 def _new_error(error: Exception) -> tuple[int, Any, dict[str, str]] | None:

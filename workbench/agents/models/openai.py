@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from typing import Any, ClassVar
 
-from workbench.agents.messages import Message
+from workbench.agents.messages import Message, Sampling
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, count, part, words
 from workbench.agents.models.base import ProviderModel, Request, answered_calls, merged, until_silent
 from workbench.agents.models.faults import Fault, Server
-from workbench.agents.models.wire import Protocol, ServerSaid, tells_of_failure, watched_client
+from workbench.agents.models.wire import Protocol, ServerSaid, tells_of_failure
 from workbench.session.events import Usage
 
 _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
 """Reasoning models without temperature and top_p. What else refuses them is found out by the first call."""
-
-_OPTIONAL = ("stream_options", "temperature", "top_p", "max_completion_tokens", "max_tokens")
 
 _WANTS_REASONING = re.compile(r"reasoning_content.{0,60}(?:passed back|missing)|missing.{0,20}reasoning_content", re.I)
 """DeepSeek and others in its way want the reasoning of all turns with calls back; others refuse or ignore it."""
@@ -31,31 +28,15 @@ class OpenAIModel(ProviderModel):
     """A model behind Chat Completions."""
 
     provider: ClassVar[str] = "openai"
-    _sdk_client: Any = None
-
-    async def close(self) -> None:
-        """Close the connections."""
-        client, self._sdk_client = self._sdk_client, None
-        if client is not None:
-            await client.close()
+    optional = ("stream_options", "temperature", "top_p", "max_completion_tokens", "max_tokens")
 
     def _make_client(self) -> Any:
         import openai
 
-        http_client = watched_client(openai.DefaultAsyncHttpxClient, self._silence, Protocol(_whole))
-        return openai.AsyncOpenAI(
-            api_key=self._key.reveal() if self._key else "none",
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=http_client.timeout,
-            http_client=http_client,
-            default_headers={"Accept-Encoding": "identity"},
-        )
+        return openai.AsyncOpenAI(**self._client_options(openai.DefaultAsyncHttpxClient, Protocol(_whole)))
 
-    async def _stream(self, request: Request, answer: Answer) -> None:
-        if self._sdk_client is None:
-            self._sdk_client = await asyncio.to_thread(self._make_client)  # the import takes a second
-        stream = self._sdk_client.chat.completions.create(**self._arguments(request))
+    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
+        stream = client.chat.completions.create(**self._arguments(request))
         async for chunk in until_silent(stream, self._silence):
             _take(chunk, answer)
 
@@ -64,7 +45,7 @@ class OpenAIModel(ProviderModel):
             "model": self._model,
             "messages": [self._message(message) for message in merged(answered_calls(request.messages))],
             "stream": True,
-            **self._settings(request),
+            **self._taken({"stream_options": {"include_usage": True}, **self._sampling(request.sampling)}),
         }
         if request.tools:
             arguments["tools"] = [
@@ -80,10 +61,8 @@ class OpenAIModel(ProviderModel):
             ]
         return arguments
 
-    def _settings(self, request: Request) -> dict[str, Any]:
-        """What a server may refuse, and the call does without."""
-        sampling = request.sampling
-        settings: dict[str, Any] = {"stream_options": {"include_usage": True}}
+    def _sampling(self, sampling: Sampling) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
         if not _KNOWN_TO_REFUSE_SAMPLING.match(self._model):
             settings["temperature"] = sampling.temperature
             settings["top_p"] = sampling.top_p
@@ -91,9 +70,8 @@ class OpenAIModel(ProviderModel):
         names = ["max_tokens", "max_completion_tokens"]
         for limit in names if self._base_url else reversed(names):
             if limit not in self._refused:
-                settings[limit] = sampling.max_output_tokens
-                break
-        return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
+                return {**settings, limit: sampling.max_output_tokens}
+        return settings
 
     def _message(self, message: Message) -> dict[str, Any]:
         if message.role == "tool":
@@ -124,22 +102,16 @@ class OpenAIModel(ProviderModel):
         if not isinstance(error, openai.APIError) or isinstance(error, openai.APIConnectionError):
             return None
         response = getattr(error, "response", None)  # there is none when it is told in the middle of the stream
-        status: int = getattr(error, "status_code", 0)
-        text, code = faults.error_text(error.body)
-        code = f"{code} {error.code or ''}".strip()
-        text = text or error.message
-        sent = [name for name in _OPTIONAL if name not in self._refused]
-        if _WANTS_REASONING.search(text) and _REASONING not in self._refused:
+        if _WANTS_REASONING.search(str(error.body or error.message)) and _REASONING not in self._refused:
             return Fault("error", f"{server.title} wants the reasoning back with the calls", refused=_REASONING)
-        if error.param in sent:
-            sent = [str(error.param)]
         return faults.from_status(
             server,
-            status or faults.status_of(code, text),
-            text,
-            code=code,
-            headers={} if response is None else response.headers,
-            sent=sent,
+            getattr(error, "status_code", 0),
+            error.body,
+            text=error.message,
+            code=error.code or "",
+            headers=None if response is None else response.headers,
+            setting=error.param or "",
         )
 
 

@@ -330,11 +330,10 @@ def _without_halves(texts: Iterator[str]) -> Iterator[str]:
         yield held
 
 
-def wire_error(error: BaseException | None) -> WireError | ServerSaid | None:
-    """The WireError or ServerSaid that caused `error`, if one did."""
-    seen = 0
-    while error is not None and seen < 10:
-        if isinstance(error, WireError | ServerSaid):
-            return error
-        error, seen = error.__cause__ or error.__context__, seen + 1
-    return None
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An exception and those that caused it."""
+    for _ in range(10):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
