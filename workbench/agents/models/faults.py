@@ -87,16 +87,16 @@ class Server:
             return f"the server at {self.address}"
         return {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Google"}.get(self.provider, self.provider)
 
+    @property
+    def who(self) -> str:
+        """How it is called at the beginning of a sentence."""
+        return self.title[:1].upper() + self.title[1:]
+
     def quote(self, text: str) -> str:
         """Words of the server, on one line, without keys and control characters, shortened."""
         flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
         flat = scrub(flat, self.secret)
         return flat if len(flat) <= _LONGEST_QUOTE else flat[: _LONGEST_QUOTE - 1] + "…"
-
-
-def capital(text: str) -> str:
-    """With a capital first letter."""
-    return text[:1].upper() + text[1:]
 
 
 def from_status(
@@ -112,60 +112,43 @@ def from_status(
 ) -> Fault:
     """The fault in an answer of failure; where the HTTP status tells of none, the body says what it would be.
 
-    `text` is what the SDK says, for a body without words; `code` its name of the error, beside the body's; `setting` the
-    one that the server names, if it does; `quota` whether a limit is one of the account (None: seen from the text).
+    `text` is what the SDK says, for a body without words; `code` is its name of the error, beside the body's. `setting`
+    is the one that the server names, if it does. `quota`: whether a limit is one of the account (None: the text says).
     """
     words, codes = _error_text(body)
     text, code = words or text, f"{codes} {code}".strip()
-    signs = f"{code} {text}"
+    signs, who = f"{code} {text}", server.who
     if not 400 <= status < 600:
         status = _status_of(code, signs)
     said = f" ({server.quote(text)})" if text.strip() else f" (HTTP {status})"
     wait = retry_after(headers or {})
     if status in (401, 403) or (status == 400 and _KEY.search(signs) and _BAD.search(signs)):
-        return _key_fault(server, status, said)
+        key = f"the key in {server.key_variable}"
+        if status == 403:
+            return Fault("auth", f"{who} does not let {key} use {server.model}{said}; use another")
+        return Fault("auth", f"{who} does not accept {key}{said}; check it, or make a new one")
     if quota is None:
         quota = status == 402 or (status in (400, 429) and _QUOTA.search(signs) is not None)
     if quota:
-        return Fault(
-            "quota",
-            f"{capital(server.title)} says that the account's quota is used up{said}; "
-            "add credit or raise the limit, then try again",
-        )
+        says = f"{who} says that the account's quota is used up{said}"
+        return Fault("quota", f"{says}; add credit or raise the limit, then try again")
     if status == 429:
-        return Fault(
-            "rate_limit",
-            f"{capital(server.title)} limits how fast calls may come{said}; wait a minute, then try again",
-            True,
-            wait,
-        )
+        says = f"{who} limits how fast calls may come{said}"
+        return Fault("rate_limit", f"{says}; wait a minute, then try again", True, wait)
     if status == 413 or (status in (400, 422) and _CONTEXT.search(signs)):
-        return Fault(
-            "context_length",
-            f"The prompt is longer than {server.model} can read{said}; "
-            "shorten the history, or choose a model with a larger context",
-        )
+        says = f"The prompt is longer than {server.model} can read{said}"
+        return Fault("context_length", f"{says}; shorten the history, or choose a model with a larger context")
     if status == 400 and _FILTER.search(signs):
         return filtered(server, text)
-    if status in (400, 422) and (
-        refused := _refused(text, [setting] if setting in server.optional else server.optional)
-    ):
-        return Fault("error", f"{capital(server.title)} does not take the setting {refused}{said}", refused=refused)
+    sent = [setting] if setting in server.optional else server.optional
+    if status in (400, 422) and (refused := _refused(text, sent)):
+        return Fault("error", f"{who} does not take the setting {refused}{said}", refused=refused)
     if status in (404, 400) and (status == 404 or _NO_MODEL.search(signs)):
-        return unknown_model(server, said)
+        return _unknown_model(server, said)
     if status in _RETRIED or status >= 500:
         busy = "is overloaded" if status in (503, 529) else "has a failure of its own"
-        return Fault("network", f"{capital(server.title)} {busy}{said}; try again in a moment", True, wait)
-    return Fault("error", f"{capital(server.title)} refused the call{said}; change what it names, then try again")
-
-
-def _key_fault(server: Server, status: int, said: str) -> Fault:
-    variable = server.key_variable
-    if status == 403:
-        message = f"{capital(server.title)} does not let the key in {variable} use {server.model}{said}; use another"
-    else:
-        message = f"{capital(server.title)} does not accept the key in {variable}{said}; check it, or make a new one"
-    return Fault("auth", message)
+        return Fault("network", f"{who} {busy}{said}; try again in a moment", True, wait)
+    return Fault("error", f"{who} refused the call{said}; change what it names, then try again")
 
 
 def _refused(text: str, sent: Sequence[str]) -> str:
@@ -180,8 +163,7 @@ def _refused(text: str, sent: Sequence[str]) -> str:
     return min(named, key=text.lower().find)
 
 
-def unknown_model(server: Server, said: str = "") -> Fault:
-    """No such model: with the nearest names, or what else to look at."""
+def _unknown_model(server: Server, said: str) -> Fault:
     near = [name for name in server.nearest if name.partition(":")[2] != server.model]
     if server.address:
         hint = "name one that it serves, and see that the address ends where its API begins (often in /v1)"
@@ -189,78 +171,62 @@ def unknown_model(server: Server, said: str = "") -> Fault:
         hint = f"did you mean {' or '.join(near)}?"
     else:
         hint = "look its name up in the provider's list of models"
-    return Fault("error", f"{capital(server.title)} knows no model {server.model!r}{said}; {hint}")
+    return Fault("error", f"{server.who} knows no model {server.model!r}{said}; {hint}")
 
 
 def filtered(server: Server, text: str = "") -> Fault:
     """The content filter stopped the prompt or the answer."""
     said = f" ({server.quote(text)})" if text.strip() else ""
-    return Fault(
-        "content_filter",
-        f"The content filter of {server.title} stopped the answer{said}; "
-        "change the prompt or tell the model something else, then try again",
-    )
+    says = f"The content filter of {server.title} stopped the answer{said}"
+    return Fault("content_filter", f"{says}; change the prompt or tell the model something else, then try again")
 
 
 def broke_off(server: Server, characters: int) -> Fault:
     """The stream ended before the answer did."""
     if not characters:
-        return Fault("network", f"{capital(server.title)} closed the connection without an answer; try again", True)
+        return Fault("network", f"{server.who} closed the connection without an answer; try again", True)
     return Fault("network", f"The answer of {server.title} broke off after {characters} characters; try again")
 
 
 def given_up(server: Server, why: str, characters: int) -> Fault:
     """The server says that the answer failed."""
-    return Fault(
-        "network",
-        f"{capital(server.title)} gave the answer up after {characters} characters ({server.quote(why)}); try again",
-        again=True,
-        once_begun=True,
-    )
+    says = f"{server.who} gave the answer up after {characters} characters ({server.quote(why)})"
+    return Fault("network", f"{says}; try again", again=True, once_begun=True)
 
 
 def silent(server: Server, seconds: float) -> Fault:
     """Nothing came for too long."""
-    return Fault("network", f"{capital(server.title)} sent nothing for {seconds:g} s; try again, or later")
+    return Fault("network", f"{server.who} sent nothing for {seconds:g} s; try again, or later")
 
 
 def unreachable(server: Server, detail: str) -> Fault:
     """No connection, or one that was lost."""
     where = "the address" if server.address else "the network connection"
     said = f" ({server.quote(detail)})" if detail else ""
-    return Fault("network", f"{capital(server.title)} cannot be reached{said}; check {where}, then try again", True)
+    return Fault("network", f"{server.who} cannot be reached{said}; check {where}, then try again", True)
 
 
 def from_wire(server: Server, error: WireError) -> Fault:
     """The server answered with something else than the protocol."""
-    who = capital(server.title)
-    check = "check the address of the server" if server.address else "check for a proxy in between"
     begins = f", which begins {server.quote(error.head)!r}" if error.head else ""
-    match error.problem:
-        case "html":
-            return Fault("error", f"{who} answered with a web page{begins}; {check}")
-        case "redirect":
-            return Fault("error", f"{who} points to another address ({server.quote(error.head)}); {check}")
-        case "too_long":
-            return Fault("error", f"{who} sent more than an answer can be{begins}; {check}")
-        case "encoding":
-            return Fault("error", f"{who} sent text that is not UTF-8; {check}")
-        case "compressed":
-            return Fault("error", f"{who} sent a compressed answer, which was not asked for; {check}")
-        case _:
-            return Fault("error", f"{who} answered with something else than a stream of events{begins}; {check}")
+    says = {
+        "html": f"answered with a web page{begins}",
+        "redirect": f"points to another address ({server.quote(error.head)})",
+        "too_long": f"sent more than an answer can be{begins}",
+        "encoding": "sent text that is not UTF-8",
+        "compressed": "sent a compressed answer, which was not asked for",
+        "not_protocol": f"answered with something else than a stream of events{begins}",
+    }[error.problem]
+    check = "check the address of the server" if server.address else "check for a proxy in between"
+    return Fault("error", f"{server.who} {says}; {check}")
 
 
 def unreadable(server: Server, error: BaseException) -> Fault:
     """An answer that made the SDK fail in its own way."""
     if isinstance(error, UnicodeDecodeError):
         return from_wire(server, WireError("encoding"))
-    kind = type(error).__name__
-    return Fault(
-        "error",
-        f"{capital(server.title)} sent an answer that cannot be read "
-        f"({server.quote(f'{kind}: {error}')}); try again, or another model",
-    )
+    says = server.quote(f"{type(error).__name__}: {error}")
+    return Fault("error", f"{server.who} sent an answer that cannot be read ({says}); try again, or another model")
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
