@@ -10,7 +10,7 @@ import pytest
 
 from tests.agents.scripted_chat import ScriptedChat
 from tests.agents.test_history import check_turns
-from workbench.agents.agent import Agent, Attempt, ModelError, Proposal
+from workbench.agents.agent import Agent, Attempt, Listener, ModelError, Proposal
 from workbench.agents.catalogue import find_agent
 from workbench.agents.config import AgentConfig
 from workbench.agents.language_agent import LanguageAgent
@@ -71,7 +71,7 @@ class Session:
         self.finish(observation, **more)
 
 
-class Ears:
+class Ears(Listener):
     """Keeps what it is told."""
 
     def __init__(self) -> None:

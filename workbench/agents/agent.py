@@ -7,7 +7,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from workbench.agents.messages import ChatModel, Sampling
 from workbench.errors import WorkbenchError
@@ -81,7 +81,7 @@ class Attempt:
     """The model is asked again without anybody having to decide."""
 
 
-class Listener(Protocol):
+class Listener:
     """Told what happens while an agent proposes. Called on the event loop; must not block or raise."""
 
     def delta(self, text: str) -> None:
@@ -132,7 +132,7 @@ class Agent(ABC):
     trusted: bool = False
     """True for what ships with the workbench: its commands may run without a protecting sandbox."""
 
-    listener: Listener | None = None
+    listener: Listener = Listener()
     """Set by the runner."""
     limits: Limits | None = None
     """What a session may spend unless its user says otherwise; None without a configuration."""

@@ -179,12 +179,7 @@ def _without_oldest_steps(
         total -= size_of[step]
         span = f"Step {dropped[0]} is" if len(dropped) == 1 else f"Steps {dropped[0]} to {step} are"
         note = Message("user", f"({span} left out here, so that the rest fits.)", elided=reason)
-    kept: list[Message] = []
-    for message in messages:
-        if message.step is not None and message.step in dropped:
-            if note is not None:
-                kept.append(note)
-                note = None
-            continue
-        kept.append(message)
+    kept = [message for message in messages if message.step not in dropped]
+    if note is not None:
+        kept.insert(next(at for at, message in enumerate(messages) if message.step in dropped), note)
     return kept, [count(message) for message in kept]

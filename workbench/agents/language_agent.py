@@ -30,13 +30,7 @@ class LanguageAgent(Agent):
 
     asks_model = True
 
-    def __init__(
-        self,
-        config: AgentConfig,
-        chat: ChatModel,
-        *,
-        listener: Listener | None = None,
-    ) -> None:
+    def __init__(self, config: AgentConfig, chat: ChatModel, *, listener: Listener | None = None) -> None:
         self.name = config.name
         self.config = config
         self.sampling = config.sampling.as_sampling()
@@ -46,7 +40,7 @@ class LanguageAgent(Agent):
         self.tells_edits = config.tell_edits
         self.lint = config.lint
         self.loops = config.loops
-        self.listener = listener
+        self.listener = listener or Listener()
         self.chat = chat
         self.use(chat)
         self._parser = make_parser(config.parser, config.tools)
@@ -214,30 +208,27 @@ class _Call:
 
     def failed(self, cause: str, reason: str, response: Response | None, *, again: bool = False) -> None:
         """Tell of a call that gave no proposal; `response` is None when nothing was received, and nothing is due."""
-        if self._agent.listener is not None:
-            self._agent.listener.attempted(
-                Attempt(
-                    response=response_text(response) if response is not None else "",
-                    cause=cause,
-                    reason=reason,
-                    prompt=self._agent.prompt(self._messages),
-                    usage=response.usage if response is not None else None,
-                    number=self._number,
-                    latency=time.monotonic() - self._began,
-                    reasoning=response.reasoning if response is not None else "",
-                    again=again,
-                )
+        self._agent.listener.attempted(
+            Attempt(
+                response=response_text(response) if response is not None else "",
+                cause=cause,
+                reason=reason,
+                prompt=self._agent.prompt(self._messages),
+                usage=response.usage if response is not None else None,
+                number=self._number,
+                latency=time.monotonic() - self._began,
+                reasoning=response.reasoning if response is not None else "",
+                again=again,
             )
+        )
 
     def _delta(self, text: str) -> None:
         self._in_vain = False
-        if self._agent.listener is not None:
-            self._agent.listener.delta(text)
+        self._agent.listener.delta(text)
 
     def _reasoning(self, text: str) -> None:
         self._in_vain = False
-        if self._agent.listener is not None:
-            self._agent.listener.reasoning(text)
+        self._agent.listener.reasoning(text)
 
     def _retrying(self, reason: str, seconds: float) -> None:
         self._in_vain = True
@@ -247,8 +238,7 @@ class _Call:
             self.failed(cause, reason, partial, again=True)
             self.spent += partial.usage.cost or 0.0
             self._check_cost()
-        if self._agent.listener is not None:
-            self._agent.listener.retrying(reason, seconds)
+        self._agent.listener.retrying(reason, seconds)
 
     def _cut_short(self, cause: str, reason: str) -> None:
         """Tell what was received: it is paid for, and so may be a cancelled call of which nothing was seen yet."""

@@ -190,26 +190,29 @@ class ThoughtAction:
         "```\n\n"
         "If a line of the command itself begins with three backticks, open and close the block with four."
     )
+    several = False
+    """There may be other blocks before the one with the command."""
 
     def parse(self, response: Response) -> Parsed:
         lines, blocks = _blocks(_said(response))
         if not blocks:
             raise _nothing_fenced(response)
-        if len(blocks) > 1:
+        if len(blocks) > 1 and not self.several:
             places = ", ".join(str(block.start + 1) for block in blocks)
             raise FormatError(
                 f"it has {len(blocks)} fenced blocks (on lines {places}), and exactly one is wanted. Choose the one to "
                 "run now; quote everything else without fences."
             )
-        if blocks[0].end is None:
-            raise _not_closed(response, f"the fenced block that begins on line {blocks[0].start + 1}")
-        return Parsed(_command(blocks[0]), _without(lines, blocks[0]))
+        if blocks[-1].end is None:
+            raise _not_closed(response, f"the fenced block that begins on line {blocks[-1].start + 1}")
+        remark = f"Your answer had {len(blocks)} fenced blocks; only the last one was run." if blocks[1:] else ""
+        return Parsed(_command(blocks[-1]), _without(lines, blocks[-1]), remark)
 
     def turn(self, thought: str, action: str, step: int) -> Message:
         return Message("assistant", _fenced(thought, action), step=step)
 
 
-class LastFence:
+class LastFence(ThoughtAction):
     """Any text; the last fenced block is the command."""
 
     instructions = (
@@ -219,19 +222,7 @@ class LastFence:
         "<command>\n"
         "```"
     )
-
-    def parse(self, response: Response) -> Parsed:
-        lines, blocks = _blocks(_said(response))
-        if not blocks:
-            raise _nothing_fenced(response)
-        if blocks[-1].end is None:
-            raise _not_closed(response, f"the fenced block that begins on line {blocks[-1].start + 1}")
-        others = len(blocks) - 1
-        remark = f"Your answer had {others + 1} fenced blocks; only the last one was run." if others else ""
-        return Parsed(_command(blocks[-1]), _without(lines, blocks[-1]), remark)
-
-    def turn(self, thought: str, action: str, step: int) -> Message:
-        return Message("assistant", _fenced(thought, action), step=step)
+    several = True
 
 
 def _nothing_fenced(response: Response) -> FormatError:

@@ -12,6 +12,7 @@ from workbench.agents.agent import (
     ActionsExhausted,
     Agent,
     Attempt,
+    Listener,
     ModelError,
     Proposal,
     with_place,
@@ -32,7 +33,7 @@ class Change(NamedTuple):
     event: ev.AgentChanged
 
 
-class Proposer:
+class Proposer(Listener):
     """Asks the agent of a session for proposals, and listens while it thinks (workbench.agents.agent.Listener)."""
 
     def __init__(self, hub: Hub, agent: Agent) -> None:

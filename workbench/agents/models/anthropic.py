@@ -9,17 +9,9 @@ from typing import Any, ClassVar
 from workbench.agents.messages import Message, Sampling, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, count, part
-from workbench.agents.models.base import (
-    Part,
-    ProviderModel,
-    Request,
-    alternating,
-    answered_calls,
-    arguments_of,
-    split_system,
-    until_silent,
-)
+from workbench.agents.models.base import ProviderModel, Request, until_silent
 from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.turns import Part, alternating, answered_calls, arguments_of, split_system
 from workbench.agents.models.wire import Protocol
 from workbench.session.events import Usage
 

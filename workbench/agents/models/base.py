@@ -11,30 +11,23 @@ import asyncio
 import contextlib
 import inspect
 import random
+import re
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from workbench.agents.agent import ModelError
-from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool, ToolCall
-from workbench.agents.models import faults
+from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool
+from workbench.agents.models import faults, wire
 from workbench.agents.models.answer import Answer, ListenerFailed
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import (
-    CONNECT_SECONDS,
-    Protocol,
-    ServerSaid,
-    WireError,
-    causes,
-    closing_connections,
-    watched_client,
-)
+from workbench.agents.models.wire import CONNECT_SECONDS, Protocol, ServerSaid, WireError
 from workbench.session import prices
 from workbench.session.events import Usage
 
@@ -138,7 +131,7 @@ class ProviderModel(ChatModel):
 
     def _client_options(self, kind: Any, protocol: Protocol) -> dict[str, Any]:
         """Options of the SDKs of OpenAI and Anthropic; `kind` is their HTTP client."""
-        http_client = watched_client(kind, self._silence, protocol)
+        http_client = wire.watched_client(kind, self._silence, protocol)
         return {
             "api_key": self._secret or "none",
             "base_url": self._base_url,
@@ -215,7 +208,7 @@ class ProviderModel(ChatModel):
         listener_error: BaseException | None = None
         fault: Fault | None = None
         try:
-            async with closing_connections() as opened:
+            async with wire.closing_connections() as opened:
                 if self._client is None:
                     self._client = await asyncio.to_thread(self._make_client)
                 await self._stream(self._client, request, answer)
@@ -243,17 +236,14 @@ class ProviderModel(ChatModel):
         if answer.characters:
             most = min(most, self._retries.once_begun) if fault.once_begun else 0
         if not fault.again or not most:
-            self._give_up(fault)
+            raise ModelError(fault.cause, fault.message)
         if fault.wait is not None and fault.wait > self._retries.patience:
-            asked = f"{fault.message.partition(';')[0]}; it asks to wait {fault.wait:.0f} s, try again after that"
-            self._give_up(replace(fault, message=asked))
+            says = fault.message.partition(";")[0]
+            raise ModelError(fault.cause, f"{says}; it asks to wait {fault.wait:.0f} s, try again after that")
         if failures > most:
             times = f" (tried {failures} times)" if failures > 1 else ""
-            self._give_up(replace(fault, message=fault.message + times))
+            raise ModelError(fault.cause, fault.message + times)
         return fault.wait if fault.wait is not None else self._retries.wait(failures)
-
-    def _give_up(self, fault: Fault) -> NoReturn:
-        raise ModelError(fault.cause, fault.message)
 
     def _server(self) -> Server:
         variable = self._key.variable if self._key else VARIABLES[self.provider][0]
@@ -269,43 +259,33 @@ class ProviderModel(ChatModel):
 
     def _fault(self, error: Exception, answer: Answer) -> Fault:
         server = self._server()
-        own = next((cause for cause in causes(error) if isinstance(cause, WireError | ServerSaid)), None)
+        own = next((cause for cause in wire.causes(error) if isinstance(cause, WireError | ServerSaid)), None)
         if isinstance(own, WireError):
             return faults.from_wire(server, own)
         said = self._status_fault(error, server) if own is None else faults.from_status(server, 0, own.body)
         if said is not None:
             return replace(said, once_begun=True)  # its own word for it, where a lost connection says nothing
-        names = {cls.__name__ for cause in causes(error) for cls in type(cause).__mro__}
+        names = {cls.__name__ for cause in wire.causes(error) for cls in type(cause).__mro__}
         if "ConnectTimeout" in names:
             return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")
         if "NewConnectionError" in names:  # a timeout to urllib3, whatever the reason
             return _unreachable(server, error)
         if any(name.endswith(("ReadTimeout", "TimeoutError", "TimeoutException")) for name in names):
             return faults.silent(server, self._silence)
-        if any(name in _CONNECTION_ERRORS for name in names):
+        if any(map(_CONNECTION_ERRORS.fullmatch, names)):
             return faults.broke_off(server, answer.characters) if answer.characters else _unreachable(server, error)
         return faults.unreadable(server, error)
 
 
-_CONNECTION_ERRORS = frozenset(
-    {
-        "APIConnectionError",
-        "ConnectError",
-        "ConnectionError",
-        "ChunkedEncodingError",
-        "NetworkError",
-        "OSError",
-        "ProtocolError",
-        "RequestError",
-        "SSLError",
-        "TransportError",
-    }
+_CONNECTION_ERRORS = re.compile(
+    "APIConnectionError|ConnectError|ConnectionError|ChunkedEncodingError|NetworkError|OSError|ProtocolError|"
+    "RequestError|SSLError|TransportError"
 )
 """Classes by which the SDKs and the HTTP libraries below them tell of a connection; matched with their subclasses."""
 
 
 def _unreachable(server: Server, error: BaseException) -> Fault:
-    *_, deepest = causes(error)
+    *_, deepest = wire.causes(error)
     return faults.unreachable(server, str(deepest) or type(deepest).__name__)
 
 
@@ -314,104 +294,27 @@ def _without_userinfo(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+_END = object()
+
+
 async def until_silent(opening: Any, seconds: float) -> AsyncIterator[Any]:
     """What comes from an SDK's stream, or from one that is still to be opened; it is closed in the end.
 
     Raises TimeoutError when nothing comes for that long, whatever keeps the connection open.
     """
-    stream: Any = None if inspect.isawaitable(opening) else opening
+    stream: Any = None
     try:
-        if stream is None:
-            async with asyncio.timeout(seconds):
-                stream = await opening
+        async with asyncio.timeout(seconds):
+            stream = await opening if inspect.isawaitable(opening) else opening
         pieces: AsyncIterator[Any] = aiter(stream)
         while True:
             async with asyncio.timeout(seconds):
-                try:
-                    piece = await anext(pieces)
-                except StopAsyncIteration:
-                    return
+                piece = await anext(pieces, _END)
+            if piece is _END:
+                return
             yield piece
     finally:
         close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
         if close is not None:
             with contextlib.suppress(Exception):
                 await close()
-
-
-def merged(messages: Sequence[Message]) -> list[Message]:
-    """With consecutive messages of one role, user or assistant, as one: some providers want them to alternate."""
-    result: list[Message] = []
-    for message in messages:
-        last = result[-1] if result else None
-        if last is not None and last.role == message.role and message.role in ("user", "assistant"):
-            content = "\n\n".join(part for part in (last.content, message.content) if part)
-            result[-1] = replace(
-                last,
-                content=content,
-                tool_calls=last.tool_calls + message.tool_calls,
-                step=message.step,
-                elided=message.elided,
-            )
-        else:
-            result.append(message)
-    return result
-
-
-Part = dict[str, Any]
-
-
-def alternating(turns: Iterable[tuple[bool, list[Part]]], text: Callable[[str], Part]) -> list[tuple[bool, list[Part]]]:
-    """With consecutive turns of one side (the model's, or not) as one, the first and the last of them the user's."""
-    result: list[tuple[bool, list[Part]]] = []
-    for by_model, parts in turns:
-        if parts and result and result[-1][0] == by_model:
-            result[-1][1].extend(parts)
-        elif parts:
-            result.append((by_model, parts))
-    if not result or result[0][0]:
-        result.insert(0, (False, [text("Begin.")]))
-    if result[-1][0]:
-        result.append((False, [text("Go on.")]))
-    return result
-
-
-def arguments_of(call: ToolCall) -> dict[str, Any]:
-    """The arguments of a call for a provider that takes nothing but an object."""
-    return {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
-
-
-def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
-    """The system messages that a conversation begins with, as one text, and the rest; later ones become the user's."""
-    begin = 0
-    while begin < len(messages) and messages[begin].role == "system":
-        begin += 1
-    system = "\n\n".join(message.content for message in messages[:begin] if message.content)
-    rest = [replace(message, role="user") if message.role == "system" else message for message in messages[begin:]]
-    return system, rest
-
-
-def answered_calls(messages: Sequence[Message]) -> list[Message]:
-    """With every tool message after the call it answers; one whose call was left out becomes the user's text, and a
-    call without an answer gets an empty one. Providers refuse anything else.
-    """
-    result: list[Message] = []
-    waiting: dict[str, None] = {}
-
-    def settle() -> None:
-        result.extend(Message("tool", "(no result)", tool_call_id=missing) for missing in waiting)
-        waiting.clear()
-
-    for message in messages:
-        if message.role == "tool":
-            if message.tool_call_id in waiting:
-                del waiting[message.tool_call_id]
-                result.append(message)
-            else:
-                result.append(replace(message, role="user", tool_call_id=""))
-            continue
-        settle()
-        result.append(message)
-        waiting.update(dict.fromkeys(call.id for call in message.tool_calls))
-    settle()
-    return result

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from workbench.agents.agent import ModelError
-from workbench.agents.models.base import ProviderModel, Retries
+from workbench.agents.models.base import ProviderModel
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES, Key, find_key, find_server_key
 from workbench.session import prices
 
@@ -18,28 +18,23 @@ def make_model(
     model: str,
     *,
     base_url: str | None = None,
-    key_variable: str = "",
-    price_name: str | None = None,
-    retries: Retries | None = None,
-    silence: float = 600.0,
     env: Mapping[str, str] | None = None,
 ) -> ProviderModel:
     """The chat model `provider:name`; its SDK is loaded with the first call.
 
-    With `base_url` it is that server's, which speaks the provider's protocol. It gets the key in `key_variable` (or in
-    MLGYM_MODEL_API_KEY) if there is one, never the provider's own, and has no price unless `price_name` gives one.
-    `silence` is how many seconds may pass without anything of an answer.
+    With `base_url` it is that server's, which speaks the provider's protocol. It gets the key in MLGYM_MODEL_API_KEY if
+    there is one, never the provider's own, and has no price.
 
     Raises ModelError, in one sentence: `error` for a name or address that cannot be, `auth` for a missing key.
     """
     provider, name = split_name(model)
     key: Key | None
     if base_url is None:
-        key = find_key(provider, variable=key_variable, env=env)
+        key = find_key(provider, env)
     else:
         check_address(base_url)
-        key = find_server_key(key_variable, env)
-    return _class(provider)(name, key=key, base_url=base_url, retries=retries, silence=silence, price_name=price_name)
+        key = find_server_key(env=env)
+    return _class(provider)(name, key=key, base_url=base_url)
 
 
 def split_name(model: str) -> tuple[str, str]:

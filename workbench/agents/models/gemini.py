@@ -20,17 +20,10 @@ from typing import Any, ClassVar
 from workbench.agents.messages import Message, Sampling, Tool, continuation, continued
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer
-from workbench.agents.models.base import (
-    ProviderModel,
-    Request,
-    alternating,
-    answered_calls,
-    arguments_of,
-    split_system,
-    until_silent,
-)
+from workbench.agents.models.base import ProviderModel, Request, until_silent
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.threaded import from_thread
+from workbench.agents.models.turns import alternating, answered_calls, arguments_of, split_system
 from workbench.agents.models.wire import Protocol, no_cookies, watch_requests, watched_client
 from workbench.session.events import Usage
 

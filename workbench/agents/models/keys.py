@@ -12,14 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from workbench.agents.agent import ModelError
-from workbench.session.secrets import (
-    REPLACEMENT,
-    Redactor,
-    UnreadableDotenv,
-    dotenv_files,
-    read_dotenv,
-    secret_values,
-)
+from workbench.session.secrets import REPLACEMENT, Redactor, UnreadableDotenv, dotenv_files, read_dotenv, secret_values
 
 VARIABLES: Mapping[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_KEY",),
@@ -68,28 +61,24 @@ def _sources(env: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield str(path), values
 
 
-def find_key(provider: str, *, variable: str = "", env: Mapping[str, str] | None = None) -> Key:
-    """The key for a provider, or the one in `variable`.
-
-    Raises ModelError (auth): one sentence that names the variable.
-    """
-    variables = (variable,) if variable else VARIABLES[provider]
-    key = _find(variables, os.environ if env is None else env)
+def find_key(provider: str, env: Mapping[str, str] | None = None) -> Key:
+    """The key for a provider. Raises ModelError (auth): one sentence that names the variable."""
+    key = _find(VARIABLES[provider], env)
     if key is None:
-        either = " or ".join(variables)
+        either = " or ".join(VARIABLES[provider])
         raise ModelError(
             "auth", f"there is no key for {provider}: set {either} in the environment, or in {dotenv_files()[0]}"
         )
     return key
 
 
-def find_server_key(variable: str = "", env: Mapping[str, str] | None = None) -> Key | None:
-    """The key for a server that is named by its address, from `variable` or SERVER_VARIABLE; most need none."""
-    return _find((variable or SERVER_VARIABLE,), os.environ if env is None else env)
+def find_server_key(variable: str = SERVER_VARIABLE, env: Mapping[str, str] | None = None) -> Key | None:
+    """The key for a server that is named by its address; most need none."""
+    return _find((variable,), env)
 
 
-def _find(variables: tuple[str, ...], env: Mapping[str, str]) -> Key | None:
-    for source, values in _sources(env):
+def _find(variables: tuple[str, ...], env: Mapping[str, str] | None) -> Key | None:
+    for source, values in _sources(os.environ if env is None else env):
         for variable in variables:
             value = values.get(variable, "").strip()
             if not value:

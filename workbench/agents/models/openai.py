@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 from workbench.agents.messages import Message, Sampling
 from workbench.agents.models import faults
 from workbench.agents.models.answer import Answer, count, part, words
-from workbench.agents.models.base import ProviderModel, Request, answered_calls, merged, until_silent
+from workbench.agents.models.base import ProviderModel, Request, until_silent
 from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.turns import answered_calls, merged
 from workbench.agents.models.wire import Protocol, ServerSaid, tells_of_failure
 from workbench.session.events import Usage
 
