@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from workbench.errors import WorkbenchError
 from workbench.session.files import read_file
 from workbench.session.plain import without_surrogates
 
@@ -45,14 +45,6 @@ class Problem:
         return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
 
 
-class FaultyFile(WorkbenchError):
-    """A file with faults; all that were found are in `problems`, and `str()` is fit to be shown."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
-
-
 @dataclass(frozen=True)
 class Places:
     """Which line of a file each field is on."""
@@ -78,27 +70,42 @@ class Places:
         return (*place, *location[-1:])
 
 
-def read_yaml(file: Path, model: type[_Model], *, like: str) -> tuple[_Model, Places]:
-    """The file as `model`, and where its fields are. `like` names examples of such files ("the shipped tasks").
+def read_yaml(
+    file: Path,
+    model: type[_Model],
+    *,
+    like: str,
+    fault: Callable[[list[Problem]], Exception],
+    check: Callable[[_Model], Iterable[tuple[Place, str]]] = lambda _: (),
+) -> _Model:
+    """The file as `model`. `like` names examples of such files ("the shipped tasks").
 
-    Raises FaultyFile.
+    `check` finds what no single field can say. Raises what `fault` makes of all faults that were found.
     """
     from pydantic import ValidationError
 
     try:
         data = read_file(file, MAX_FILE, follow=True)
     except OSError as error:
-        raise FaultyFile([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
+        raise fault([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
     raw, lines, problems = _parse(file, data, like)
     if problems:
-        raise FaultyFile(problems)
+        raise fault(problems)
     places = Places(file, lines)
     try:
-        return model.model_validate(raw), places
+        checked = model.model_validate(raw)
     except ValidationError as error:
-        raise FaultyFile(
-            [places.problem(places.within(item["loc"]), _say(item, model)) for item in error.errors(include_url=False)]
-        ) from None
+        found = error.errors(include_url=False)
+        raise fault([places.problem(places.within(item["loc"]), _say(item, model)) for item in found]) from None
+    problems = [places.problem(place, message) for place, message in check(checked)]
+    if problems:
+        raise fault(problems)
+    return checked
+
+
+def in_lines(problems: list[Problem]) -> str:
+    """Each on a line of its own."""
+    return "\n".join(map(str, problems))
 
 
 def _parse(file: Path, data: bytes, like: str) -> tuple[Any, Lines, list[Problem]]:

@@ -19,7 +19,7 @@ from workbench.agents.parsing import ParserName
 from workbench.errors import WorkbenchError
 from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS, LintPolicy
 from workbench.session.events import Limits
-from workbench.yamlfile import FaultyFile, Place, read_yaml
+from workbench.yamlfile import Place, Problem, in_lines, read_yaml
 
 
 class AgentError(WorkbenchError):
@@ -144,14 +144,11 @@ class AgentConfig(_Part):
 
 def read_agent(file: Path) -> AgentConfig:
     """The agent in a file, checked as a whole. Raises AgentError."""
-    try:
-        config, places = read_yaml(file, AgentConfig, like="the shipped agents")
-    except FaultyFile as error:
-        raise AgentError(str(error)) from error.__cause__
-    problems = [places.problem(place, message) for place, message in _cross_check(config)]
-    if problems:
-        raise AgentError("\n".join(map(str, problems)))
-    return config
+
+    def fault(problems: list[Problem]) -> AgentError:
+        return AgentError(in_lines(problems))
+
+    return read_yaml(file, AgentConfig, like="the shipped agents", fault=fault, check=_cross_check)
 
 
 def _cross_check(config: AgentConfig) -> list[tuple[Place, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workbench.runner.agents import StartError
 from workbench.runner.approval import RULES_HINT, Rule, Rules, Verdict
-from workbench.yamlfile import FaultyFile, read_yaml
+from workbench.yamlfile import Place, Problem, in_lines, read_yaml
 
 
 def _regex(text: str) -> str:
@@ -45,19 +46,20 @@ class RulesFile(_Part):
 
 def read_rules(file: Path) -> Rules:
     """The rules of a file. Raises StartError, which names file, line and field."""
-    try:
-        given, places = read_yaml(file, RulesFile, like="docs/agents.md")
-    except FaultyFile as error:
-        raise StartError(str(error), RULES_HINT) from error.__cause__
-    problems = []
+
+    def fault(problems: list[Problem]) -> StartError:
+        return StartError(in_lines(problems), RULES_HINT)
+
+    given = read_yaml(file, RulesFile, like="docs/agents.md", fault=fault, check=_cross_check)
+    return Rules(tuple(map(_rule, given.rules)), given.otherwise)
+
+
+def _cross_check(given: RulesFile) -> Iterator[tuple[Place, str]]:
     for index, rule in enumerate(given.rules):
         if not (rule.command or rule.path or rule.network or rule.cost):
-            problems.append(places.problem(("rules", index), "says nothing: give command, path, network or cost"))
+            yield ("rules", index), "says nothing: give command, path, network or cost"
         elif rule.then == "run" and rule.command is None:
-            problems.append(places.problem(("rules", index), "what runs unasked is named by a command"))
-    if problems:
-        raise StartError("\n".join(map(str, problems)), RULES_HINT)
-    return Rules(tuple(map(_rule, given.rules)), given.otherwise)
+            yield ("rules", index), "what runs unasked is named by a command"
 
 
 def _rule(spec: RuleSpec) -> Rule:

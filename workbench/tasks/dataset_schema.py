@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from workbench.tasks.errors import TaskFileError
 from workbench.tasks.schema import FunctionName, Identifier, Part, RelativePath
-from workbench.yamlfile import FaultyFile, Place, read_yaml
+from workbench.yamlfile import Place, read_yaml
 
 Options = dict[str, int | float | str | bool]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -106,15 +107,11 @@ class DatasetSpec(Part):
 
 def read_dataset(file: Path) -> DatasetSpec:
     """The dataset of a file, checked as a whole. Raises TaskFileError."""
-    try:
-        spec, places = read_yaml(file, DatasetSpec, like="the shipped datasets")
-    except FaultyFile as error:
-        raise TaskFileError(error.problems) from error.__cause__
-    found: list[tuple[Place, str]] = []
-    if not (file.parent / spec.prepare.file).is_file():
-        found.append((("prepare", "file"), f"the file {spec.prepare.file!r} is not there"))
-    if spec.id != file.stem:
-        found.append((("id",), f"must be the name of the file, {file.stem!r}"))
-    if found:
-        raise TaskFileError([places.problem(place, message) for place, message in found])
-    return spec
+
+    def check(spec: DatasetSpec) -> Iterator[tuple[Place, str]]:
+        if not (file.parent / spec.prepare.file).is_file():
+            yield ("prepare", "file"), f"the file {spec.prepare.file!r} is not there"
+        if spec.id != file.stem:
+            yield ("id",), f"must be the name of the file, {file.stem!r}"
+
+    return read_yaml(file, DatasetSpec, like="the shipped datasets", fault=TaskFileError, check=check)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.errors import WorkbenchError
-from workbench.yamlfile import Problem
+from workbench.yamlfile import Problem, in_lines
 
 __all__ = ["Problem", "TaskError", "TaskFileError", "UnknownTask"]
 
@@ -16,7 +16,7 @@ class TaskFileError(TaskError):
     """A `task.yaml` with faults; all that were found are in `problems`."""
 
     def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
+        super().__init__(in_lines(problems))
         self.problems = problems
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from workbench.tasks.errors import TaskFileError
-from workbench.yamlfile import FaultyFile, Place, read_yaml
+from workbench.yamlfile import Place, read_yaml
 
 TASK_FILE = "task.yaml"
 PLACEHOLDERS = frozenset(
@@ -182,14 +182,13 @@ class TaskSpec(Part):
 
 def read_task(folder: Path) -> TaskSpec:
     """The task in `folder`, checked as a whole. Raises TaskError."""
-    try:
-        spec, places = read_yaml(folder / TASK_FILE, TaskSpec, like="the shipped tasks")
-    except FaultyFile as error:
-        raise TaskFileError(error.problems) from error.__cause__
-    problems = [places.problem(place, message) for place, message in _cross_check(spec, folder)]
-    if problems:
-        raise TaskFileError(problems)
-    return spec
+    return read_yaml(
+        folder / TASK_FILE,
+        TaskSpec,
+        like="the shipped tasks",
+        fault=TaskFileError,
+        check=lambda spec: _cross_check(spec, folder),
+    )
 
 
 def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
