@@ -8,6 +8,7 @@ is not what it was, or not known, a score agrees when it is within the noise of 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -166,59 +167,46 @@ async def rescore(
     known = await asyncio.to_thread(fingerprint, saved.task)
     seed = saved.started.seed
     secret = None if seed is None else await asyncio.to_thread(session_secret, seed)
-    done: dict[tuple[str, str], Evaluation | str] = {}
+    where = ""
+
+    async def score(entry: ScoreRecorded) -> Evaluation | str:
+        """The evaluation, or why there is none."""
+        if entry.split not in saved.task.spec.evaluate.splits:
+            return f"the task has no {entry.split} data any more"
+        try:
+            submission = await asyncio.to_thread(_stored, saved, entry.artifact or "")
+        except FileNotFoundError:
+            return "the submission is lost: it is not in artifacts/"
+        except (OSError, ValueError) as error:
+            return f"the submission is lost: {error}"
+        try:
+            return await evaluate(
+                saved.task,
+                submission,
+                seed=seed or 0,
+                secret=secret,
+                room=room or saved.room,
+                progress=lambda fraction, text: progress(fraction, f"{where}: {text}"),
+                split=entry.split,
+                session=saved.folder.name,
+                gpus=gpus,
+            )
+        except SandboxError as error:
+            hint = "; --room auto scores it without Docker" if (room or saved.room) == "docker" else ""
+            return f"the evaluation failed, through no fault of the submission: {error}{hint}"
+
+    done: dict[tuple[str | None, str], Evaluation | str] = {}
     for number, entry in enumerate(entries, 1):
-        assert entry.artifact is not None
         key = entry.artifact, entry.split
         if key not in done:
             where = f"step {entry.step}" + (f" ({number} of {len(entries)})" if len(entries) > 1 else "")
             progress(0.0, f"{where}: scoring")
-
-            def show(fraction: float, text: str, where: str = where) -> None:
-                progress(fraction, f"{where}: {text}")
-
-            done[key] = await _score(saved, entry, seed, secret, room or saved.room, gpus, show)
+            done[key] = await score(entry)
         result = done[key]
         if isinstance(result, str):
             yield Rescored(entry, "not scored", result)
         else:
             yield compare(saved.task, entry, result, known, seed_known=seed is not None)
-
-
-async def _score(
-    saved: SavedSession,
-    entry: ScoreRecorded,
-    seed: int | None,
-    secret: bytes | None,
-    room: RoomChoice,
-    gpus: Sequence[int],
-    show: Progress,
-) -> Evaluation | str:
-    """The evaluation, or why there is none."""
-    assert entry.artifact is not None
-    if entry.split not in saved.task.spec.evaluate.splits:
-        return f"the task has no {entry.split} data any more"
-    try:
-        data = await asyncio.to_thread(_stored, saved, entry.artifact)
-    except FileNotFoundError:
-        return "the submission is lost: it is not in artifacts/"
-    except (OSError, ValueError) as error:
-        return f"the submission is lost: {error}"
-    try:
-        return await evaluate(
-            saved.task,
-            data,
-            seed=seed or 0,
-            secret=secret,
-            room=room,
-            progress=show,
-            split=entry.split,
-            session=saved.folder.name,
-            gpus=gpus,
-        )
-    except SandboxError as error:
-        hint = "; --room auto scores it without Docker" if room == "docker" else ""
-        return f"the evaluation failed, through no fault of the submission: {error}{hint}"
 
 
 def _stored(saved: SavedSession, digest: str) -> bytes | Path:
@@ -241,22 +229,23 @@ def compare(
         changes.append("the submission, of which secrets were left out when it was stored")
     if now.dataset != entry.dataset and "the data" not in changes:
         changes.append("the data")
-    unknown = not entry.scored_with
+    said = functools.partial(Rescored, entry, now=now, changes=tuple(changes))
     if now.verdict != entry.verdict:
-        said = f" ({now.message})" if now.message else ""
-        why = f"the verdict was {entry.verdict}, and is {now.verdict}{said}"
-        return Rescored(entry, "differs", why, now, not changes, tuple(changes))
+        told = f" ({now.message})" if now.message else ""
+        return said("differs", f"the verdict was {entry.verdict}, and is {now.verdict}{told}", exact=not changes)
     if now.verdict != "ok":
-        return Rescored(entry, "agrees", f"the same verdict, {now.verdict}", now, True, tuple(changes))
+        return said("agrees", f"the same verdict, {now.verdict}", exact=True)
     wrong = [name for name in _comparable(task, entry, now) if not _same(task, name, entry, now)]
-    measured = sorted(metric.key for metric in task.spec.metrics if metric.measured and metric.key in now.metrics)
-    note = f"; {', '.join(measured)} is measured anew each time" if measured else ""
     if not wrong:
-        return Rescored(entry, "agrees", f"the same score{note}", now, True, tuple(changes))
-    if changes or unknown:
-        return _within_noise(task, entry, now, wrong, tuple(changes))
-    told = ", ".join(f"{name} was {_was(entry, name)} and is {_number(now.metrics.get(name))}" for name in wrong)
-    return Rescored(entry, "differs", f"{told}, with the same task, data and seed", now, True)
+        measured = sorted(metric.key for metric in task.spec.metrics if metric.measured and metric.key in now.metrics)
+        note = f"; {', '.join(measured)} is measured anew each time" if measured else ""
+        return said("agrees", f"the same score{note}", exact=True)
+    if changes or not entry.scored_with:
+        return said(*_within_noise(task, entry, now, wrong, changes))
+    told = ", ".join(
+        f"{name} was {_number(entry.metrics.get(name))} and is {_number(now.metrics.get(name))}" for name in wrong
+    )
+    return said("differs", f"{told}, with the same task, data and seed", exact=True)
 
 
 def _comparable(task: Task, entry: ScoreRecorded, now: Evaluation) -> list[str]:
@@ -274,26 +263,21 @@ def _same(task: Task, name: str, entry: ScoreRecorded, now: Evaluation) -> bool:
 
 
 def _within_noise(
-    task: Task, entry: ScoreRecorded, now: Evaluation, wrong: list[str], changes: tuple[str, ...]
-) -> Rescored:
+    task: Task, entry: ScoreRecorded, now: Evaluation, wrong: list[str], changes: list[str]
+) -> tuple[Outcome, str]:
     """Something is not as it was: the primary metric must be within the standard errors of both."""
     since = f"changed since: {', '.join(changes)}" if changes else "it is not recorded what it was scored with"
     then, new, primary = entry.score, now.score, task.primary_metric.name
     if then is None or new is None or (primary not in entry.metrics and wrong):
-        return Rescored(entry, "differs", f"the metrics are others; {since}", now, False, changes)
+        return "differs", f"the metrics are others; {since}"
+    if primary not in wrong:
+        return "agrees", f"{primary} is the same, {', '.join(wrong)} not; {since}"
     noise = NOISE * math.hypot(entry.standard_error or 0.0, now.standard_error or 0.0)
     apart = f"{primary} was {_number(then)} and is {_number(new)}"
-    if primary not in wrong:
-        return Rescored(entry, "agrees", f"{primary} is the same, {', '.join(wrong)} not; {since}", now, False, changes)
+    beyond = f"{NOISE:g} standard errors (± {noise:.4g})"
     if noise and abs(new - then) <= noise:
-        why = f"{apart}: within {NOISE:g} standard errors (± {noise:.4g}); {since}"
-        return Rescored(entry, "agrees", why, now, False, changes)
-    beyond = f", more than {NOISE:g} standard errors (± {noise:.4g}) apart" if noise else ""
-    return Rescored(entry, "differs", f"{apart}{beyond}; {since}", now, False, changes)
-
-
-def _was(entry: ScoreRecorded, name: str) -> str:
-    return _number(entry.metrics.get(name))
+        return "agrees", f"{apart}: within {beyond}; {since}"
+    return "differs", f"{apart}{f', more than {beyond} apart' if noise else ''}; {since}"
 
 
 def _number(value: float | None) -> str:

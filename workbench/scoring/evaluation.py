@@ -201,41 +201,27 @@ async def _guest(
     """What runs in a room; None where nothing of the submission is run. Raises EvaluationError."""
     if task.artifact.kind == "csv":
         return None
-    limits = task.limits
-    seconds = math.ceil(limits.evaluation_seconds + limits.loading_seconds)
-    code = Guest(
-        files={**await asyncio.to_thread(_beside, task), os.path.basename(task.artifact.path): copy.data},
-        name=os.path.basename(task.artifact.path),
-        function=task.artifact.function or "",
+    limits, runner = task.limits, task.spec.evaluate.runner
+    name = os.path.basename(runner or task.artifact.path)
+    ours = [task.file(path) for path in ([runner] if runner else task.artifact.beside)]
+    files = {file.name: await asyncio.to_thread(file.read_bytes) for file in ours}
+    public = {folder: inside.removeprefix("data").strip("/") for folder, inside in mounts(task, prepared).items()}
+    return Guest(
+        files=files if runner else {**files, name: copy.data},
+        name=name,
+        function="answer" if runner else task.artifact.function or "",
         seed=derive(key, "submission"),
         memory_bytes=limits.memory_bytes,
-        cpu_seconds=seconds,
+        cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds) * (MOST_THREADS if runner else 1),
         session=session,
         hide=(*task.folders, *task_folders(), cache_folder(), state_folder()),
-        packages=await asyncio.to_thread(_packages, task, await choose(room)),
-    )
-    runner = task.spec.evaluate.runner
-    if runner is None:
-        return code
-    name = os.path.basename(runner)
-    public = {folder: inside.removeprefix("data").strip("/") for folder, inside in mounts(task, prepared).items()}
-    return replace(
-        code,
-        files={name: await asyncio.to_thread(task.file(runner).read_bytes)},
-        name=name,
-        function="answer",
-        cpu_seconds=seconds * MOST_THREADS,
         archive=copy.archive,
         archive_bytes=task.artifact.max_bytes,
-        data=public,
-        processes=PROCESSES_OF_MODELS,
-        gpus=gpus,
+        packages=await asyncio.to_thread(_packages, task, await choose(room)),
+        data=public if runner else {},
+        processes=PROCESSES_OF_MODELS if runner else 0,
+        gpus=gpus if runner else (),
     )
-
-
-def _beside(task: Task) -> dict[str, bytes]:
-    """Files of the task that a submission may import."""
-    return {os.path.basename(path): task.file(path).read_bytes() for path in task.artifact.beside}
 
 
 def _sandbox_of(room: RoomKind) -> str:
