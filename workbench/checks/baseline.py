@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import mounts, prepare_task
 from workbench.tasks.errors import TaskError
+from workbench.tasks.making import Progress
 
-Progress = Callable[[float, str], None]
 REPEATED = 1e-6
 """How far from its score, as a part of it, a repeated deterministic baseline may be."""
 NOISE = 4.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -31,10 +31,10 @@ from workbench.session.objects import ObjectStore
 from workbench.session.state import SessionState, fold
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.errors import UnknownTask
+from workbench.tasks.making import Progress
 
 Outcome = Literal["agrees", "differs", "not scored"]
 Which = Literal["last", "best", "all"]
-Progress = Callable[[float, str], None]
 _ROUNDING = 1e-12
 """How far two sums of the same numbers may be apart, as a part of them."""
 

@@ -17,10 +17,10 @@ from workbench.scoring.evaluation import Evaluation, evaluate, room_for
 from workbench.session.spec import SandboxName
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import Prepared, datasets_of, label_of, prepare, verify
+from workbench.tasks.making import Progress
 from workbench.tasks.needs import examine
 
 Outcome = Literal["ok", "failed", "skipped"]
-Progress = Callable[[float, str], None]
 Score = Callable[..., Awaitable[Evaluation]]
 """Scores an artefact, on the split of `submit` or on a named one."""
 

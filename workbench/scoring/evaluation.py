@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,12 @@ from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
 from workbench.tasks.errors import TaskError
+from workbench.tasks.making import Progress
 from workbench.tasks.packages import failed_import, installed_for, missing_modules, prepare_command
 from workbench.tasks.submission import START_SECONDS, Terms
 
 __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
 
-Progress = Callable[[float, str], None]
 BY_THE_CLOCK = 5
 """How many times the processor time that an evaluation may take it may take by the clock: others are busy, too."""
 PROCESSES_OF_MODELS = 256

@@ -59,10 +59,7 @@ def read_predictions(
             not_finite.append(f"{ident} ({value[:40]})")
         else:
             numbers[ident] = number
-    problems += [
-        _count(not_finite, f"{column} is not finite: {key}", f"{_plural(column)} are not finite: {key}", after=True),
-        _count(no_number, f"{column} is no number: {key}", f"{_plural(column)} are no numbers: {key}", after=True),
-    ]
+    problems += [_count(not_finite, column, "not finite", f"{key} "), _count(no_number, column, "no number", f"{key} ")]
     _raise_for(name, problems)
     return numbers
 
@@ -96,20 +93,18 @@ def read_labels(data: bytes, name: str, *, column: str, rows: int, classes: int)
         else:
             labels.append(label)
     got = len(labels) + len(not_there) + len(no_number) + len(outside)
-    columns = _plural(column)
-    problems = [
-        _count(not_there, f"{column} is missing: row", f"{columns} are missing: rows", after=True),
-        _count(no_number, f"{column} is no whole number: row", f"{columns} are no whole numbers: rows", after=True),
-        _count(outside, f"{column} is not 0 to {classes - 1}: row", f"{columns} are not 0 to {classes - 1}: rows",
-               after=True),
-    ]  # fmt: skip
-    if got < rows:
-        lacking = f"row {got}" if got == rows - 1 else f"rows {got} to {rows - 1}"
-        problems.insert(0, f"{got:,} rows, where the data have {rows:,}: {lacking} (counted from 0) missing")
-    if got > rows:
-        extra = f"row {rows}" if got == rows + 1 else f"rows {rows} to {got - 1}"
-        problems.insert(0, f"{got:,} rows, where the data have {rows:,}: {extra} (counted from 0) too many")
-    _raise_for(name, problems)
+    first, last = min(got, rows), max(got, rows) - 1
+    those = f"row {first}" if first == last else f"rows {first} to {last}"
+    off = f"{those} (counted from 0) {'missing' if got < rows else 'too many'}" if got != rows else ""
+    _raise_for(
+        name,
+        [
+            off and f"{got:,} rows, where the data have {rows:,}: {off}",
+            _count(not_there, column, "missing", "row "),
+            _count(no_number, column, "no whole number", "row "),
+            _count(outside, column, f"not 0 to {classes - 1}", "row "),
+        ],
+    )
     return labels
 
 
@@ -155,9 +150,9 @@ def _by_id(
         lines[ident] = line
     known = {*wanted, *allowed}
     problems = [
-        _count(doubled, f"{key} is there more than once", f"{_plural(key)} are there more than once"),
-        _count([ident for ident in found if ident not in known], f"{key} is unknown", f"{_plural(key)} are unknown"),
-        _count([ident for ident in wanted if ident not in found], f"{key} is missing", f"{_plural(key)} are missing"),
+        _count(doubled, key, "there more than once"),
+        _count([ident for ident in found if ident not in known], key, "unknown"),
+        _count([ident for ident in wanted if ident not in found], key, "missing"),
     ]
     return found, lines, problems
 
@@ -231,10 +226,12 @@ def _plain(ident: str) -> str:
     return ident.partition(".")[0] if _WHOLE.fullmatch(ident) else ident
 
 
-def _count(items: Sequence[str], one: str, many: str, *, after: bool = False) -> str:
-    """ "3 Ids are missing: 1, 2, 3"; empty for no items."""
+def _count(items: Sequence[str], subject: str, what: str, where: str = "") -> str:
+    """ "3 Ids are missing: 1, 2, 3"; empty for no items. `where` comes before them: "row "."""
     if not items:
         return ""
     shown = ", ".join(item[:80] for item in items[:_SHOWN]) + (", …" if len(items) > _SHOWN else "")
-    text = f"{len(items):,} {one if len(items) == 1 else many}"
-    return f"{text} {shown}" if after else f"{text}: {shown}"
+    if len(items) == 1:
+        return f"1 {subject} is {what}: {where}{shown}"
+    several = f"{what}s" if what.endswith("number") else what
+    return f"{len(items):,} {_plural(subject)} are {several}: {'rows ' if where == 'row ' else where}{shown}"

@@ -17,8 +17,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +26,12 @@ from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import TASK_FILE, Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
 from workbench.tasks.hub import is_pattern
+from workbench.tasks.making import Progress
 from workbench.tasks.preparing import Order
 
 if TYPE_CHECKING:
     from workbench.tasks.dataset_schema import DatasetSpec, InstalledSource
 
-Progress = Callable[[float, str], None]
 FORMAT = 1
 """Of the cache; part of each key."""
 _MANIFEST = "manifest.json"
@@ -250,25 +250,18 @@ def _source_is_the_same(dataset: Dataset, variant: Variant, prepared: Prepared) 
 
 
 def _order(dataset: Dataset, variant: Variant, target: Path) -> Order:
-    spec, source = dataset.spec, dataset.spec.source
-    order = Order(str(dataset.maker), spec.prepare.function, str(target), seed=0, options={})
+    spec, source, files = dataset.spec, dataset.spec.source, None if variant else _users_files(dataset)
+    order = Order(str(dataset.maker), spec.prepare.function, str(target))
     if variant:
         assert spec.tiny is not None
-        tiny = spec.tiny
-        return Order(**{**asdict(order), "seed": tiny.seed, "options": tiny.options, "stand_in": tiny.function or ""})
-    files = _users_files(dataset)
+        return replace(order, seed=spec.tiny.seed, options=spec.tiny.options, stand_in=spec.tiny.function or "")
+    if source.kind == "generator":
+        return replace(order, seed=source.seed, options=source.options)
     if source.kind == "local" or files is not None:
-        found = {"source": str(_users_folder(dataset).absolute()), "files": tuple(files or ())}
         installed = _installed(dataset)
-        return Order(**{**asdict(order), **found, "reader": installed.function if installed else ""})
-    if source.kind == "hub-files":
-        hub = {name: getattr(source, name) for name in ("repo", "repo_type", "revision", "files")}
-        return Order(**{**asdict(order), "hub": hub})
-    if source.kind == "huggingface":
-        hub = {name: getattr(source, name) for name in ("repo", "revision", "config", "splits")}
-        return Order(**{**asdict(order), "hub": hub})
-    assert source.kind == "generator"
-    return Order(**{**asdict(order), "seed": source.seed, "options": source.options})
+        reader = installed.function if installed else ""
+        return replace(order, source=str(_users_folder(dataset).absolute()), files=tuple(files or ()), reader=reader)
+    return replace(order, hub=source.model_dump(exclude={"kind", "installed"}))
 
 
 def _installed(dataset: Dataset) -> InstalledSource | None:

@@ -99,7 +99,7 @@ def matrix_game(
             raise BadMove(f"it returned {describe(text)}") from None
 
     return Game(
-        expected="0 or 1",
+        expected=expected,
         read=read,
         write=str,
         column=column,

@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from workbench.tasks.making import Rows, SourceError
+from workbench.tasks.making import Progress, Rows, SourceError
 
-Progress = Callable[[float, str], None]
 _WAYS_OUT = "look at the network (HTTPS_PROXY, HF_ENDPOINT), or use the small stand-in: --dataset tiny"
 _BLOCK = 1 << 20
 

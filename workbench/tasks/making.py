@@ -11,6 +11,8 @@ from typing import Any
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 """Rows by split, as the Hugging Face library has them."""
+Progress = Callable[[float, str], None]
+"""Is told how far something is, as a fraction, and what it is doing."""
 _PIECE = 64 << 20
 
 
@@ -32,7 +34,7 @@ class Making:
     """What the agent sees under MLGym's protocol, where that differs; else left empty."""
     seed: int
     options: Mapping[str, Any]
-    progress: Callable[[float, str], None]
+    progress: Progress
     rows: Rows = field(default_factory=dict)
     """Of a Hugging Face source."""
     files: Mapping[str, Path] = field(default_factory=dict)

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.isolation.spec import SandboxError, base_environment
 from workbench.tasks.datasets import cache_folder
 from workbench.tasks.errors import TaskError
+from workbench.tasks.making import Progress
 
 if TYPE_CHECKING:
     from workbench.tasks.catalogue import Task
@@ -40,8 +41,6 @@ _ASK = (
 _OLDEST_LIBC = 17
 _MODULES = {"scikit-learn": "sklearn", "pillow": "PIL", "pyyaml": "yaml", "xgboost-cpu": "xgboost"}
 _FAILED_IMPORT = re.compile(r"ModuleNotFoundError: No module named '(\w+)")
-
-Progress = Callable[[float, str], None]
 
 
 class PackageError(TaskError):

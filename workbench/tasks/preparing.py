@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,8 @@ class Order:
     """Its function."""
     target: str
     """A folder, to be filled."""
-    seed: int
-    options: dict[str, Any]
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
     source: str = ""
     """Folder with the user's files."""
     files: tuple[str, ...] = ()
@@ -48,25 +48,16 @@ class Order:
 def prepare(order: Order, write: Any) -> dict[str, Any]:
     """Fill the target; where it came from. Raises SourceError, and whatever the dataset's own code raises."""
     origin: dict[str, Any] = {}
-    target = Path(order.target)
-    folders = {name: target / name for name in ("public", "secret", "mlgym")}
-    for folder in folders.values():
-        folder.mkdir()
+    target, maker = Path(order.target), Path(order.maker)
+    public, secret, mlgym = parts = [target / name for name in ("public", "secret", "mlgym")]
+    for part in parts:
+        part.mkdir()
 
     def progress(fraction: float, text: str) -> None:
         write({"progress": [fraction, text]})
 
-    maker = Path(order.maker)
     with tempfile.TemporaryDirectory(dir=target, prefix=".source-") as made:
-        making = Making(
-            source=Path(order.source or made),
-            seed=order.seed,
-            options=order.options,
-            progress=progress,
-            public=folders["public"],
-            secret=folders["secret"],
-            mlgym=folders["mlgym"],
-        )
+        making = Making(Path(order.source or made), public, secret, mlgym, order.seed, order.options, progress)
         if order.stand_in:
             making.rows = load_function(maker, order.stand_in)(making) or {}
             made_files = sorted(path for path in making.source.rglob("*") if path.is_file())
@@ -79,8 +70,8 @@ def prepare(order: Order, write: Any) -> dict[str, Any]:
         elif order.hub is not None:
             making.rows, origin = fetch_rows(order.hub, progress)
         load_function(maker, order.prepare)(making)
-    if not any(folders["mlgym"].iterdir()):
-        folders["mlgym"].rmdir()
+    if not any(mlgym.iterdir()):
+        mlgym.rmdir()
     return origin
 
 
