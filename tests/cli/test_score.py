@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks.test_rescore import ROW, changed_ledger, entry, save
 from tests.cli.command import finish, mlgym, start
 from tests.cli.processes import commands, descendants
 from tests.formats.trajectories import healthy, write_run
 from tests.runner.rig import wait_for
-from tests.runner.test_rescore import ROW, changed_ledger, entry, save
 from tests.tasks.quick_task import make_quick_task
 
 SLOW = b"import time\n\ndef row_strategy(history):\n    time.sleep(0.5)\n    return 0\n"

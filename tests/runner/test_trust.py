@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks.test_rescore import ROW, entry, save
 from tests.runner.rig import ListAgent, driven
-from tests.runner.test_rescore import ROW, entry, save
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.catalogue import find_agent, whole_reference
 from workbench.agents.config import AgentConfig
