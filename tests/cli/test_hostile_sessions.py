@@ -132,7 +132,7 @@ def test_names_that_are_no_text_are_printed(tmp_path: Path) -> None:
     done = subprocess.run(
         [*COMMAND, "sessions"], env=environment(tmp_path, COLUMNS="200"), capture_output=True, timeout=60, check=False
     )
-    assert done.returncode == 0 and b"caf\\xdce9" in done.stdout, done.stderr
+    assert done.returncode == 0 and b"caf<U+DCE9>" in done.stdout, done.stderr
 
 
 def test_trajectories_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

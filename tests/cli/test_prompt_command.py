@@ -36,7 +36,7 @@ def test_the_newest_prompt_with_its_texts(session: str) -> None:
     assert shown.startswith("step 5\nopenai:gpt-4o · 9 messages · ")
     assert "over the budget of 90" in shown and "── 1 system ──\nYou do research." in shown
     assert "── tools ──\nbash: Runs a command." in shown
-    assert r"red \x1b[31m [bold]marked[/bold] \x202e txet \x9b2J" in shown
+    assert "red ^[[31m [bold]marked[/bold] <U+202E> txet <U+009B>2J" in shown
     assert not set(shown) & set("\x1b\u202e\x9b")
 
 

@@ -20,7 +20,6 @@ from workbench.environment.assembly import session_secret
 from workbench.errors import WorkbenchError
 from workbench.formats.open import SOURCE, open_recording
 from workbench.isolation.spec import SandboxError
-from workbench.runner.places import command_for
 from workbench.runner.trust import Consent, named_task, trust
 from workbench.scoring.evaluation import Evaluation, evaluate, room_for
 from workbench.scoring.fingerprint import changed, fingerprint
@@ -29,6 +28,7 @@ from workbench.scoring.room import choose as choose_room
 from workbench.session.events import ScoreRecorded, SessionStarted
 from workbench.session.objects import ObjectStore
 from workbench.session.state import SessionState, fold
+from workbench.session.store import command_for
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.errors import UnknownTask
 from workbench.tasks.making import Progress

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import click
 
+from workbench.cli.errors import Group
+from workbench.cli.options import json_option
 from workbench.cli.output import print_json, print_table
 
 
-@click.group(
-    invoke_without_command=True,
-    epilog="""
-\b
-Examples:
-  mlgym-tui agents
-  mlgym-tui agents show default
-  mlgym-tui agents show ./my-agent.yaml --json
-""",
-)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.group(cls=Group, invoke_without_command=True)
+@json_option
 @click.pass_context
 def agents(context: click.Context, as_json: bool) -> None:
     """List the agents that ship.
 
     `--agent` also takes the path of a YAML file, or module:Class.
+
+    Examples:
+      mlgym-tui agents
+      mlgym-tui agents show default
+      mlgym-tui agents show ./my-agent.yaml --json
     """
     if context.invoked_subcommand is not None:
         return
@@ -39,19 +37,17 @@ def agents(context: click.Context, as_json: bool) -> None:
     )
 
 
-@agents.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui agents show default
-  mlgym-tui agents show default > my-agent.yaml   to begin one of your own
-  mlgym-tui agents show ./my-agent.yaml --json
-"""
-)
+@agents.command()
 @click.argument("agent")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def show(agent: str, as_json: bool) -> None:
-    """Print the configuration of AGENT: a name, or a YAML file."""
+    """Print the configuration of AGENT: a name, or a YAML file.
+
+    Examples:
+      mlgym-tui agents show default
+      mlgym-tui agents show default > my-agent.yaml   to begin one of your own
+      mlgym-tui agents show ./my-agent.yaml --json
+    """
     from workbench.agents.catalogue import find_agent
     from workbench.agents.config import AgentConfig
 

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.progress import data_options, gpu_options, prepare_first, progress_line, run_stoppable
+from workbench.cli.errors import Command
+from workbench.cli.options import data_options, gpu_options, json_option
+from workbench.cli.output import picked, print_json, print_table, progress_line
+from workbench.cli.tasks import prepare_first
+from workbench.text import visible
 
 if TYPE_CHECKING:
     from workbench.session.spec import SandboxName
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui baseline battleOfSexes
-  mlgym-tui baseline regressionKaggleHousePrice --dataset tiny
-  mlgym-tui baseline 3SATTime --sandbox docker --json
-"""
-)
+@click.command(cls=Command)
 @click.argument("task")
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the evaluation.")
 @gpu_options
 @data_options
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def baseline(
     task: str,
     sandbox: SandboxName,
@@ -43,8 +37,14 @@ def baseline(
     """Run TASK's baseline and compare it with the published score.
 
     On the real data where they are here, else on the stand-in. Exits with 0 when it agrees, within noise.
+
+    Examples:
+      mlgym-tui baseline battleOfSexes
+      mlgym-tui baseline regressionKaggleHousePrice --dataset tiny
+      mlgym-tui baseline 3SATTime --sandbox docker --json
     """
     from workbench.checks.baseline import run_baseline
+    from workbench.signals import run_stoppable
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.needs import examine
 
@@ -52,7 +52,7 @@ def baseline(
     needs = examine(found)
     if not dataset and needs.verdict == "stand-in only":
         for obstacle in needs.obstacles:
-            click.echo(f"on the stand-in: {harmless(obstacle)}", err=True)
+            click.echo(f"on the stand-in: {visible(obstacle)}", err=True)
         found = found.under(protocol or "", "tiny")
     with progress_line() as progress:
         prepare_first(found, progress)
@@ -61,24 +61,20 @@ def baseline(
         )
     result = run.evaluation
     for note in run.notes:
-        click.echo(f"note: {harmless(note)}", err=True)
+        click.echo(f"note: {visible(note)}", err=True)
     if as_json:
         print_json(
             {
                 "task": found.id,
-                "verdict": result.verdict,
-                "message": result.message,
-                "metrics": [{**asdict(item), "agrees": item.agrees} for item in run.comparisons],
-                "standard_error": result.standard_error,
-                "split": result.split,
-                "dataset": result.dataset,
-                "isolation": result.isolation,
+                **picked(result, "verdict message standard_error split dataset isolation duration"),
+                "metrics": [
+                    picked(item, "metric got published tolerance primary reaches agrees") for item in run.comparisons
+                ],
                 "agrees": run.agrees,
-                "duration": result.duration,
             }
         )
         sys.exit(0 if run.agrees else 1)
-    click.echo(f"{found.id}: {result.verdict}" + (f" — {harmless(result.message)}" if result.message else ""))
+    click.echo(f"{found.id}: {result.verdict}" + (f" — {visible(result.message)}" if result.message else ""))
     if run.comparisons:
         print_table(
             ["metric", "here", "published", "±", ""],

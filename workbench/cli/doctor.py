@@ -120,9 +120,9 @@ def _colour() -> Check:
 
 
 def _sessions() -> Check:
-    from workbench.runner.places import sessions_of
+    from workbench.session.store import sessions_root
 
-    return _writable("sessions", sessions_of(), "set $MLGYM_SESSIONS, or use --sessions DIR")
+    return _writable("sessions", sessions_root(), "set $MLGYM_SESSIONS, or use --sessions DIR")
 
 
 def _marks() -> Check:

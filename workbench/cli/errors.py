@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from workbench.errors import WorkbenchError
+from workbench.text import visible
 
 
 class Failure(WorkbenchError):
     """A command cannot do what was asked."""
 
 
-class FriendlyGroup(click.Group):
-    """Turns exceptions into messages."""
+class Command(click.Command):
+    """A command whose docstring is its help. The examples at the end of it are shown below the options."""
+
+    def __init__(self, name: str | None, help: str | None = None, **more: Any) -> None:  # noqa: A002
+        said, heading, examples = inspect.cleandoc(help or "").partition("\n\nExample")
+        super().__init__(name, help=said, epilog=f"\b\n{heading.strip()}{examples}", **more)
+
+
+class Group(Command, click.Group):
+    """Commands that belong together. As the entrance, it turns exceptions into messages."""
+
+    command_class = Command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         try:
@@ -32,6 +45,23 @@ class FriendlyGroup(click.Group):
             sys.exit(141)
         except Exception as error:
             sys.exit(_report(error))
+
+
+@contextlib.contextmanager
+def failing_with(exit_code: int) -> Iterator[None]:
+    """Have what goes wrong end the command with another exit code than 1."""
+    try:
+        yield
+    except WorkbenchError as error:
+        error.exit_code = exit_code
+        raise
+
+
+def complain(message: str, hint: str = "") -> None:
+    """Say on standard error what is wrong."""
+    click.echo(f"mlgym-tui: {visible(message)}", err=True)
+    if hint:
+        click.echo(f"  → {visible(hint)}", err=True)
 
 
 def silence_output() -> None:
@@ -55,11 +85,7 @@ def _report(error: Exception) -> int:
     else:
         message = f"internal error: {type(error).__name__}: {error}"
         hint = "run the command again as `mlgym-tui --debug …` and report it with the log that it names"
-    from workbench.cli.output import harmless
-
-    click.echo(f"mlgym-tui: {harmless(message)}", err=True)
-    if hint:
-        click.echo(f"  → {harmless(hint)}", err=True)
+    complain(message, hint)
     return code
 
 

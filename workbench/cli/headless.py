@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.errors import silence_output
-from workbench.cli.output import ending, harmless, harmless_json, number, standing
-from workbench.cli.runs import say_what_next
+from workbench.cli.errors import complain, silence_output
+from workbench.cli.output import ending, harmless_json, standing
 from workbench.session import events as ev
 from workbench.session.log import read_log
+from workbench.session.store import command_for
+from workbench.signals import on_signals
+from workbench.text import number, visible
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
 
-_SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 _OBSERVATION_LINES = 12
 
 
@@ -27,7 +29,6 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
     received: list[int] = []
 
     async def drive() -> ev.SessionEnded:
-        loop = asyncio.get_running_loop()
         this = asyncio.current_task()
         assert this is not None
 
@@ -39,9 +40,7 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
             else:
                 runner.controls.stop("interrupted", name)
 
-        for each in _SIGNALS:
-            if signal.getsignal(each) is not signal.SIG_IGN:  # nohup, or a shell's background job: left as it is
-                loop.add_signal_handler(each, stop, each)
+        on_signals(stop)
         show = _JsonLines(runner) if as_json else _PlainSteps(runner)
         for event in read_log(runner.live.folder)[0]:
             if event.seq >= runner.live.first_seq:  # what was logged while the session was put together
@@ -51,13 +50,13 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
 
     ended = asyncio.run(drive())
     if not as_json:
-        _print_end(ended)
+        click.echo()
+        say_end(ended)
     elif ended.exit_status != "submitted":
-        why = f": {harmless(ended.reason)}" if ended.reason else ""
-        click.echo(f"mlgym-tui: {ended.exit_status}{why}", err=True)
+        complain(ended.exit_status + (f": {ended.reason}" if ended.reason else ""))
     if ended.exit_status == "submitted":
         return 0
-    return _SIGNALS.get(signal.Signals(received[0]), 1) if received else 1
+    return 128 + received[0] if received else 1
 
 
 class _Listener:
@@ -102,23 +101,23 @@ class _PlainSteps(_Listener):
 
     def show(self, event: ev.Event) -> None:
         if isinstance(event, ev.NoteAdded):
-            click.echo(f"note: {harmless(event.text)}", err=True)
+            click.echo(f"note: {visible(event.text)}", err=True)
         elif isinstance(event, ev.ActionStarted):
             step = self.runner.state.steps[event.step]
-            first, *rest = harmless(event.action).split("\n")
+            first, *rest = visible(event.action).split("\n")
             more = f"  (+{len(rest)} lines)" if rest else ""
             click.echo(
-                f"\nstep {event.step}  {harmless(event.author)}"
-                + (f"  — {harmless(step.thought)}" if step.thought else "")
+                f"\nstep {event.step}  {visible(event.author)}"
+                + (f"  — {visible(step.thought)}" if step.thought else "")
             )
             click.echo(f"  $ {first}{more}")
         elif isinstance(event, ev.ActionRejected):
             step = self.runner.state.steps[event.step]
-            click.echo(f"\nstep {event.step}  {harmless(step.author)}")
-            click.echo(f"  $ {harmless(step.action).partition(chr(10))[0]}")
-            click.echo(f"  not run{f': {harmless(event.comment)}' if event.comment else ''}")
+            click.echo(f"\nstep {event.step}  {visible(step.author)}")
+            click.echo(f"  $ {visible(step.action).partition(chr(10))[0]}")
+            click.echo(f"  not run{f': {visible(event.comment)}' if event.comment else ''}")
         elif isinstance(event, ev.ActionFinished):
-            lines = harmless(event.observation).rstrip("\n").split("\n") if event.observation.strip() else []
+            lines = visible(event.observation).rstrip("\n").split("\n") if event.observation.strip() else []
             shown = (
                 lines if len(lines) <= _OBSERVATION_LINES else [*lines[:8], f"… {len(lines) - 11} lines …", *lines[-3:]]
             )
@@ -138,15 +137,20 @@ class _PlainSteps(_Listener):
         elif isinstance(event, ev.ScoreRecorded):
             error = f" ± {event.standard_error:.4f}" if event.standard_error is not None else ""
             what = (
-                number(event.score) + error if event.verdict == "ok" else f"{event.verdict}: {harmless(event.message)}"
+                number(event.score) + error if event.verdict == "ok" else f"{event.verdict}: {visible(event.message)}"
             )
             note = "".join(f" ({caveat})" for caveat in event.caveats)
             click.echo(f"  {event.kind}: {what}{note}")
         elif isinstance(event, ev.ModelFailed):
-            click.echo(f"model failed ({event.cause}): {harmless(event.message)}", err=True)
+            click.echo(f"model failed ({event.cause}): {visible(event.message)}", err=True)
 
 
-def _print_end(ended: ev.SessionEnded) -> None:
-    click.echo(f"\n{ending(ended)}")
+def say_end(ended: ev.SessionEnded) -> None:
+    """How the session ended, where it is, and the commands that go on from here."""
+    click.echo(ending(ended))
     click.echo(standing(ended.scores))
-    say_what_next(ended)
+    folder = Path(ended.session)
+    click.echo(f"saved in {folder}")
+    if ended.exit_status != "submitted":
+        click.echo(f"go on with: {command_for(folder, 'resume')}")
+    click.echo(f"replay it with: {command_for(folder, 'replay')}")

@@ -8,23 +8,20 @@ from pathlib import Path
 
 import click
 
-from workbench.cli.errors import FriendlyGroup
+from workbench.cli.errors import Command, Group
+from workbench.cli.options import json_option, sessions_option
 from workbench.cli.output import print_json
-from workbench.cli.runs import sessions_option
-from workbench.runner.places import sessions_of
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui doctor
-  mlgym-tui doctor --json
-"""
-)
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.command(cls=Command)
+@json_option
 def doctor(as_json: bool) -> None:
-    """Say what works on this machine, and how to mend what does not. Exits with 0 when a session can be run."""
+    """Say what works on this machine, and how to mend what does not. Exits with 0 when a session can be run.
+
+    Examples:
+      mlgym-tui doctor
+      mlgym-tui doctor --json
+    """
     from workbench.cli.doctor import examine
 
     checks = examine()
@@ -40,26 +37,16 @@ def doctor(as_json: bool) -> None:
     sys.exit(1 if any(check.status == "missing" and check.required for check in checks) else 0)
 
 
-@click.group(
-    cls=FriendlyGroup,
-    epilog="""
-\b
-Example:
-  mlgym-tui image build
-""",
-)
+@click.group(cls=Group)
 def image() -> None:
-    """The Docker image that agents work in."""
+    """The Docker image that agents work in.
+
+    Example:
+      mlgym-tui image build
+    """
 
 
-@image.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui image build
-  mlgym-tui image build --method debian   where no registry can be reached
-"""
-)
+@image.command()
 @click.option("--tag", metavar="NAME", help="Name of the image.")
 @click.option("--method", type=click.Choice(["auto", "debian", "dockerfile"]), default="auto", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to stderr.")
@@ -67,6 +54,10 @@ def build(tag: str | None, method: str, as_json: bool) -> None:
     """Make the image.
 
     From containers/Dockerfile, or the same from Debian packages where no registry is reached.
+
+    Examples:
+      mlgym-tui image build
+      mlgym-tui image build --method debian   where no registry can be reached
     """
     from workbench.isolation.image import DEFAULT_IMAGE, build_image
 
@@ -78,28 +69,25 @@ def build(tag: str | None, method: str, as_json: bool) -> None:
         click.echo(f"built {name}")
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui gc --dry-run
-  mlgym-tui gc
-"""
-)
+@click.command(cls=Command)
 @click.option("--dry-run", "-n", is_flag=True, help="Only say what would be removed.")
 @click.option("--images", "with_images", is_flag=True, help="Also images that `image build` made, but the current one.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @sessions_option
 def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | None) -> None:
     """Remove what killed sessions left behind. Saved sessions stay.
 
     That is: containers, temporary folders, and folders of sessions that were killed before their first event.
+
+    Examples:
+      mlgym-tui gc --dry-run
+      mlgym-tui gc
     """
     from workbench.isolation.image import find_old_images, remove_images
     from workbench.isolation.orphans import find_orphans, remove_orphans
     from workbench.isolation.spec import SandboxError
     from workbench.isolation.temporary import find_stale_folders, remove_stale_folders
-    from workbench.session.store import find_unbegun
+    from workbench.session.store import find_unbegun, sessions_root
 
     problem = ""
     containers, images = [], []
@@ -111,7 +99,7 @@ def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | 
     except SandboxError as error:
         problem = str(error)
     folders = find_stale_folders() if dry_run else remove_stale_folders()
-    unbegun = find_unbegun(sessions_of(sessions_folder))
+    unbegun = find_unbegun(sessions_root(sessions_folder))
     for folder in unbegun if not dry_run else ():
         shutil.rmtree(folder, ignore_errors=True)
     folders += unbegun

@@ -6,29 +6,28 @@ from typing import TYPE_CHECKING
 
 import click
 
-from workbench.cli.errors import Failure
-from workbench.cli.output import harmless, print_json
+from workbench.cli.errors import Command, Failure, complain
+from workbench.cli.options import json_option
+from workbench.cli.output import print_json
+from workbench.text import visible
 
 if TYPE_CHECKING:
     from workbench.environment.services.notes import Note
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui memory battleOfSexes
-  mlgym-tui memory battleOfSexes --json | jq -r '.[].text'
-  mlgym-tui memory battleOfSexes --remove m-1a2b3c4d
-"""
-)
+@click.command(cls=Command)
 @click.argument("task")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.option("--remove", "removed", multiple=True, metavar="ID", help="Remove this note; may be given several times.")
 def memory(task: str, as_json: bool, removed: tuple[str, ...]) -> None:
     """What agents with a memory noted about TASK, the oldest first.
 
     The notes are lines of a file that can be edited; its place is shown.
+
+    Examples:
+      mlgym-tui memory battleOfSexes
+      mlgym-tui memory battleOfSexes --json | jq -r '.[].text'
+      mlgym-tui memory battleOfSexes --remove m-1a2b3c4d
     """
     import msgspec
 
@@ -44,7 +43,7 @@ def memory(task: str, as_json: bool, removed: tuple[str, ...]) -> None:
             f"{file.file}: {error.strerror or error}", "mend its permissions, or set $MLGYM_MEMORY"
         ) from error
     for problem in problems:
-        click.echo(f"mlgym-tui: {harmless(problem)}", err=True)
+        complain(problem)
     missing = [name for name in removed if name not in gone]
     if missing:
         raise Failure(f"no note {', '.join(missing)} in {file.file}", f"`mlgym-tui memory {task}` shows their ids")
@@ -61,5 +60,5 @@ def memory(task: str, as_json: bool, removed: tuple[str, ...]) -> None:
 
 def _shown(note: Note) -> str:
     origin = [note.id, note.time, f"step {note.step} of {note.session}" if note.session else "", note.author]
-    text = "\n".join(f"  {harmless(line)}" for line in note.text.split("\n"))
-    return f"{harmless('  '.join(part for part in origin if part))}\n{text}"
+    text = "\n".join(f"  {visible(line)}" for line in note.text.split("\n"))
+    return f"{visible('  '.join(part for part in origin if part))}\n{text}"

@@ -1,40 +1,42 @@
-"""Plain output: tables, ages, and text of agents made harmless for a terminal."""
+"""Plain output: tables, JSON, a line of progress, and how a session ended."""
 
 from __future__ import annotations
 
 import json
 import re
 import shutil
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from workbench.cli.errors import Failure
+from workbench.text import many, number, visible
 
 if TYPE_CHECKING:
     from workbench.session.events import FinalScores, SessionEnded
 
 _LEAST = 8
-"""Characters to which a column is cut at most."""
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\u061c\ud800-\udfff]")
-
-
-def harmless(text: str) -> str:
-    """`text` with control and bidirectional characters made visible, so that it cannot drive the terminal.
-
-    Bytes of file names that are no text are made visible, too: they could not be printed.
-    """
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text.replace("\r\n", "\n"))
+"""Columns of the terminal to which a column is cut at most."""
 
 
 def print_json(value: Any) -> None:
-    """`value` as JSON on stdout."""
-    try:
-        text = json.dumps(value, indent=2, ensure_ascii=False).encode("utf-8", "replace")
-    except RecursionError:
-        from workbench.cli.errors import Failure
+    """`value` as JSON on stdout: plain values, records and paths."""
+    import msgspec
 
+    try:
+        plain = msgspec.to_builtins(value, enc_hook=str)
+        text = json.dumps(plain, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+    except RecursionError:
         raise Failure("it is nested too deeply to be printed") from None
     click.echo(harmless_json(text).decode())
+
+
+def picked(record: object, names: str) -> dict[str, Any]:
+    """Some fields of a record, for JSON."""
+    return {name: getattr(record, name) for name in names.split()}
 
 
 _LET_STAND = re.compile(
@@ -53,38 +55,31 @@ def print_table(
     """Columns, as wide as they must be; those in `right` are aligned to the right, those in `cut` are cut where the
     table is wider than the terminal.
     """
-    cells = [[harmless(cell).replace("\n", " ") for cell in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(header), *cells]) for i in range(len(header))]
-    over = sum(widths) + 2 * (len(widths) - 1) - shutil.get_terminal_size().columns
-    while cut and over > 0 and max(widths[i] for i in cut) > _LEAST:
-        widths[max(cut, key=lambda i: widths[i])] -= 1
-        over -= 1
-    for line in [list(header), *cells]:
-        shown = [cell if len(cell) <= w else cell[: w - 1] + "…" for cell, w in zip(line, widths, strict=True)]
-        padded = [
-            cell.rjust(w) if i in right else cell.ljust(w)
-            for i, (cell, w) in enumerate(zip(shown, widths, strict=True))
-        ]
-        click.echo("  ".join(padded).rstrip())
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-
-def age(seconds: float) -> str:
-    """Like "5 min"; a word for a script is in the JSON."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
-
-
-def number(value: float | None) -> str:
-    """A score, or a dash."""
-    return "–" if value is None else f"{value:.4f}" if abs(value) < 1e15 else f"{value:.4g}"
+    cells = [[visible(cell).replace("\n", " ") for cell in row] for row in rows]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    least = -2
+    for place, name in enumerate(header):
+        width = max(cell_len(line[place]) for line in [header, *cells])
+        least += 2 + (min(width, _LEAST) if place in cut else width)
+        table.add_column(name, justify="right" if place in right else "left", no_wrap=place not in cut)
+    for row in cells:
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
+    console = Console(width=max(least, shutil.get_terminal_size().columns), markup=False, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def ending(ended: SessionEnded) -> str:
     """How a session ended, and why where something is to be said of it."""
-    why = f": {harmless(ended.reason)}" if ended.reason else ""
-    return f"{ended.exit_status} after {ended.steps} {'step' if ended.steps == 1 else 'steps'}{why}"
+    why = f": {visible(ended.reason)}" if ended.reason else ""
+    return f"{ended.exit_status} after {many(ended.steps, 'step')}{why}"
 
 
 def standing(scores: FinalScores) -> str:
@@ -94,6 +89,34 @@ def standing(scores: FinalScores) -> str:
     best = number(scores.best) + (f" ({scores.best_split})" if mixed else "")
     worse = " ▼ worse than the baseline" if scores.worse_than_baseline else ""
     caveats = "".join(f" ({caveat})" for caveat in scores.caveats)
-    return harmless(
+    return visible(
         f"{scores.metric or 'score'}: last {last}, best {best}{worse}, baseline {number(scores.baseline)}{caveats}"
     )
+
+
+class ProgressLine:
+    """One line of standard error that is written over and over; nothing where that is no terminal."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, fraction: float, text: str) -> None:
+        if self._shown:
+            share = f" {fraction:.0%}" if fraction > 0 else ""
+            room = shutil.get_terminal_size().columns - len(share) - 1  # a line that wraps is not written over
+            click.echo(f"\r\x1b[K{visible(text)[:room]}{share}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take it off the screen."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)
+
+
+@contextmanager
+def progress_line() -> Iterator[ProgressLine]:
+    """A line of progress, gone at the end."""
+    line = ProgressLine()
+    try:
+        yield line
+    finally:
+        line.clear()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.cli.errors import Failure
-from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.runs import sessions_option
-from workbench.runner.places import sessions_of
+from workbench.cli.errors import Command, Failure
+from workbench.cli.options import read_session, session_argument
+from workbench.cli.output import print_json, print_table
+from workbench.text import visible
 
 if TYPE_CHECKING:
     from workbench.session.prompt_view import Change, PromptOfStep, Read
@@ -18,16 +18,7 @@ if TYPE_CHECKING:
     from workbench.session.recording import Recording
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui prompt last                   the newest prompt, with its texts
-  mlgym-tui prompt last --step 7 --diff   what is new since the step before
-  mlgym-tui prompt 3fa9c1 --step 7 --json | jq '.messages[] | {role, content}'
-"""
-)
-@click.argument("session")
+@click.command(cls=Command)
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="For this step (else the newest with a prompt).")
 @click.option(
     "--call",
@@ -37,24 +28,21 @@ Examples:
 )
 @click.option("--diff", is_flag=True, help="What is new since the last prompt of an earlier step.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the messages as they were sent.")
-@sessions_option
-def prompt(
-    session: str, step: int | None, call: int | None, diff: bool, as_json: bool, sessions_folder: Path | None
-) -> None:
+@session_argument
+def prompt(session: Path, step: int | None, call: int | None, diff: bool, as_json: bool) -> None:
     """Show what the model of SESSION was sent for a step.
 
     SESSION is a folder, an id, or `last`. Tokens of single messages are estimates; what the provider counted is said
     beside them.
-    """
-    from workbench.formats.open import open_recording
-    from workbench.session.prompt_view import last_step_asked, prompt_of_step
-    from workbench.session.state import fold
-    from workbench.session.store import find_session
 
-    recording = open_recording(find_session(sessions_of(sessions_folder), session))
-    for problem in recording.problems:
-        click.echo(f"mlgym-tui: {harmless(f'{recording.path.name}: {problem}')}", err=True)
-    state = fold(recording.events)
+    Examples:
+      mlgym-tui prompt last                   the newest prompt, with its texts
+      mlgym-tui prompt last --step 7 --diff   what is new since the step before
+      mlgym-tui prompt 3fa9c1 --step 7 --json | jq '.messages[] | {role, content}'
+    """
+    from workbench.session.prompt_view import last_step_asked, prompt_of_step
+
+    recording, state = read_session(session)
     read = _reader(recording)
     if step is None:
         step = last_step_asked(state)
@@ -66,7 +54,7 @@ def prompt(
     if as_json:
         print_json(_as_dict(found, read, diff=diff))
     elif found.prompt is None:
-        click.echo(harmless(found.nothing))
+        click.echo(visible(found.nothing))
     elif diff:
         _print_diff(found, read)
     else:
@@ -94,7 +82,7 @@ def _print_head(found: PromptOfStep, sent: SentPrompt) -> None:
     calls = f", call {found.place + 1} of {len(found.calls)}" if len(found.calls) > 1 else ""
     click.echo(f"step {found.step}{calls}")
     for line in summary(sent):
-        click.echo(harmless(line))
+        click.echo(visible(line))
     click.echo()
 
 
@@ -112,8 +100,8 @@ def _print_prompt(found: PromptOfStep, sent: SentPrompt, read: Read) -> None:
         right=(0, 2, 3),
     )
     for place, part in parts:
-        click.echo(f"\n── {f'{place} ' if place else ''}{harmless(part.role or 'role unknown')} ──")
-        click.echo(harmless(message_text(read(part.hash))))
+        click.echo(f"\n── {f'{place} ' if place else ''}{visible(part.role or 'role unknown')} ──")
+        click.echo(visible(message_text(read(part.hash))))
 
 
 def _print_diff(found: PromptOfStep, read: Read) -> None:
@@ -134,9 +122,9 @@ def _print_diff(found: PromptOfStep, read: Read) -> None:
         step = "" if message.step is None else f", step {message.step}"
         why = f": {message.elided}" if change.kind == "elided" else ""
         kind = "shortened" if change.kind == "elided" else change.kind
-        click.echo(harmless(f"\n── {kind}: {message.role or 'role unknown'}{step}{why} ──"))
+        click.echo(visible(f"\n── {kind}: {message.role or 'role unknown'}{step}{why} ──"))
         for line in change_lines(change, text_of):
-            click.echo(f"{line.mark} {harmless(line.text)}".rstrip())
+            click.echo(f"{line.mark} {visible(line.text)}".rstrip())
 
 
 def _changes(found: PromptOfStep) -> list[Change]:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.cli.errors import Failure
-from workbench.cli.progress import data_options, gpu_options, prepare_data, progress_line
-from workbench.runner.places import command_for, sessions_of
+from workbench.cli.errors import Command, Failure
+from workbench.cli.options import (
+    consent,
+    data_options,
+    gpu_options,
+    session_argument,
+    sessions_option,
+    trust_option,
+)
+from workbench.cli.output import progress_line
+from workbench.cli.tasks import prepare_data
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
-    from workbench.runner.trust import Consent, Named
     from workbench.session.events import SessionEnded
     from workbench.session.spec import SessionSpec
 
@@ -25,47 +31,6 @@ _DELAY, _RESUMED_DELAY = 1.5, 1.0
 """Seconds before a proposal runs by itself: a scripted agent answers at once, and nobody could watch it."""
 
 _Function = Callable[..., Any]
-
-sessions_option = click.option(
-    "--sessions",
-    "sessions_folder",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Folder of sessions (else $MLGYM_SESSIONS, else sessions/ of the checkout, else the XDG state folder).",
-)
-
-
-def _words(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
-    words = tuple(part.strip() for part in value.split(",") if part.strip())
-    for word in words:
-        if word not in ("code", "task", "server"):
-            raise click.BadParameter(f"{word!r} is none of code, task and server")
-    return words
-
-
-trust_option = click.option(
-    "--trust",
-    default="",
-    callback=_words,
-    metavar="WHAT,…",
-    help="What a session that is not yours names and may be used here: code, task, server (else you are asked).",
-)
-
-
-def consent(words: tuple[str, ...]) -> Consent:
-    """The user's word on sessions that are not their own: what `--trust` says, else their answer at a terminal."""
-    from workbench.cli.output import harmless
-    from workbench.runner.trust import Consent
-
-    def ask(name: str, named: Sequence[Named]) -> bool:
-        click.echo(harmless(f"{name} is not marked as yours: somebody else may have made it, or changed it."), err=True)
-        click.echo("It would use:", err=True)
-        for item in named:
-            click.echo(f"  {item.word:<6}  {harmless(item.what)}", err=True)
-        return click.confirm("Do you trust that?", default=False, err=True)
-
-    asked = sys.stdin.isatty() and sys.stderr.isatty()
-    return Consent(words, ask if asked else None)
 
 
 class _Amount(click.FloatRange):
@@ -118,22 +83,11 @@ def _headless_options(function: _Function) -> _Function:
     return click.option("--headless", is_flag=True, help="Without a screen: print each step.")(function)
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui run battleOfSexes
-  mlgym-tui run battleOfSexes --step               stop at each proposal
-  mlgym-tui run blotto --sandbox docker --max-steps 20
-  mlgym-tui run blotto --model replay:actions.yaml --headless --json
-  mlgym-tui run blotto --model anthropic:claude-sonnet-4-5
-  mlgym-tui run blotto -m openai:llama3 --base-url http://localhost:11434/v1
-"""
-)
+@click.command(cls=Command)
 @click.argument("task")
 @click.option(
-    "--model",
     "-m",
+    "--model",
     default="",
     help="scripted:demo (the default), human, replay:PATH, openai:NAME, anthropic:NAME or gemini:NAME.",
 )
@@ -161,6 +115,14 @@ def run(
 
     Opens the workbench; with --headless, with --json, or where there is no terminal, runs without it. Exits with 0
     when the agent submitted.
+
+    Examples:
+      mlgym-tui run battleOfSexes
+      mlgym-tui run battleOfSexes --step               stop at each proposal
+      mlgym-tui run blotto --sandbox docker --max-steps 20
+      mlgym-tui run blotto --model replay:actions.yaml --headless --json
+      mlgym-tui run blotto --model anthropic:claude-sonnet-4-5
+      mlgym-tui run blotto -m openai:llama3 --base-url http://localhost:11434/v1
     """
     plain = _without_screen(headless, as_json, step_mode)
     if plain and model == "human":
@@ -168,36 +130,23 @@ def run(
     sys.exit(_start(task, model, plain, as_json, step_mode, delay, options))
 
 
-@click.command(
-    epilog="""
-\b
-Example:
-  mlgym-tui human prisonersDilemma
-"""
-)
+@click.command(cls=Command)
 @click.argument("task")
 @_shared_options
 def human(task: str, **options: Any) -> None:
     """Work on TASK yourself, as a human baseline.
 
     You have the agent's commands. Short for `run TASK --model human`.
+
+    Example:
+      mlgym-tui human prisonersDilemma
     """
     if not _is_terminal():
         raise Failure("a person needs a terminal", "run it in one", 2)
     sys.exit(_start(task, "human", False, False, False, None, options))
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui resume last
-  mlgym-tui resume 20260102-101500-blotto-3fa9c1 --headless
-  mlgym-tui resume last --model openai:gpt-5.4 --temperature 0.5
-  mlgym-tui resume ~/from-a-colleague --trust task,server
-"""
-)
-@click.argument("session")
+@click.command(cls=Command)
 @click.option("--model", "-m", default="", metavar="MODEL", help="Another model from here on: provider:name.")
 @click.option("--base-url", default="", metavar="URL", help="Another server that speaks the model's protocol.")
 @click.option(
@@ -217,29 +166,28 @@ Examples:
     "--max-tokens", type=click.IntRange(min=1), metavar="N", help="New limit on tokens without a price, likewise."
 )
 @trust_option
-@sessions_option
+@session_argument
 def resume(
-    session: str,
-    headless: bool,
-    as_json: bool,
-    step_mode: bool,
-    trust: tuple[str, ...],
-    sessions_folder: Path | None,
-    **options: Any,
+    session: Path, headless: bool, as_json: bool, step_mode: bool, trust: tuple[str, ...], **options: Any
 ) -> None:
     """Go on with a saved SESSION.
 
     SESSION is a folder, an id, the end of one, or `last`. It comes back in the mode it was left in; without a
     terminal it goes on in auto mode. Of a session that is not yours (from elsewhere, changed, or older than such
     marks) nothing that it names is used without your word.
+
+    Examples:
+      mlgym-tui resume last
+      mlgym-tui resume 20260102-101500-blotto-3fa9c1 --headless
+      mlgym-tui resume last --model openai:gpt-5.4 --temperature 0.5
+      mlgym-tui resume ~/from-a-colleague --trust task,server
     """
     from workbench.runner.start import start
     from workbench.session.log import is_locked
-    from workbench.session.store import find_session
+    from workbench.signals import stoppable
 
     plain = _without_screen(headless, as_json, step_mode)
-    folder = find_session(sessions_of(sessions_folder), session)
-    folder = folder if folder.is_dir() else folder.parent
+    folder = session if session.is_dir() else session.parent
     if is_locked(folder):
         raise Failure(f"{folder.name} is being driven by another process", "end that one first")
     if not (folder / "events.jsonl").is_file():
@@ -249,7 +197,7 @@ def resume(
     spec = _spec(
         options, mode="step" if step_mode else None, interactive=not plain, delay=0.0 if plain else _RESUMED_DELAY
     )
-    with _undone_by_signals():
+    with stoppable():
         runner = start(spec, resume=folder, consent=consent(trust))
     sys.exit(_drive(runner, plain, as_json))
 
@@ -266,26 +214,22 @@ def _without_screen(headless: bool, as_json: bool, step_mode: bool) -> bool:
     return plain
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui replay last
-  mlgym-tui replay 3fa9c1
-  mlgym-tui replay path/to/battleOfSexes.traj
-"""
-)
-@click.argument("session")
-@sessions_option
-def replay(session: str, sessions_folder: Path | None) -> None:
+@click.command(cls=Command)
+@session_argument
+def replay(session: Path) -> None:
     """Look at a saved SESSION step by step.
 
     SESSION is one of ours (folder, id, `last`), or a .traj of MLGym. Nothing is run.
+
+    Examples:
+      mlgym-tui replay last
+      mlgym-tui replay 3fa9c1
+      mlgym-tui replay path/to/battleOfSexes.traj
     """
     from workbench.formats.open import open_recording
-    from workbench.session.store import find_session
+    from workbench.session.store import command_for
 
-    recording = open_recording(find_session(sessions_of(sessions_folder), session))
+    recording = open_recording(session)
     if not _is_terminal():
         show = command_for(recording.folder or recording.path, "sessions", "show")
         raise Failure("a replay needs a terminal", f"print it with `{show}`", 2)
@@ -299,6 +243,8 @@ def _start(
     task: str, model: str, plain: bool, as_json: bool, step_mode: bool, delay: float | None, options: dict[str, Any]
 ) -> int:
     from workbench.runner.start import start
+    from workbench.session.store import sessions_root
+    from workbench.signals import stoppable
     from workbench.tasks.catalogue import find_task
 
     with progress_line() as progress:  # here, where it can be shown and stopped; `start` finds it done
@@ -311,8 +257,8 @@ def _start(
         interactive=not plain,
         delay=delay if delay is not None else 0.0 if plain else _DELAY,
     )
-    with _undone_by_signals():
-        runner = start(spec, sessions_of(options["sessions_folder"]))
+    with stoppable():
+        runner = start(spec, sessions_root(options["sessions_folder"]))
     return _drive(runner, plain, as_json)
 
 
@@ -327,21 +273,6 @@ def _spec(options: dict[str, Any], **more: Any) -> SessionSpec:
     return SessionSpec(**{**given, **more}, limits=limits)
 
 
-@contextlib.contextmanager
-def _undone_by_signals() -> Iterator[None]:
-    """While a session is put together, SIGTERM and SIGHUP undo what was begun; later its driver sees to them."""
-    import signal
-
-    ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
-    for each in ending:
-        signal.signal(each, lambda number, _frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        for each in ending:
-            signal.signal(each, signal.SIG_DFL)
-
-
 def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
     if plain:
         from workbench.cli.headless import run_headless
@@ -353,25 +284,10 @@ def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
     ended: SessionEnded | None = WorkbenchApp(LiveSource(runner)).run()
     if ended is None:
         return 1
-    _say_where(ended)
+    from workbench.cli.headless import say_end
+
+    say_end(ended)
     return 0 if ended.exit_status == "submitted" else 1
-
-
-def _say_where(ended: SessionEnded) -> None:
-    from workbench.cli.output import ending, standing
-
-    click.echo(ending(ended))
-    click.echo(standing(ended.scores))
-    say_what_next(ended)
-
-
-def say_what_next(ended: SessionEnded) -> None:
-    """Where the session is, and the commands that go on from here."""
-    folder = Path(ended.session)
-    click.echo(f"saved in {folder}")
-    if ended.exit_status != "submitted":
-        click.echo(f"go on with: {command_for(folder, 'resume')}")
-    click.echo(f"replay it with: {command_for(folder, 'replay')}")
 
 
 def _is_terminal() -> bool:

@@ -8,30 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.cli.output import harmless, number, print_json, print_table
-from workbench.cli.progress import gpu_options, prepare_first, progress_line, run_stoppable
-from workbench.cli.runs import consent, sessions_option, trust_option
-from workbench.errors import WorkbenchError
-from workbench.runner.places import sessions_of
+from workbench.cli.errors import Command, complain, failing_with
+from workbench.cli.options import consent, gpu_options, json_option, session_argument, trust_option
+from workbench.cli.output import picked, print_json, print_table, progress_line
+from workbench.cli.tasks import prepare_first
+from workbench.text import number, visible
 
 if TYPE_CHECKING:
     from workbench.checks.rescore import Rescored, SavedSession
-    from workbench.session.events import Evaluation
 
 DIFFERS, NOT_SCORED = 1, 3
 """Exit codes: something does not agree; something, or everything, could not be scored."""
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui score last            the last submission, else the last score
-  mlgym-tui score 3fa9c1 --best
-  mlgym-tui score last --all --json
-"""
-)
-@click.argument("session")
+@click.command(cls=Command)
+@failing_with(NOT_SCORED)
 @click.option("--step", type=click.IntRange(min=0), metavar="N", help="What was scored in step N.")
 @click.option("--best", "which", flag_value="best", help="The one with the best score.")
 @click.option("--all", "which", flag_value="all", help="Every entry of the ledger that has a submission.")
@@ -43,10 +34,10 @@ Examples:
 )
 @gpu_options
 @trust_option
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@sessions_option
+@json_option
+@session_argument
 def score(
-    session: str,
+    session: Path,
     step: int | None,
     which: str | None,
     task: str,
@@ -55,45 +46,45 @@ def score(
     share_gpus: bool,
     trust: tuple[str, ...],
     as_json: bool,
-    sessions_folder: Path | None,
 ) -> None:
     """Score what SESSION submitted once more, in a fresh clean room.
 
     It says if the result agrees with the session's ledger. Only its folder and its task are needed; nothing is
     written there. The same task, data and seed must give the same score; where one of them is not what it was, a
     score within the noise. Exits with 0 when all agree, 1 when one does not, 3 when one cannot be scored.
+
+    Examples:
+      mlgym-tui score last            the last submission, else the last score
+      mlgym-tui score 3fa9c1 --best
+      mlgym-tui score last --all --json
     """
     from workbench.checks.rescore import choose, open_session, rescore
     from workbench.environment.resources import lease_gpus
-    from workbench.session.store import find_session
+    from workbench.signals import run_stoppable
 
     if step is not None and which is not None:
         raise click.UsageError(f"--step and --{which} exclude each other")
     done: list[Rescored] = []
-    try:
-        saved = open_session(find_session(sessions_of(sessions_folder), session), task, consent(trust))
-        entries = choose(saved, which or "last", step)  # type: ignore[arg-type]
-        for problem in saved.problems:
-            click.echo(f"mlgym-tui: {harmless(f'{saved.folder.name}: {problem}')}", err=True)
+    saved = open_session(session, task, consent(trust))
+    entries = choose(saved, which or "last", step)  # type: ignore[arg-type]
+    for problem in saved.problems:
+        complain(f"{saved.folder.name}: {problem}")
 
-        async def run() -> None:
-            with progress_line() as progress:
-                async for result in rescore(saved, entries, room=room, gpus=lease.gpus, progress=progress):  # type: ignore[arg-type]
-                    done.append(result)
-
+    async def run() -> None:
         with progress_line() as progress:
-            prepare_first(saved.task, progress)
-        notes: list[str] = []
-        holder = f"the rescoring of {saved.folder.name}"
-        models = saved.task.artifact.bundled  # nothing else of a submission is computed on a GPU
-        lease = lease_gpus(saved.task, gpus if models else "none", share=share_gpus, holder=holder, notes=notes)
-        for note in notes:
-            click.echo(f"note: {harmless(note)}", err=True)
-        run_stoppable(run())
-        lease.release()
-    except WorkbenchError as error:
-        error.exit_code = NOT_SCORED
-        raise
+            async for result in rescore(saved, entries, room=room, gpus=lease.gpus, progress=progress):  # type: ignore[arg-type]
+                done.append(result)
+
+    with progress_line() as progress:
+        prepare_first(saved.task, progress)
+    notes: list[str] = []
+    holder = f"the rescoring of {saved.folder.name}"
+    models = saved.task.artifact.bundled  # nothing else of a submission is computed on a GPU
+    lease = lease_gpus(saved.task, gpus if models else "none", share=share_gpus, holder=holder, notes=notes)
+    for note in notes:
+        click.echo(f"note: {visible(note)}", err=True)
+    run_stoppable(run())
+    lease.release()
     if as_json:
         print_json(_as_dict(saved, done))
     else:
@@ -104,7 +95,7 @@ def score(
 
 def _print(saved: SavedSession, done: list[Rescored]) -> None:
     protocol = f", {saved.task.protocol} protocol" if saved.task.protocol else ""
-    click.echo(harmless(f"{saved.folder.name}: {saved.task.id}, {saved.task.primary_metric.name}{protocol}"))
+    click.echo(visible(f"{saved.folder.name}: {saved.task.id}, {saved.task.primary_metric.name}{protocol}"))
     rows = []
     for result in done:
         entry, now = result.entry, result.now
@@ -123,27 +114,20 @@ def _print(saved: SavedSession, done: list[Rescored]) -> None:
         )
     print_table(["step", "by", "on", "ledger", "now", "", "submission"], rows, right=(0, 3, 4))
     for result in done:
-        click.echo(f"step {result.entry.step}: {harmless(result.why)}")
+        click.echo(f"step {result.entry.step}: {visible(result.why)}")
     rooms = sorted({result.now.isolation for result in done if result.now is not None})
     if rooms:
         click.echo(f"({', '.join(rooms)}; {sum(r.now.duration for r in done if r.now is not None):.1f} s)")
 
 
-_FACTS, _MORE = (
-    ("verdict", "score", "metrics", "standard_error", "dataset", "isolation"),
-    ("message", "duration", "split"),
-)
-"""Of an evaluation, as JSON: of any, and of one that was made now."""
-
-
-def _facts(evaluation: Evaluation, *more: str) -> dict[str, Any]:
-    return {name: getattr(evaluation, name) for name in (*_FACTS, *more)}
+_FACTS = "verdict score metrics standard_error dataset isolation"
+"""Of any evaluation, as JSON."""
 
 
 def _as_dict(saved: SavedSession, done: list[Rescored]) -> dict[str, Any]:
     return {
         "session": saved.folder.name,
-        "path": str(saved.folder),
+        "path": saved.folder,
         "task": saved.task.id,
         "metric": saved.task.primary_metric.name,
         "dataset": saved.started.dataset,
@@ -152,16 +136,12 @@ def _as_dict(saved: SavedSession, done: list[Rescored]) -> dict[str, Any]:
         "problems": saved.problems,
         "scores": [
             {
-                "step": result.entry.step,
-                "kind": result.entry.kind,
-                "split": result.entry.split,
-                "artifact": result.entry.artifact,
-                "outcome": result.outcome,
-                "why": result.why,
-                "exact": result.exact,
-                "changed": list(result.changes),
-                "ledger": _facts(result.entry),
-                "now": result.now and {**_facts(result.now, *_MORE), "artifact_hash": result.now.artifact},
+                **picked(result.entry, "step kind split artifact"),
+                **picked(result, "outcome why exact"),
+                "changed": result.changes,
+                "ledger": picked(result.entry, _FACTS),
+                "now": result.now
+                and {**picked(result.now, f"{_FACTS} message duration split"), "artifact_hash": result.now.artifact},
             }
             for result in done
         ],

@@ -2,50 +2,71 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.cli.errors import FriendlyGroup
-from workbench.cli.output import harmless, print_json, print_table
-from workbench.cli.progress import data_options, prepare_data, prepare_first, progress_line, run_stoppable, stoppable
+from workbench.cli.errors import Command, Group
+from workbench.cli.options import data_options, json_option
+from workbench.cli.output import ProgressLine, picked, print_json, print_table, progress_line
+from workbench.text import visible
 
 if TYPE_CHECKING:
     from workbench.checks.task_check import Finding
     from workbench.session.spec import SandboxName
     from workbench.tasks.catalogue import Task
+    from workbench.tasks.datasets import Prepared
     from workbench.tasks.errors import TaskError
     from workbench.tasks.needs import Needs
     from workbench.tasks.scaffold import Kind
 
 
-@click.group(
-    cls=FriendlyGroup,
-    invoke_without_command=True,
-    epilog="""
-\b
-Examples:
-  mlgym-tui tasks
-  mlgym-tui tasks --wide
-  mlgym-tui tasks --json
-  mlgym-tui tasks show regressionKaggleHousePrice
-  mlgym-tui tasks new myTask
-  mlgym-tui tasks check ./myTask
-  MLGYM_TASKS=~/my-tasks mlgym-tui tasks
-""",
-)
+def prepare_data(task: Task, progress: ProgressLine) -> dict[str, Prepared]:
+    """Prepare the task's data; it can be stopped, and says then what is kept. Raises TaskError or OSError."""
+    from workbench.signals import stoppable
+    from workbench.tasks.datasets import datasets_of, needs_network, prepare_task
+    from workbench.tasks.errors import TaskError
+
+    def kept() -> str:
+        with suppress(TaskError, OSError):
+            if any(needs_network(dataset, task.variant) for dataset in datasets_of(task)):
+                return "what was fetched is kept, and the same command goes on with it"
+        return "nothing of what was being prepared is left, and the same command begins it anew"
+
+    with stoppable(kept):
+        return prepare_task(task, progress)
+
+
+def prepare_first(task: Task, progress: ProgressLine) -> None:
+    """Prepare the task's data now, where it can be stopped; what is in the way is said by whoever needs them."""
+    from workbench.tasks.errors import TaskError
+
+    with suppress(TaskError, OSError):
+        prepare_data(task, progress)
+
+
+@click.group(cls=Group, invoke_without_command=True)
 @click.option("--wide", is_flag=True, help="All that is known of each, however wide: what it needs, what is missing.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.pass_context
 def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
     """List the tasks: those that ship, and your own.
 
     Your own are looked for in the folders of $MLGYM_TASKS.
+
+    Examples:
+      mlgym-tui tasks
+      mlgym-tui tasks --wide
+      mlgym-tui tasks --json
+      mlgym-tui tasks show regressionKaggleHousePrice
+      mlgym-tui tasks new myTask
+      mlgym-tui tasks check ./myTask
+      MLGYM_TASKS=~/my-tasks mlgym-tui tasks
     """
     if context.invoked_subcommand is not None:
         return
@@ -92,7 +113,7 @@ def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
         )
         for task, needs in found:
             for obstacle in needs.obstacles:
-                click.echo(f"{task.id}: {harmless(obstacle)}", err=True)
+                click.echo(f"{task.id}: {visible(obstacle)}", err=True)
     if not as_json:
         optional = _optional([needs for _, needs in found])
         for modules, command in optional:
@@ -101,7 +122,7 @@ def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
         if on_request := [modules for modules, command in optional if " --with " in command]:
             click.echo(f"on request: {', '.join(on_request)} (`mlgym-tui tasks show TASK` says how)", err=True)
     for problem in problems:
-        click.echo(f"left out: {harmless(str(problem))}", err=True)
+        click.echo(f"left out: {visible(str(problem))}", err=True)
 
 
 _ARROWS = {"maximize": "▲ higher is better", "minimize": "▼ lower is better"}
@@ -138,20 +159,17 @@ def _optional(found: list[Needs]) -> list[tuple[str, str]]:
     return [(", ".join(modules), command) for command, modules in commands.items()]
 
 
-@tasks.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui tasks show blotto
-  mlgym-tui tasks show ./my-task --json
-"""
-)
+@tasks.command()
 @click.argument("task")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def show(task: str, as_json: bool) -> None:
     """Print what TASK is, and whether it can run here.
 
     That is: what the agent is told, its metrics, limits and data.
+
+    Examples:
+      mlgym-tui tasks show blotto
+      mlgym-tui tasks show ./my-task --json
     """
     from workbench.environment.resources import sandbox_limits
     from workbench.tasks.catalogue import find_task
@@ -199,17 +217,10 @@ def show(task: str, as_json: bool) -> None:
     for modules, command in _optional([needs]):
         click.echo(f"  runs without {modules}; to install: {command}")
     for obstacle in needs.obstacles:
-        click.echo(f"  {harmless(obstacle)}")
+        click.echo(f"  {visible(obstacle)}")
 
 
-@tasks.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui tasks new myTask
-  mlgym-tui tasks new myTask --kind csv --in ~/my-tasks
-"""
-)
+@tasks.command()
 @click.argument("ident", metavar="ID")
 @click.option(
     "--kind",
@@ -221,11 +232,15 @@ Examples:
 @click.option(
     "--in", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where (else here)."
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def new(ident: str, kind: Kind, folder: Path, as_json: bool) -> None:
     """Make the folder of a new task, ID.
 
     It is complete, runnable, and yours to change.
+
+    Examples:
+      mlgym-tui tasks new myTask
+      mlgym-tui tasks new myTask --kind csv --in ~/my-tasks
     """
     from workbench.tasks.catalogue import regular_files
     from workbench.tasks.scaffold import scaffold
@@ -237,7 +252,9 @@ def new(ident: str, kind: Kind, folder: Path, as_json: bool) -> None:
     click.echo(f"made {made}: a task that runs as it is, for you to change")
     for file in regular_files(made):
         click.echo(f"  {file.relative_to(made)}")
-    quoted = shlex.quote(str(made))
+    from shlex import quote
+
+    quoted = quote(str(made))
     click.echo(f"check it: mlgym-tui tasks check {quoted}\nrun it:   mlgym-tui run {quoted}")
 
 
@@ -262,16 +279,7 @@ def named_tasks(names: tuple[str, ...], every: bool) -> list[Task]:
     return found
 
 
-@tasks.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui tasks prepare 3SATTime
-  mlgym-tui tasks prepare regressionKaggleHousePrice --sandbox docker
-  mlgym-tui tasks prepare blotto --with torch
-  mlgym-tui tasks prepare --all --dataset tiny
-"""
-)
+@tasks.command()
 @several_tasks
 @click.option(
     "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="For which."
@@ -279,7 +287,7 @@ Examples:
 @click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data.")
 @click.option("--with", "extras", metavar="NAME", multiple=True, help="Packages that the task has on request, too.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def prepare(
     tasks: tuple[str, ...],
     every: bool,
@@ -292,6 +300,12 @@ def prepare(
     """Have all that each TASK needs ready.
 
     That is: its data, its Python packages. Done once; can be stopped.
+
+    Examples:
+      mlgym-tui tasks prepare 3SATTime
+      mlgym-tui tasks prepare regressionKaggleHousePrice --sandbox docker
+      mlgym-tui tasks prepare blotto --with torch
+      mlgym-tui tasks prepare --all --dataset tiny
     """
     found = named_tasks(tasks, every)
     for extra in extras:
@@ -308,6 +322,7 @@ def prepare(
 
 def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ...], as_json: bool) -> dict[str, Any]:
     from workbench.isolation.image import DEFAULT_IMAGE
+    from workbench.signals import stoppable
     from workbench.tasks.packages import install, installed_extras, installed_for, python_of, with_extras
 
     done: dict[str, Any] = {"task": found.id, "data": {}, "packages": None}
@@ -333,23 +348,20 @@ def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ..
     return done
 
 
-@tasks.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui tasks check blotto
-  mlgym-tui tasks check ./my-task --sandbox docker
-  mlgym-tui tasks check --all --dataset tiny
-"""
-)
+@tasks.command()
 @several_tasks
 @click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 def check(tasks: tuple[str, ...], every: bool, sandbox: SandboxName, dataset: str | None, as_json: bool) -> None:
     """Check that each TASK (id or folder) holds.
 
     That is: schema, files, data, metrics, baseline, bad and hostile submissions. Exits with 0 when nothing failed.
+
+    Examples:
+      mlgym-tui tasks check blotto
+      mlgym-tui tasks check ./my-task --sandbox docker
+      mlgym-tui tasks check --all --dataset tiny
     """
     found = named_tasks(tasks, every)
     findings = {}
@@ -358,13 +370,13 @@ def check(tasks: tuple[str, ...], every: bool, sandbox: SandboxName, dataset: st
             task.under(variant=dataset) if dataset and task.spec.datasets else task, sandbox, as_json
         )
     if as_json:
-        shown = {ident: [asdict(finding) for finding in some] for ident, some in findings.items()}
-        print_json(shown if len(found) > 1 else shown[found[0].id])
+        print_json(findings if len(found) > 1 else findings[found[0].id])
     sys.exit(1 if any(finding.outcome == "failed" for some in findings.values() for finding in some) else 0)
 
 
 def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
     from workbench.checks.task_check import check as findings_of
+    from workbench.signals import run_stoppable
     from workbench.tasks.needs import examine
 
     shown: list[Finding] = []
@@ -375,7 +387,7 @@ def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
                 shown.append(finding)
                 if not as_json:
                     progress.clear()
-                    click.echo(f"{finding.outcome:<8} {finding.name}: {harmless(finding.detail)}")
+                    click.echo(f"{finding.outcome:<8} {finding.name}: {visible(finding.detail)}")
 
     with progress_line() as progress:  # on what the checks will take
         stand_in_only = not found.variant and examine(found).verdict == "stand-in only"
@@ -387,14 +399,7 @@ def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
     return shown
 
 
-@click.command(
-    epilog="""
-\b
-Examples:
-  mlgym-tui evaluate battleOfSexes strategy.py
-  mlgym-tui evaluate blotto strategy.py --seed 7 --json
-"""
-)
+@click.command(cls=Command)
 @click.argument("task")
 @click.argument("artefact", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, metavar="N", help="Seed of the evaluation (else a random one, that is printed).")
@@ -405,7 +410,7 @@ Examples:
     show_default=True,
     help="Where the submission runs: a sandbox of its own, or a process under limits (reduced isolation).",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@json_option
 @click.option("--split", help="Of the data: test (else), or validation where the task has one.")
 @data_options
 def evaluate(
@@ -418,10 +423,16 @@ def evaluate(
     dataset: str | None,
     protocol: str | None,
 ) -> None:
-    """Score ARTEFACT, a submission for TASK, in the clean room. Exits with 0 when the verdict is ok."""
+    """Score ARTEFACT, a submission for TASK, in the clean room. Exits with 0 when the verdict is ok.
+
+    Examples:
+      mlgym-tui evaluate battleOfSexes strategy.py
+      mlgym-tui evaluate blotto strategy.py --seed 7 --json
+    """
     import secrets
 
     from workbench.scoring.evaluation import evaluate as score
+    from workbench.signals import run_stoppable
     from workbench.tasks.catalogue import find_task
 
     found = find_task(task).under(protocol or "", dataset or "")
@@ -436,14 +447,7 @@ def evaluate(
         print_json(
             {
                 "task": found.id,
-                "verdict": result.verdict,
-                "metrics": result.metrics,
-                "score": result.score,
-                "standard_error": result.standard_error,
-                "message": result.message,
-                "isolation": result.isolation,
-                "split": result.split,
-                "dataset": result.dataset,
+                **picked(result, "verdict metrics score standard_error message isolation split dataset"),
                 "seed": seed,
                 "artifact": result.artifact,
                 "duration": result.duration,
@@ -455,7 +459,7 @@ def evaluate(
 
 
 def _print_result(result: Any, task: Any, seed: int) -> None:
-    click.echo(f"{task.id}: {result.verdict}" + (f" — {harmless(result.message)}" if result.message else ""))
+    click.echo(f"{task.id}: {result.verdict}" + (f" — {visible(result.message)}" if result.message else ""))
     for name, value in result.metrics.items():
         primary = name == task.primary_metric.name
         error = f" ± {result.standard_error:.4f}" if primary and result.standard_error is not None else ""

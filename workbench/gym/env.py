@@ -20,7 +20,6 @@ from workbench.gym.reward import Outcome, Reward, improvement
 from workbench.gym.session import PolicySession
 from workbench.gym.text import fitted
 from workbench.gym.text_space import TextSpace
-from workbench.resources import checkout
 from workbench.session.events import Limits, ScoreRecorded
 from workbench.session.spec import STEPS, WINDOW, SandboxName, SessionSpec
 from workbench.session.state import Step
@@ -87,7 +86,7 @@ class TaskEnv(gymnasium.Env[str, str]):
         )
         self.task = found
         self._policy = policy
-        self._root = sessions_root(None if sessions is None else Path(sessions), checkout())
+        self._root = sessions_root(None if sessions is None else Path(sessions))
         self.observation_space = TextSpace(observation_length)
         self.action_space = TextSpace(action_length, least=1)
         self.render_mode = render_mode

@@ -15,7 +15,6 @@ from workbench.environment.assembly import Actor, World, make_episode, make_worl
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
 from workbench.runner.approval import RULES_HINT, Always, Approval, Never
-from workbench.runner.places import command_for
 from workbench.runner.runner import Runner
 from workbench.runner.services import make_services, switched_on
 from workbench.runner.starting import starting_point
@@ -24,7 +23,7 @@ from workbench.session import events as ev
 from workbench.session.log import read_log, repair_log
 from workbench.session.spec import STEPS, WINDOW, SessionSpec
 from workbench.session.state import SessionState, fold
-from workbench.session.store import new_session_folder
+from workbench.session.store import command_for, new_session_folder
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import prepare_task
 

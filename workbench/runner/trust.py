@@ -15,10 +15,10 @@ from typing import Literal, get_args
 from workbench.agents.catalogue import is_shipped
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES
 from workbench.errors import WorkbenchError
-from workbench.runner.places import command_for
 from workbench.session.events import Limits, SessionStarted
 from workbench.session.marks import origin
 from workbench.session.state import SessionState
+from workbench.session.store import command_for
 from workbench.tasks.catalogue import Task, find_known_task, find_task, list_tasks
 
 Word = Literal["code", "task", "server"]

@@ -7,15 +7,13 @@ is printed over itself (bars), is dealt with in whole pieces, not by characters.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
 
 from workbench.sandbox.base import AGENT_COLUMNS as COLUMNS
 from workbench.sandbox.base import AGENT_ROWS as ROWS
 from workbench.sandbox.scrollback import KEPT_EACH, Scrollback
+from workbench.text import cell_width, visible
 
 FULL_SCREEN_NOTE = "(a full-screen program ran; its screen is not part of this text)"
 LEFT_OPEN_NOTE = "(the terminal was left in its alternate screen, which shows:)"
@@ -28,34 +26,11 @@ _FEW = 16
 _TAB = 8
 PADDING = " " * 8
 """Blanks at a line's end that are there to fill a box, not to be read. (Fewer may be a file's, or a diff's.)"""
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _DRAWN = str.maketrans("`afgjklmnopqrstuvwxyz{|}~", "◆▒°±┘┐┌└┼⎺⎻─⎼⎽├┤┴┬│≤≥π≠£·")
 """The line drawing characters of a VT100."""
 
 _one_cell: set[str] = set()
 """Characters beyond ASCII of which it is known that they take one cell."""
-
-
-def visible(text: str) -> str:
-    """The text with what could deceive its reader (control characters, text direction) spelt out."""
-    return _HIDDEN.sub(_spelt, text)
-
-
-def _spelt(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return "^" + chr(code ^ 0x40) if code < 0x80 else f"<U+{code:04X}>"
-
-
-@lru_cache(maxsize=_KNOWN)
-def width(character: str) -> int:
-    """Cells that a character takes."""
-    if " " <= character <= "~":
-        return 1
-    if unicodedata.east_asian_width(character) in "WF":
-        return 2
-    if "\u1160" <= character <= "\u11ff":
-        return 0  # vowels and finals of Korean syllables
-    return 0 if unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc", "Zl", "Zp") and character != "\xad" else 1
 
 
 def odd_ones(text: str) -> str:
@@ -68,7 +43,7 @@ def odd_ones(text: str) -> str:
     if len(_one_cell) > _KNOWN:
         _one_cell.clear()
     found = set(beyond) - _one_cell
-    odd = {character for character in found if width(character) != 1}
+    odd = {character for character in found if cell_width(character) != 1}
     _one_cell.update(found - odd)
     return "".join(odd)
 

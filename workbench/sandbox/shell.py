@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -24,6 +23,7 @@ from workbench.sandbox.markers import Mark
 from workbench.sandbox.person import PersonAtShell, PersonCommand, Surroundings, settle_after_person
 from workbench.sandbox.supervisor import RunningStep, Supervisor
 from workbench.sandbox.syntax import REFUSED_STATUS, SyntaxChecker
+from workbench.text import visible
 
 _GRACE = 0.7
 """Seconds after which a command gets a supervisor. Nearly all are over by then."""
@@ -274,7 +274,7 @@ class Shell:
         observation, truncated = step.record.observation(self._max_observation)
         if step.waited_for:
             told = (
-                f"[{_visible(step.waited_for)} waited for input at the terminal, where nobody answers, and was ended. "
+                f"[{visible(step.waited_for)} waited for input at the terminal, where nobody answers, and was ended. "
                 "Give it what it needs by its arguments, a pipe or a file.]"
             )
             observation = f"{observation}\n{told}" if observation else told
@@ -425,7 +425,7 @@ class Shell:
             return
         prompt = "" if self._prompt_shown else _prompt(self.cwd, self._sandbox.workspace)
         self._prompt_shown = False
-        shown = _visible(action.rstrip("\n")).replace("\n", "\r\n> ")
+        shown = visible(action.rstrip("\n")).replace("\n", "\r\n> ")
         self._display(f"{prompt}{shown}\r\n".encode("utf-8", "replace"))
 
     # -- the person ------------------------------------------------------------------------------------------------
@@ -549,18 +549,9 @@ def _prompt(cwd: str, workspace: str) -> str:
     home = workspace.rpartition("/")[0]
     if home and (cwd == home or cwd.startswith(home + "/")):
         cwd = "~" + cwd[len(home) :]
-    return _visible(cwd) + "$ "
-
-
-def _visible(text: str) -> str:
-    """Text without anything that a terminal would act upon, but newlines and tabs."""
-    return re.sub(
-        r"[\x00-\x08\x0b-\x1f\x7f-\x9f]",
-        lambda found: "^" + chr(ord(found[0]) ^ 0x40) if ord(found[0]) < 0x80 else "\ufffd",
-        text,
-    )
+    return visible(cwd) + "$ "
 
 
 def _short(text: str, most: int = 60) -> str:
-    line = _visible(text.strip().split("\n")[0])
+    line = visible(text.strip().split("\n")[0])
     return line if len(line) <= most else line[: most - 1] + "…"

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 import time
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
+from workbench.resources import checkout
 from workbench.session.cast import CAST_FILE
 from workbench.session.events import FinalScores, SessionEnded, SessionStarted, UnknownEvent, decode
 from workbench.session.files import open_file
@@ -37,15 +39,23 @@ class SessionNotFound(WorkbenchError):
     """No session of that name. The text names the nearest one and where was looked."""
 
 
-def sessions_root(option: Path | None = None, checkout: Path | None = None) -> Path:
-    """`--sessions`, else `$MLGYM_SESSIONS`, else `sessions/` of the checkout, else the XDG state folder."""
+def sessions_root(option: Path | None = None) -> Path:
+    """The sessions' folder: `--sessions`, else `$MLGYM_SESSIONS`, else `sessions/` of the checkout or of XDG's state."""
     if option is not None:
         return option.expanduser().absolute()
     if os.environ.get("MLGYM_SESSIONS"):
         return Path(os.environ["MLGYM_SESSIONS"]).expanduser().absolute()
-    if checkout is not None and os.access(checkout, os.W_OK):
-        return checkout / "sessions"
-    return state_folder() / "sessions"
+    here = checkout()
+    return (here if here is not None and os.access(here, os.W_OK) else state_folder()) / "sessions"
+
+
+def command_for(session: Path, *words: str) -> str:
+    """`mlgym-tui WORDS SESSION`, with `--sessions` where the session is in another folder than is looked in."""
+    session = session.absolute()
+    if not session.is_dir():  # a recording of another program, or a lone log
+        return shlex.join(["mlgym-tui", *words, str(session)])
+    elsewhere = [] if session.parent == sessions_root() else ["--sessions", str(session.parent)]
+    return shlex.join(["mlgym-tui", *words, session.name, *elsewhere])
 
 
 def new_session_folder(root: Path, task: str) -> Path:
@@ -140,7 +150,7 @@ def summarize(folder: Path) -> SessionSummary:
             tail = stream.read()
         if not isinstance(first, SessionStarted):
             raise ValueError("it does not begin with session.started")
-        age = max(0.0, time.time() - status.st_mtime)
+        age = round(max(0.0, time.time() - status.st_mtime), 1)
         ended = _ended(tail)
         if ended is not None:
             steps, exit_status, scores = ended.steps, ended.exit_status, ended.scores

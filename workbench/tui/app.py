@@ -8,7 +8,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -20,6 +20,7 @@ from textual.screen import Screen
 
 from workbench.session import commands as do
 from workbench.session.events import SessionEnded
+from workbench.signals import on_signals
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
 from workbench.tui.terminal.alt_keys import keep_alt
@@ -30,7 +31,6 @@ from workbench.tui.type_ahead import TypeAhead
 if TYPE_CHECKING:
     from textual.command import Provider
 
-_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _SETTLED_SECONDS = 1.0
 """After the first paint, when what is loaded behind it is there as well."""
 _COPY_LIMIT = 74_000
@@ -80,6 +80,7 @@ class WorkbenchApp(App[SessionEnded | None]):
         self._leaving = False
         self._terminal_lost = False
         self._broke_off = ""
+        self._hear_no_signals: Callable[[], None] = lambda: None
 
     # -- life --------------------------------------------------------------------------------------------------------
 
@@ -91,16 +92,10 @@ class WorkbenchApp(App[SessionEnded | None]):
             return
         self._session = asyncio.create_task(self.source.run(), name="session")
         self._session.add_done_callback(self._session_over)
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.add_signal_handler(number, self._on_signal, number)
+        self._hear_no_signals = on_signals(self._on_signal)
 
     async def on_unmount(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):
-                loop.remove_signal_handler(number)
+        self._hear_no_signals()
         if self._session is not None and not self._session.done():
             # However the app ends, the session is ended and saved first.
             self._stop_session("the workbench was closed")

@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from itertools import pairwise
-from unicodedata import category, east_asian_width
+from unicodedata import category
+
+from workbench.text import cell_width
 
 TAB_SIZE = 8
 
@@ -62,16 +64,6 @@ def printable(text: str) -> str:
 def display_line(text: str) -> str:
     """One line as it is drawn: `printable`, with tabs expanded to every eighth column."""
     return expand_tabs(_UNSAFE.sub(_glyph, text))
-
-
-@lru_cache(8192)
-def cell_width(character: str) -> int:
-    """Columns that a character takes: 2 for wide ones, 0 for accents that stand on the one before."""
-    if character.isascii():
-        return 1
-    if east_asian_width(character) in "WF":
-        return 2
-    return 0 if category(character) in ("Mn", "Me") else 1
 
 
 def expand_tabs(text: str) -> str:

@@ -8,7 +8,8 @@ from itertools import accumulate
 
 from textual.content import Content
 
-from workbench.tui.text import TAB_SIZE, cell_width, cuts, display_line
+from workbench.text import cell_width
+from workbench.tui.text import TAB_SIZE, cuts, display_line
 
 LONG_LINE = 10_000
 """A longer line is cut at render: only the part in view is converted, with every character taking one column."""
