@@ -41,11 +41,12 @@ async def test_what_agrees_what_differs_and_what_is_lost(tmp_path: Path) -> None
 
 
 async def test_foreign_sessions_and_wrong_words_get_a_sentence(tmp_path: Path) -> None:
-    foreign = await mlgym("score", str(write_run(tmp_path, healthy())), sessions=tmp_path)
+    recording = str(write_run(tmp_path, healthy()))
+    foreign = await mlgym("score", recording, sessions=tmp_path)
     assert foreign.code == 3 and "it has scores, but no submissions that could be scored" in foreign.err
     nobody = await mlgym("score", "nobody", sessions=tmp_path)
     assert nobody.code == 3 and "no session 'nobody'" in nobody.err and len(nobody.err.splitlines()) == 1
-    both = await mlgym("score", "last", "--best", "--step", "2", sessions=tmp_path)
+    both = await mlgym("score", recording, "--best", "--step", "2", sessions=tmp_path)
     assert both.code == 2 and "--step and --best exclude each other" in both.err
 
 

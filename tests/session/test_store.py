@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench.session import events as ev
+from workbench.session import store
 from workbench.session.clock import Clock
 from workbench.session.log import EVENTS_FILE, EventLog
 from workbench.session.store import (
@@ -38,10 +39,12 @@ def test_where_sessions_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("MLGYM_SESSIONS", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert sessions_root(tmp_path / "x") == tmp_path / "x"
-    assert sessions_root(None, tmp_path) == tmp_path / "sessions"
-    assert sessions_root(None, None) == tmp_path / "state" / "mlgym-tui" / "sessions"
+    monkeypatch.setattr(store, "checkout", lambda: tmp_path)
+    assert sessions_root() == tmp_path / "sessions"
+    monkeypatch.setattr(store, "checkout", lambda: None)
+    assert sessions_root() == tmp_path / "state" / "mlgym-tui" / "sessions"
     monkeypatch.setenv("MLGYM_SESSIONS", str(tmp_path / "env"))
-    assert sessions_root(None, tmp_path) == tmp_path / "env"
+    assert sessions_root() == tmp_path / "env"
 
 
 def test_a_finished_and_a_crashed_session_are_listed_alike(tmp_path: Path) -> None:

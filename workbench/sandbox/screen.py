@@ -279,7 +279,7 @@ class Screen:
         if _even(text, odd):
             self._run(text)
             return
-        widths = list(map(width, text))
+        widths = list(map(cell_width, text))
         if 0 not in widths and self.column + sum(widths) <= COLUMNS:
             self._write(
                 [*chain.from_iterable((c, "") if cells == 2 else c for c, cells in zip(text, widths, strict=True))]

@@ -40,7 +40,7 @@ class SessionNotFound(WorkbenchError):
 
 
 def sessions_root(option: Path | None = None) -> Path:
-    """The sessions' folder: `--sessions`, else `$MLGYM_SESSIONS`, else `sessions/` of the checkout or of XDG's state."""
+    """The sessions' folder: `--sessions`, else `$MLGYM_SESSIONS`, else `sessions/` of checkout or XDG state."""
     if option is not None:
         return option.expanduser().absolute()
     if os.environ.get("MLGYM_SESSIONS"):
