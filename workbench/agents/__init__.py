@@ -1,1 +1,1 @@
-"""The mind's side: what proposes actions. Knows sessions, knows nothing of sandboxes, tasks or screens."""
+"""Agents: whatever proposes actions. They know sessions, and know nothing of sandboxes, tasks or screens."""

@@ -1,4 +1,4 @@
-"""What an agent is to the runner: it reads the session so far and proposes an action."""
+"""What the runner knows of an agent: it reads the session so far and proposes an action."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
 
 _STANDARD = os.path.dirname(os.__file__) + os.sep
-"""Where Python's own modules are."""
+"""The folder of Python's standard library."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Prompt:
     messages: tuple[str, ...] = ()
     """Each as a JSON object with `role`, `content`, and perhaps `tool_calls`, `tool_call_id`, `step`, `elided`."""
     tokens: tuple[int, ...] = ()
-    """Of each message, estimated; empty where nobody counted."""
+    """Estimated tokens of each message; empty where nobody counted."""
     budget: int | None = None
-    """The most tokens that the messages may have; None where nothing limits them."""
+    """The most tokens that the messages may have; None if there is no limit."""
     tools: str = ""
     """Schemas of the tools offered, as JSON; empty without any."""
     tool_tokens: int = 0
     settings: Mapping[str, Any] | None = None
-    """Sampling as it was sent, by the provider's own names; None where that is not known."""
+    """The sampling settings that were sent, by the provider's own names; None if they are not known."""
 
 
 NO_PROMPT = Prompt()
@@ -41,7 +41,7 @@ NO_PROMPT = Prompt()
 
 @dataclass(frozen=True)
 class Proposal:
-    """One proposed action, and what it took to get it."""
+    """One proposed action, and the model call that produced it."""
 
     action: str
     thought: str = ""
@@ -50,15 +50,15 @@ class Proposal:
     prompt: Prompt = NO_PROMPT
     usage: Usage | None = None
     attempt: int = 1
-    """Which answer it was: those before it could not be used."""
+    """The number of the answer, from 1: the earlier ones could not be used."""
     latency: float | None = None
-    """Seconds that the answer took; None where nobody measured."""
+    """Seconds until the answer was complete; None if nobody measured."""
     remark: str = ""
-    """What the model is to be told about its answer with the outcome; for `action.proposed`."""
+    """What the model is told about its answer together with the outcome; logged in `action.proposed`."""
     reasoning: str = ""
-    """What the provider shows of the reasoning before the answer."""
+    """The reasoning before the answer, as far as the provider shows it."""
     continuation: str = ""
-    """What the model wants back with the account of this action, unread; for `model.responded`."""
+    """What the model wants sent back with this action in later calls, unread; logged in `model.responded`."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +66,19 @@ class Attempt:
     """A call that gave no proposal: malformed, filtered, cut short, or not answered at all."""
 
     response: str
-    """As much as was received; empty, and `usage` None, where nothing was."""
+    """As much as was received. If nothing was, it is empty and `usage` is None."""
     cause: str
     """bad_format | cancelled | one of the causes of ModelError."""
     reason: str
     """What the model was told, or what happened."""
     prompt: Prompt = NO_PROMPT
     usage: Usage | None = None
-    """None where the provider had not said it yet."""
+    """None if the provider had not reported it yet."""
     number: int = 1
     latency: float = 0.0
     reasoning: str = ""
     again: bool = False
-    """The model is asked again without anybody having to decide."""
+    """The agent asks the model again by itself; nobody has to decide."""
 
 
 class Listener:
@@ -91,18 +91,18 @@ class Listener:
         """A piece of the reasoning before the answer, where the provider shows it."""
 
     def retrying(self, reason: str, seconds: float) -> None:
-        """The call failed, and is tried again in so many seconds."""
+        """The call failed, and the agent tries again in so many seconds."""
 
     def attempted(self, attempt: Attempt) -> None:
-        """An answer became no proposal. It was paid for all the same: log it at once."""
+        """An answer gave no proposal. It costs money all the same: log it at once."""
 
 
 LoopPolicy = Literal["warn", "tell", "pause", "off"]
-"""What is done about an agent that repeats itself: a note in the log, that and a message to the agent, or a pause."""
+"""What happens when an agent repeats itself: a note in the log, a note and a message to the agent, or a pause."""
 
 
 class ModelError(WorkbenchError):
-    """A model call that gave nothing to run. `cause` is one of those of the event `model.failed`."""
+    """A model call that gave no action. `cause` is one of the causes of the event `model.failed`."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -110,9 +110,9 @@ class ModelError(WorkbenchError):
 
 
 class ActionsExhausted(Exception):
-    """The list of actions that is replayed has come to its end.
+    """The replayed list of actions has come to its end.
 
-    `cause` is why the recorded session was scored then, without its agent having submitted; empty where it was not.
+    `cause` says why the recorded session was scored although its agent had not submitted; empty if it was not.
     """
 
     def __init__(self, message: str, cause: str = "") -> None:
@@ -130,7 +130,7 @@ class Agent(ABC):
     author: str
     """How its steps are signed: `model:<name>` or `policy:<name>`."""
     trusted: bool = False
-    """True for what ships with the workbench: its commands may run without a protecting sandbox."""
+    """True for the agents of the package: their commands may run without a protecting sandbox."""
 
     listener: Listener = Listener()
     """Set by the runner."""
@@ -139,22 +139,23 @@ class Agent(ABC):
     window: int | None = None
     """Lines of the file window; None leaves it to the user and to the workbench."""
     commands: Sequence[str] = ()
-    """The agent commands that it wants: memory and literature are switched on by that."""
+    """The agent commands that it wants; naming one of memory or literature switches that service on."""
     lint: LintPolicy = "warn"
-    """What is done about an edit of a Python file that brings in names which are not defined."""
+    """What happens to an edit of a Python file that introduces undefined names."""
     loops: LoopPolicy = "off"
-    """What is done when it repeats itself."""
+    """What happens when it repeats itself."""
     as_mlgym: bool = False
     """Its actions were written for MLGym, whose commands are a little different."""
 
     asks_model: bool = False
-    """It asks a chat model, and has `sampling` and `use`: the model can be changed between two calls, and asked for
+    """It asks a chat model and has `sampling` and `use`: the user can change the model between two calls, and ask for
     alternatives to a proposal.
     """
     sampling: Sampling = Sampling()
     """How answers are drawn."""
     tells_edits: bool | None = None
-    """Whether its model learns that a person changed its proposal, where the person does not say; None: no model does.
+    """Whether its model learns that a person edited its proposal, unless that person decides; None if there is no model
+    to tell.
     """
 
     @abstractmethod
@@ -177,7 +178,7 @@ class Agent(ABC):
 
 
 class AdaptedAgent(Agent):
-    """An object that is no `Agent` but has what one must have. Whatever else it has counts as well."""
+    """An object of another class that has what an agent must have. Attributes that it lacks have the defaults."""
 
     def __init__(self, adapted: Any) -> None:
         object.__setattr__(self, "_adapted", adapted)
@@ -202,7 +203,7 @@ class AdaptedAgent(Agent):
 
 
 def with_place(error: BaseException) -> str:
-    """An error of somebody's code, with the line that it came from: the innermost that is no library's."""
+    """An error in a user's code, with its file and line: the innermost frame that belongs to no library."""
     own = outside = ""
     for frame in traceback.extract_tb(error.__traceback__):
         outside = f" ({frame.filename}, line {frame.lineno})" if not frame.filename.startswith("<frozen") else outside

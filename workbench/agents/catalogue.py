@@ -1,4 +1,4 @@
-"""Finding agents: those that ship with the package, any other by the path of its file, or a class of one's own."""
+"""Finding agents: one of the package by name, another by the path of its file, or a class of the user."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FOLDER = Path(__file__).resolve().parent / "configs"
 
 @dataclass(frozen=True)
 class AgentSetup:
-    """What an agent's class from outside the package is constructed with."""
+    """What an agent class of the user is constructed with."""
 
     task: str
     """Id of the task."""
     description: str
     """The task as an agent reads it."""
     model: str
-    """`provider:name` as the user asked for; empty when they did not."""
+    """The `provider:name` that the user asked for; empty if they did not."""
     make_model: Callable[[str], ChatModel]
-    """The chat model of a `provider:name`, with the keys and the server that the user has set."""
+    """Makes the chat model of a `provider:name`, with the keys and the server that the user has set."""
 
 
 AgentClass = Callable[[AgentSetup], object]
@@ -49,7 +49,7 @@ def list_agents() -> list[AgentConfig]:
 
 
 def find_agent(reference: str) -> AgentConfig | AgentClass:
-    """The agent of a name, of the path of a YAML file, or of `module:Class` (or `file.py:Class`). Raises AgentError."""
+    """The agent for a name, the path of a YAML file, or `module:Class` (or `file.py:Class`). Raises AgentError."""
     from workbench.agents.config import AgentError, read_agent
 
     if is_shipped(reference):
@@ -68,7 +68,7 @@ def find_agent(reference: str) -> AgentConfig | AgentClass:
 
 
 def is_shipped(reference: str) -> bool:
-    """Whether it is the name of an agent of the package."""
+    """Whether this is the name of an agent of the package."""
     return reference in _shipped()
 
 
@@ -77,14 +77,14 @@ def _shipped() -> list[str]:
 
 
 def whole_reference(reference: str) -> str:
-    """The reference, with the whole path of its file: the session may go on from another folder."""
+    """The reference with an absolute path: the session may be resumed from another folder."""
     path, colon, name = reference.rpartition(":") if ".py:" in reference else (reference, "", "")
     plain = is_shipped(reference) or not Path(path).expanduser().is_file()
     return reference if plain else f"{Path(path).expanduser().absolute()}{colon}{name}"
 
 
 def make_agent(reference: str, setup: AgentSetup) -> Agent:
-    """The agent of a reference, ready to propose. Raises AgentError, and what `setup.make_model` raises."""
+    """The agent for a reference, ready to propose. Raises AgentError, and what `setup.make_model` raises."""
     from workbench.agents.config import AgentConfig, AgentError
     from workbench.agents.language_agent import LanguageAgent
 

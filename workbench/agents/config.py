@@ -1,6 +1,6 @@
-"""What an agent's YAML file may say. Faults are named by file, line and field.
+"""The schema of an agent's YAML file. Errors name file, line and field.
 
-Needs pydantic: imported only where such a file is read.
+Needs pydantic, so it is imported only when such a file is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from workbench.yamlfile import Place, Problem, in_lines, read_yaml
 
 
 class AgentError(WorkbenchError):
-    """An agent that cannot be used. `str()` says where and why, and is fit to be shown as it is."""
+    """An agent that cannot be used. `str()` says where and why, in words for people."""
 
 
 class _Part(BaseModel):
@@ -34,7 +34,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Prompts(_Part):
-    """Templates; see workbench.agents.prompts for the names that each may use."""
+    """Templates; workbench.agents.prompts says which names each may use."""
 
     system: str
     task: str
@@ -58,17 +58,17 @@ class LastObservations(_Part):
 
 
 class ClosedWindows(_Part):
-    """Of each file only the newest view is sent."""
+    """Only the newest view of each file is sent."""
 
     processor: Literal["closed_windows"]
 
 
 class TokenBudget(_Part):
-    """What is sent has at most so many tokens."""
+    """The messages have at most so many tokens."""
 
     processor: Literal["token_budget"]
     tokens: Annotated[int, Field(ge=500)] | None = None
-    """None: as many as the model can see, less its answer; no limit where that is not known."""
+    """None: as many as fit into the model's context window beside the answer; no limit if the window is not known."""
 
 
 HistoryStep = Annotated[Full | LastObservations | ClosedWindows | TokenBudget, Field(discriminator="processor")]
@@ -83,30 +83,30 @@ def _tool_name(name: str) -> str:
 
 
 class AgentLimits(_Part):
-    """What a session of this agent may spend, unless its user says otherwise. None is no limit."""
+    """What a session of this agent may spend, unless the user says otherwise. None is no limit."""
 
     steps: Annotated[int, Field(ge=1)] | None = 50
     cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 4.0
     """US dollars."""
     tokens: Annotated[int, Field(ge=1)] | None = 2_000_000
-    """Of input and output together; counts where the price of the model is not known."""
+    """Of input and output together. It matters where the price of the model is not known."""
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     def as_limits(self) -> Limits:
-        """In the form of a session's limits."""
+        """As the limits of a session."""
         return Limits(steps=self.steps, cost=self.cost, tokens=self.tokens, seconds=self.seconds)
 
 
 class SamplingSpec(_Part):
-    """How answers are drawn; a model that refuses a setting is not sent it. null leaves it to the provider."""
+    """How answers are sampled. A setting that the model refuses is not sent; null leaves it to the provider."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
     top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
     max_output_tokens: Annotated[int, Field(ge=1)] | None = 8192
-    """Reasoning counts, where a model does some."""
+    """Reasoning tokens count too."""
 
     def as_sampling(self) -> Sampling:
-        """In the form that models take."""
+        """As models take it."""
         return Sampling(self.temperature, self.top_p, self.max_output_tokens)
 
 
@@ -116,7 +116,7 @@ class AgentConfig(_Part):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
     description: str = ""
     model: Annotated[str, Field(pattern=r"^[^:\s]+:\S+$")] | None = None
-    """`provider:name`; None: its user names one."""
+    """`provider:name`; None if the user has to name one."""
     prompts: Prompts
     parser: ParserName = "thought_action"
     history: list[HistoryStep] = [
@@ -125,25 +125,25 @@ class AgentConfig(_Part):
     ]
     """Applied one after the other; an empty list sends everything."""
     tools: list[Annotated[str, AfterValidator(_tool_name)]] = list(USUAL_COMMANDS)
-    """The agent commands that the model is told of, besides bash. Memory and literature are switched on by it too."""
+    """The agent commands that the model is told of, besides bash. Naming one of memory or literature switches it on."""
     window: Annotated[int, Field(ge=10, le=100_000)] = 1000
     """Lines of the file window."""
     limits: AgentLimits = AgentLimits()
     sampling: SamplingSpec = SamplingSpec()
     format_attempts: Annotated[int, Field(ge=1, le=20)] = 3
-    """How many answers in a row may be unusable before the model is given up."""
+    """How many answers in a row may be unusable before the call counts as failed."""
     tell_edits: bool = True
-    """Whether the model learns that a person changed its action, where the person did not say."""
+    """Whether the model learns that a person edited its action, unless that person decides."""
     tell_budget: bool = True
-    """Whether the model is told what is left of steps and cost."""
+    """Whether the model is told how many steps and how much money are left."""
     loops: LoopPolicy = "warn"
-    """What is done when it repeats itself."""
+    """What happens when it repeats itself."""
     lint: LintPolicy = "warn"
-    """What is done about an edit of a Python file that brings in names which are not defined."""
+    """What happens to an edit of a Python file that introduces undefined names."""
 
 
 def read_agent(file: Path) -> AgentConfig:
-    """The agent in a file, checked as a whole. Raises AgentError."""
+    """The agent that a file describes, checked as a whole. Raises AgentError."""
 
     def fault(problems: list[Problem]) -> AgentError:
         return AgentError(in_lines(problems))
@@ -152,7 +152,7 @@ def read_agent(file: Path) -> AgentConfig:
 
 
 def _cross_check(config: AgentConfig) -> list[tuple[Place, str]]:
-    """What no single field can say."""
+    """Errors that concern several fields."""
     found: list[tuple[Place, str]] = []
     for prompt in prompts.VARIABLES:
         try:
@@ -186,8 +186,8 @@ def processors(config: AgentConfig, *, context: int | None, count: history.Count
 
 
 def prompt_budget(config: AgentConfig, *, context: int | None) -> int | None:
-    """The most tokens that the messages of a call may have: by the smallest budget among the processors, else by what
-    the model can see (`context`); None where nothing is known to limit them.
+    """The most tokens that the messages of a call may have: the smallest budget among the processors, else what fits
+    into the model's context (`context`). None if there is no known limit.
     """
     budgets = [_at_most(item, context) for item in config.history if isinstance(item, TokenBudget)]
     return min((number for number in (*budgets, context) if number is not None), default=None)

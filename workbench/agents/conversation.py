@@ -1,7 +1,7 @@
-"""A session as the conversation that a model reads: its own steps as turns, and what others did as told to it.
+"""A session as the conversation that a model reads: its own steps as turns, and what others did as messages to it.
 
-Everything comes from the state of the session, so a resumed or forked session, a changed model, or another agent on the
-same session need no memory of their own.
+Everything comes from the state of the session. So a resumed session, a changed model, or another agent on the same
+session needs no memory of its own.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from workbench.agents.tools import command_docs, sendable_name
 from workbench.session.state import NewShell, SessionState, Step
 
 _MOST_FILES = 20
-"""Changed files that are named in the account of a person's command."""
+"""How many changed files are named after a person's command."""
 
 
 class Conversation:
-    """Builds the messages of an agent for a state. What is left out of them is for the history processors."""
+    """Builds all messages of an agent for a state. History processors shorten them."""
 
     def __init__(self, config: AgentConfig, parser: Parser) -> None:
         self._config = config
@@ -31,9 +31,9 @@ class Conversation:
         self._commands = command_docs(config.tools)
 
     def messages(self, state: SessionState) -> list[Message]:
-        """Everything up to now, in order: system prompt, task, steps, and at the end what is left of the budget.
+        """Everything so far, in order: system prompt, task, steps, and at the end the budget that is left.
 
-        A step that is not over (still under review) is left out.
+        A step that is still under review is left out.
         """
         values = self._session_values(state)
         result = [
@@ -53,7 +53,7 @@ class Conversation:
         return result
 
     def retry(self, response: Response, reason: str, number: int) -> list[Message]:
-        """An answer that could not be used, and what is said to that. `number` counts such answers, from 1."""
+        """An answer that could not be used, and the reply to it. `number` counts such answers, from 1."""
         text = prompts.fill(
             self._config.prompts.format_error,
             {
@@ -121,7 +121,7 @@ class Conversation:
     # -- steps -------------------------------------------------------------------------------------------------------
 
     def _own(self, step: Step) -> list[Message]:
-        """A turn of the model, and what came of it."""
+        """A turn of the model and its outcome."""
         told = step.edited and (self._config.tell_edits if step.edit_told is None else step.edit_told)
         thought, action = (step.proposed_thought, step.proposed) if told else (step.thought, step.action)
         turn = self._parser.turn(thought, action, step.number)
@@ -139,7 +139,7 @@ class Conversation:
         return [turn, answer]
 
     def _outcome(self, step: Step) -> tuple[str, tuple[int, int]]:
-        """What a step gave, without the notes; and the span of the output in it."""
+        """The outcome of a step without the notes, and the span of the command's output in it."""
         if step.status == "rejected":
             return _rejection(step), (0, 0)
         values = _step_values(step)
@@ -149,7 +149,7 @@ class Conversation:
         return prompts.fill_observation(self._config.prompts.next_step, values, observation)
 
     def _human(self, state: SessionState, index: int) -> list[Message]:
-        """What a person did in the shell."""
+        """A command that a person ran in the shell."""
         step = state.steps[index]
         before, after = state.steps[index - 1], state.steps[index + 1 : index + 2]
         begins = not (_by_person(before) and before.over)
@@ -167,7 +167,7 @@ class Conversation:
 
 
 def message_json(message: Message) -> str:
-    """The message as it is kept in the log: one JSON object, without what is empty."""
+    """The message as the log keeps it: one JSON object without empty fields."""
     value: dict[str, Any] = {"role": message.role, "content": message.content}
     if message.tool_calls:
         value["tool_calls"] = [_call(call.id, call.name, call.arguments) for call in message.tool_calls]
@@ -183,7 +183,7 @@ def message_json(message: Message) -> str:
 
 
 def tools_json(tools: Sequence[Tool]) -> str:
-    """The tools offered as they are kept in the log: a JSON array of name, description and schema of the parameters."""
+    """The offered tools as the log keeps them: a JSON array with name, description and schema of the parameters."""
     return json.dumps(
         [{"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)} for tool in tools],
         ensure_ascii=False,
@@ -191,7 +191,7 @@ def tools_json(tools: Sequence[Tool]) -> str:
 
 
 def response_text(response: Response) -> str:
-    """An answer as it is kept in the log: its text, and each call as a line of JSON after it."""
+    """An answer as the log keeps it: its text, and each tool call as a line of JSON after it."""
     calls = [
         json.dumps(_call(call.id, call.name, call.raw_arguments or call.arguments), ensure_ascii=False)
         for call in response.tool_calls
@@ -213,7 +213,7 @@ def _injected(author: str, text: str) -> Message:
 
 
 def _new_shell(shell: NewShell) -> str:
-    """What a model is told of a shell that knows nothing of the one before it."""
+    """What a model is told about a new shell, which knows nothing of the one before."""
     gone = "shell variables, functions and background jobs of before are gone"
     where = f" You are in {shell.cwd}." if shell.cwd else ""
     if not shell.resumed:
@@ -228,13 +228,13 @@ def _new_shell(shell: NewShell) -> str:
 
 
 def _quoted(action: str) -> str:
-    """A command as at a prompt."""
+    """A command as it looks at a prompt."""
     first, *rest = action.split("\n")
     return "\n".join([f"$ {first}", *(f"> {line}" for line in rest)])
 
 
 def _edits(step: Step) -> Iterator[str]:
-    """What a person changed about the model's turn, in a sentence each."""
+    """What a person changed in the model's turn, one sentence each."""
     if step.thought != step.proposed_thought:
         changed = f"What it says now:\n{step.thought}" if step.thought.strip() else "It says nothing now."
         yield f"A person changed your thought before the action was run. {changed}"
@@ -250,7 +250,7 @@ def _rejection(step: Step) -> str:
 
 
 def _events(step: Step) -> Iterator[str]:
-    """What else happened, in a sentence each."""
+    """What else happened in a step, one sentence each."""
     if step.status == "refused":
         yield "The action was refused as it stands; nothing of it was run."
     took = _seconds(step.duration)

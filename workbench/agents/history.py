@@ -1,8 +1,9 @@
-"""What of a conversation is sent: pure functions from messages to messages.
+"""History processors: pure functions that shorten a conversation before it is sent.
 
-A processor leaves out outputs of commands (`Message.output` says where they are), and says why in `Message.elided`;
-`token_budget` may also drop the oldest steps as a whole. None changes the order of messages, or parts a model's turn
-from what answers it. Messages that belong to no step (the system prompt, the task, what a person said) always stay.
+A processor leaves out outputs of commands (`Message.output` says where they are) and says why in `Message.elided`.
+`token_budget` may also drop the oldest steps as a whole. None of them changes the order of messages or separates a
+model's turn from the answer to it. Messages that belong to no step (the system prompt, the task, what a person said)
+always stay.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from workbench.agents.messages import Message
 
 Processor = Callable[[Sequence[Message]], list[Message]]
 Count = Callable[[Message], int]
-"""Tokens of a message, its overhead included."""
+"""Counts the tokens of a message, including its overhead."""
 
 _WINDOW = re.compile(
     r"^\[File: (?P<path>.+) \(\d+ lines? total\)\]\n"
@@ -27,7 +28,7 @@ _WINDOW = re.compile(
 
 
 class ContextTooLong(Exception):
-    """The conversation cannot be made to fit."""
+    """The conversation cannot be shortened enough."""
 
     def __init__(self, needed: int, budget: int) -> None:
         super().__init__(f"even the shortest form of the conversation has {needed:,} tokens, and {budget:,} fit")
@@ -41,7 +42,7 @@ def full(messages: Sequence[Message]) -> list[Message]:
 
 
 def last_observations(messages: Sequence[Message], *, first: int = 5, last: int = 5) -> list[Message]:
-    """The first and the last so many outputs in full, of the others the number of their lines."""
+    """The first and the last outputs in full; the others are replaced by their number of lines."""
     places = [index for index, message in enumerate(messages) if has_output(message)]
     middle = places[first : max(first, len(places) - last)]
     result = list(messages)
@@ -51,7 +52,7 @@ def last_observations(messages: Sequence[Message], *, first: int = 5, last: int 
 
 
 def closed_windows(messages: Sequence[Message]) -> list[Message]:
-    """Of each file only the newest view; older ones may show what is no longer there."""
+    """Only the newest view of each file: older views may show lines that have changed."""
     seen: set[str] = set()
     result = list(messages)
     for index in range(len(messages) - 1, -1, -1):
@@ -78,8 +79,8 @@ def closed_windows(messages: Sequence[Message]) -> list[Message]:
 def token_budget(messages: Sequence[Message], *, tokens: int, count: Count) -> list[Message]:
     """At most `tokens` in all.
 
-    First the outputs go, the oldest first; then most of the newest output; then whole steps, the oldest first, but not
-    the newest; at last the rest of the newest output. Raises ContextTooLong when that is not enough.
+    It leaves out, in this order and only as far as needed: older outputs, the oldest first; most of the newest output;
+    whole steps, the oldest first; the rest of the newest output. Raises ContextTooLong if that is not enough.
     """
     result = list(messages)
     sizes = [count(message) for message in result]
@@ -116,12 +117,12 @@ def token_budget(messages: Sequence[Message], *, tokens: int, count: Count) -> l
 
 
 def has_output(message: Message) -> bool:
-    """Whether there is output of a command that may be left out."""
+    """Whether the message holds output of a command that may be left out."""
     return message.output[1] > message.output[0]
 
 
 def without_output(message: Message, reason: str) -> Message:
-    """The message with the number of lines in place of the output, where that is shorter."""
+    """The message with the number of lines in place of its output, if that is shorter."""
     start, end = message.output
     lines = message.content.count("\n", start, end) + (not message.content.endswith("\n", start, end))
     note = f"({lines} {'line' if lines == 1 else 'lines'} of output left out)"
@@ -140,7 +141,7 @@ def _with_output(message: Message, output: str, reason: str) -> Message:
 
 
 def _shortened(message: Message, tokens: int, count: Count, reason: str) -> Message:
-    """The message with so much of the head and the tail of its output that it has at most `tokens`, if it can."""
+    """The message with as much of the head and the tail of its output as fits into `tokens`, if that is possible."""
     start, end = message.output
     output = message.content[start:end]
 
@@ -163,7 +164,7 @@ def _shortened(message: Message, tokens: int, count: Count, reason: str) -> Mess
 def _without_oldest_steps(
     messages: list[Message], sizes: list[int], tokens: int, count: Count, reason: str
 ) -> tuple[list[Message], list[int]]:
-    """Without as many of the oldest steps as it takes, and a line in their place."""
+    """Drops as many of the oldest steps as necessary, and puts a line in their place."""
     steps = list(dict.fromkeys(message.step for message in messages if message.step is not None))
     size_of = dict.fromkeys(steps, 0)
     for message, size in zip(messages, sizes, strict=True):

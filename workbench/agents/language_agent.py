@@ -1,4 +1,4 @@
-"""The agent around a chat model: builds the conversation, asks, reads the answer, asks again when it is malformed."""
+"""The agent around a chat model: builds the conversation, asks, parses the answer, asks again if it is malformed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from workbench.session import prices
 from workbench.session.state import SessionState
 
 _ASSUMED_OUTPUT = 8192
-"""Tokens of an answer where the configuration sets no limit to it."""
+"""Tokens of an answer if the configuration sets no limit."""
 
 
 class LanguageAgent(Agent):
-    """Proposes what a chat model answers. Has no memory but its configuration: all it says comes from the session.
+    """Proposes what a chat model answers. It keeps no memory: every call is built from the session.
 
-    Between two proposals the model may be changed, by `use`, and `sampling` be set.
+    Between two proposals `use` changes the model, and `sampling` may be set.
     """
 
     asks_model = True
@@ -61,9 +61,9 @@ class LanguageAgent(Agent):
     async def propose(self, state: SessionState) -> Proposal:
         """The next action. Answers that cannot be used go back to the model with the reason, a few times.
 
-        Raises ModelError: with cause bad_format when none of the answers could be used, cost_limit when the next call
-        may cost more than is left, context_length when the conversation cannot be made to fit, or a cause of the model.
-        May be cancelled at any moment; what was received by then goes to the listener.
+        Raises ModelError: bad_format if none of the answers could be used, cost_limit if the next call may cost more
+        than is left, context_length if the conversation does not fit, or a cause of the model. If it is cancelled, the
+        listener gets what was received by then.
         """
         retries: list[Message] = []
         spent = state.cost
@@ -97,7 +97,7 @@ class LanguageAgent(Agent):
         raise ModelError("bad_format", f"the model gave {answers} that could not be used; the last: {reason}")
 
     def messages(self, state: SessionState, retries: list[Message] | None = None) -> list[Message]:
-        """Exactly what is sent for a state. Raises ModelError context_length."""
+        """The messages that are sent for a state. Raises ModelError (context_length)."""
         messages = [*self._conversation.messages(state), *(retries or ())]
         try:
             for process in processors(self.config, context=self._room(), count=_tokens):
@@ -107,7 +107,7 @@ class LanguageAgent(Agent):
         return messages
 
     def prompt(self, messages: Sequence[Message]) -> Prompt:
-        """What the log keeps of a call with these messages, once it was made."""
+        """What the log keeps of a call with these messages."""
         return Prompt(
             messages=tuple(map(message_json, messages)),
             tokens=tuple(map(_tokens, messages)),
@@ -118,24 +118,28 @@ class LanguageAgent(Agent):
         )
 
     def _room(self) -> int | None:
-        """Tokens that the messages of a call may have, so that the model can see them and answer; None: not known."""
+        """How many tokens the messages may have so that the answer still fits into the context window; None if that is
+        not known.
+        """
         context = prices.context_window(self.model)
         return None if context is None else context - self._answer_tokens() - estimate_prompt((), self.tools)
 
     def _answer_tokens(self) -> int:
-        """Tokens of the longest answer: no more than half of what the model can see, or nothing could be asked."""
+        """Tokens of the longest answer: at most half of the context window, so that something can be asked."""
         wanted = self.sampling.max_output_tokens or _ASSUMED_OUTPUT
         context = prices.context_window(self.model)
         return wanted if context is None else min(wanted, context // 2)
 
     def sampling_sent(self) -> Sampling:
-        """How answers are drawn, with an answer that leaves room for the prompt."""
+        """The sampling settings that are sent: the limit of the answer leaves room for the prompt."""
         if self.sampling.max_output_tokens is None:
             return self.sampling
         return replace(self.sampling, max_output_tokens=self._answer_tokens())
 
     def check_cost(self, state: SessionState, spent: float, messages: list[Message]) -> None:
-        """The worst case of the next call against what is left; `spent` counts answers that are in no log yet."""
+        """Raises ModelError (cost_limit) if the next call may exceed a limit; `spent` includes answers that are not
+        logged yet.
+        """
         limits = state.limits
         tokens = estimate_prompt(messages, self.tools)
         worst = self.chat.worst_case(messages, self.tools, self.sampling_sent())
@@ -157,7 +161,7 @@ class LanguageAgent(Agent):
 
 
 class _Call:
-    """One call of the model, and what to say of it when nothing comes of it."""
+    """One call of the model, and the report of it if it gives no proposal."""
 
     def __init__(
         self, agent: LanguageAgent, state: SessionState, messages: list[Message], number: int, spent: float
@@ -167,9 +171,9 @@ class _Call:
         self._messages = messages
         self._number = number
         self.spent = spent
-        """Dollars: before this call, and for what came of answers that failed and were asked for again."""
+        """Dollars spent before this call, and on its answers that failed and were asked for again."""
         self._in_vain = False
-        """The server refused the call, and nothing came since."""
+        """The server refused the call, and has sent nothing since."""
         self._began = time.monotonic()
         self.seconds = 0.0
 
@@ -207,7 +211,7 @@ class _Call:
         self._agent.check_cost(self._state, max(self.spent, self._state.cost), self._messages)
 
     def failed(self, cause: str, reason: str, response: Response | None, *, again: bool = False) -> None:
-        """Tell of a call that gave no proposal; `response` is None when nothing was received, and nothing is due."""
+        """Report a call that gave no proposal; `response` is None if nothing was received and nothing is to be paid."""
         self._agent.listener.attempted(
             Attempt(
                 response=response_text(response) if response is not None else "",
@@ -241,7 +245,7 @@ class _Call:
         self._agent.listener.retrying(reason, seconds)
 
     def _cut_short(self, cause: str, reason: str) -> None:
-        """Tell what was received: it is paid for, and so may be a cancelled call of which nothing was seen yet."""
+        """Report what was received: it has to be paid, and so may a cancelled call of which nothing was seen yet."""
         partial = self._agent.chat.partial()
         if _holds_something(partial) or (cause == "cancelled" and not self._in_vain):
             self.failed(cause, f"{reason} (tokens and cost may be estimates)", partial)

@@ -1,4 +1,4 @@
-"""What goes to a chat model and what comes back, in one form for all providers."""
+"""Messages to a chat model and its answers, in one form for all providers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ToolCall:
     name: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     raw_arguments: str = ""
-    """As the model wrote them, where they are not a JSON object."""
+    """As the model wrote them, if they are no JSON object."""
 
 
 @dataclass(frozen=True)
@@ -43,24 +43,24 @@ class Message:
     role: Role
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
-    """Of an assistant's message."""
+    """In an assistant's message."""
     tool_call_id: str = ""
-    """Of a tool's message: which call it answers."""
+    """In a tool's message: the call that it answers."""
     step: int | None = None
-    """The step it tells of; None for what belongs to none."""
+    """The step that it belongs to; None if it belongs to no step."""
     elided: str = ""
-    """Why part of it was left out; empty when nothing was."""
+    """Why part of it was left out; empty if nothing was."""
     output: tuple[int, int] = (0, 0)
-    """Span of `content` that a command printed: what a history processor may leave out. Not sent."""
+    """The span of `content` that a command printed, which a history processor may leave out. Not sent."""
     reasoning: str = ""
-    """Of an assistant's message with a call: the reasoning before it. Only servers that insist on it are sent it."""
+    """In an assistant's message with a call: the reasoning before it. Sent only to servers that insist on it."""
     continuation: str = ""
-    """Of an assistant's message with a call: `Response.continuation`."""
+    """In an assistant's message with a call: `Response.continuation`."""
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How an answer is drawn. None leaves it to the provider; models that refuse a setting are not sent it."""
+    """How an answer is sampled. None leaves a setting to the provider; a model that refuses one is not sent it."""
 
     temperature: float | None = 0.0
     top_p: float | None = 0.95
@@ -69,17 +69,17 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Response:
-    """A whole answer, or as much as was received when `stop_reason` is `cancelled`.
+    """A complete answer, or as much as was received if `stop_reason` is `cancelled`.
 
-    Reasoning that stands in the text it is made with becomes part of `reasoning`.
+    Reasoning that the model wrote into `text` is moved to `reasoning`.
     """
 
     text: str
     tool_calls: tuple[ToolCall, ...] = ()
     reasoning: str = ""
-    """What the provider shows of the model's reasoning."""
+    """The model's reasoning, as far as the provider shows it."""
     continuation: str = ""
-    """What this model wants back, unchanged, with the call that it made (signed reasoning); see `continuation`."""
+    """What this model wants sent back, unchanged, with its call (signed reasoning); see `continuation`."""
     usage: Usage = field(default_factory=Usage)
     stop_reason: StopReason = "stop"
     attempts: int = 1
@@ -92,12 +92,12 @@ class Response:
 
 
 def continuation(model: str, content: Any) -> str:
-    """What `model` (`provider:name`) wants back with a call, as a text to be kept; empty for none."""
+    """What `model` (`provider:name`) wants sent back with a call, as text to be logged; empty for nothing."""
     return json.dumps({"model": model, "content": content}) if content else ""
 
 
 def continued(message: Message, model: str) -> Any:
-    """The content of a message's continuation, if it is of that model: no other understands it. Else None."""
+    """The content of a message's continuation if it is from that model, since no other understands it; else None."""
     if not message.continuation or not message.tool_calls:
         return None
     try:
@@ -108,14 +108,14 @@ def continued(message: Message, model: str) -> Any:
 
 
 OnDelta = Callable[[str], None]
-"""Given each piece of text, or of reasoning, as it arrives."""
+"""Called with each piece of text or of reasoning as it arrives."""
 
 OnRetry = Callable[[str, float], None]
-"""Told why a call is tried again, and after how many seconds."""
+"""Called when a call is tried again: the reason, and the seconds until then."""
 
 
 class ChatModel(ABC):
-    """A provider's model. `respond` may be cancelled at any moment; `partial` has what was received by then."""
+    """A provider's model. `respond` may be cancelled at any moment; `partial` returns what was received by then."""
 
     name: str
     """`provider:name`."""
@@ -138,7 +138,7 @@ class ChatModel(ABC):
 
     @abstractmethod
     def partial(self) -> Response:
-        """What the call that runs, or ran last, has received so far; its usage is estimated where it is not known."""
+        """What the current or last call has received so far; usage that the provider has not reported is estimated."""
 
     @abstractmethod
     def worst_case(
@@ -148,7 +148,7 @@ class ChatModel(ABC):
 
     @abstractmethod
     def settings(self, sampling: Sampling) -> dict[str, Any]:
-        """Sampling as it is sent, by the provider's own names, without what the model is known to refuse."""
+        """The sampling settings that are sent, by the provider's own names; none that the model is known to refuse."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -1,7 +1,7 @@
-"""From a model's answer to one action, and back: how an own step of earlier looks as an answer.
+"""From a model's answer to one action, and back: an earlier step as the answer that it would have been.
 
-Each parser takes any answer and either returns what it means or raises FormatError with a reason that the model can
-act on. `turn` is the inverse: `parse` of it gives the same action.
+Each parser takes any answer and either returns an action or raises FormatError with a reason that the model can act on.
+`turn` is the inverse: `parse` of it gives the same action.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from workbench.agents.tools import BadCall, action_of, call_of, left_aside
 ParserName = Literal["thought_action", "last_fence", "xml", "json", "tool_calls", "action_only"]
 
 _STOP_TOKEN = re.compile(r"(?:<[|\uff5c][^<>\n]{1,40}[|\uff5c]>|</s>|<eos>|<end_of_turn>)$")
-"""What ends an answer for the model itself, where its server lets that through."""
+"""Tokens by which a model ends its answer; some servers let them through."""
 _FENCE = re.compile(r"(?P<indent>[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?)(?P<ticks>`{3,})(?P<tag>[^`]*)")
 _FENCE_AT_END = re.compile(r"(?<=[^`\s])`{3,}[ \t]*$")
 _LANGUAGES = {
     "python": "Python", "py": "Python", "python3": "Python", "json": "JSON", "yaml": "YAML", "diff": "a diff",
     "patch": "a diff", "javascript": "JavaScript", "js": "JavaScript", "html": "HTML", "c": "C", "cpp": "C++",
 }  # fmt: skip
-"""Tags of blocks that are certainly not meant for a shell."""
+"""Language tags of blocks that are certainly not meant for a shell."""
 
 
 class FormatError(Exception):
-    """An answer that holds no action to run. `str()` is a reason fit for the model."""
+    """An answer without an action to run. `str()` is a reason in words for the model."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """What an answer means."""
+    """The meaning of an answer."""
 
     action: str
     thought: str = ""
     remark: str = ""
-    """What of the answer was left aside; the model is told with the outcome."""
+    """What of the answer was ignored; the model is told together with the outcome."""
 
     def __post_init__(self) -> None:
         for name in ("action", "thought"):  # bash takes a carriage return for part of the command
@@ -48,20 +48,20 @@ class Parsed:
 
 
 class Parser(Protocol):
-    """A form of answers."""
+    """A format of answers."""
 
     instructions: str
-    """The form in words for the model."""
+    """The format in words for the model."""
 
     def parse(self, response: Response) -> Parsed:
         """The action of an answer. Raises FormatError, and nothing else."""
 
     def turn(self, thought: str, action: str, step: int) -> Message:
-        """The answer that `parse` would read this from."""
+        """The answer from which `parse` reads this action."""
 
 
 def make_parser(name: ParserName, tools: Sequence[str] = ()) -> Parser:
-    """The parser of a name; `tools` are the agent commands that tool calls may name, besides bash."""
+    """The parser of that name; `tools` are the agent commands that tool calls may use, besides bash."""
     if name == "tool_calls":
         return ToolCallParser(tools)
     return _PARSERS[name]()
@@ -72,7 +72,7 @@ def make_parser(name: ParserName, tools: Sequence[str] = ()) -> Parser:
 
 @dataclass(frozen=True)
 class _Block:
-    """A fenced block: lines counted from 0, the fences included; `end` is None when it is never closed."""
+    """A fenced block. Lines count from 0 and include the fences; `end` is None if it is never closed."""
 
     start: int
     end: int | None
@@ -81,7 +81,7 @@ class _Block:
 
 
 def _blocks(text: str) -> tuple[list[str], list[_Block]]:
-    """The lines of a text, and its fenced blocks, which may stand in a list."""
+    """The lines of a text and its fenced blocks, which may be items of a list."""
     lines = text.split("\n")
     blocks: list[_Block] = []
     opening: re.Match[str] | None = None
@@ -106,7 +106,7 @@ def _blocks(text: str) -> tuple[list[str], list[_Block]]:
 
 
 def _block(opening: re.Match[str], start: int, end: int | None, lines: list[str]) -> _Block:
-    """A block with its lines, which are indented as far as its fence is."""
+    """A block; its lines lose the indentation of the fence."""
     if opening["indent"]:
         margin = re.compile(rf"^[ \t]{{0,{len(opening['indent'])}}}")
         lines = [margin.sub("", line, 1) for line in lines]
@@ -114,7 +114,7 @@ def _block(opening: re.Match[str], start: int, end: int | None, lines: list[str]
 
 
 def _last_block(opening: re.Match[str], start: int, lines: list[str]) -> _Block:
-    """A block that no line closes; perhaps the end of one does."""
+    """A block that no line of its own closes; a fence at the end of a line may."""
     ends = (
         (number, found)
         for number, line in enumerate(lines)
@@ -134,7 +134,7 @@ def _without(lines: list[str], block: _Block) -> str:
 
 
 def _command(block: _Block) -> str:
-    """The content of a block that is meant to be run."""
+    """The content of a block that bash can run. Raises FormatError."""
     if not block.content.strip():
         raise FormatError(f"the fenced block that begins on line {block.start + 1} is empty.")
     words = block.tag.split()
@@ -172,7 +172,7 @@ def _without_stop_tokens(text: str) -> str:
 
 
 def _said(response: Response) -> str:
-    """The text of an answer, without what the model ends it with. Raises FormatError when there is none."""
+    """The text of an answer without stop tokens. Raises FormatError if there is none."""
     text = _without_stop_tokens(response.text.replace("\r\n", "\n"))
     if not text.strip() and response.stop_reason != "length":
         raise FormatError("it is only reasoning, and no answer follows it." if response.reasoning else "it is empty.")
@@ -331,7 +331,7 @@ class ActionOnly:
 
 
 class ToolCallParser:
-    """The provider's own tool calling: the first call of an answer is the action."""
+    """The provider's native tool calling: the first call of an answer is the action."""
 
     instructions = (
         "Say in a few words what you learned and what you want to do next, and call exactly one tool. You are shown "
@@ -371,7 +371,7 @@ class ToolCallParser:
 
 
 def call_id(step: int) -> str:
-    """Id of the call that was step `step`. Nine letters and digits: the strictest provider asks for that."""
+    """The id of the tool call in step `step`: nine letters and digits, which the strictest provider wants."""
     return f"step{step:05d}"
 
 

@@ -1,4 +1,4 @@
-"""Prompt templates: text with `$names`. Which names a prompt may use is fixed, and others are refused at load."""
+"""Prompt templates: text with `$names`. Each prompt has a fixed set of names; the loader refuses others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def fill_observation(text: str, values: Mapping[str, str], observation: str) -> tuple[str, tuple[int, int]]:
-    """The checked `next_step` with its values, and the span in which the observation stands."""
+    """The checked `next_step` with its values, and the span of the observation in it."""
     place = next(found for found in Template(text).pattern.finditer(text) if _name(found) == "observation")
     before, after = text[: place.start()], text[place.end() :]
     head = fill(before, values)

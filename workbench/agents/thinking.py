@@ -1,8 +1,9 @@
 """Reasoning that a model writes into its text: `<think>…</think>`, or a lone `</think>` that ends it.
 
-Servers that know their model keep it apart; others send it as it comes, and a command in it was only thought of.
-A command may hold such a tag as well, as a program that removes it. So in a fenced block, an `<action>` element and a
-JSON object a tag is taken as it stands, unless it ends what the block or element was begun in.
+Servers that know their model separate it; others send the text as it comes, and a command inside the reasoning must not
+run. But a command may contain such a tag, too, for example a program that removes them. So inside a fenced block, an
+`<action>` element or a JSON object a tag is plain text, unless it ends the reasoning in which that block or element
+began.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ _ACTION_ENDS = re.compile("</action>")
 _AT_LINE_END = re.compile(r"(?<=\S)`{3,}[ \t]*$", re.MULTILINE)
 _MARK = re.compile(rf"{_TAG.pattern}|{_FENCE.pattern}|<action>", re.IGNORECASE | re.MULTILINE)
 _MOST_TAGS, _MOST_WORK = 64, 3_000_000
-"""More tags, or more of them times the length, are not looked at closely: all before the last tag is reasoning."""
+"""With more tags, or more work (tags times length), all before the last tag counts as reasoning."""
 _DECODER = json.JSONDecoder(strict=False)
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """Reasoning and the rest of a text. Reasoning that never ends is all that follows."""
+    """The reasoning in a text, and the rest. Reasoning that never ends goes on to the end."""
     tags = [*itertools.islice(_TAG.finditer(text), _MOST_TAGS + 1)]
     if not tags:
         return "", text
@@ -57,13 +58,13 @@ def _joined(parts: list[str]) -> str:
 
 
 def _on_its_line(text: str, tag: re.Match[str]) -> bool:
-    """Nothing stands before it on its line."""
+    """Whether nothing stands before the tag on its line."""
     return not text[text.rfind("\n", 0, tag.start()) + 1 : tag.start()].strip()
 
 
 def _end_of_thinking(text: str, begin: re.Match[str]) -> re.Match[str] | None:
-    """The tag that ends the reasoning which a tag begins: the first, where that one stands on a line of its own, and
-    else the first that is no part of a command.
+    """The tag that ends the reasoning which `begin` begins: the first one if `begin` is at the start of its line, else
+    the first that is no part of a command.
     """
     if _on_its_line(text, begin):
         return next((tag for tag in _TAG.finditer(text, begin.end()) if tag["end"]), None)
@@ -74,7 +75,7 @@ def _end_of_thinking(text: str, begin: re.Match[str]) -> re.Match[str] | None:
 
 
 def _next_tag(text: str, at: int) -> re.Match[str] | None:
-    """The first tag from a place on that is not in a command."""
+    """The first tag after a position that is not inside a command."""
     if text[at:].lstrip().startswith("{"):
         at = _end_of_json(text, at)
     while mark := _MARK.search(text, at):
@@ -97,7 +98,7 @@ def _end_of_json(text: str, at: int) -> int:
 
 @dataclass(frozen=True)
 class _Command:
-    """A fenced block or an element: where its content is, and whether that was closed."""
+    """A fenced block or an element: the span of its content."""
 
     start: int
     end: int
@@ -112,8 +113,8 @@ class _Command:
         return cls(mark.end(), end.end() if end else len(text))
 
     def ended_by_thinking(self, text: str) -> re.Match[str] | None:
-        """A tag that ends reasoning in which the command was begun: it has no beginning inside, and is alone on its
-        line, or an element begins after it.
+        """The tag that ends the reasoning in which the command began: it has no opening tag inside, and is alone on its
+        line or followed by an element.
         """
         inside = 0
         for tag in _TAG.finditer(text, self.start, self.end):

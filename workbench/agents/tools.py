@@ -1,4 +1,4 @@
-"""The agent commands as tools of a chat model: their schemas, and a call as the bash action it means.
+"""The agent commands as tools of a chat model: their schemas, and the bash action that a call means.
 
 `call_of` is the inverse of `action_of`: an action that no tool would make is a call of `bash`.
 """
@@ -18,7 +18,7 @@ from workbench.sandbox.guest.tools import COMMANDS
 
 
 class BadCall(Exception):
-    """A call that means no action. `str()` is a reason fit for the model."""
+    """A call that means no action. `str()` is a reason in words for the model."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class _ToolSpec:
     name: str
     parameters: Sequence[_Parameter] = ()
     make: Callable[[Mapping[str, Any]], str] | None = None
-    """The action of a call with these arguments; None where it is one line, with the arguments in order."""
+    """Makes the action from the arguments; None if it is one line with the arguments in order."""
     about: str = ""
-    """For the model; empty where that is what the agent command says of itself."""
+    """The description for the model; empty if the help of the agent command will do."""
 
     def action(self, arguments: Mapping[str, Any]) -> str:
         """The action of a call with these (checked) arguments."""
@@ -51,7 +51,7 @@ def command_docs(names: Sequence[str]) -> str:
 
 
 def make_tools(names: Sequence[str]) -> tuple[Tool, ...]:
-    """Tools for a model: bash, and these agent commands."""
+    """The tools for a model: bash and these agent commands."""
     return tuple(_schema(spec) for name, spec in _TOOLS.items() if name == "bash" or name in names)
 
 
@@ -67,13 +67,13 @@ def action_of(call: ToolCall, names: Sequence[str]) -> str:
 
 
 def left_aside(call: ToolCall) -> list[str]:
-    """Arguments of a call that its tool does not have."""
+    """Arguments of a call that its tool does not take."""
     known = {item.name for item in _TOOLS[call.name].parameters} if call.name in _TOOLS else set(call.arguments)
     return [str(name)[:80] for name in call.arguments if name not in known]
 
 
 def sendable_name(name: str) -> str:
-    """The name of a call as every provider takes it back: they refuse one that no tool could have."""
+    """The name of a call in characters that every provider accepts."""
     clean = re.sub(r"[^A-Za-z0-9_-]+", "_", name.strip())[:64]
     return clean if re.match(r"[A-Za-z_]", clean) else f"_{clean}"[:64]
 
@@ -186,7 +186,7 @@ _HERE_DOCUMENT = re.compile(r"(?P<line>.*?) <<'(?P<delimiter>END_OF_TEXT_*)'\n(?
 
 
 def _read_back(spec: _ToolSpec, action: str) -> dict[str, Any] | None:
-    """The arguments that may have made an action; rendering them tells whether they did."""
+    """The arguments that may have made an action; only rendering them again shows whether they did."""
     found = _HERE_DOCUMENT.fullmatch(action)
     text = None if found is None else found["text"]
     try:

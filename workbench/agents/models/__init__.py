@@ -1,1 +1,1 @@
-"""The sources of actions: scripted policies, replays, people."""
+"""What answers an agent: chat models of providers, and policies that need none."""

@@ -1,4 +1,6 @@
-"""An answer while it is being received: text, reasoning, tool calls and usage, bounded, and whole at every moment."""
+"""An answer while it arrives: text, reasoning, tool calls and usage. Its size is bounded, and it is readable at every
+moment.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,16 @@ from workbench.session.plain import without_surrogates
 from workbench.session.secrets import Redactor
 
 LONGEST_ANSWER = 16 << 20
-"""Characters of text, reasoning and tool calls together."""
+"""Characters of text, reasoning and tool calls in total."""
 
 
 def part(value: Any, name: str) -> Any:
-    """An attribute of what an SDK made of a piece of JSON, or an entry where it left that a dictionary; else None."""
+    """An attribute of an SDK's object, or an entry where the SDK left a dictionary; else None."""
     return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
 
 
 def count(value: Any, name: str) -> int:
-    """A number of tokens as `part` finds it; 0 for what cannot be one: servers that only resemble a provider's say
+    """A number of tokens, found like `part`. 0 if it cannot be one: servers that only resemble a provider's send
     anything.
     """
     found = part(value, name)
@@ -36,7 +38,7 @@ def count(value: Any, name: str) -> int:
 
 
 class ListenerFailed(Exception):
-    """What listens to the pieces of an answer failed; the cause says how. Not the model's doing."""
+    """The listener to the pieces of an answer failed, and not the model; the cause says how."""
 
 
 _FILTERED = re.compile(r"filter|safety|block|prohibit|recitation|refus|moderat|spii|sensitive|toxic")
@@ -45,12 +47,12 @@ _CUT_SHORT = re.compile(r"length|max_.*tokens|context_window")
 _CALLED = re.compile(r"tool|function_call$")
 _STOPPED = re.compile(r"^(?:stop|end_turn)")
 _ODD = re.compile(r"^(?:malformed|unexpected|too_many|missing)")
-"""The model's own mistakes: it is told that its answer cannot be used."""
+"""The model's own mistakes: the agent tells it that its answer cannot be used."""
 
 
 def stop_reason(said: Any) -> StopReason | None:
-    """What a server's word for the end of an answer means; None for no word at all. One that nobody knows (`eos`,
-    `COMPLETE`) ends a whole answer.
+    """The meaning of a server's word for the end of an answer; None for no word. An unknown word (`eos`, `COMPLETE`)
+    ends a complete answer.
     """
     said = part(said, "type") or part(said, "name") or said
     if not said or not isinstance(said, str):
@@ -70,7 +72,7 @@ def stop_reason(said: Any) -> StopReason | None:
 
 
 def words(value: Any) -> tuple[str, str]:
-    """Text and reasoning in the content of a message: a text, a part of one, or a list of such."""
+    """The text and the reasoning in a message's content: a string, a part, or a list of them."""
     if isinstance(value, str):
         return value, ""
     if isinstance(value, list | tuple):
@@ -83,7 +85,7 @@ def words(value: Any) -> tuple[str, str]:
 
 
 _WORDS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
-"""Where a part of a message has its words."""
+"""Fields that hold the words of a part of a message."""
 
 
 @dataclass
@@ -92,7 +94,7 @@ class _Call:
     name: str = ""
     pieces: list[str] = field(default_factory=list)
     whole: Any = None
-    """The arguments, where a server gives them in one piece."""
+    """The arguments, if the server sends them in one piece."""
 
     @property
     def raw(self) -> str:
@@ -102,8 +104,8 @@ class _Call:
         return self.whole if isinstance(self.whole, str) else json.dumps(self.whole, default=str)
 
 
-class _Teller:
-    """Hands the pieces of a text on as they come, without keys; reasoning that it begins with goes elsewhere."""
+class _Forwarder:
+    """Forwards a text piece by piece, without keys. Reasoning at its beginning goes to another listener."""
 
     def __init__(self, redactor: Redactor, said: OnDelta | None, thought: OnDelta | None) -> None:
         self._redactor = redactor
@@ -111,11 +113,11 @@ class _Teller:
         self._thought = thought
         self._held = ""
         self._thinks: bool | None = None if thought else False
-        """None as long as that is not known."""
+        """Whether the text is inside reasoning; None until that is known."""
         self._blank = False
 
-    def tell(self, piece: str, *, last: bool = False) -> None:
-        """The next piece of the text. After the `last` nothing is held back."""
+    def forward(self, piece: str, *, last: bool = False) -> None:
+        """Forward the next piece. After the `last` nothing is held back."""
         text = self._held + piece
         half = text[-1:] if not last and "\ud800" <= text[-1:] <= "\udbff" else ""  # of a surrogate pair
         text = self._redactor.text(without_surrogates(text.removesuffix(half)))
@@ -137,7 +139,7 @@ class _Teller:
         _tell(self._thought if self._thinks else self._said, text[: max(0, len(text) - held)])
 
     def _begin(self, text: str, held: int) -> tuple[str, int]:
-        """What is left to tell of the beginning of a text, and how much of its end waits for more."""
+        """The beginning of a text that can be forwarded, and how many characters at its end have to wait."""
         beginning = text.lstrip()
         if beginning.startswith("<think>"):
             self._thinks = True
@@ -149,33 +151,33 @@ class _Teller:
 
 
 def _beginning_of(word: str, text: str) -> int:
-    """How many characters at the end of a text may be the beginning of a word."""
+    """How many characters at the end of a text may be the beginning of `word`."""
     return next((size for size in range(len(word) - 1, 0, -1) if text.endswith(word[:size])), 0)
 
 
 class Answer:
-    """What has been received of one call so far."""
+    """What one call has received so far."""
 
     def __init__(
         self, on_delta: OnDelta | None = None, on_reasoning: OnDelta | None = None, *, secret: str = ""
     ) -> None:
-        """`secret` is left out of everything: a server knows the key that it was sent, and may say it."""
+        """`secret` is removed from everything: the server was sent this key, and may repeat it."""
         self._redactor = Redactor([secret])
-        self._text_teller = _Teller(self._redactor, on_delta, on_reasoning or _nobody)
-        self._reasoning_teller = _Teller(self._redactor, on_reasoning, None)
+        self._text_listener = _Forwarder(self._redactor, on_delta, on_reasoning or _nobody)
+        self._reasoning_listener = _Forwarder(self._redactor, on_reasoning, None)
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[_Call] = []
         self._open: dict[Any, _Call] = {}
         self._characters = 0
         self.usage: Usage | None = None
-        """As the provider counts it; None as long as it did not say."""
+        """As the provider counts it; None until it says so."""
         self.stop: StopReason | None = None
-        """Why the model stopped; None as long as it did not say."""
+        """Why the model stopped; None until the server says so."""
         self.why = ""
         """The server's word for that."""
         self.continuation = ""
-        """What goes back with the calls of this answer."""
+        """What has to be sent back with the calls of this answer."""
 
     @property
     def text(self) -> str:
@@ -184,7 +186,7 @@ class Answer:
 
     @property
     def reasoning(self) -> str:
-        """What is shown of the reasoning so far."""
+        """The reasoning so far."""
         return self._whole(self._reasoning)
 
     def _whole(self, pieces: list[str]) -> str:
@@ -200,28 +202,30 @@ class Answer:
         return self._characters
 
     def add_text(self, piece: Any) -> None:
-        """The next piece of text; what is none is left aside."""
+        """Add the next piece of text; anything else is ignored."""
         if isinstance(piece, str) and piece:
             self._count(piece)
             self._text.append(piece)
-            self._text_teller.tell(piece)
+            self._text_listener.forward(piece)
 
     def add_reasoning(self, piece: Any) -> None:
-        """The next piece of what is shown of the reasoning."""
+        """Add the next piece of reasoning."""
         if isinstance(piece, str) and piece:
             self._count(piece)
             self._reasoning.append(piece)
-            self._reasoning_teller.tell(piece)
+            self._reasoning_listener.forward(piece)
 
     def add_content(self, content: Any) -> None:
-        """The next piece of a message's content, in any form that servers give it."""
+        """Add the next piece of a message's content, in any form that servers use."""
         text, reasoning = words(content)
         self.add_reasoning(reasoning)
         self.add_text(text)
 
     def add_call(self, key: Any, *, id: Any = "", name: Any = "", arguments: Any = None) -> None:  # noqa: A002
-        """The beginning of a tool call, or the next piece of one: its name, or its arguments (JSON text, or their
-        value). Another id, or another name once there are arguments, begins another call at the same place.
+        """Add the beginning of a tool call, or its next piece: the name, or the arguments (as JSON text, or as a
+        value).
+
+        A different id, or a different name after the arguments began, starts another call under the same `key`.
         """
         id = id if isinstance(id, str) else ""  # noqa: A001
         name = name if isinstance(name, str) else ""
@@ -242,15 +246,15 @@ class Answer:
         self._count(id + name + (arguments if isinstance(arguments, str) else call.raw))
 
     def stops(self, why: Any) -> None:
-        """Why the model stopped, in the server's word, if this is one."""
+        """Note why the model stopped, in the server's word; anything else is ignored."""
         if (reason := stop_reason(why)) is not None:
             self.stop = "tool_calls" if reason == "stop" and self._calls else reason
             self.why = str(part(why, "message") or part(why, "type") or part(why, "name") or why)
 
     def finish(self) -> None:
-        """Nothing more comes: tell what was held back."""
-        self._text_teller.tell("", last=True)
-        self._reasoning_teller.tell("", last=True)
+        """Nothing more arrives: forward what was held back."""
+        self._text_listener.forward("", last=True)
+        self._reasoning_listener.forward("", last=True)
 
     def _count(self, piece: str) -> None:
         self._characters += len(piece)
@@ -270,12 +274,12 @@ class Answer:
         return ToolCall(id=known, name=name, arguments=arguments)
 
     def estimated_output(self) -> int:
-        """Tokens received so far, for when the provider does not say."""
+        """An estimate of the tokens received so far, for providers that do not say."""
         calls = sum(estimate_tokens(call.raw) for call in self._calls)
         return estimate_tokens(self.text) + estimate_tokens(self.reasoning) + calls
 
     def response(self, usage: Usage, attempts: int) -> Response:
-        """All of it."""
+        """The answer as a value."""
         calls = self.calls()
         return Response(
             text=self.text,
@@ -289,7 +293,7 @@ class Answer:
 
 
 def _nobody(_: str) -> None:
-    """Listens to nothing."""
+    """A listener that ignores everything."""
 
 
 def _tell(listener: OnDelta | None, piece: str) -> None:
@@ -301,13 +305,13 @@ def _tell(listener: OnDelta | None, piece: str) -> None:
 
 
 def _new_id() -> str:
-    """For a call that a server gave none: no other call of the session has it."""
+    """An id for a call that came without one: unique in the session."""
     return f"call_{uuid.uuid4().hex[:16]}"
 
 
 def _arguments(raw: str) -> dict[str, Any] | None:
-    """The arguments of a call as servers write them: JSON, perhaps encoded twice, with raw newlines, or nothing; None
-    for what is no JSON object.
+    """The arguments of a call as servers write them: JSON, perhaps encoded twice, with raw newlines, or nothing. None
+    if it is no JSON object.
     """
     value: Any = raw
     for _ in range(3):

@@ -1,4 +1,4 @@
-"""Anthropic's Messages."""
+"""Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from workbench.agents.models.wire import Protocol
 from workbench.session.events import Usage
 
 _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
-"""Models that take a temperature; those since Opus 4.7 refuse it. What else does is found out by the first call."""
+"""Models that take a temperature; models since Opus 4.7 refuse it. The first call finds out about others."""
 
 _TAKES_BOTH = re.compile(r"claude-(?:[123]\b|instant)")
-"""Models that take temperature and top_p together; later ones want one of the two."""
+"""Models that take both temperature and top_p; later ones take one of the two."""
 
 
 class AnthropicModel(ProviderModel):
-    """A Claude model behind Messages."""
+    """A Claude model behind the Messages API."""
 
     provider: ClassVar[str] = "anthropic"
     longest_output: ClassVar[int] = 8192  # the API wants a number, and some models take no higher one
@@ -77,11 +77,11 @@ class AnthropicModel(ProviderModel):
         return sampling.max_output_tokens or self.longest_output
 
     def _cached(self) -> dict[str, Any]:
-        """The mark of a prefix that is worth keeping in the cache."""
+        """Marks the end of a prefix that the provider should cache."""
         return {} if "cache_control" in self._refused else {"cache_control": {"type": "ephemeral"}}
 
     def _messages(self, messages: Sequence[Message]) -> list[dict[str, Any]]:
-        """Alternating turns, the first and the last of them the user's, with the mark of the cache."""
+        """Alternating turns that begin and end with the user, with the mark for the cache."""
         stable = _last_stable(messages)
         turns = [(message.role == "assistant", self._blocks(message)) for message in messages]
         if turns and (blocks := turns[stable][1]):
@@ -115,23 +115,23 @@ def _text(text: str) -> Part:
 
 
 def _signed(content: Any) -> list[dict[str, Any]]:
-    """The blocks of thinking in what was kept of an answer."""
+    """The thinking blocks in a kept continuation."""
     blocks = content if isinstance(content, list) else []
     return [dict(block) for block in blocks if isinstance(block, dict) and "thinking" in str(block.get("type"))]
 
 
 def _last_stable(messages: Sequence[Message]) -> int:
-    """Position of the message that the next call will most likely have in common with this one, all before included.
+    """The position of the last message that the next call will most likely repeat, together with all before it.
 
-    A history that only grows has all of them in common. One that shortens what is old has all up to the last that is
-    already short: those after it will be shortened, and change.
+    A history that only grows repeats all messages. One that shortens old outputs repeats them up to the last that is
+    already shortened: those after it will still change.
     """
     shortened = [position for position, message in enumerate(messages) if message.elided]
     return shortened[-1] if shortened else len(messages) - 1
 
 
 class _Thinking:
-    """The thinking blocks of one answer, as they have to go back: unchanged, with their signatures."""
+    """The thinking blocks of one answer. They have to be sent back unchanged, with their signatures."""
 
     def __init__(self) -> None:
         self._open: dict[int, dict[str, Any]] = {}
@@ -153,7 +153,7 @@ class _Thinking:
 
 
 def _whole(body: Any) -> list[tuple[str, Any]] | None:
-    """The stream of an answer that came in one piece."""
+    """The stream that a complete answer in one piece would have been."""
     if not isinstance(body, dict) or not isinstance(body.get("content"), list):
         return None
     events: list[dict[str, Any]] = [{"type": "message_start", "message": {**body, "content": []}}]
@@ -165,7 +165,7 @@ def _whole(body: Any) -> list[tuple[str, Any]] | None:
 
 
 def _take(event: Any, answer: Answer, thinking: _Thinking) -> None:
-    """One event of the stream."""
+    """Take in one event of the stream."""
     match part(event, "type"):
         case "message_start":
             answer.usage = _usage(part(part(event, "message"), "usage"), None)
@@ -200,7 +200,7 @@ def _take_delta(index: int, delta: Any, answer: Answer, thinking: _Thinking) -> 
 
 
 def _usage(usage: Any, before: Usage | None) -> Usage | None:
-    """Usage so far: what the beginning says of the input, what the end says of the output, and corrections."""
+    """The usage so far: input from the first event, output from the last, and later corrections."""
     if usage is None:
         return before
     read, written, plain = (

@@ -1,8 +1,8 @@
-"""What the adapters of all providers share: the loop that tries again, failures in our words, cost, what was received.
+"""What the adapters of all providers share: retries, failures in our words, cost, and the answer so far.
 
-The SDKs can try again by themselves, but tell nobody, and cannot be asked how long they will wait. So theirs is turned
-off, and the loop here does it: visible (`on_retry`), stopped by cancelling, honouring Retry-After, and only as long as
-nothing of an answer has been received, unless the server itself says that the answer failed.
+The SDKs can retry by themselves, but report nothing and do not say how long they will wait. So their retries are
+switched off, and the loop here does it: it is visible (`on_retry`), can be cancelled and honours Retry-After. It
+retries only if nothing of an answer has arrived, or if the server itself says that the answer failed.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from workbench.session import prices
 from workbench.session.events import Usage
 
 LONGEST_OUTPUT = 128_000
-"""Tokens of the longest answer that any model gives, for calls that set no limit."""
+"""Tokens of the longest answer that any model gives, assumed for calls without a limit."""
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How often, and after how many seconds, a failed call is tried again."""
+    """How often a failed call is retried, and after how many seconds."""
 
     most: int = 5
     first: float = 1.0
-    """Seconds before the first; each next one waits twice as long."""
+    """Seconds before the first retry; each further one waits twice as long."""
     longest: float = 60.0
     once_begun: int = 2
-    """How often at most when part of an answer has come, and must be paid for."""
+    """The most retries after part of an answer has come, which has to be paid."""
     patience: float = 300.0
-    """The longest that a server may ask to wait; a longer wait fails the call."""
+    """The longest wait that a server may ask for; a longer one fails the call."""
 
     def wait(self, failures: int) -> float:
-        """Seconds to wait after that many failures, spread so that many sessions do not come back at once."""
+        """Seconds to wait after so many failures, varied so that many sessions do not come back at once."""
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.75, 1.25)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One call, as the adapters get it."""
+    """One call as the adapters get it."""
 
     messages: Sequence[Message]
     tools: Sequence[Tool]
@@ -63,13 +63,13 @@ class Request:
 
 
 class ProviderModel(ChatModel):
-    """A chat model behind a provider's SDK. An adapter gives `_stream` and `_status_fault`."""
+    """A chat model behind a provider's SDK. A subclass is the adapter to one SDK."""
 
     provider: ClassVar[str]
     longest_output: ClassVar[int] = LONGEST_OUTPUT
-    """Tokens of an answer to a call that sets no limit, at most."""
+    """The most tokens of an answer to a call without a limit."""
     optional: ClassVar[tuple[str, ...]]
-    """What of a call a server may refuse, by the provider's names; the call does without."""
+    """Settings that a server may refuse, by the provider's names: the call is repeated without."""
 
     def __init__(
         self,
@@ -81,9 +81,9 @@ class ProviderModel(ChatModel):
         silence: float = 600.0,
         price_name: str | None = None,
     ) -> None:
-        """`model` is the name without the provider. `silence` is how many seconds may pass without anything of an
-        answer. `price_name` is the `provider:name` it is priced as: by default its own name at the provider's own
-        address, and no price at any other.
+        """`model` is the name without the provider. `silence` is the longest time in seconds without any piece of an
+        answer. `price_name` is the `provider:name` whose price counts: by default its own at the provider's own
+        address, and none at any other.
         """
         self.name = f"{self.provider}:{model}"
         self._model = model
@@ -107,15 +107,15 @@ class ProviderModel(ChatModel):
 
     @abstractmethod
     async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
-        """One call: what comes goes into `answer`. May raise anything."""
+        """Make one call and put what arrives into `answer`. May raise anything."""
 
     @abstractmethod
     def _sampling(self, sampling: Sampling) -> dict[str, Any]:
-        """Sampling by the provider's own names; None for what is not sent."""
+        """The sampling settings by the provider's own names; None for those that are not sent."""
 
     @abstractmethod
     def _status_fault(self, error: Exception, server: Server) -> Fault | None:
-        """The fault in an exception of the SDK that holds an answer of the server; None for any other exception."""
+        """The fault if an exception of the SDK holds a server's answer; None for any other exception."""
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -130,7 +130,7 @@ class ProviderModel(ChatModel):
         return self._key.reveal() if self._key else ""
 
     def _client_options(self, kind: Any, protocol: Protocol) -> dict[str, Any]:
-        """Options of the SDKs of OpenAI and Anthropic; `kind` is their HTTP client."""
+        """Options for the clients of OpenAI and Anthropic; `kind` is the class of their HTTP client."""
         http_client = wire.watched_client(kind, self._silence, protocol)
         return {
             "api_key": self._secret or "none",
@@ -187,7 +187,7 @@ class ProviderModel(ChatModel):
         return self._taken(self._sampling(sampling))
 
     def _taken(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Settings without what the server has refused, and what it is not to be sent."""
+        """The settings without those that are None or that the server has refused."""
         return {name: value for name, value in settings.items() if value is not None and name not in self._refused}
 
     def cost(self, usage: Usage) -> float | None:
@@ -204,7 +204,7 @@ class ProviderModel(ChatModel):
         return msgspec.structs.replace(usage, cost=self.cost(usage))
 
     async def _try(self, request: Request, answer: Answer) -> Fault | None:
-        """One attempt. None when it gave a whole answer."""
+        """One attempt. Returns None if it gave a complete answer."""
         listener_error: BaseException | None = None
         fault: Fault | None = None
         try:
@@ -231,7 +231,7 @@ class ProviderModel(ChatModel):
         return fault or faults.broke_off(self._server(), answer.characters)
 
     def _seconds_to_wait(self, fault: Fault, answer: Answer, failures: int) -> float:
-        """Seconds until the call is tried again. Raises ModelError when it is not."""
+        """Seconds until the next attempt. Raises ModelError if there is none."""
         most = self._retries.most
         if answer.characters:
             most = min(most, self._retries.once_begun) if fault.once_begun else 0
@@ -281,7 +281,7 @@ _CONNECTION_ERRORS = re.compile(
     "APIConnectionError|ConnectError|ConnectionError|ChunkedEncodingError|NetworkError|OSError|ProtocolError|"
     "RequestError|SSLError|TransportError"
 )
-"""Classes by which the SDKs and the HTTP libraries below them tell of a connection; matched with their subclasses."""
+"""Names of the classes by which SDKs and HTTP libraries report a lost connection; subclasses match as well."""
 
 
 def _unreachable(server: Server, error: BaseException) -> Fault:
@@ -298,9 +298,9 @@ _END = object()
 
 
 async def until_silent(opening: Any, seconds: float) -> AsyncIterator[Any]:
-    """What comes from an SDK's stream, or from one that is still to be opened; it is closed in the end.
+    """The pieces of an SDK's stream, which may still have to be opened. It is closed in the end.
 
-    Raises TimeoutError when nothing comes for that long, whatever keeps the connection open.
+    Raises TimeoutError if nothing arrives for that many seconds, whatever keeps the connection open.
     """
     stream: Any = None
     try:

@@ -1,4 +1,4 @@
-"""Models by name: `provider:name`."""
+"""Chat models by name: `provider:name`."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def make_model(
     base_url: str | None = None,
     env: Mapping[str, str] | None = None,
 ) -> ProviderModel:
-    """The chat model `provider:name`; its SDK is loaded with the first call.
+    """The chat model `provider:name`; its SDK is imported at the first call.
 
-    With `base_url` it is that server's, which speaks the provider's protocol. It gets the key in MLGYM_MODEL_API_KEY if
-    there is one, never the provider's own, and has no price.
+    `base_url` names another server that speaks the provider's protocol. That server gets the key in MLGYM_MODEL_API_KEY
+    if there is one, never the provider's own, and its calls have no price.
 
-    Raises ModelError, in one sentence: `error` for a name or address that cannot be, `auth` for a missing key.
+    Raises ModelError, in one sentence: `error` for an impossible name or address, `auth` for a missing key.
     """
     provider, name = split_name(model)
     key: Key | None
@@ -40,7 +40,7 @@ def make_model(
 def split_name(model: str) -> tuple[str, str]:
     """Provider and name of `provider:name`.
 
-    Raises ModelError (error) with the nearest known names when it is not of this form, or the provider is unknown.
+    Raises ModelError (error), with the nearest known names, if it has another form or the provider is unknown.
     """
     provider, colon, name = model.partition(":")
     if provider in PROVIDERS and name.strip():
@@ -57,7 +57,7 @@ def split_name(model: str) -> tuple[str, str]:
 
 
 def check_address(base_url: str) -> None:
-    """Raises ModelError (error) unless a server can be at that address."""
+    """Raises ModelError (error) if this cannot be the address of a server."""
     try:
         parts = urlsplit(base_url)
         good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)

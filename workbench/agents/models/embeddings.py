@@ -1,4 +1,4 @@
-"""Vectors of texts, from OpenAI's embeddings endpoint or a server that speaks the same protocol."""
+"""Embedding vectors from OpenAI's endpoint, or from a server that speaks the same protocol."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from workbench.agents.models.wire import watched_client
 
 MODEL_VARIABLE, SERVER_VARIABLE = "MLGYM_EMBEDDINGS", "MLGYM_EMBEDDINGS_URL"
 SECONDS = 30.0
-"""For all texts of one call."""
+"""For all texts of one call together."""
 _AT_ONCE = 64
 _MOST_DIMENSIONS = 16_384
 
 
 class Embeddings:
-    """An embedding model. Its SDK is loaded with the first call."""
+    """An embedding model. Its SDK is imported at the first call."""
 
     def __init__(self, model: str, *, key: Key | None, base_url: str | None = None) -> None:
         self.name = f"{model} {base_url or ''}".strip()
@@ -63,7 +63,7 @@ class Embeddings:
 
 
 def embeddings_of_user() -> Embeddings | None:
-    """The embedding model that the user has set in MLGYM_EMBEDDINGS; None where there is none. Raises ModelError."""
+    """The embedding model that the user has set in MLGYM_EMBEDDINGS; None if there is none. Raises ModelError."""
     named = os.environ.get(MODEL_VARIABLE, "").strip()
     if not named:
         return None

@@ -1,4 +1,4 @@
-"""What went wrong in a model call: told apart by cause, said in one sentence, with whether trying again can help."""
+"""What went wrong in a model call: the cause, one sentence for people, and whether a retry may help."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523
 
 @dataclass(frozen=True)
 class Fault:
-    """A call that failed, as told to a person and to the loop that may try again."""
+    """A failed call, for a person and for the loop that may retry it."""
 
     cause: str
-    """One of those of the event `model.failed`."""
+    """One of the causes of the event `model.failed`."""
     message: str
     again: bool = False
-    """Trying again may help."""
+    """A retry may help."""
     wait: float | None = None
-    """Seconds that the server asks to wait before."""
+    """Seconds that the server asks to wait before a retry."""
     refused: str = ""
-    """A setting that this model or server does not take; the same call without it may succeed."""
+    """A setting that this model or server does not take; the same call may succeed without it."""
     once_begun: bool = False
-    """Trying again may help even when part of an answer has come."""
+    """A retry may help even if part of an answer has come."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """Who answered, in the words of messages."""
+    """The server of a call, as messages name it."""
 
     provider: str
     """`openai`, `anthropic` or `gemini`."""
@@ -69,11 +69,11 @@ class Server:
     address: str = ""
     """Base URL, for a server that is not the provider's own."""
     key_variable: str = ""
-    """Where the key is from, or should be."""
+    """The variable that holds the key, or should."""
     secret: str = ""
-    """The key, so that no server's echo of it gets into a message."""
+    """The key, so that it can be removed from the server's words."""
     nearest: Sequence[str] = ()
-    """Known models whose names are like this one's."""
+    """Known models with a similar name."""
     optional: Sequence[str] = ()
     """Settings of the call that the server may refuse."""
 
@@ -82,18 +82,18 @@ class Server:
 
     @property
     def title(self) -> str:
-        """How it is called in a sentence."""
+        """Its name within a sentence."""
         if self.address:
             return f"the server at {self.address}"
         return {"openai": "OpenAI", "anthropic": "Anthropic", "gemini": "Google"}.get(self.provider, self.provider)
 
     @property
     def who(self) -> str:
-        """How it is called at the beginning of a sentence."""
+        """Its name at the beginning of a sentence."""
         return self.title[:1].upper() + self.title[1:]
 
     def quote(self, text: str) -> str:
-        """Words of the server, on one line, without keys and control characters, shortened."""
+        """The server's words on one line, without keys and control characters, and shortened."""
         flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
         flat = scrub(flat, self.secret)
         return flat if len(flat) <= _LONGEST_QUOTE else flat[: _LONGEST_QUOTE - 1] + "…"
@@ -110,10 +110,11 @@ def from_status(
     setting: str = "",
     quota: bool | None = None,
 ) -> Fault:
-    """The fault in an answer of failure; where the HTTP status tells of none, the body says what it would be.
+    """The fault that a server reports. If `status` is no HTTP status of failure, the body decides.
 
-    `text` is what the SDK says, for a body without words; `code` is its name of the error, beside the body's. `setting`
-    is the one that the server names, if it does. `quota`: whether a limit is one of the account (None: the text says).
+    `text` is the SDK's message, used if the body has none; `code` is the SDK's name of the error, used beside the
+    body's. `setting` is the setting that the server names, if any. `quota` says whether a limit is one of the account;
+    None: the text decides.
     """
     words, codes = _error_text(body)
     text, code = words or text, f"{codes} {code}".strip()
@@ -152,7 +153,7 @@ def from_status(
 
 
 def _refused(text: str, sent: Sequence[str]) -> str:
-    """The setting of `sent` that a message refuses, or none."""
+    """The setting among `sent` that a message refuses, or none."""
     if not _REFUSES.search(text):
         return ""
     named = [name for name in sent if re.search(rf"(?<![a-z_]){re.escape(name)}(?![a-z_])", text, re.IGNORECASE)]
@@ -189,25 +190,25 @@ def broke_off(server: Server, characters: int) -> Fault:
 
 
 def given_up(server: Server, why: str, characters: int) -> Fault:
-    """The server says that the answer failed."""
+    """The server reports that the answer failed."""
     says = f"{server.who} gave the answer up after {characters} characters ({server.quote(why)})"
     return Fault("network", f"{says}; try again", again=True, once_begun=True)
 
 
 def silent(server: Server, seconds: float) -> Fault:
-    """Nothing came for too long."""
+    """The server sent nothing for too long."""
     return Fault("network", f"{server.who} sent nothing for {seconds:g} s; try again, or later")
 
 
 def unreachable(server: Server, detail: str) -> Fault:
-    """No connection, or one that was lost."""
+    """No connection, or a lost one."""
     where = "the address" if server.address else "the network connection"
     said = f" ({server.quote(detail)})" if detail else ""
     return Fault("network", f"{server.who} cannot be reached{said}; check {where}, then try again", True)
 
 
 def from_wire(server: Server, error: WireError) -> Fault:
-    """The server answered with something else than the protocol."""
+    """The server answered with something other than the protocol."""
     begins = f", which begins {server.quote(error.head)!r}" if error.head else ""
     says = {
         "html": f"answered with a web page{begins}",
@@ -222,7 +223,7 @@ def from_wire(server: Server, error: WireError) -> Fault:
 
 
 def unreadable(server: Server, error: BaseException) -> Fault:
-    """An answer that made the SDK fail in its own way."""
+    """An answer that the SDK could not read."""
     if isinstance(error, UnicodeDecodeError):
         return from_wire(server, WireError("encoding"))
     says = server.quote(f"{type(error).__name__}: {error}")
@@ -230,7 +231,7 @@ def unreadable(server: Server, error: BaseException) -> Fault:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds a server asks to wait: Retry-After as seconds or as a date, or retry-after-ms."""
+    """The seconds that a server asks to wait: Retry-After in seconds or as a date, or retry-after-ms."""
     try:
         if milliseconds := headers.get("retry-after-ms"):
             return _seconds(float(milliseconds) / 1000)
@@ -250,7 +251,7 @@ def _seconds(value: float) -> float | None:
 
 
 def _error_text(body: Any) -> tuple[str, str]:
-    """Message and code in a body of failure, in the forms that providers give it."""
+    """The message and the code in the body of a failure, in any form that providers use."""
     if isinstance(body, list) and body:
         body = body[0]
     if isinstance(body, Mapping):
@@ -283,7 +284,7 @@ _STATUS_WORDS: tuple[tuple[str, int], ...] = (
 
 
 def _status_of(code: str, signs: str) -> int:
-    """The HTTP status that fits an error told in the middle of a stream, where there is none."""
+    """The HTTP status that an error in the middle of a stream would have had."""
     number = re.search(r"\b[45]\d\d\b", code)
     if number:
         return int(number[0])

@@ -1,7 +1,7 @@
-"""Google's Gemini, through `google-genai` where that is installed, and else through `google-generativeai`.
+"""Google's Gemini, through `google-genai` if that is installed, else through `google-generativeai`.
 
-The latter is out of support: it knows neither thought signatures, which the newest models want back with the calls of
-tools, nor how many tokens went into thinking. And it has no asynchronous client for HTTP, so it runs in a thread here.
+The latter is no longer supported. It does not know thought signatures, which the newest models want back with tool
+calls, nor how many tokens went into thinking. It has no asynchronous HTTP client, so it runs in a thread.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ from workbench.session.events import Usage
 _THINKS = re.compile(r"(?:models/)?gemini-(?:2\.5|[3-9])")
 _RETRY_DELAY = re.compile(r"retryDelay['\"]:\s*['\"]([0-9.]+)s")
 _NO_SIGNATURE = b"skip_thought_signature_validator"
-"""What Google says to send for a call whose signature is not known, as one of another model or of a person's edit."""
+"""What to send, according to Google, for a call without a known signature: one of another model, or edited by a person.
+"""
 _LONGEST_CHUNK = 1 << 18
-"""Bytes of a piece of the stream. The old SDK's time grows with the square of it: seconds for this much."""
+"""The most bytes of one piece of the stream. The old SDK's time grows with its square: this much takes seconds."""
 
 
 def _whole(body: Any) -> list[tuple[str, Any]] | None:
-    """The stream of an answer that came in one piece, or of one that came as an array of its pieces."""
+    """The stream of an answer that came in one piece, or as an array of its pieces."""
     pieces = body if isinstance(body, list) else [body]
     known = all(isinstance(piece, dict) and {"candidates", "promptFeedback"} & piece.keys() for piece in pieces)
     return [("", piece) for piece in pieces] if known else None
@@ -168,7 +169,7 @@ class GeminiModel(ProviderModel):
         return asdict(sampling)  # Google's names are ours
 
     def _contents(self, messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:
-        """The system text, and alternating turns of which the first and the last are the user's."""
+        """The system text, and alternating turns that begin and end with the user."""
         system, rest = split_system(answered_calls(messages))
         names = {call.id: call.name for message in rest for call in message.tool_calls}
         turns = ((message.role == "assistant", self._parts(message, names)) for message in rest)
@@ -190,7 +191,7 @@ class GeminiModel(ProviderModel):
         return parts
 
     def _take(self, chunk: Any, answer: Answer) -> None:
-        """One piece of the stream."""
+        """Take in one piece of the stream."""
         if (usage := getattr(chunk, "usage_metadata", None)) and getattr(usage, "total_token_count", None):
             answer.usage = _usage(usage)
         feedback = getattr(chunk, "prompt_feedback", None)
@@ -254,12 +255,12 @@ def _old_error(error: Exception) -> tuple[int, Any, dict[str, str]] | None:
 
 
 def _name(value: Any) -> str:
-    """Name of a value of an enumeration, which may also be its text, or a number not known to the SDK."""
+    """The name of an enumeration's value, which may also be text, or a number that the SDK does not know."""
     return getattr(value, "name", None) or (value if isinstance(value, str) else "")
 
 
 def _plain(value: Any) -> Any:
-    """Arguments as plain dictionaries and lists. Numbers come as floats: whole ones become integers again."""
+    """Arguments as plain dictionaries and lists. All numbers arrive as floats; whole ones become integers again."""
     if hasattr(value, "items"):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, str | bytes) or value is None:
@@ -300,7 +301,7 @@ def _old_declaration(tool: Tool) -> dict[str, Any]:
 
 
 def _old_schema(schema: Any) -> dict[str, Any]:
-    """A JSON schema in the words that the old SDK has: one type each, and no more than the basics."""
+    """A JSON schema in the old SDK's terms: one type each, and only the basics."""
     kinds = schema.get("type", "string")
     kinds = kinds if isinstance(kinds, list) else [kinds]
     kind = next((name for name in kinds if name != "null"), "string")
@@ -321,7 +322,7 @@ def _old_schema(schema: Any) -> dict[str, Any]:
 
 
 def _until_cut(chunks: Iterator[Any]) -> Iterator[Any]:
-    """Without the SDK's complaint about a stream that ends in the middle: that it has no end is seen anyway."""
+    """Drops the SDK's complaint about a stream that is cut off: the missing end is noticed anyway."""
     try:
         yield from chunks
     except ValueError as error:

@@ -1,7 +1,6 @@
-"""API keys: from the environment, or from a `.env` of the current folder or of the configuration folder.
+"""API keys from the environment, or from a `.env` in the current folder or the configuration folder.
 
-The environment goes before the files, the current folder before the configuration folder. A key leaves this module as
-a `Key`, which shows itself as [redacted] wherever it is printed.
+The environment comes first, then the current folder. A key leaves this module as a `Key`, which prints as [redacted].
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ VARIABLES: Mapping[str, tuple[str, ...]] = {
     "anthropic": ("ANTHROPIC_API_KEY",),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
 }
-"""Where the key of a provider is looked for, in this order."""
+"""The variables of each provider's key, in order."""
 
 SERVER_VARIABLE = "MLGYM_MODEL_API_KEY"
-"""The key for a server that is not the provider's own: a provider's key is never sent to anybody else."""
+"""The variable of the key for another server: a provider's key is never sent to anybody else."""
 
 _LOOKS_LIKE_KEY = re.compile(r"\b(?:(?:sk|pk|gsk|xai)-|hf_|AIza)[-_A-Za-z0-9*]{6,}")
 
 
 _SHORTEST_BEGINNING = 6
-"""Characters of a key that say more than of what kind it is."""
+"""A shorter beginning of a key only shows its kind."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """A key and where it is from. Its value is had by `reveal()` alone."""
+    """A key and its source. Only `reveal()` gives its value."""
 
     variable: str
     source: str
@@ -62,7 +61,7 @@ def _sources(env: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 
 def find_key(provider: str, env: Mapping[str, str] | None = None) -> Key:
-    """The key for a provider. Raises ModelError (auth): one sentence that names the variable."""
+    """The key for a provider. Raises ModelError (auth), one sentence that names the variable."""
     key = _find(VARIABLES[provider], env)
     if key is None:
         either = " or ".join(VARIABLES[provider])
@@ -73,7 +72,7 @@ def find_key(provider: str, env: Mapping[str, str] | None = None) -> Key:
 
 
 def find_server_key(variable: str = SERVER_VARIABLE, env: Mapping[str, str] | None = None) -> Key | None:
-    """The key for a server that is named by its address; most need none."""
+    """The key for a server that is named by its address; most servers need none."""
     return _find((variable,), env)
 
 
@@ -90,8 +89,8 @@ def _find(variables: tuple[str, ...], env: Mapping[str, str] | None) -> Key | No
 
 
 def scrub(text: str, *secrets: str) -> str:
-    """`text` without `secrets` in their usual spellings, without the secrets of this machine, and without what looks
-    like a key; nor does it end in the beginning of one.
+    """`text` without `secrets` in their usual spellings, without the user's other secrets, and without anything that
+    looks like a key. It does not end in the beginning of a secret either.
     """
     redactor = Redactor({*secrets, *secret_values()})
     text = redactor.text(text)

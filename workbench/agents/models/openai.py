@@ -1,4 +1,4 @@
-"""OpenAI's Chat Completions: their chat and reasoning models, and every server that speaks the same protocol."""
+"""OpenAI's Chat Completions: OpenAI's own models, and every server that speaks the same protocol."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from workbench.agents.models.wire import Protocol, ServerSaid, tells_of_failure
 from workbench.session.events import Usage
 
 _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
-"""Reasoning models without temperature and top_p. What else refuses them is found out by the first call."""
+"""Reasoning models that take no temperature and top_p. The first call finds out about others."""
 
 _WANTS_REASONING = re.compile(r"reasoning_content.{0,60}(?:passed back|missing)|missing.{0,20}reasoning_content", re.I)
-"""DeepSeek and others in its way want the reasoning of all turns with calls back; others refuse or ignore it."""
+"""DeepSeek and similar servers want the reasoning of all turns with calls sent back; others refuse or ignore it."""
 
 _REASONING = "a call without reasoning_content"
 """What those servers refuse."""
@@ -117,12 +117,12 @@ class OpenAIModel(ProviderModel):
 
 
 def _whole(body: Any) -> list[tuple[str, Any]] | None:
-    """The stream of an answer that came in one piece."""
+    """The stream that a complete answer in one piece would have been."""
     return [("", body)] if isinstance(body, dict) and isinstance(body.get("choices"), list) else None
 
 
 def _take(chunk: Any, answer: Answer) -> None:
-    """One event of the stream. Servers that only resemble OpenAI leave out almost anything."""
+    """Take in one event of the stream. Servers that only resemble OpenAI leave out almost anything."""
     names = ("error", "object", "type", "status", "message", "code")
     said = {name: value for name in names if (value := part(chunk, name)) is not None}
     if tells_of_failure(said):  # in a form that the SDK does not know

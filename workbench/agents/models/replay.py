@@ -12,7 +12,7 @@ LEAVES = "the replay leaves the recording"
 
 
 class Plan(Protocol):
-    """What is to be run again, as `workbench.formats.actions` reads it."""
+    """The actions to run again, as `workbench.formats.actions` reads them."""
 
     @property
     def actions(self) -> Sequence[tuple[str, str]]:
@@ -20,38 +20,38 @@ class Plan(Protocol):
 
     @property
     def cause(self) -> str:
-        """Why the recorded session was scored when it was over, where its agent had not submitted."""
+        """Why the recorded session was scored although its agent had not submitted."""
 
     @property
     def files(self) -> Mapping[str, tuple[bytes, int]]:
-        """Content and mode of the files that the recorded session began with, as far as it shows them."""
+        """Content and mode of the files that the recorded session began with, as far as the recording shows them."""
 
     @property
     def window(self) -> int | None:
-        """Lines of the recorded session's file window, where that is known."""
+        """Lines of the recorded session's file window, if known."""
 
     @property
     def of_mlgym(self) -> bool:
-        """Whether it was recorded in MLGym, whose commands are a little different."""
+        """Whether it was recorded in MLGym, whose commands differ a little."""
 
     @property
     def compared(self) -> bool:
-        """Whether it is known how the actions went."""
+        """Whether the recorded outcomes are known."""
 
     def difference(self, index: int, replayed: Step, workspace: str) -> str:
-        """How the outcome of an action, with the workspace there, differs from the recorded one; empty where it does
-        not.
+        """How the outcome of an action differs from the recorded one; empty if it does not. `workspace` is the
+        replay's.
         """
 
 
 class ReplayAgent(Agent):
-    """Proposes the given actions in order. How far it is follows from the session: its own steps so far."""
+    """Proposes the given actions in order. Its own steps in the session tell how far it is."""
 
     name = "replay"
     author = "policy:replay"
 
     def __init__(self, plan: Plan, source: str) -> None:
-        """`source` names where the plan is from."""
+        """`source` is where the plan comes from."""
         self.plan = plan
         self.model = f"replay:{source}"
         self.window = plan.window
@@ -67,8 +67,8 @@ class ReplayAgent(Agent):
         return Proposal(action=action, thought=thought)
 
     def comment(self, state: SessionState) -> str:
-        """Where the replay leaves the recording, said once, after the first step that came out differently; or, after
-        the last, that none did.
+        """Says once where the replay leaves the recording, after the first step with another outcome; or, after the
+        last step, that there was none.
         """
         done = self._done(state)
         said = any(note.text.startswith(LEAVES) for note in state.notes)

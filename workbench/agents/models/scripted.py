@@ -1,8 +1,8 @@
 """`scripted:demo`: a policy that solves a task as a careful agent would, without a model or a key.
 
-It reads the starter, validates the baseline, edits in a better solution, validates it and submits. It has no memory of
-its own: each proposal is decided from the session so far. So after an edited or rejected proposal, a failed command or
-a take-over it reads the file again and goes on from what is there.
+It reads the starter, validates the baseline, edits in a better solution, validates it and submits. It keeps no memory:
+each proposal follows from the session so far. After an edited or rejected proposal, a failed command or a take-over it
+reads the file again and goes on from there.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ _MOST_FAILURES = 8
 
 @dataclass
 class _Progress:
-    """What the policy has achieved, and what it knows of the file since that was last disturbed."""
+    """What the policy has achieved, and what it knows of the file since somebody last intervened."""
 
     lines: int | None = None
-    """Lines of the file; None until it was read after the last disturbance."""
+    """Lines of the file; None until the policy has read it after the last disturbance."""
     plainly: bool = False
-    """A command of the file window failed: use those of the shell."""
+    """A command of the file window failed: use plain shell commands."""
     baseline_done: bool = False
     made: bool = False
-    """The program ran since it was last changed: the submission is its work."""
+    """The program has run since its last change, so the submission is its work."""
     edited: bool = False
     validated: bool = False
     failures: int = 0
-    """Own commands that failed since somebody last stepped in."""
+    """The policy's commands that failed since a person last intervened."""
     disturbance: str = ""
 
 
 class ScriptedDemo(Agent):
-    """See the module. `solution` is the better version of the task's file `path`: the submission itself, or with a
-    `command` the program that writes it when run so."""
+    """See the module. `solution` is the better version of the task's file `path`: the submission itself, or, with a
+    `command`, the program that this command runs to write it.
+    """
 
     name = "scripted"
     model = "scripted:demo"
@@ -53,7 +54,7 @@ class ScriptedDemo(Agent):
         self._idea = _docstring(solution) or f"I write a better {path}."
 
     async def propose(self, state: SessionState) -> Proposal:
-        """The next action, from what happened so far. Raises ModelError when nothing works any more."""
+        """The next action. Raises ModelError if too many commands fail."""
         progress = self._progress(state.steps[1:])
         if progress.failures >= _MOST_FAILURES:
             raise ModelError("error", f"{progress.failures} commands failed; take over the shell and see why")
@@ -79,12 +80,12 @@ class ScriptedDemo(Agent):
         return Proposal("submit", self._closing(state))
 
     def _where(self, state: SessionState) -> str:
-        """The file as it is to be named from where the shell is: somebody may have gone elsewhere."""
+        """The path of the file from the shell's folder: a person may have gone elsewhere."""
         here = state.current.cwd
         return self._path if here in ("", state.workspace) else f"{state.workspace}/{self._path}"
 
     def _run(self, state: SessionState) -> str:
-        """The command, run where the file is."""
+        """The command, run in the file's folder."""
         here = state.current.cwd
         away = here not in ("", state.workspace)
         return f"cd {shlex.quote(state.workspace)}\n{self._command}" if away else self._command
@@ -151,7 +152,7 @@ class ScriptedDemo(Agent):
             progress.plainly = True
 
     def _disturbance(self, step: Step) -> str | None:
-        """Why the file may not be what the policy thinks it is after this step; None when all is well."""
+        """Why the file may have changed unexpectedly in this step; None if all is well."""
         if step.author != self.author:
             return "Somebody worked in the shell meanwhile."
         if step.status == "rejected":
@@ -170,7 +171,7 @@ class ScriptedDemo(Agent):
 
 
 def _docstring(solution: str) -> str:
-    """The idea of a solution in Python: the first docstring in it."""
+    """The idea of a Python solution: the first docstring in it."""
     try:
         tree = ast.parse(solution)
     except SyntaxError:

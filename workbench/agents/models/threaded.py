@@ -1,4 +1,4 @@
-"""The stream of an SDK that only knows how to wait, read in a thread of its own, for code that must not wait."""
+"""The stream of a blocking SDK, read in a thread so that the event loop never waits."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from workbench.agents.models.wire import WireError
 
 
 class _Stopped(Exception):
-    """Nobody waits for the answer any more."""
+    """Nobody waits for the answer any longer."""
 
 
 async def from_thread(call: Callable[[Callable[[Any], None]], Iterator[Any]]) -> AsyncIterator[Any]:
-    """What the iterator made by `call` gives, which runs in a thread of its own, one item at a time as asked for.
+    """The items of the iterator that `call` makes, which runs in a thread and produces one item at a time on demand.
 
-    `call` gets a function to hand the response of requests to: when the waiting ends early its socket is shut down, so
-    that the thread ends too.
+    `call` gets a function to register the response of each request: if the consumer stops early, its socket is shut
+    down, and so the thread ends.
     """
     loop = asyncio.get_running_loop()
     asked = threading.Semaphore(0)

@@ -1,11 +1,11 @@
-"""How many tokens a text is, without a tokenizer and without a network: an estimate for budgets, high rather than low.
+"""An estimate of how many tokens a text has, without tokenizer and network; for budgets, and so high rather than low.
 
-Tokenizers cut a text into words, numbers, marks and white space, and those into tokens. This counts what they cut at,
-weighted by what comes of it on average, with a margin of 20 %. Compared with two published tokenizers (one of Claude,
-one of Mistral; the higher count of the two) it says 105 to 130 % of the true number for code and prose, 90 to 120 % for
-shell output, JSON and tables of numbers, and 80 % for base64; up to twice as many for Cyrillic. Some newer tokenizers
-make up to a third more tokens of the same text, for which the margin is meant: on code the estimate should not be more
-than 20 % too low with those either.
+Tokenizers split a text into words, numbers, marks and white space, and those into tokens. This module counts these
+parts, weighted by the tokens that they become on average, with a margin of 20 %. Compared with two published tokenizers
+(one of Claude, one of Mistral; the higher count of the two) it gives 105 to 130 % of the true number for code and
+prose, 90 to 120 % for shell output, JSON and tables of numbers, and 80 % for base64; up to twice as many for Cyrillic.
+Some newer tokenizers make up to a third more tokens of the same text. The margin is meant for them: on code the
+estimate should be at most 20 % too low for those as well.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _WEIGHTS: tuple[tuple[re.Pattern[str], float], ...] = (
 )
 _DIGITS = b"0123456789"
 _DIGIT = 0.92
-"""Some tokenizers take digits one by one."""
+"""Some tokenizers split off every digit."""
 _MARKS = bytes(code for code in range(33, 127) if not chr(code).isalnum())
 _MARK = 0.6
 _MARGIN = 1.2
 
 _PER_MESSAGE = 8
-"""Tokens that a message costs beside its text: role and separators."""
+"""Tokens of a message beside its text: role and separators."""
 
 
 @functools.lru_cache(maxsize=4096)
 def estimate_tokens(text: str) -> int:
-    """An estimate of the tokens in `text`; see the module for how far off it may be."""
+    """An estimate of the tokens in `text`; the module says how far off it may be."""
     if not text:
         return 0
     data = text.encode("utf-8", "surrogatepass")

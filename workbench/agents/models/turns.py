@@ -1,4 +1,4 @@
-"""A conversation in the order that providers want it: calls with their answers, and turns that alternate."""
+"""A conversation as providers want it: every call has its answer, and turns alternate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Part = dict[str, Any]
 
 
 def merged(messages: Sequence[Message]) -> list[Message]:
-    """With consecutive messages of one role, user or assistant, as one: some providers want them to alternate."""
+    """Joins consecutive messages of one role, user or assistant: some providers want them to alternate."""
     result: list[Message] = []
     for message in messages:
         last = result[-1] if result else None
@@ -32,7 +32,7 @@ def merged(messages: Sequence[Message]) -> list[Message]:
 
 
 def alternating(turns: Iterable[tuple[bool, list[Part]]], text: Callable[[str], Part]) -> list[tuple[bool, list[Part]]]:
-    """With consecutive turns of one side (the model's, or not) as one, the first and the last of them the user's."""
+    """Joins consecutive turns of one side (the model's, or not); the result begins and ends with the user."""
     result: list[tuple[bool, list[Part]]] = []
     for by_model, parts in turns:
         if parts and result and result[-1][0] == by_model:
@@ -47,12 +47,14 @@ def alternating(turns: Iterable[tuple[bool, list[Part]]], text: Callable[[str], 
 
 
 def arguments_of(call: ToolCall) -> dict[str, Any]:
-    """The arguments of a call for a provider that takes nothing but an object."""
+    """The arguments of a call for a provider that accepts only an object."""
     return {"raw_arguments": call.raw_arguments} if call.raw_arguments else dict(call.arguments)
 
 
 def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
-    """The system messages that a conversation begins with, as one text, and the rest; later ones become the user's."""
+    """The system messages at the beginning as one text, and the other messages; later system messages become the
+    user's.
+    """
     begin = 0
     while begin < len(messages) and messages[begin].role == "system":
         begin += 1
@@ -62,8 +64,8 @@ def split_system(messages: Sequence[Message]) -> tuple[str, list[Message]]:
 
 
 def answered_calls(messages: Sequence[Message]) -> list[Message]:
-    """With every tool message after the call it answers; one whose call was left out becomes the user's text, and a
-    call without an answer gets an empty one. Providers refuse anything else.
+    """Puts every tool message after the call that it answers. If that call was left out, the message becomes the user's
+    text; a call without an answer gets an empty one. Providers refuse anything else.
     """
     result: list[Message] = []
     waiting: dict[str, None] = {}

@@ -1,8 +1,8 @@
-"""Bounds on what a server may send. A stream is read piece by piece and must be what it claims to be.
+"""Limits on what a server may send: a stream is checked piece by piece before the SDK reads it.
 
-The SDKs read a line, an event or an error to its end, however long that is, and take any answer for the protocol's.
-So the bytes are looked at on their way to the SDK, and reading ends at the first that cannot be right. What no SDK says
-of a stream is noted here: that it was whole (`[DONE]`), and that it was no stream at all but an answer or an error.
+The SDKs read a line, an event or an error to its end, however long it is, and believe any answer. So the bytes are
+checked on their way to the SDK, and reading ends at the first that cannot be right. This module also notes what no SDK
+reports: that a stream was complete (`[DONE]`), and that a body was no stream but a complete answer or an error.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from typing import Any, Literal
 Problem = Literal["html", "not_protocol", "too_long", "encoding", "redirect", "compressed"]
 
 LONGEST_LINE = 2 << 20
-"""Bytes of one event of a stream. A tool call that some servers send whole is the longest there is."""
+"""The most bytes of one event of a stream. The longest are tool calls that some servers send in one piece."""
 LONGEST_ERROR = 1 << 20
-"""Bytes of an answer that tells of an error."""
+"""The most bytes of an answer that reports an error."""
 LARGEST_STREAM = 512 << 20
-"""Bytes of a whole stream: 128,000 tokens sent one by one are about 50 MB."""
+"""The most bytes of a stream: 128,000 tokens sent one by one are about 50 MB."""
 _HEAD = 300
 
 CONNECT_SECONDS = 20.0
-"""Seconds until a connection has to be there."""
+"""Seconds until a connection must be established."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ _opened: ContextVar[Opened | None] = ContextVar("opened", default=None)
 
 @contextlib.asynccontextmanager
 async def closing_connections() -> AsyncIterator[Opened]:
-    """Closes the responses that a call inside opens: a stream that is left early is not closed by every SDK."""
+    """Closes the responses that are opened inside: not every SDK closes a stream that is left early."""
     opened = Opened()
     token = _opened.set(opened)
     try:
@@ -66,7 +66,7 @@ async def closing_connections() -> AsyncIterator[Opened]:
 
 
 class WireError(Exception):
-    """The server answers, but not what it should. `head` is the beginning of what it sent."""
+    """The server's answer breaks the protocol. `head` is the beginning of what it sent."""
 
     def __init__(self, problem: Problem, head: bytes = b"") -> None:
         super().__init__(problem)
@@ -75,7 +75,7 @@ class WireError(Exception):
 
 
 class ServerSaid(Exception):
-    """The server tells of a failure where an answer should be; `body` is what it says."""
+    """The server reports a failure where an answer should be; `body` is what it sent."""
 
     def __init__(self, body: Any) -> None:
         super().__init__("the server tells of a failure")
@@ -83,7 +83,7 @@ class ServerSaid(Exception):
 
 
 def tells_of_failure(body: Any) -> bool:
-    """Whether a JSON value that a server sent is an error, in one of the forms that servers give it."""
+    """Whether a JSON value from a server is an error, in any form that servers use."""
     if isinstance(body, list) and body:
         body = body[0]
     return isinstance(body, Mapping) and bool(
@@ -93,16 +93,18 @@ def tells_of_failure(body: Any) -> bool:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a provider's answers travel."""
+    """How a provider's answers are sent."""
 
     whole: Callable[[Any], Sequence[tuple[str, Any]] | None]
-    """The events (name and data) of a stream that says what an answer in one piece does; None for what is no answer."""
+    """The events (name and data) of the stream that a complete answer in one piece would have been; None if the value
+    is no answer.
+    """
     only_data: bool = False
-    """The SDK knows no other lines of a stream of events than those of data."""
+    """The SDK understands only the data lines of a stream of events."""
 
 
 def in_one_piece(data: bytes, protocol: Protocol) -> Sequence[tuple[str, Any]]:
-    """The events of an answer that came as one JSON value. Raises ServerSaid for an error, WireError for all else."""
+    """The events of an answer that came as one JSON value. Raises ServerSaid for an error, else WireError."""
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
@@ -116,8 +118,8 @@ def in_one_piece(data: bytes, protocol: Protocol) -> Sequence[tuple[str, Any]]:
 
 
 class Body:
-    """An answer on its way to an SDK: a stream of events without what SDKs stumble over, or a JSON value in one piece
-    from a server that does not stream, as the events that say the same.
+    """An answer on its way to an SDK: a stream of events without lines that confuse SDKs. A JSON value in one piece,
+    from a server that does not stream, becomes a stream with the same content.
     """
 
     def __init__(self, protocol: Protocol) -> None:
@@ -128,7 +130,7 @@ class Body:
         """The server said that this is all."""
 
     def pass_on(self, data: bytes) -> bytes:
-        """What the SDK gets of the next bytes."""
+        """The part of the next bytes that the SDK gets."""
         self._rest += data
         if self._in_one_piece is None:
             self._rest = self._rest.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -143,7 +145,7 @@ class Body:
         return b"".join(map(self._line, lines))
 
     def end(self) -> bytes:
-        """What the SDK gets when the body has ended as it should. Raises WireError and ServerSaid."""
+        """What the SDK gets at a regular end of the body. Raises WireError and ServerSaid."""
         if not self._in_one_piece:
             return self._line(self._rest)[:-1]
         events = in_one_piece(self._rest, self._protocol)
@@ -162,7 +164,7 @@ class Body:
 
 
 class Gauge:
-    """Watches the bytes of one answer. `starts` is how the protocol may begin; empty for an answer of any kind."""
+    """Checks the bytes of one answer. `starts` is how the protocol may begin; empty if the answer may be anything."""
 
     def __init__(self, status: int, starts: tuple[bytes, ...] = (), longest_line: int = LONGEST_LINE) -> None:
         self._longest_line = longest_line
@@ -175,7 +177,9 @@ class Gauge:
         self.total = 0
 
     def see(self, data: bytes) -> str:
-        """The next bytes; as text, but for an answer of failure. Raises WireError when they cannot be right."""
+        """Check the next bytes; returns them as text, but for an answer of failure. Raises WireError if they cannot be
+        right.
+        """
         self.total += len(data)
         if len(self._head) < _HEAD:
             self._head += data[: _HEAD - len(self._head)]
@@ -210,12 +214,12 @@ class Gauge:
 
 
 STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
-"""How a stream of server-sent events begins, or an answer in one piece."""
+"""How a stream of server-sent events, or an answer in one piece, may begin."""
 
 
 def check_headers(status: int, headers: Any) -> None:
-    """Raises WireError for a redirect, which would carry the key elsewhere, and for a compressed answer, of which a
-    few bytes can become any number.
+    """Raises WireError for a redirect, which would carry the key elsewhere, and for a compressed answer, whose few
+    bytes can expand to any size.
     """
     if 300 <= status < 400:
         raise WireError("redirect", str(headers.get("location", "")).encode())
@@ -224,7 +228,9 @@ def check_headers(status: int, headers: Any) -> None:
 
 
 def watch(response: Any, protocol: Protocol | None) -> None:
-    """Looks at the body of a response of httpx (or httpx2) before its SDK does. Without a protocol anything goes."""
+    """Checks the body of a response of httpx (or httpx2) before the SDK reads it. Without a protocol it may be
+    anything.
+    """
     opened = _opened.get()
     check_headers(response.status_code, response.headers)
     response.headers.pop("set-cookie", None)  # SDKs write headers into their logs
@@ -253,18 +259,18 @@ def watch(response: Any, protocol: Protocol | None) -> None:
 
 @functools.cache
 def _tls(library: str) -> ssl.SSLContext:
-    """The library's own TLS settings, made once: it takes a tenth of a second."""
+    """The library's own TLS settings. Making them takes a tenth of a second, so it happens once."""
     context: ssl.SSLContext = importlib.import_module(library).create_ssl_context()
     return context
 
 
 def no_cookies() -> DefaultCookiePolicy:
-    """Takes no cookies, and so sends none back."""
+    """A policy that accepts no cookies and so sends none back."""
     return DefaultCookiePolicy(allowed_domains=())
 
 
 def watched_client(kind: Any, silence: float, protocol: Protocol | None = None) -> Any:
-    """A client of httpx (or httpx2), of class `kind`, whose answers are watched; it follows no redirects, and keeps no
+    """A client of httpx (or httpx2), of class `kind`, whose answers are checked. It follows no redirects and keeps no
     cookies.
     """
 
@@ -283,7 +289,7 @@ def watched_client(kind: Any, silence: float, protocol: Protocol | None = None) 
 
 
 def watch_requests(response: Any, protocol: Protocol, longest_line: int) -> None:
-    """As `watch`, for a streamed response of requests whose SDK reads an array of values as it comes, as UTF-8."""
+    """Like `watch`, for a streamed response of requests whose SDK reads an array of values as it comes, as UTF-8."""
     check_headers(response.status_code, response.headers)
     gauge = Gauge(response.status_code, (b"[", b"{"), longest_line)
     read = response.iter_content
@@ -319,7 +325,7 @@ _UNFINISHED = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,4}(?:\\(?:u[0-9a
 
 
 def _without_halves(texts: Iterator[str]) -> Iterator[str]:
-    """Pieces of JSON in which no half of a surrogate pair is written without the other: protobuf takes none."""
+    """Pieces of JSON without lone halves of a surrogate pair, which protobuf refuses."""
     held = ""
     for text in texts:
         text = held + text
@@ -331,7 +337,7 @@ def _without_halves(texts: Iterator[str]) -> Iterator[str]:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that caused it."""
+    """An exception and its causes."""
     for _ in range(10):
         if error is None:
             return
