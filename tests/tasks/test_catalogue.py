@@ -15,7 +15,7 @@ from workbench.tasks.errors import TaskError, TaskFileError, UnknownTask
 
 
 def test_by_id() -> None:
-    assert find_task("blotto").name == "Colonel Blotto"
+    assert find_task("blotto").spec.name == "Colonel Blotto"
 
 
 @pytest.mark.parametrize(

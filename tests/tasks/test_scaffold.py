@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_has_a_template(tmp_path: Path, kind: Kind) -> None:
     task = load_task(scaffold(tmp_path / "mine", "mine", kind))
-    assert task.id == task.name == "mine" and task.artifact.kind == kind and task.demo()
+    assert task.id == task.spec.name == "mine" and task.artifact.kind == kind and task.demo()
     assert not [file for file in task.folder.rglob("*") if file.is_file() and "TASK_ID" in file.read_text()]
     assert str(task.folder) == str(tmp_path / "mine")
 

@@ -105,7 +105,7 @@ def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
                     task.artifact.path,
                     ", ".join(needs.words) or "–",
                     needs.verdict,
-                    task.name,
+                    task.spec.name,
                 ]
                 for task, needs in found
             ],
@@ -135,7 +135,7 @@ def _number(value: float | None) -> str:
 def _as_dict(task: Task, needs: Needs) -> dict[str, Any]:
     return {
         "id": task.id,
-        "name": task.name,
+        "name": task.spec.name,
         "domain": task.spec.domain,
         "metric": task.primary_metric.name,
         "direction": task.primary_metric.direction,
@@ -181,7 +181,7 @@ def show(task: str, as_json: bool) -> None:
         print_json({**_as_dict(found, needs), "description": found.description(), **found.spec.model_dump(mode="json")})
         return
     spec = found.spec
-    click.echo(f"{found.id}: {found.name} ({spec.domain}, {spec.level})\n{found.folder}\n")
+    click.echo(f"{found.id}: {found.spec.name} ({spec.domain}, {spec.level})\n{found.folder}\n")
     click.echo(found.description().rstrip() + "\n")
     for metric in spec.metrics:
         marks = (["counts"] if metric.primary else []) + [

@@ -97,7 +97,7 @@ def _first_event(
         session=name,
         task=task.id,
         task_folder=task_folder,
-        task_name=task.name,
+        task_name=task.spec.name,
         description=task.description(world.sandbox.workspace),
         agent=agent.name if agent else "human",
         agent_reference=whole_reference(spec.agent),

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import json
 import numbers
-import os
 import socket
 import sys
 import threading
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from workbench.scoring.seeds import UnpredictableRandom
-from workbench.tasks.author_code import load_function
+from workbench.tasks.author_code import load_function, report_to_the_workbench
 from workbench.tasks.submission import DataFolders, Failure, Job, ProcessEnded, RoomNotReady, Scores, Submission, Terms
 
 
@@ -139,27 +138,10 @@ def main() -> None:
     spec = JobSpec(**{**given, "terms": Terms(**given["terms"])})
     artifact = sys.stdin.buffer.read(spec.artifact_bytes)
     gone = threading.Semaphore(0)
-    threading.Thread(target=_listen_to_the_workbench, args=(gone,), daemon=True).start()
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # an evaluator that prints disturbs nothing
-
-    def write(message: dict[str, Any]) -> None:
-        output.write(json.dumps(message) + "\n")
-        output.flush()
-
+    write = report_to_the_workbench(gone.release)  # a byte says that a room is gone
     with contextlib.ExitStack() as kept:
         channels = [kept.enter_context(socket.socket(fileno=int(descriptor))) for descriptor in sys.argv[1:]]
         write({"result": judge(spec, channels, artifact, write, gone.acquire)})
-
-
-def _listen_to_the_workbench(gone: threading.Semaphore) -> None:
-    """A byte on standard input says that a room is gone.
-
-    It stays open as long as the workbench lives; its end ends this process, and so the submission's.
-    """
-    while os.read(0, 1):
-        gone.release()
-    os._exit(1)
 
 
 if __name__ == "__main__":

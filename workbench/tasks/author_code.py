@@ -1,11 +1,13 @@
-"""Python of a task's author: functions loaded from its files, and what a program said when it failed, in one line."""
+"""Python of a task's author: processes that run it, functions loaded from its files, and what a failed one said."""
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,3 +45,26 @@ def load_function(file: Path, function: str, name: str = "") -> Callable[..., An
     if not callable(found):
         raise ImportError(f"{file} has no function {function}")
     return found  # type: ignore[no-any-return]
+
+
+def report_to_the_workbench(on_byte: Callable[[], object] = lambda: None) -> Callable[[dict[str, Any]], None]:
+    """For a process that runs an author's code: a writer of JSON lines to standard output.
+
+    What the code prints goes to standard error instead. `on_byte` is called, in a thread, for each byte on standard
+    input; that stays open as long as the workbench lives, and its end ends this process.
+    """
+
+    def listen() -> None:
+        while os.read(0, 1):
+            on_byte()
+        os._exit(1)
+
+    threading.Thread(target=listen, daemon=True).start()
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def write(message: dict[str, Any]) -> None:
+        output.write(json.dumps(message) + "\n")
+        output.flush()
+
+    return write

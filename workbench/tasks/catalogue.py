@@ -61,11 +61,6 @@ class Task:
         return self.spec.id
 
     @property
-    def name(self) -> str:
-        """The name for people."""
-        return self.spec.name
-
-    @property
     def limits(self) -> TaskLimits:
         """What may be spent."""
         return self.spec.limits

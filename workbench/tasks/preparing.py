@@ -8,15 +8,13 @@ Reads one line of JSON (an `Order`) from standard input, which stays open, and w
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from workbench.tasks.author_code import load_function
+from workbench.tasks.author_code import load_function, report_to_the_workbench
 from workbench.tasks.hub import fetch_files, fetch_rows
 from workbench.tasks.making import Making, SourceError
 
@@ -78,14 +76,7 @@ def prepare(order: Order, write: Any) -> dict[str, Any]:
 def main() -> None:
     """Entry point of the process."""
     order = Order(**json.loads(sys.stdin.readline()))
-    threading.Thread(target=_end_with_the_workbench, daemon=True).start()
-    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def write(message: dict[str, Any]) -> None:
-        output.write(json.dumps(message) + "\n")
-        output.flush()
-
+    write = report_to_the_workbench()
     try:
         origin = prepare(order, write)
     except SourceError as error:
@@ -96,11 +87,6 @@ def main() -> None:
         write({"error": f"{error.filename or order.target}: {error.strerror or error}"})
     else:
         write({"done": origin})
-
-
-def _end_with_the_workbench() -> None:
-    os.read(0, 1)
-    os._exit(1)
 
 
 if __name__ == "__main__":
