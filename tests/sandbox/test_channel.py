@@ -200,7 +200,7 @@ async def test_descriptors_nobody_asked_for_are_closed(ends: tuple[GuestChannel,
 async def test_a_large_message_does_not_wait_for_the_guest(ends: tuple[GuestChannel, FakeGuest]) -> None:
     channel, guest = ends
     blob = os.urandom(5_000_000)
-    waiting = asyncio.ensure_future(channel.call("write_file", time_limit=10, blob=blob))
+    waiting = asyncio.ensure_future(channel.call("exec", time_limit=10, blob=blob))
     await asyncio.sleep(0)
     number = (await guest.next_call())["id"]
     received = bytearray()

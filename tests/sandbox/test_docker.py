@@ -433,7 +433,7 @@ for child in children:
 
     async def test_stop_removes_it_and_can_be_called_twice(self, make: Callable[..., Any], api: Any) -> None:
         sandbox = await make()
-        await sandbox.write_file(f"{WORKSPACE}/kept.txt", b"kept")
+        await sandbox.exec(["sh", "-c", "printf kept > kept.txt"])
         await sandbox.stop()
         assert containers_of(api, sandbox.spec.session) == []
         await sandbox.stop()

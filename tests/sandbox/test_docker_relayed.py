@@ -13,7 +13,7 @@ from tests.sandbox.test_suite import (  # noqa: F401 (run here with the fixtures
     test_close_kills_the_session,
     test_exec_gives_output_status_and_takes_input,
     test_exec_several_at_once,
-    test_files_go_in_and_out,
+    test_files_come_out,
     test_interrupt_of_a_loop_and_of_a_substitution_spares_the_shell,
     test_much_input_is_queued,
     test_output_flows_without_loss_and_stops_when_paused,

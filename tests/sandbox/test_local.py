@@ -152,7 +152,7 @@ async def test_the_guest_cannot_be_hurt_from_inside(confined: LocalSandbox) -> N
 async def test_terminal_injection_stays_inside(confined: LocalSandbox) -> None:
     terminal = await open_terminal(confined)
     inject = "import fcntl,termios\nfor c in b'echo inje\\'\\'cted\\n': fcntl.ioctl(0, termios.TIOCSTI, bytes([c]))"
-    await confined.write_file(f"{confined.workspace}/inject.py", inject.encode())
+    (confined.workspace_folder / "inject.py").write_text(inject)
     terminal.type("python3 inject.py\n")
     # Where the kernel allows it at all, the agent types into its own shell, and nowhere else.
     await terminal.until(lambda: b"injected" in terminal.printed or b"Error" in terminal.printed)
@@ -187,7 +187,7 @@ async def test_memory_is_watched_in_sum(workspace: Path) -> None:
         grow = (
             "import sys, time; x = bytearray(int(sys.argv[1]) << 20); x[::4096] = b'x' * len(x[::4096]); time.sleep(30)"
         )
-        await sandbox.write_file(f"{sandbox.workspace}/grow.py", grow.encode())
+        (sandbox.workspace_folder / "grow.py").write_text(grow)
         terminal.type("keep=kept; python3 grow.py 120 & python3 grow.py 250; echo status$?E''ND; kill %1\n")
         await terminal.expect("END")
         assert "of memory: python3" in warnings[0] and "was killed" in warnings[0]

@@ -92,7 +92,7 @@ print(json.dumps(found))
 
 async def test_a_sandbox_refuses_what_no_agent_needs(protected: GuestSandbox) -> None:
     """In its shell, and beside it; what ordinary programs do goes on."""
-    await protected.write_file(f"{protected.workspace}/try.py", TRY.encode())
+    (protected.workspace_folder / "try.py").write_text(TRY)
     expected: dict[str, Any] = {"refused": ["EPERM"], "vsock": "EPERM", "unshare": "EPERM", "inotify": "ok"}
     expected |= {"flock": "ok", "traced": True, "keys": ""}
     terminal = await open_terminal(protected)

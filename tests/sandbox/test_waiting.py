@@ -60,25 +60,25 @@ async def test_a_program_that_waits_for_nobody_is_ended_and_the_agent_is_told(
 async def test_only_what_took_the_terminal_over_is_ended_for_waiting_for_events(
     watched: Watched, sandbox: GuestSandbox
 ) -> None:
-    await sandbox.write_file(f"{sandbox.workspace}/polls.py", POLLS.encode())
+    (sandbox.workspace_folder / "polls.py").write_text(POLLS)
     result = await watched.shell.run("python3 polls.py raw")
     assert "waited for input" in result.observation and "went on" not in result.observation
     assert (await watched.shell.run("python3 polls.py cooked")).observation == "went on\n"
 
 
 async def test_a_program_that_works_is_left_alone(watched: Watched, sandbox: GuestSandbox) -> None:
-    await sandbox.write_file(f"{sandbox.workspace}/listens.py", LISTENS_BESIDE_WORK.encode())
+    (sandbox.workspace_folder / "listens.py").write_text(LISTENS_BESIDE_WORK)
     assert (await watched.shell.run("python3 listens.py")).observation == "worked\n"
     assert (await watched.shell.run("sleep 0.8; read -t 0.3 x </dev/tty; echo slept")).observation == "slept\n"
 
 
 async def test_a_person_who_takes_over_answers_it(watched: Watched) -> None:
     told: list[str] = []
-    watched.shell.on_waiting = told.append
+    watched.shell.onlooker.on_waiting = told.append
     running = asyncio.ensure_future(watched.shell.run('read a </dev/tty; read b </dev/tty; echo "$b $a"'))
     await watched.until(lambda: bool(told))
-    assert told == ["bash"] and watched.shell.attended == "watched"
-    watched.shell.attend(True)
+    assert told == ["bash"] and watched.shell.onlooker.presence == "watching"
+    watched.shell.onlooker.attend(True)
     watched.shell.send_keys(b"world\rhello\recho for the prompt\r")
     result = await running
     assert result.observation == "hello world\n" and result.exit_code == 0

@@ -269,7 +269,7 @@ class Controls:
             return
         self.take_over_size = (columns, rows)
         self.set_mode("human")
-        self.episode.shell.attend(True)
+        self.episode.shell.onlooker.attend(True)
         if self.proposer is not None:
             self.proposer.cancel()
 
@@ -282,7 +282,7 @@ class Controls:
             return
         if self.hub.status.phase == "human":
             await self.episode.shell.hand_back(force=force)
-        self.episode.shell.attend(False)
+        self.episode.shell.onlooker.attend(False)
         self.set_mode(self.state.mode_before_human if self.agent is not None else "paused")
 
     def send_keys(self, data: bytes) -> None:

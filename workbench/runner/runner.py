@@ -131,7 +131,7 @@ class Runner:
         """Start the sandbox and go round until something ends the session. Returns exit status and reason."""
         self.episode.shell.on_display = self.live.show
         if self.interactive:
-            self.episode.shell.on_waiting = self._command_waits
+            self.episode.shell.onlooker.on_waiting = self._command_waits
         starting = asyncio.ensure_future(self.episode.start(self._cwd))
         while not starting.done():
             await self._wait({starting})

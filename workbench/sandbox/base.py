@@ -108,9 +108,6 @@ class Pty(Protocol):
     def reset_modes(self, *, echo: bool = True) -> None:
         """Set the terminal's line settings (termios) to sane, with or without ECHO, from the master side."""
 
-    def echo(self, on: bool) -> None:
-        """Switch the line discipline's ECHO, from the master side."""
-
     async def signal(self, name: SignalName) -> None:
         """Signal the foreground process group (bash itself only by KILL, or when bash is all there is)."""
 
@@ -161,8 +158,6 @@ class Sandbox(Protocol):
         Raises FileNotFoundError, IsADirectoryError, PermissionError, or SandboxError (a link, not a regular file, too
         large).
         """
-
-    async def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None: ...
 
     async def stop(self) -> None:
         """Kill everything inside and remove it. Can be called twice. The workspace folder is left to the caller."""

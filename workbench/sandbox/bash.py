@@ -9,19 +9,42 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Pty, Sandbox, Waiting
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, ExecResult, Pty, Sandbox, SignalName, Waiting
 from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
-from workbench.sandbox.supervisor import RunningStep, look_at_shell, unblock_terminal
 
 _START_LIMIT = 20.0
 """Seconds a fresh bash may take to its first prompt."""
 _QUICK = 0.4
 """Seconds for the plain question before bash is taken for broken."""
 KILLED = 137
+LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
+"""What ends a command, harder each time."""
+
+# $0 is the shell's process id. A stopped shell is woken; the answer is its state, group, the terminal's foreground
+# group, and what the kernel says it waits for.
+_LOOK = r"""
+read -r line </proc/$0/stat || exit 3
+set -- ${line##*) }
+case $1 in T|t) kill -CONT $0;; esac
+echo "$1 $3 $6 $(cat /proc/$0/wchan 2>/dev/null)"
+"""
+_WAITS_FOR_TERMINAL = ("wait_woken", "n_tty_read", "tty_read", "do_select", "poll_schedule_timeout", "do_sys_poll")
+
+_UNBLOCK = """
+import contextlib, fcntl, os, sys, termios
+folder = f"/proc/{sys.argv[1]}/fd/"
+for name in os.listdir(folder):
+    with contextlib.suppress(OSError, termios.error):
+        if os.readlink(folder + name).startswith(("/dev/pts/", "/dev/tty")):
+            terminal = os.open(folder + name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            fcntl.ioctl(terminal, termios.TIOCNXCL)
+            termios.tcflow(terminal, termios.TCOON)
+            os.close(terminal)
+"""
 
 
 class Bash:
@@ -67,10 +90,9 @@ class Bash:
         self.prompt_nonce, nonce = self._nonces.new(), self._nonces.new()
         self.hidden, self.end_reason = True, ""
         answered = self._expect({nonce: 0})
-        pty.echo(False)
         pty.on_exit = lambda status: self._exited(pty, status)
         pty.on_output = lambda data: self._printed(pty, data)
-        pty.write(typed_lines.start_line(nonce, self.prompt_nonce))
+        self.type_line(typed_lines.start_line(nonce, self.prompt_nonce))
         await asyncio.wait({answered}, timeout=_START_LIMIT)
         self._probes = {}
         if not answered.done() or answered.cancelled():
@@ -144,23 +166,29 @@ class Bash:
         self._probes = {}
         return answered.done() and not answered.cancelled()
 
-    async def probe(self, patience: float, step: RunningStep | None = None, *, free_prompt: bool = False) -> bool:
+    async def probe(self, patience: float, started: asyncio.Event | None = None, *, free_prompt: bool = False) -> bool:
         """Whether bash answers at its prompt within `patience` seconds; then it is ready to be typed into.
 
         `last_status` and `cwd` are as it says. Where the usual way to ask has been broken, it is mended as far as that
-        goes; with `free_prompt`, its prompts and hooks are taken away first. Ends early when `step` starts after all.
+        goes; with `free_prompt`, its prompts and hooks are taken away first. Ends early when an action `started` after
+        all: the question would be read by it.
         """
         before = typed_lines.free_prompt(self.prompt_nonce) if free_prompt else b""
-        answered = await self._ask(typed_lines.VARIANTS[:1], min(patience, _QUICK), step, before)
-        if answered is None and (step is None or not step.started):
-            answered = await self._ask(typed_lines.VARIANTS, patience, step, typed_lines.repair_lines())
+        answered = await self._ask(typed_lines.VARIANTS[:1], min(patience, _QUICK), started, before)
+        if answered is None and (started is None or not started.is_set()):
+            # Something that the plain question needs is broken: ask in every way at once, and see which is answered.
+            answered = await self._ask(typed_lines.VARIANTS, patience, started, typed_lines.repair_lines())
         if answered is None:
             return False
         self.variant = typed_lines.VARIANTS[answered]
         return True
 
     async def _ask(
-        self, variants: Sequence[typed_lines.Variant], patience: float, step: RunningStep | None, before: bytes = b""
+        self,
+        variants: Sequence[typed_lines.Variant],
+        patience: float,
+        started: asyncio.Event | None,
+        before: bytes = b"",
     ) -> int | None:
         if self.terminal is None:
             return None
@@ -168,25 +196,28 @@ class Bash:
         answered = self._expect(nonces)
         self.hidden = True
         self.type_line(before + b"".join(map(typed_lines.probe_line, nonces, variants)))
-        loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        while not answered.done() and (left := until - loop.time()) > 0:
-            if step is not None and (step.started or step.done.done()):
-                break
-            changed = None if step is None else asyncio.ensure_future(step.changed.wait())
-            waited_for: set[asyncio.Future[int] | asyncio.Future[Literal[True]]] = {answered}
-            if step is not None and changed is not None:
-                step.changed.clear()
-                waited_for.add(changed)
-            await asyncio.wait(waited_for, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if changed is not None:
-                changed.cancel()
+        either: set[asyncio.Future[Any]] = {answered}
+        begun = asyncio.ensure_future(started.wait()) if started is not None else None
+        if begun is not None:
+            either.add(begun)
+        try:
+            await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if begun is not None:
+                begun.cancel()
         self._probes = {}
         return answered.result() if answered.done() and not answered.cancelled() else None
 
     async def stands_at_prompt(self) -> bool | None:
-        """Whether bash itself waits for input, as far as the kernel tells; wakes it when it was stopped."""
-        return await look_at_shell(self._sandbox, self._pid)
+        """Whether bash itself waits for input, as far as the kernel tells (None: it does not); wakes a stopped bash."""
+        result = await self._run_beside("/bin/sh", "-c", _LOOK)
+        fields = result.stdout.decode("ascii", "replace").split() if result is not None else []
+        if result is None or result.exit_code != 0 or len(fields) < 3:
+            return None
+        state, group, foreground = fields[:3]
+        # Where the kernel does not say what a process waits for, a sleeping bash in the foreground is taken to read.
+        waits_for = fields[3] if len(fields) > 3 else "0"
+        return state == "S" and group == foreground and (waits_for == "0" or waits_for.startswith(_WAITS_FOR_TERMINAL))
 
     async def waiting(self) -> Waiting | None:
         """Which program in the foreground waits for somebody to type, as far as the kernel tells."""
@@ -195,8 +226,18 @@ class Bash:
         return None
 
     async def unblock(self) -> None:
-        """Undo what a program may have done to the terminal that only a process inside can undo."""
-        await unblock_terminal(self._sandbox, self._pid)
+        """Let the terminal print again after a `tcflow`, and be opened again after a TIOCEXCL.
+
+        Only a process inside can do that: the host's end of a terminal has no such calls.
+        """
+        await self._run_beside("python3", "-I", "-S", "-c", _UNBLOCK)
+
+    async def _run_beside(self, *argv: str) -> ExecResult | None:
+        """Run a side command that is given bash's process id; None when it cannot be run."""
+        if self._pid is not None:
+            with contextlib.suppress(SandboxError):
+                return await self._sandbox.exec([*argv, str(self._pid)], time_limit=5.0, max_output=4096)
+        return None
 
 
 def ending(status: int) -> str:

@@ -219,13 +219,6 @@ class GuestSandbox(ABC):
         _check_file_answer(answer, path, max_bytes)
         return bytes(answer.out)
 
-    async def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Put a file in its place at once (written aside and renamed); folders on the way are made."""
-        answer = await self._running().call(
-            "write_file", time_limit=_ANSWER_LIMIT, blob=data, path=path, size=len(data), mode=mode
-        )
-        _check_file_answer(answer, path, 0)
-
     def _running(self) -> GuestChannel:
         if self._channel is None:
             raise SandboxError("the sandbox was not started")
@@ -250,19 +243,15 @@ class GuestSandbox(ABC):
         elif len(self._early_exits) < 16:
             self._early_exits[number] = status
 
-    def _lost(self, reason: str) -> None:
-        self._bury_shells()
-        for task in list(self._requests):
-            task.cancel()
-        if self.on_lost is not None:
-            self.on_lost(reason)
-
     def lose(self, reason: str) -> None:
         """Give the sandbox up: everything in it is dead, or will be at once."""
         if self.alive:
-            self.detach()
-            if self.on_lost is not None:
-                self.on_lost(reason)
+            self._lost(reason)
+
+    def _lost(self, reason: str) -> None:
+        self.detach()
+        if self.on_lost is not None:
+            self.on_lost(reason)
 
     def _bury_shells(self) -> None:
         shells, self._shells = self._shells, {}

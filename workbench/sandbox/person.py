@@ -11,10 +11,9 @@ from dataclasses import dataclass, field
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
-from workbench.sandbox.bash import Bash
+from workbench.sandbox.bash import LADDER, Bash
 from workbench.sandbox.markers import Mark
 from workbench.sandbox.output import OutputRecord
-from workbench.sandbox.supervisor import LADDER
 
 
 @dataclass

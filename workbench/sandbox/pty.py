@@ -18,7 +18,7 @@ import msgspec
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.base import SignalName, Waiting
 from workbench.sandbox.channel import BrokenProtocol, GuestChannel
-from workbench.sandbox.guest.guest import EXIT_GRACE, reset_terminal, set_echo, set_size
+from workbench.sandbox.guest.guest import EXIT_GRACE, reset_terminal, set_size
 
 _READS_PER_WAKE = 16
 _READ = 4096  # what the kernel gives at most in one read of a pseudo-terminal
@@ -151,11 +151,6 @@ class DirectPty(ShellPty):
         if self._master >= 0:
             reset_terminal(self._master, echo)
 
-    def echo(self, on: bool) -> None:
-        """Echo of typed characters."""
-        if self._master >= 0:
-            set_echo(self._master, on)
-
     def shell_exited(self, status: int) -> None:
         """Read on until the terminal is at its end, or silent (a job may hold it open)."""
         if self._status is None:
@@ -263,11 +258,6 @@ class RelayedPty(ShellPty):
         """Sane settings (in order with what is typed before and after)."""
         if self._status is None:
             self._channel.post("reset_modes", shell=self.number, echo=echo)
-
-    def echo(self, on: bool) -> None:
-        """Echo of typed characters."""
-        if self._status is None:
-            self._channel.post("echo", shell=self.number, on=on)
 
     def printed(self, data: bytes) -> None:
         """The guest sent output. Raises BrokenProtocol when it sends more than it has credit for."""

@@ -13,24 +13,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from workbench.isolation.spec import SandboxError
-from workbench.sandbox import typed_lines
+from workbench.sandbox.action import Onlooker, RunningAction
 from workbench.sandbox.base import Sandbox
 from workbench.sandbox.bash import Bash, killer
 from workbench.sandbox.markers import Mark
 from workbench.sandbox.person import PersonAtShell, PersonCommand, Surroundings, settle_after_person
-from workbench.sandbox.supervisor import RunningStep, Supervisor
+from workbench.sandbox.supervisor import Supervisor
 from workbench.sandbox.syntax import REFUSED_STATUS, SyntaxChecker
 from workbench.text import visible
 
 _GRACE = 0.7
 """Seconds after which a command gets a supervisor. Nearly all are over by then."""
-_LONGEST_PROMPT = 16 << 10
-"""Bytes after the beginning of a prompt that are taken for the prompt while a lost end mark is asked for."""
-_HELD = 1e9
-"""Seconds: as good as no limit."""
 _HISTORY = 50
 """Actions of the agent that a person finds in the shell's history."""
 
@@ -57,7 +53,6 @@ class CommandResult:
     signal: str = ""
     """The signal that ended the command (INT, TERM, KILL) or killed the shell; else empty."""
     shell_restarted: bool = False
-    output_bytes: int = 0
 
 
 class Shell:
@@ -76,12 +71,8 @@ class Shell:
         """Bytes for terminal panes and the recording: what a person would have seen."""
         self.on_restart: Callable[[str, str], None] | None = None
         """Told the reason and the directory when a dead shell was replaced."""
-        self.on_waiting: Callable[[str], None] | None = None
-        """Told which program waits for somebody to type, and "" when none does any more; for a person who may."""
-        self._told_waiting = ""
-        self._attending = False
-        """A person is there though an action still runs; what they type, and it does not want yet, is kept here."""
-        self._typed_ahead = bytearray()
+        self.onlooker = Onlooker()
+        """A person who looks on while the agent drives."""
         self._sandbox = sandbox
         self._time_limit = time_limit
         self._max_observation = max_observation
@@ -90,7 +81,8 @@ class Shell:
         self._bash = Bash(sandbox)
         self._bash.on_text, self._bash.on_mark, self._bash.on_exit = self._take, self._marked, self._exited
         self._prompt_shown = False
-        self._step: RunningStep | None = None
+        self._action: RunningAction | None = None
+        """What runs, or ran last."""
         self._person: PersonAtShell | None = None
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -161,11 +153,15 @@ class Shell:
         if self.on_restart is not None:
             self.on_restart(reason, self.cwd)
 
+    @property
+    def _step(self) -> RunningAction | None:
+        """The action that runs."""
+        return self._action if self._action is not None and not self._action.over else None
+
     def _exited(self, status: int) -> None:
         step, person = self._step, self._person
         if step is not None:
-            step.dead = True
-            self.finish(step, status)
+            step.finish(status, dead=True)
         if person is not None:
             person.shell_died(status)
             self._spawn(person.come_back(list(self._history)))
@@ -213,7 +209,7 @@ class Shell:
                     130, "", False, self.cwd, 0.0, None, interrupted=True, signal="INT", shell_restarted=restarted
                 )
             step = await self._execute(action, time_limit, shown)
-            if not step.dead or step.started:
+            if not step.dead or step.started.is_set():
                 break
         if step.dead:
             with contextlib.suppress(SandboxError):  # the next command tries again, and tells
@@ -221,13 +217,16 @@ class Shell:
             restarted = self.alive
         return self._result(step, restarted)
 
-    async def _execute(self, action: str, time_limit: float, shown: str) -> RunningStep:
+    async def _execute(self, text: str, time_limit: float, shown: str) -> RunningAction:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        step = RunningStep(action, self._bash.new_nonce(), now + time_limit, now, loop.create_future(), last_output=now)
-        self._step = step
+        step = RunningAction(
+            text, self._bash, self.onlooker, self._display, now, now + time_limit, self._bash.new_nonce(),
+            loop.create_future(), last_output=now,
+        )  # fmt: skip
+        self._action = self.onlooker.action = step
         self._show_action(shown)
-        self.retype(step)
+        step.type()
         timer = loop.call_later(min(_GRACE, time_limit), self._supervise, step)
         try:
             await asyncio.shield(step.done)
@@ -241,36 +240,12 @@ class Shell:
             timer.cancel()
         return step
 
-    def _supervise(self, step: RunningStep) -> None:
+    def _supervise(self, step: RunningAction) -> None:
         if self._step is step and not step.supervised:
             step.supervised = True
-            self._spawn(Supervisor(self._bash, self, step, self._ladder_interval).watch())
+            self._spawn(Supervisor(step, self._ladder_interval).watch())
 
-    def retype(self, step: RunningStep) -> None:
-        """Type the step's line (again)."""
-        bash = self._bash
-        usual = bash.variant is typed_lines.VARIANTS[0] and step.typed < 2
-        step.typed += 1
-        line = typed_lines.action_line(
-            step.action, step.nonce, None if usual else bash.variant, last_status=bash.last_status
-        )
-        bash.type_line(line, trace=step.nonce)
-
-    def finish(self, step: RunningStep, status: int | None) -> None:
-        """The step is over."""
-        if step.done.done():
-            return
-        step.status = status
-        step.ended = asyncio.get_running_loop().time()
-        self._bash.last_status = status or 0
-        self._step = None
-        self._prompt_shown = False
-        self._display(step.record.undo())
-        step.waiting = None
-        self.waiting_changed(step)
-        step.done.set_result(None)
-
-    def _result(self, step: RunningStep, restarted: bool) -> CommandResult:
+    def _result(self, step: RunningAction, restarted: bool) -> CommandResult:
         observation, truncated = step.record.observation(self._max_observation)
         if step.waited_for:
             told = (
@@ -279,9 +254,6 @@ class Shell:
             )
             observation = f"{observation}\n{told}" if observation else told
             self._display(f"\r\n{told}\r\n".encode())
-        ended_by = step.signal
-        if step.dead and not ended_by:
-            ended_by = killer(step.status or 0)
         return CommandResult(
             exit_code=step.status,
             observation=observation,
@@ -291,9 +263,8 @@ class Shell:
             raw=step.record.raw,
             interrupted=step.interrupted,
             timed_out=step.timed_out,
-            signal=ended_by,
+            signal=step.signal or (killer(step.status or 0) if step.dead else ""),
             shell_restarted=restarted,
-            output_bytes=step.record.total,
         )
 
     async def interrupt(self) -> None:
@@ -315,102 +286,35 @@ class Shell:
         For an evaluation that it waits for. Several holds at a time count once.
         """
         step = self._step
-        if step is None:
-            return lambda: None
-        loop = asyncio.get_running_loop()
-        if not step.holds:
-            step.held_since = loop.time()
-            step.deadline += _HELD
-        step.holds += 1
-        step.changed.set()
-
-        def release() -> None:
-            step.holds -= 1
-            if not step.holds:
-                step.deadline += loop.time() - step.held_since - _HELD
-                step.changed.set()
-
-        return release
+        return step.hold_time_limit() if step is not None else lambda: None
 
     # -- what the shell prints -------------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
         step, person = self._step, self._person
-        if not data:
-            return
         if step is not None:
-            if not step.started:
-                return  # our own line, a prompt of the shell: the action has been shown instead
-            step.last_output = asyncio.get_running_loop().time()
-            if step.aside is not None:
-                step.aside += data
-                if len(step.aside) > _LONGEST_PROMPT:
-                    self.put_back(step)
-                return
-            step.record.add(data)
+            step.printed(data)
         elif person is not None:
             person.printed(data)
-            return
-        elif self._bash.hidden:
-            return
-        self._display(data)
+        elif not self._bash.hidden:
+            self._display(data)
 
     def _marked(self, mark: Mark) -> None:
         step, person = self._step, self._person
         if step is not None and mark.nonce == step.nonce:
-            if mark.kind == "C" and not step.started:
-                step.started = True
-                step.last_output = now = asyncio.get_running_loop().time()
-                step.deadline += now - step.began
-                step.changed.set()
-            elif mark.kind == "D" and not step.started and self._bash.variant.from_nothing:
-                # `eval` did not run: no descriptor is left for its standard input (`ulimit -n`).
-                self._bash.variant = typed_lines.VARIANTS[4]
-                step.nonce = self._bash.new_nonce()
-                self.retype(step)
-            elif mark.kind == "D":
-                step.started = True
-                self._bash.moved(mark.cwd)
-                self.finish(step, mark.status)
+            step.marked(mark)
         elif person is not None:
             person.marked(mark)
         elif mark.nonce == self._bash.prompt_nonce and step is not None:
-            self._prompted_in_step(step, mark.kind)
+            step.prompted(mark.kind)
+            if step.prompt_seen:
+                self._supervise(step)
         elif mark.nonce == self._bash.prompt_nonce and mark.kind == "B":
             if self._bash.hidden and not self._bash.asking:
                 self._bash.hidden = False
                 if not self._prompt_shown:
                     self._show_prompt()
             self._prompt_shown = not self._bash.hidden
-
-    def _prompted_in_step(self, step: RunningStep, kind: str) -> None:
-        """The shell shows a prompt though the end mark has not come: an interrupt took our line away, most likely."""
-        if step.started and kind == "A" and step.aside is None:
-            step.aside = bytearray()
-        elif step.started and kind == "B":
-            step.prompt_seen = True
-            step.changed.set()
-            self._supervise(step)
-
-    @property
-    def attended(self) -> Literal["no", "watched", "driven"]:
-        """Whether a person can answer a program that waits, or is there to do so."""
-        return "driven" if self._attending else "no" if self.on_waiting is None else "watched"
-
-    def waiting_changed(self, step: RunningStep) -> None:
-        """Another program waits for input, or none any more."""
-        program = step.waiting.program or "a program" if step.waiting is not None else ""
-        if self.on_waiting is not None and program != self._told_waiting:
-            self.on_waiting(program)
-        self._told_waiting = program
-        self._answer_program()
-
-    def put_back(self, step: RunningStep) -> None:
-        """What looked like a prompt was output of the command."""
-        if step.aside is not None:
-            step.record.add(bytes(step.aside))
-            self._display(bytes(step.aside))
-            step.aside = None
 
     def _display(self, data: bytes) -> None:
         if self.on_display is not None and data:
@@ -421,10 +325,10 @@ class Shell:
         self._prompt_shown = True
 
     def _show_action(self, action: str) -> None:
+        shown_before, self._prompt_shown = self._prompt_shown, False
         if self.on_display is None:
             return
-        prompt = "" if self._prompt_shown else _prompt(self.cwd, self._sandbox.workspace)
-        self._prompt_shown = False
+        prompt = "" if shown_before else _prompt(self.cwd, self._sandbox.workspace)
         shown = visible(action.rstrip("\n")).replace("\n", "\r\n> ")
         self._display(f"{prompt}{shown}\r\n".encode("utf-8", "replace"))
 
@@ -457,9 +361,7 @@ class Shell:
         around = Surroundings(self._display, self._restart, self._ladder_interval)
         self._person = PersonAtShell(self._bash, around, (columns, rows), on_command_started, finished)
         await self._person.come(list(self._history))
-        typed = bytes(self._typed_ahead)
-        self.attend(False)
-        if typed:
+        if typed := self.onlooker.attend(False):
             self._person.keys(typed)
 
     def _person_result(self, command: PersonCommand, status: int | None) -> CommandResult:
@@ -472,37 +374,14 @@ class Shell:
             duration=time.monotonic() - command.began,
             raw=command.record.raw,
             shell_restarted=not self.alive,
-            output_bytes=command.record.total,
         )
-
-    def attend(self, there: bool) -> None:
-        """A person waits for the shell (or no more) while an action runs. They may answer a program that waits."""
-        self._attending = there
-        self._typed_ahead.clear()
-        if self._step is not None:
-            self._step.waiting = None
-            self._step.changed.set()
 
     def send_keys(self, data: bytes) -> None:
         """Keys of the person. Ignored when no person has the shell, or attends to what runs in it."""
         if self._person is not None:
             self._person.keys(data)
-        elif self._attending:
-            self._typed_ahead += data
-            self._answer_program()
-
-    def _answer_program(self) -> None:
-        """Give a program that waits the keys for it: of lines one at a time, so that bash gets none that is left."""
-        step, terminal, keys = self._step, self._bash.terminal, self._typed_ahead
-        if not self._attending or step is None or step.waiting is None or terminal is None or not keys:
-            return
-        ends = [at + 1 for at in (keys.find(b"\r"), keys.find(b"\n")) if at >= 0]
-        size = min(ends, default=len(keys)) if step.waiting.how == "read" else len(keys)
-        if ends and step.waiting.how == "read":
-            step.waiting = None
-            step.changed.set()
-        terminal.write(bytes(keys[:size]))
-        del keys[:size]
+        else:
+            self.onlooker.keys(data)
 
     def resize(self, columns: int, rows: int) -> None:
         """New size of the person's terminal. Ignored when no person has the shell."""

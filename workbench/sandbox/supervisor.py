@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from workbench.isolation.spec import SandboxError
-from workbench.sandbox.base import Pty, Sandbox, SignalName, Waiting
-from workbench.sandbox.output import OutputRecord
-
-LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
+from workbench.sandbox.action import RunningAction
+from workbench.sandbox.base import SignalName
+from workbench.sandbox.bash import LADDER
 
 _PROMPT_LADDER: tuple[SignalName | None, ...] = (None, "TERM", "KILL")
 """For what holds up a prompt; INT is typed each time."""
@@ -32,131 +30,13 @@ _FRUITLESS_PROBES = 3
 _ANSWER = 1.0
 """Seconds in which a shell that stands at its prompt answers a probe."""
 
-# $0 is the shell's process id. A stopped shell is woken; the answer is its state, group, the terminal's foreground
-# group, and what the kernel says it waits for.
-_LOOK = r"""
-read -r line </proc/$0/stat || exit 3
-set -- ${line##*) }
-case $1 in T|t) kill -CONT $0;; esac
-echo "$1 $3 $6 $(cat /proc/$0/wchan 2>/dev/null)"
-"""
-_WAITS_FOR_TERMINAL = ("wait_woken", "n_tty_read", "tty_read", "do_select", "poll_schedule_timeout", "do_sys_poll")
-
-
-_UNBLOCK = """
-import contextlib, fcntl, os, sys, termios
-folder = f"/proc/{sys.argv[1]}/fd/"
-for name in os.listdir(folder):
-    with contextlib.suppress(OSError, termios.error):
-        if os.readlink(folder + name).startswith(("/dev/pts/", "/dev/tty")):
-            terminal = os.open(folder + name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-            fcntl.ioctl(terminal, termios.TIOCNXCL)
-            termios.tcflow(terminal, termios.TCOON)
-            os.close(terminal)
-"""
-
-
-@dataclass
-class RunningStep:
-    """An action from the moment it is typed until its outcome is known."""
-
-    action: str
-    nonce: str
-    deadline: float
-    began: float
-    done: asyncio.Future[None]
-    record: OutputRecord = field(default_factory=OutputRecord)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the supervisor has something to look at."""
-    started: bool = False
-    supervised: bool = False
-    typed: int = 0
-    """How often its line was typed."""
-    prompt_seen: bool = False
-    """The shell is back at its prompt, but the end mark did not come."""
-    aside: bytearray | None = None
-    """What came since the prompt seemed to begin."""
-    last_output: float = 0.0
-    ended: float = 0.0
-    holds: int = 0
-    """How many evaluations hold its deadline back."""
-    held_since: float = 0.0
-    status: int | None = None
-    dead: bool = False
-    """The shell died of it."""
-    waiting: Waiting | None = None
-    """What waits for input at the terminal, since `waiting_since`."""
-    waiting_since: float = 0.0
-    waited_for: str = ""
-    """The program that was ended because it waited in vain."""
-    interrupt_asked: bool = False
-    interrupted: bool = False
-    timed_out: bool = False
-    signal: str = ""
-
-
-class Answering(Protocol):
-    """What the supervisor needs of a bash."""
-
-    terminal: Pty | None
-    last_status: int
-
-    async def probe(self, patience: float, step: RunningStep | None = None, *, free_prompt: bool = False) -> bool: ...
-
-    async def unblock(self) -> None: ...
-
-    async def hang_up(self, reason: str) -> None: ...
-
-    async def stands_at_prompt(self) -> bool | None: ...
-
-    async def waiting(self) -> Waiting | None: ...
-
-
-class Stepping(Protocol):
-    """What the supervisor needs of the shell that runs the step."""
-
-    def finish(self, step: RunningStep, status: int | None) -> None: ...
-
-    def retype(self, step: RunningStep) -> None: ...
-
-    def put_back(self, step: RunningStep) -> None: ...
-
-    @property
-    def attended(self) -> Literal["no", "watched", "driven"]: ...
-
-    def waiting_changed(self, step: RunningStep) -> None: ...
-
-
-async def look_at_shell(sandbox: Sandbox, pid: int | None) -> bool | None:
-    """Whether the shell with this process id seems to wait for input from its terminal. None: cannot be told."""
-    if pid is None:
-        return None
-    try:
-        result = await sandbox.exec(["/bin/sh", "-c", _LOOK, str(pid)], time_limit=5.0, max_output=4096)
-    except SandboxError:
-        return None
-    fields = result.stdout.decode("ascii", "replace").split()
-    if result.exit_code != 0 or len(fields) < 3:
-        return None
-    state, group, foreground = fields[:3]
-    waits_for = fields[3] if len(fields) > 3 else "0"
-    return state == "S" and group == foreground and (waits_for == "0" or waits_for.startswith(_WAITS_FOR_TERMINAL))
-
-
-async def unblock_terminal(sandbox: Sandbox, pid: int | None) -> None:
-    """Let the terminal of this shell print again after a `tcflow`, and be opened again after a TIOCEXCL."""
-    if pid is not None:
-        with contextlib.suppress(SandboxError):
-            await sandbox.exec(["python3", "-I", "-S", "-c", _UNBLOCK, str(pid)], time_limit=5.0, max_output=4096)
-
 
 class Supervisor:
-    """Watches one step until it is over."""
+    """Watches one action until it is over."""
 
-    def __init__(self, bash: Answering, shell: Stepping, step: RunningStep, ladder_interval: float) -> None:
-        self._bash = bash
-        self._shell = shell
-        self._step = step
+    def __init__(self, action: RunningAction, ladder_interval: float) -> None:
+        self._action = action
+        self._bash = action.bash
         self._interval = ladder_interval
         self._loop = asyncio.get_running_loop()
         self._look_after = _FIRST_LOOK
@@ -164,31 +44,31 @@ class Supervisor:
         self._fruitless = 0
 
     async def watch(self) -> None:
-        """Return when the step is over, whatever it takes."""
-        step = self._step
-        while not step.done.done():
-            step.changed.clear()
+        """Return when the action is over, whatever it takes."""
+        action = self._action
+        while not action.over:
+            action.changed.clear()
             now = self._loop.time()
-            if not step.started:
+            if not action.started.is_set():
                 await self._bring_to_start()
-            elif step.interrupt_asked or now >= step.deadline:
+            elif action.interrupt_asked or now >= action.deadline:
                 await self._stop()
-            elif step.prompt_seen:
-                step.prompt_seen = False
+            elif action.prompt_seen:
+                action.prompt_seen = False
                 await self._recover()
-            elif now >= (sample := max(step.last_output, self._sampled) + _SAMPLE):
+            elif now >= (sample := max(action.last_output, self._sampled) + _SAMPLE):
                 await self._look_for_reader()
                 self._sampled = self._loop.time()
-            elif now - step.last_output >= self._look_after:
+            elif now - action.last_output >= self._look_after:
                 await self._look()
                 self._look_after = min(self._look_after * 2, _LAST_LOOK)
             else:
-                await self._wait(min(step.deadline, step.last_output + self._look_after, sample) - now)
+                await self._wait(min(action.deadline, action.last_output + self._look_after, sample) - now)
 
     async def _wait(self, seconds: float) -> None:
-        """Until the step is over, something changed, or the time has passed."""
-        changed = asyncio.ensure_future(self._step.changed.wait())
-        either: set[asyncio.Future[Any]] = {changed, self._step.done}
+        """Until the action is over, something changed, or the time has passed."""
+        changed = asyncio.ensure_future(self._action.changed.wait())
+        either: set[asyncio.Future[Any]] = {changed, self._action.done}
         try:
             await asyncio.wait(either, timeout=max(seconds, 0.001), return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -199,70 +79,71 @@ class Supervisor:
 
         It has to be the same one, and nothing in the foreground may print or use a processor, as long as its patience.
         """
-        step = self._step
+        action = self._action
         asked = self._loop.time()
         found = await self._bash.waiting()
-        if step.done.done() or found is None or found != step.waiting or step.last_output > step.waiting_since:
-            step.waiting, step.waiting_since = found, asked
-            self._shell.waiting_changed(step)
+        if action.over or found is None or found != action.waiting or action.last_output > action.waiting_since:
+            action.waiting, action.waiting_since = found, asked
+            action.onlooker.waiting_changed()
             return
-        patience = PATIENCE_WITH_PERSON if self._shell.attended == "watched" else _PATIENCE[found.how]
-        if asked - step.waiting_since >= patience and self._shell.attended != "driven":
-            step.waited_for = found.program or "a program"
+        presence = action.onlooker.presence
+        patience = PATIENCE_WITH_PERSON if presence == "watching" else _PATIENCE[found.how]
+        if asked - action.waiting_since >= patience and presence != "attending":
+            action.waited_for = found.program or "a program"
             await self._end()
 
     async def _look(self) -> None:
         if await self._bash.waiting() is not None:
             return  # whoever reads the terminal would read the question
-        if self._fruitless < _FRUITLESS_PROBES and await self._bash.stands_at_prompt() and not self._step.done.done():
+        if self._fruitless < _FRUITLESS_PROBES and await self._bash.stands_at_prompt() and not self._action.over:
             await self._recover()
 
     async def _recover(self) -> None:
         """The shell seems to be at its prompt, the end mark lost: ask it how the command ended."""
-        step = self._step
-        if await self._bash.probe(_ANSWER) and not step.done.done():
-            self._shell.finish(step, self._bash.last_status)
-        elif not step.done.done():
-            self._shell.put_back(step)
+        action = self._action
+        if await self._bash.probe(_ANSWER) and not action.over:
+            action.finish(self._bash.last_status)
+        elif not action.over:
+            action.put_back()
             self._fruitless += 1
             await self._bash.unblock()
 
     async def _stop(self) -> None:
         """End the command for the person's wish or its time limit."""
-        if self._step.interrupt_asked:
-            self._step.interrupted = True
+        if self._action.interrupt_asked:
+            self._action.interrupted = True
         else:
-            self._step.timed_out = True
+            self._action.timed_out = True
         await self._end()
 
     async def _end(self) -> None:
         """INT, then TERM, then KILL; then the terminal is hung up."""
-        step = self._step
+        action = self._action
         for name in LADDER:
-            step.signal = name
+            action.signal = name
             if await self._signal_and_wait(name):
                 return
         await self._bash.hang_up("it did not answer, and no signal ended what ran in it")
-        await asyncio.wait({step.done}, timeout=5.0)
+        await asyncio.wait({action.done}, timeout=5.0)
 
     async def _signal_and_wait(self, name: SignalName) -> bool:
-        step, terminal = self._step, self._bash.terminal
+        action, terminal = self._action, self._bash.terminal
         if terminal is not None:
             try:
                 await terminal.signal(name)
             except SandboxError:
-                return step.done.done()
+                return action.over
         until = self._loop.time() + self._interval
         pause = min(0.25, self._interval / 4)
         again = True
-        while not step.done.done() and (left := until - self._loop.time()) > 0:
-            step.changed.clear()
-            if not step.prompt_seen:
+        while not action.over and (left := until - self._loop.time()) > 0:
+            action.changed.clear()
+            if not action.prompt_seen:
                 await self._wait(min(left, pause))
-            if step.done.done():
+            if action.over:
                 break
-            if step.prompt_seen or await self._bash.stands_at_prompt():
-                step.prompt_seen = False
+            if action.prompt_seen or await self._bash.stands_at_prompt():
+                action.prompt_seen = False
                 await self._recover()
             elif again and terminal is not None:
                 # The first INT may have come between two programs; and where TERM or KILL ended one, bash goes on
@@ -271,12 +152,12 @@ class Supervisor:
                 with contextlib.suppress(SandboxError):
                     await terminal.signal("INT")
             pause *= 2
-        return step.done.done()
+        return action.over
 
     async def _bring_to_start(self) -> None:
         """The start mark did not come: find out whether the line was read, mend the shell, type it again."""
-        step, bash = self._step, self._bash
-        answered = await bash.probe(_ANSWER, step)
+        action, bash = self._action, self._bash
+        answered = await bash.probe(_ANSWER, action.started)
         for name in _PROMPT_LADDER:
             if self._over_or_started():
                 return
@@ -288,25 +169,25 @@ class Supervisor:
                 return
             if answered:
                 # The shell reads in order: it answered what was typed after the line, so the line did not run.
-                self._shell.retype(step)
+                action.type()
                 await self._wait(_ANSWER)
-                answered = await bash.probe(_ANSWER, step) if not self._over_or_started() else True
+                answered = await bash.probe(_ANSWER, action.started) if not self._over_or_started() else True
         if self._over_or_started():
             return
         await bash.hang_up("it no longer took commands")
-        await asyncio.wait({step.done}, timeout=5.0)
+        await asyncio.wait({action.done}, timeout=5.0)
 
     async def _free_prompt(self, name: SignalName | None) -> bool:
         """Take hooks away that hold up the prompt; what runs in them gets the signal, after the lines were typed."""
-        step, bash = self._step, self._bash
+        action, bash = self._action, self._bash
         if name is None:
-            return await bash.probe(_ANSWER, step, free_prompt=True)
-        if await bash.probe(0.2, step, free_prompt=True) or self._over_or_started():
+            return await bash.probe(_ANSWER, action.started, free_prompt=True)
+        if await bash.probe(0.2, action.started, free_prompt=True) or self._over_or_started():
             return True
         if bash.terminal is not None:
             with contextlib.suppress(SandboxError):
                 await bash.terminal.signal(name)
-        return await bash.probe(_ANSWER, step)
+        return await bash.probe(_ANSWER, action.started)
 
     def _over_or_started(self) -> bool:
-        return self._step.started or self._step.done.done()
+        return self._action.started.is_set() or self._action.over

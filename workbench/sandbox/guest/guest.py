@@ -1,6 +1,6 @@
 """The guest: the one program of ours that runs inside a sandbox and does what the host asks.
 
-It starts shells on pseudo-terminals, runs side commands, reads and writes files, and carries requests of the agent
+It starts shells on pseudo-terminals, runs side commands, reads files, and carries requests of the agent
 commands (validate, submit, ...) from a unix socket to the host. It runs as the same unprivileged user as the agent, so
 the host believes nothing that it says about anything but the agent's own output.
 
@@ -88,13 +88,6 @@ def reset_terminal(master: int, echo: bool = True) -> None:
     attributes = sane_modes(termios.tcgetattr(master))
     if not echo:
         attributes[3] &= ~termios.ECHO
-    termios.tcsetattr(master, termios.TCSANOW, attributes)
-
-
-def set_echo(master: int, on: bool) -> None:
-    """Switch the terminal's echo, from its master side."""
-    attributes = termios.tcgetattr(master)
-    attributes[3] = attributes[3] | termios.ECHO if on else attributes[3] & ~termios.ECHO
     termios.tcsetattr(master, termios.TCSANOW, attributes)
 
 
@@ -673,47 +666,6 @@ class FileReader:
         return True
 
 
-class FileWriter:
-    """A file on its way from the host: written beside its place, then renamed into it."""
-
-    def __init__(self, guest: Guest, request: int, message: dict[str, Any]) -> None:
-        self.guest, self.request = guest, request
-        self.path = str(message["path"])
-        self.left = int(message["size"])
-        self.error: OSError | None = None
-        folder = os.path.dirname(self.path) or "."
-        os.makedirs(folder, exist_ok=True)
-        if os.path.isdir(self.path) and not os.path.islink(self.path):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path)
-        self.draft = os.path.join(folder, f".{request}.{os.urandom(6).hex()}.part")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.descriptor = os.open(self.draft, flags, 0o600)
-        os.fchmod(self.descriptor, int(message["mode"]) & 0o7777)
-
-    def write(self, data: bytes) -> None:
-        """A piece of the content."""
-        self.left -= len(data)
-        view = memoryview(data)
-        try:
-            while view and self.error is None:
-                view = view[os.write(self.descriptor, view) :]
-        except OSError as error:
-            self.error = error
-
-    def finish(self) -> dict[str, Any]:
-        """Put the file in its place; the answer to the host."""
-        os.close(self.descriptor)
-        try:
-            if self.error is not None:
-                raise self.error
-            os.rename(self.draft, self.path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                os.unlink(self.draft)
-            return failure(self.request, error)
-        return {"id": self.request, "ok": True}
-
-
 class Refused(Exception):
     """The guest will not do that; the argument is a code that the host puts in words."""
 
@@ -740,7 +692,6 @@ class Guest:
         self.shells: dict[int, Shell] = {}
         self.commands: dict[int, SideCommand] = {}
         self.readers: list[FileReader] = []
-        self.writers: dict[int, FileWriter] = {}
         self.clients: dict[int, Client] = {}
         self.last_client = 0
         self.selector.register(reader, selectors.EVENT_READ, self.on_host)
@@ -822,12 +773,8 @@ class Guest:
             self.shells[number].credit += CREDIT.unpack(payload)[1]
             self.shells[number].watch()
         elif kind == BLOB_KIND:
-            data = payload[BLOB_HEADER.size :]
             if number in self.commands:
-                self.commands[number].write(data)
-            elif number in self.writers:
-                self.writers[number].write(data)
-                self.finish_write(number)
+                self.commands[number].write(payload[BLOB_HEADER.size :])
         elif kind == REQUEST_KIND and number in self.clients:
             self.clients[number].reply(payload[SHELL_HEADER.size :])
 
@@ -856,9 +803,6 @@ class Guest:
 
     def do_reset_modes(self, request: int, message: dict[str, Any]) -> None:
         reset_terminal(self.shells[message["shell"]].master, bool(message.get("echo", True)))
-
-    def do_echo(self, request: int, message: dict[str, Any]) -> None:
-        set_echo(self.shells[message["shell"]].master, bool(message["on"]))
 
     def do_signal(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         shell = self.shells.get(message["shell"])
@@ -905,14 +849,6 @@ class Guest:
 
     def do_read_file(self, request: int, message: dict[str, Any]) -> None:
         self.readers.append(FileReader(self, request, str(message["path"]), int(message["max_bytes"])))
-
-    def do_write_file(self, request: int, message: dict[str, Any]) -> None:
-        self.writers[request] = FileWriter(self, request, message)
-        self.finish_write(request)
-
-    def finish_write(self, request: int) -> None:
-        if self.writers[request].left <= 0:
-            self.wire.control(self.writers.pop(request).finish())
 
     def drop_master(self, shell: Shell) -> None:
         """Close the terminal of a shell; once it is dead too, tell the host."""
