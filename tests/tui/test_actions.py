@@ -22,8 +22,7 @@ from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.steering import Steering
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import RecordedSource
-from workbench.tui.widgets.line_view import LineView
-from workbench.tui.widgets.panel_view import PanelView
+from workbench.tui.widgets.line_view import LineView, PanelView
 from workbench.tui.widgets.row_list import RowList
 from workbench.tui.widgets.terminal_pane import TerminalPane
 

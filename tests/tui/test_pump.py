@@ -85,10 +85,10 @@ async def test_the_queue_is_bounded_by_holding_back_the_writer() -> None:
     for _ in range(400):
         if not calls or calls[-1] == "low":
             pump.feed(chunk)
+            assert pump.queued <= HIGH_WATER + len(chunk)
             written += 1
         await asyncio.sleep(0)
     assert calls[0] == "high"
-    assert pump.most_queued <= HIGH_WATER + len(chunk)
     await finish(pump)
     assert calls[-1] == "low"
     assert calls == ["high", "low"] * (len(calls) // 2)
@@ -100,12 +100,12 @@ async def test_a_writer_that_does_not_listen_loses_the_oldest() -> None:
     chunk = b"\x1b[31mred\x1b[0m" * 256
     for _ in range(1000):
         pump.feed(chunk)
-    assert pump.most_queued <= HARD_LIMIT + len(chunk)
+    assert pump.queued <= HARD_LIMIT + len(chunk)
     pump.feed(b"x" * (3 * HARD_LIMIT))
     assert pump.queued <= HARD_LIMIT
     assert pump.skipped > 0
     pump.feed(b"\r\nthe end")
-    pump.drain()
+    await finish(pump)
     assert pump.engine.plain_text().endswith("the end")
 
 
@@ -119,7 +119,7 @@ async def test_work_is_done_in_slices() -> None:
     assert max(engine.fed) <= SLICE_CHARACTERS
     steps = [after - before for before, after in zip([0, *progress], progress, strict=False)]
     assert max(steps) <= 3 * SLICE_CHARACTERS, "at 3 ms for each slice, three fit into the time of one wake-up"
-    assert pump.slices == len(progress) > 10
+    assert len(progress) > 10
 
 
 async def test_low_water_comes_before_the_end() -> None:
@@ -134,10 +134,10 @@ async def test_characters_cut_between_chunks() -> None:
     pump = make()
     for byte in "é中🙂 \x1b[1mbold".encode():
         pump.feed(bytes([byte]))
-        pump.drain()
+        await finish(pump)
     assert pump.engine.plain_text() == "é中🙂 bold"
     pump.feed(b"\xff\xfe!")
-    pump.drain()
+    await finish(pump)
     assert pump.engine.plain_text().endswith("bold\ufffd\ufffd!")
 
 
@@ -147,9 +147,9 @@ async def test_a_flood_cut_anywhere_is_skipped(cut: int) -> None:
     pump = make(engine)
     stream = b"".join(b"%d\r\n" % n for n in range(30_000))
     pump.feed(stream[:cut])
-    pump.drain()
+    await finish(pump)
     pump.feed(stream[cut:])
-    pump.drain()
+    await finish(pump)
     assert engine.plain_text().split("\n") == [str(n) for n in range(30_000 - 39, 30_000)]
     assert list(pump.ring.texts()) == [str(n) for n in range(30_000 - 39)]
     assert sum(engine.fed) < 0.1 * len(stream)
@@ -174,7 +174,8 @@ def test_skipping_shows_what_emulation_shows(lines: list[str], start: str) -> No
     skipping.feed(start)
     pump._queue.append(text.encode())
     pump._queue_bytes = len(text.encode())
-    pump.drain()
+    while not pump.idle:
+        pump._advance()
     slow.feed(start + text)
     assert pump.skipped > 0
     assert skipping.plain_text() == slow.plain_text()
@@ -186,9 +187,9 @@ def test_skipping_shows_what_emulation_shows(lines: list[str], start: str) -> No
 async def test_no_skipping_when_it_would_show_something_else(sequence: str) -> None:
     pump = make()
     pump.feed(sequence.encode())
-    pump.drain()
+    await finish(pump)
     pump.feed(YES[:3000])
-    pump.drain()
+    await finish(pump)
     assert pump.skipped == 0
 
 
@@ -196,16 +197,16 @@ async def test_no_skipping_when_it_would_show_something_else(sequence: str) -> N
 async def test_text_with_sequences_is_not_skipped(special: str) -> None:
     pump = make()
     pump.feed(YES[:1500] + special.encode() + YES[:1500])
-    pump.drain()
+    await finish(pump)
     assert pump.skipped == 0
 
 
 async def test_colour_and_carriage_returns_in_skipped_lines() -> None:
     pump = make()
     pump.feed(b"\x1b[32m")
-    pump.drain()
+    await finish(pump)
     pump.feed(b"10%\r50%\r100%\r\n\x07bell\r\n" + b"line\r\n" * 200)
-    pump.drain()
+    await finish(pump)
     green = CellStyle(foreground=2)
     assert pump.skipped > 0
     assert pump.ring.row(0) == (Run("100%", green),)

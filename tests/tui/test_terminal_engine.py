@@ -132,7 +132,6 @@ def test_keys(key: str, character: str | None, expected: bytes) -> None:
 def test_keys_follow_the_modes_of_the_child() -> None:
     engine = BitttyEngine(40, 5)
     engine.feed("\x1b[?1h")
-    assert engine.modes.application_cursor
     assert engine.encode_key("up") == b"\x1bOA"
     engine.feed("\x1b[?1l")
     assert engine.encode_key("up") == b"\x1b[A"

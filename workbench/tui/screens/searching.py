@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from workbench.session.state import Step
 from workbench.tui.screens.arranging import PROMPT, Arranging
+from workbench.tui.widgets.line_search import compile_query
 
 if TYPE_CHECKING:
     from workbench.tui.screens.view import SessionView
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def matching_steps(steps: list[Step], query: str, begin: int, direction: int) -> Iterator[int]:
     """Numbers of the steps that hold `query`, from `begin` on and round, each once. Lower case finds either case."""
-    pattern = re.compile(re.escape(query), 0 if query != query.lower() else re.IGNORECASE)
+    pattern = compile_query(query)
     count = len(steps)
     for offset in range(count):
         step = steps[(begin + direction * offset) % count]

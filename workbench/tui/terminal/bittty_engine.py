@@ -1,4 +1,4 @@
-"""The terminal emulator `bittty` behind `TerminalEngine`. No other file may name it.
+"""The terminal emulator `bittty`, without a window. No other file names it: what may change of its API is all here.
 
 Its API still moves between releases, so it is pinned exactly, and the golden screens of the tests are what tells an
 upgrade from a surprise. Clipboard writes, titles and hyperlinks of the child (OSC 52, 0 and 8) end here: they are
@@ -104,12 +104,15 @@ class _Display:
 
 
 class BitttyEngine:
-    """See `TerminalEngine`."""
+    """A terminal emulator. Not thread-safe: used on the event loop only."""
 
     def __init__(self, columns: int = 120, rows: int = 40) -> None:
         self.on_reply: Callable[[bytes], None] | None = None
+        """Called with answers to the child's questions (device attributes, cursor position)."""
         self.on_scrolled_off: Callable[[Row], None] | None = None
+        """Called with each row that leaves the top of the primary screen."""
         self.on_scrollback_cleared: Callable[[], None] | None = None
+        """Called when the child asks for the saved lines to be erased."""
         self._columns, self._rows = columns, rows
         self._captured: list[bytes] | None = None
         self._board: Any = Board(width=columns, height=rows)
@@ -129,6 +132,7 @@ class BitttyEngine:
         return self._rows
 
     def feed(self, text: str) -> None:
+        """Interpret output of the child. Sequences may be cut anywhere between calls."""
         board = self._board
         board.parser.feed(text)
         parser = board.parser
@@ -139,6 +143,7 @@ class BitttyEngine:
             board.resize(self._columns, self._rows)  # the child asked for another size; the pane decides, not it
 
     def resize(self, columns: int, rows: int) -> None:
+        """Set the size, in cells. Rows that no longer fit go to `on_scrolled_off`; the cursor's row stays."""
         if columns < 1 or rows < 1:
             raise ValueError("a terminal has at least one column and one row")
         board = self._board
@@ -177,6 +182,7 @@ class BitttyEngine:
         board.cursor.saved[False] = replace(saved, y=saved.y - count)
 
     def can_skip(self) -> bool:
+        """True when plain text would only scroll by: primary screen, no margins, no special modes, no open sequence."""
         board = self._board
         modes, blitter, charset = board.modes, board.blitter, board.charset
         return bool(
@@ -200,9 +206,11 @@ class BitttyEngine:
         )
 
     def pen(self) -> CellStyle:
+        """The style that text is being written in."""
         return _cell_style(self._board.style.current)
 
     def turn_page(self) -> None:
+        """Send the rows above the cursor to `on_scrolled_off`, clear the screen and put the cursor at its top left."""
         board = self._board
         page = board.blitter.primary_page
         for y in range(board.cursor.y):
@@ -217,6 +225,7 @@ class BitttyEngine:
     # ---------------------------------------------------------------- the screen
 
     def dirty_rows(self) -> Sequence[int]:
+        """Rows that changed since the last call."""
         page = self._board.blitter.main_page
         rows: Sequence[int] = page.dirty_rows(self._seen) if page is self._page else range(self._rows)
         self._page, self._seen = page, page.observe()
@@ -226,6 +235,7 @@ class BitttyEngine:
         return _row(self._board.blitter.main_page.line(y).cells)
 
     def content_rows(self) -> int:
+        """Rows down to the last one with anything in it, or with the cursor."""
         page = self._board.blitter.main_page
         last = self._rows - 1
         cursor_row = self._board.cursor.y
@@ -234,6 +244,7 @@ class BitttyEngine:
         return last + 1
 
     def plain_text(self) -> str:
+        """The screen as text, without trailing blanks."""
         return str(self._board.capture_text())
 
     @property
@@ -250,7 +261,6 @@ class BitttyEngine:
             alternate_screen=bool(board.blitter.in_alt_screen),
             mouse=board.mouse.capture() != "off",
             bracketed_paste=bool(modes.bracketed_paste),
-            application_cursor=bool(modes.cursor_application_mode),
             synchronized=bool(modes.synchronized_output),
         )
 
@@ -272,17 +282,27 @@ class BitttyEngine:
             self._captured = None
 
     def encode_key(self, key: str, character: str | None = None) -> bytes:
+        """Bytes for a key, in the child's current modes.
+
+        `key` is a name such as `a`, `ctrl+c`, `shift+tab`, `alt+left` or `f5`; `character` is the text that it types.
+        A key with no meaning for a terminal gives no bytes.
+        """
         event = _key_event(key, character)
         if event is None:
             return b""
         return self._capture(lambda: self._board.input_key_event(event))
 
     def encode_mouse(self, x: int, y: int, button: int, kind: MouseKind, modifiers: frozenset[str]) -> bytes:
+        """Bytes for a mouse event at a 0-based cell; none when the child did not ask for it.
+
+        Modifiers are of `shift`, `meta`, `ctrl`.
+        """
         if self._board.mouse.protocol is MouseProtocol.LOCATOR:
             return b""
         return self._capture(lambda: self._board.input_mouse(x + 1, y + 1, button, kind, set(modifiers)))
 
     def encode_paste(self, text: str) -> bytes:
+        """Bytes for pasted text, bracketed when the child asked for that; control characters are taken out."""
         # An escape in the pasted text could end the brackets early and so type commands.
         pasted = _NOT_PASTED.sub("", text.replace("\r\n", "\r").replace("\n", "\r"))
         data = pasted.encode("utf-8", "replace")

@@ -14,11 +14,14 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from unicodedata import east_asian_width
 
-from workbench.tui.terminal.engine import TerminalEngine
 from workbench.tui.terminal.ring import Ring
 from workbench.tui.text import expand_tabs
+
+if TYPE_CHECKING:
+    from workbench.tui.terminal.bittty_engine import BitttyEngine
 
 HIGH_WATER = 256 << 10
 """Bytes queued at which the writer is asked to stop."""
@@ -50,7 +53,7 @@ class Pump:
 
     def __init__(
         self,
-        engine: TerminalEngine,
+        engine: BitttyEngine,
         ring: Ring,
         *,
         on_high: Callable[[], None] | None = None,
@@ -62,10 +65,6 @@ class Pump:
         self.on_high, self.on_low, self.on_progress = on_high, on_low, on_progress
         self.skipped = 0
         """Bytes that were not emulated: fast-forwarded, or dropped at the hard limit."""
-        self.most_queued = 0
-        """The largest `queued` so far."""
-        self.slices = 0
-        """Times that the pump woke up."""
         self._clock = clock
         self._queue: deque[bytes | tuple[int, int]] = deque()
         """Output, and sizes that the terminal takes in between."""
@@ -102,7 +101,6 @@ class Pump:
         self._queue_bytes += len(data)
         if self.queued > HARD_LIMIT:
             self._drop_oldest()
-        self.most_queued = max(self.most_queued, self.queued)
         if self.queued > HIGH_WATER and not self._held:
             self._held = True
             if self.on_high is not None:
@@ -120,12 +118,6 @@ class Pump:
             wait = self._last + PAUSE_SECONDS - self._clock()
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(wait, self._wake) if wait > 0 else loop.call_soon(self._wake)
-
-    def drain(self) -> None:
-        """Interpret everything queued now, however long it takes (for replay, and when the shell has ended)."""
-        while not self.idle:
-            self._advance()
-        self._let_go()
 
     def reset(self) -> None:
         """Forget what is queued, as when another stream is shown."""
@@ -153,7 +145,6 @@ class Pump:
             self._advance()
             if self._clock() >= end:
                 break
-        self.slices += 1
         self._last = self._clock()
         self._let_go()
         if not self.idle and not self._closed:

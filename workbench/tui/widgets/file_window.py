@@ -14,8 +14,7 @@ from workbench.session.events import WindowChanged
 from workbench.session.state import SessionState
 from workbench.tui.excerpt import LARGE, Excerpt, count_lines, difference, excerpt
 from workbench.tui.text import one_line, split_lines
-from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark
-from workbench.tui.widgets.panel_view import PanelView
+from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark, PanelView
 
 FileBytes = Callable[[str, int], bytes | None]
 """A file of the workspace as of a step: (path in the sandbox, step)."""

@@ -17,9 +17,9 @@ class Match(NamedTuple):
     length: int
 
 
-def compile_query(query: str, regex: bool = False) -> re.Pattern[str]:
-    """A query in lower case finds either case. Raises re.error for a bad regular expression."""
-    return re.compile(query if regex else re.escape(query), 0 if query != query.lower() else re.IGNORECASE)
+def compile_query(query: str) -> re.Pattern[str]:
+    """A query in lower case finds either case."""
+    return re.compile(re.escape(query), 0 if query != query.lower() else re.IGNORECASE)
 
 
 class Finder:

@@ -7,7 +7,7 @@ as 20,000 lines or as one. The text is untrusted: it is never markup, and contro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -159,24 +159,6 @@ class LineView(LineDisplay, can_focus=True):
         """Whether what has this place was shown before."""
         return place == self._spot or place in self._left
 
-    def append_lines(self, lines: Iterable[Line]) -> None:
-        """Add lines at the end; the view goes there when it follows."""
-        new = list(lines)
-        self._lines.extend(new)
-        self._widest = max(self._widest, _longest(new))
-        self._layout = None
-        self._fit()
-        if self.follow:
-            self.action_last()
-
-    def set_marks(self, marks: Mapping[int, LineMark]) -> None:
-        """Show other marks, by line number."""
-        had = bool(self.marks)
-        self.marks = dict(marks)
-        if had != bool(self.marks):
-            self._fit()
-        self.refresh()
-
     @property
     def line_count(self) -> int:
         return len(self._lines)
@@ -295,16 +277,13 @@ class LineView(LineDisplay, can_focus=True):
 
     # ---------------------------------------------------------------- search
 
-    def search(self, query: str, *, regex: bool = False) -> list[Match]:
+    def search(self, query: str) -> list[Match]:
         """Find all places (at most 10,000), mark them, and go to the first one at or below the top of the view.
 
         A query in lower case finds either case. An empty query clears the search.
-
-        Raises:
-            re.error: When `regex` is set and the query is no regular expression.
         """
         if query:
-            self._finder.find(map(raw_text, self._lines), compile_query(query, regex))
+            self._finder.find(map(raw_text, self._lines), compile_query(query))
         else:
             self._finder.clear()
         self._redraw_matches()
@@ -412,6 +391,17 @@ class LineView(LineDisplay, can_focus=True):
 
     def action_previous_match(self) -> None:
         self.previous_match()
+
+
+class PanelView(LineView):
+    """`n`, `N` and space belong to the whole workbench here: the search goes on in other steps, and space pauses."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("n", "screen.do('search.next')", "Next match", show=False, id="search.next"),
+        Binding("N", "screen.do('search.previous')", "Previous match", show=False, id="search.previous"),
+        Binding("space", "screen.do('session.toggle')", "Pause or continue", show=False, id="session.toggle"),
+        Binding("pageup,b", "page(-1)", "Page up", show=False, id="lines.page_up"),
+    ]
 
 
 def _longest(lines: Sequence[Line]) -> int:

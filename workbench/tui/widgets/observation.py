@@ -8,7 +8,7 @@ from workbench.session.events import ToolUsed
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
 from workbench.tui.text import display_line, one_line, split_lines, wrapped
-from workbench.tui.widgets.panel_view import PanelView
+from workbench.tui.widgets.line_view import PanelView
 
 _NOTE = "$accent"
 _BAD = "$warning"

@@ -28,9 +28,8 @@ from workbench.session.prompts import TOOLS, SentMessage
 from workbench.session.state import SessionState
 from workbench.tui.text import one_line, printable, split_lines
 from workbench.tui.widgets.line_search import compile_query
-from workbench.tui.widgets.line_view import ADDED, REMOVED, Line, LineMark
+from workbench.tui.widgets.line_view import ADDED, REMOVED, Line, LineMark, PanelView
 from workbench.tui.widgets.message_list import KINDS, MessageList, Row, tokens
-from workbench.tui.widgets.panel_view import PanelView
 
 _MUTED = "$foreground 55%"
 _TEXTS_KEPT = 4_000_000

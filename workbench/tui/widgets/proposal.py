@@ -13,8 +13,7 @@ from textual.widgets import Static
 from workbench.session.state import SessionState, Step
 from workbench.tui.highlight import highlight_lines
 from workbench.tui.text import display_line, flowed, split_lines, wrapped
-from workbench.tui.widgets.line_view import ADDED, REMOVED, LineMark
-from workbench.tui.widgets.panel_view import PanelView
+from workbench.tui.widgets.line_view import ADDED, REMOVED, LineMark, PanelView
 
 _THOUGHT = "$foreground 75%"
 _MUTED = "$foreground 55%"

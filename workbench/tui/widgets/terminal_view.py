@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from rich.color import Color as RichColor
 from rich.segment import Segment
@@ -19,10 +20,13 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.timer import Timer
 
-from workbench.tui.terminal.engine import CellStyle, Colour, Row, TerminalEngine
+from workbench.tui.terminal.engine import CellStyle, Colour, Row
 from workbench.tui.terminal.pump import Pump
 from workbench.tui.terminal.ring import Ring
 from workbench.tui.text import printable
+
+if TYPE_CHECKING:
+    from workbench.tui.terminal.bittty_engine import BitttyEngine
 
 AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the terminal while nobody has taken over: what an agent sees does not depend on somebody's window."""
@@ -42,7 +46,6 @@ class TerminalView(ScrollView, inherit_bindings=False):
     def __init__(
         self,
         *,
-        engine_factory: Callable[[int, int], TerminalEngine] | None = None,
         id: str | None = None,  # noqa: A002 (Textual's name for it)
         classes: str | None = None,
     ) -> None:
@@ -53,7 +56,6 @@ class TerminalView(ScrollView, inherit_bindings=False):
         """Called when output may come again."""
         self.paints = 0
         """Times that something was repainted."""
-        self._engine_factory = engine_factory
         self._follow = True
         self._shown: bytes | None = b""
         self._shown_sizes: tuple[tuple[int, int, int], ...] = ()
@@ -66,7 +68,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
     def _start(self) -> None:
         """A fresh terminal, empty."""
         columns, rows = self._wanted_size()
-        self._engine: TerminalEngine | None = None
+        self._engine: BitttyEngine | None = None
         self._size_wanted = (columns, rows)
         self._pump: Pump | None = None
         self._ring = Ring()
@@ -82,12 +84,9 @@ class TerminalView(ScrollView, inherit_bindings=False):
     def _ready_pump(self) -> Pump:
         """The pump, made with its emulator when first needed."""
         if self._pump is None:
-            factory = self._engine_factory
-            if factory is None:
-                from workbench.tui.terminal.bittty_engine import BitttyEngine
+            from workbench.tui.terminal.bittty_engine import BitttyEngine
 
-                factory = BitttyEngine
-            self._engine = factory(*self._size_wanted)
+            self._engine = BitttyEngine(*self._size_wanted)
             self._engine.on_reply = self._reply
             self._pump = Pump(
                 self._engine, self._ring, on_high=self._high, on_low=self._low, on_progress=self._progress
@@ -100,7 +99,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
         """Whether the emulator is imported. If not, that is done in a thread (it takes 90 ms), and `then` after it."""
         # A module is in `sys.modules` as soon as its import begins; and what waits already comes first.
         loaded = hasattr(sys.modules.get(_EMULATOR), "BitttyEngine") and not self._after_import
-        if self._engine_factory is not None or loaded or not self.is_running:
+        if loaded or not self.is_running:
             return True
         self._after_import.append(then)
         if len(self._after_import) == 1:
