@@ -1,4 +1,4 @@
-"""Checks: what is scored to try a task or a ledger, beside the sessions of agents.
+"""Checks that score something outside an agent's session: a baseline, a task, a saved session's ledger.
 
 * `baseline`: a task's baseline, made, scored and compared with what is published.
 * `task_check` (with `bad_artifacts`): whether a task is ready for others.

@@ -1,4 +1,4 @@
-"""Submissions that must get no score: of the wrong form, broken, hostile."""
+"""Submissions that no task may give a score: malformed, broken or hostile ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from workbench.scoring.bundle import pack, unpack
 from workbench.tasks.catalogue import Task
 
 _CODE = (".py", ".yaml", ".yml", ".json", ".txt", ".md")
-"""Files that are read as text: a damaged one may still be a fine one."""
+"""Text files are not damaged: a text that was cut or changed may still be a valid submission."""
 _NUMBER = re.compile(r"\s*[+-]?[\d.]+(e[+-]?\d+)?\s*", re.IGNORECASE)
 _LARGE = 64 << 20
 
 
 def bad_files(task: Task) -> Iterator[tuple[str, bytes]]:
-    """For a task whose submission is one file: what the case is, and its bytes."""
+    """Cases for a task whose submission is one file: the name of each, and its bytes."""
     yield "wrong artefact: not of the kind", b"\xff\xfe\0 this is nothing \0" * 9
     if task.artifact.kind == "code":
         function = task.artifact.function or "f"
@@ -36,7 +36,7 @@ def bad_files(task: Task) -> Iterator[tuple[str, bytes]]:
 
 
 def bad_tables(good: bytes) -> Iterator[tuple[str, bytes]]:
-    """For a task whose submission is a table: what the case is, and the valid one `good` with that fault."""
+    """Cases for a task whose submission is a table: the name of each, and the valid table `good` with that fault."""
     first, *rows = good.decode("utf-8", "replace").splitlines(keepends=True) or [""]
     yield "wrong artefact: every second row is missing", "".join([first, *rows[::2]]).encode()
     yield "wrong artefact: every row twice", "".join([first, *rows, *rows]).encode()
@@ -47,9 +47,9 @@ def bad_tables(good: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def bad_folders(task: Task, good: Path, making: Path) -> Iterator[tuple[str, Path]]:
-    """For a checkpoint or a model: what the case is, and a folder that is like the valid one `good`, but for that.
+    """Cases for a checkpoint or a model: the name of each, and a copy of the valid folder `good` with that fault.
 
-    Each is made in `making`, and gone when the next one comes. Blocks.
+    Each copy is made in `making` and removed before the next. Blocks.
     """
     archive = making / "good.tar"
     pack(good, task.artifact.path, task.artifact.also, task.artifact.max_bytes, archive)
@@ -70,7 +70,7 @@ def _cases(task: Task) -> Iterator[tuple[str, Callable[[Path], None]]]:
         return path if path.is_file() else next(file for file in sorted(path.rglob("*")) if file.is_file())
 
     def weights(folder: Path) -> list[Path]:
-        """All files that are no text; where there is none, the artefact's main file."""
+        """All files other than text; where there are none, the artefact's main file."""
         return _files(folder, code=False) or [main_file(folder)]
 
     def cut(folder: Path) -> None:
@@ -105,7 +105,7 @@ def _cases(task: Task) -> Iterator[tuple[str, Callable[[Path], None]]]:
 
 
 class _Bomb:
-    """Its pickle runs code where it is loaded."""
+    """An object whose pickle runs code when it is loaded."""
 
     def __init__(self, code: str) -> None:
         self._code = code
@@ -115,7 +115,7 @@ class _Bomb:
 
 
 def _forging(task: Task) -> str:
-    """A program that writes a result wherever it can, and ends."""
+    """A program that writes a forged result to every open file, then ends."""
     result = f'{{"result": {{"verdict": "ok", "metrics": {{"{task.primary_metric.name}": 1e9}}, "standard_error": 0}}}}'
     return (
         "import os\n"

@@ -1,4 +1,4 @@
-"""A task's baseline: its submission, made in a sandbox where a program makes it, scored and compared."""
+"""A task's baseline: its submission (made by its program, in a sandbox, where there is one) is scored and compared."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from workbench.tasks.errors import TaskError
 from workbench.tasks.making import Progress
 
 REPEATED = 1e-6
-"""How far from its score, as a part of it, a repeated deterministic baseline may be."""
+"""Relative tolerance for a deterministic baseline that is run again."""
 NOISE = 4.0
-"""How many standard errors."""
+"""How many standard errors two scores may be apart."""
 
 
 class BaselineError(TaskError):
-    """There is no baseline, or it made no submission."""
+    """The task has no baseline, or its program made no submission."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,17 @@ class Comparison:
     tolerance: float
     primary: bool
     reaches: float | None = None
-    """What takes the place of the published one, which no run of the baseline comes to."""
+    """The value to expect instead of the published one, where no run of the baseline reaches that."""
 
     @property
     def agrees(self) -> bool:
-        """Whether it is the score to be expected, within noise; where there is none, any agrees."""
+        """Whether the score is the expected one, within noise; where none is expected, every score agrees."""
         expected = self.published if self.reaches is None else self.reaches
         return expected is None or abs(self.got - expected) <= self.tolerance
 
     @property
     def told(self) -> str:
-        """Both numbers to compare with, for people: "published 0.5; known to reach 0.6"."""
+        """The numbers to compare with, for people: "published 0.5; known to reach 0.6"."""
         known = [] if self.reaches is None else [f"known to reach {self.reaches:.10g}"]
         return "; ".join(([] if self.published is None else [f"published {self.published:.10g}"]) + known)
 
@@ -65,11 +65,11 @@ class BaselineRun:
     evaluation: Evaluation
     comparisons: list[Comparison] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What must be said of the machine and the sandbox."""
+    """Remarks on the machine and the sandbox that belong to the result."""
 
     @property
     def agrees(self) -> bool:
-        """Whether it was scored and all that is published was reached."""
+        """Whether it was scored and every published score was reached."""
         return self.evaluation.verdict == "ok" and all(item.agrees for item in self.comparisons)
 
 
@@ -182,7 +182,7 @@ async def _run(task: Task, name: str, sandbox: Sandbox, notes: list[str], progre
 
 
 async def _tick(text: str, limit: float, progress: Progress | None) -> None:
-    """Say each second that it still runs: how far it is, only the program knows."""
+    """Say each second that the program still runs; only the program knows how far it is."""
     began = time.monotonic()
     while progress is not None:
         progress(0.0, f"{text}, {time.monotonic() - began:.0f} s of at most {limit:g} s")

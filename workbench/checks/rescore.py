@@ -1,8 +1,8 @@
 """Rescoring: what a saved session submitted, scored again in a fresh clean room and compared with its ledger.
 
-Only the session's folder and its task are needed; the ledger itself is never written. The dice of an evaluation hang on
-the session's seed and the artifact alone, so the same task, data and seed give the same score again. Where one of them
-is not what it was, or not known, a score agrees when it is within the noise of the two evaluations.
+Only the session's folder and its task are needed; the ledger itself is never written. The random numbers of an
+evaluation depend on the session's seed and the artifact alone, so the same task, data and seed give the same score
+again. Where one of them has changed, or is not known, two scores agree when they are within their noise.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from workbench.tasks.making import Progress
 Outcome = Literal["agrees", "differs", "not scored"]
 Which = Literal["last", "best", "all"]
 _ROUNDING = 1e-12
-"""How far two sums of the same numbers may be apart, as a part of them."""
+"""Relative tolerance between two sums of the same numbers."""
 
 
 class NotScorable(WorkbenchError):
@@ -50,11 +50,11 @@ class SavedSession:
     folder: Path
     state: SessionState
     task: Task
-    """As it is now, under the session's protocol and on its variant of the data."""
+    """The task as it is now, under the session's protocol and on its variant of the data."""
     problems: list[str] = field(default_factory=list)
     """What is damaged."""
     own: bool = False
-    """It is the user's; what another's submitted is scored in a sandbox only."""
+    """Whether the session is this user's. What somebody else's session submitted is scored in a sandbox only."""
 
     @property
     def started(self) -> SessionStarted:
@@ -64,23 +64,23 @@ class SavedSession:
 
     @property
     def room(self) -> RoomChoice:
-        """Where its submissions were scored."""
+        """Where the session's submissions were scored."""
         return room_for(self.started.sandbox)
 
 
 @dataclass(frozen=True)
 class Rescored:
-    """One entry of the ledger, and what it is now."""
+    """One entry of the ledger, and the outcome of scoring it again."""
 
     entry: ScoreRecorded
     outcome: Outcome
     why: str
-    """How they were compared, or what is in the way."""
+    """How the two scores were compared, or why there is no second one."""
     now: Evaluation | None = None
     exact: bool = False
-    """Whether the same score had to come out; else one within the noise."""
+    """Whether exactly the same score was expected; otherwise one within the noise."""
     changes: tuple[str, ...] = ()
-    """What is not as it was when the entry was made, in words."""
+    """What has changed since the entry was made, in words."""
 
 
 def open_session(path: Path, task: str = "", consent: Consent | None = None) -> SavedSession:
@@ -221,7 +221,7 @@ def _stored(saved: SavedSession, digest: str) -> bytes | Path:
 def compare(
     task: Task, entry: ScoreRecorded, now: Evaluation, known: dict[str, str], *, seed_known: bool = True
 ) -> Rescored:
-    """What a new evaluation says of an entry. `known`: the fingerprint of the task as it is."""
+    """Compare an entry with a new evaluation. `known`: the fingerprint of the task as it is now."""
     changes = changed(entry.scored_with, known)
     if not seed_known:
         changes.append("the session's seed, which is not known")
@@ -254,7 +254,7 @@ def _comparable(task: Task, entry: ScoreRecorded, now: Evaluation) -> list[str]:
 
 
 def _same(task: Task, name: str, entry: ScoreRecorded, now: Evaluation) -> bool:
-    """Whether a metric came out again: to the last digits, but for what numerical libraries compute of a model."""
+    """Whether a metric is the same again. Metrics of models come from numerical libraries, and may differ a little."""
     then, new = entry.metrics.get(name), now.metrics.get(name)
     if then is None or new is None:
         return False
@@ -265,7 +265,7 @@ def _same(task: Task, name: str, entry: ScoreRecorded, now: Evaluation) -> bool:
 def _within_noise(
     task: Task, entry: ScoreRecorded, now: Evaluation, wrong: list[str], changes: list[str]
 ) -> tuple[Outcome, str]:
-    """Something is not as it was: the primary metric must be within the standard errors of both."""
+    """Something has changed, so the primary metric must be within the standard errors of both evaluations."""
     since = f"changed since: {', '.join(changes)}" if changes else "it is not recorded what it was scored with"
     then, new, primary = entry.score, now.score, task.primary_metric.name
     if then is None or new is None or (primary not in entry.metrics and wrong):

@@ -1,4 +1,4 @@
-"""Whether a task holds: its files, its data, its metrics, its baseline, and what it makes of bad submissions."""
+"""Checks a task: its files, data, metrics and baseline, and that bad submissions get no score."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Score = Callable[..., Awaitable[Evaluation]]
 
 NO_SCORE = ("invalid", "crashed", "timeout", "missing")
 LONG = 60.0
-"""Seconds of an evaluation that is not repeated."""
+"""An evaluation that takes more seconds than this is not repeated."""
 ROUNDING = 1e-9
-"""How far, as a part of it, a score may be from the same one computed again."""
+"""Relative tolerance between a score and the same one computed again."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None)
 
 
 def _mend(task: Task, run: BaselineRun) -> str:
-    """What to change where the baseline is not where its scores say."""
+    """What the author should change where the baseline does not reach the scores in task.yaml."""
     scores, tolerance = ("stand_in", "stand_in_tolerance") if task.variant else ("scores", "tolerance")
     off = ", ".join(f"{item.metric} ± {item.tolerance:.2g}" for item in run.comparisons if not item.agrees)
     return (
@@ -119,7 +119,7 @@ def _mend(task: Task, run: BaselineRun) -> str:
 
 
 def _given_away(task: Task, prepared: Prepared) -> list[str]:
-    """Secret files of a split that the agent has, too."""
+    """Secret files of a split that the agent can see too."""
     files = prepared.checksums()
     public = {digest: name for name, digest in files.items() if name.startswith("public/")}
     return [
@@ -130,7 +130,7 @@ def _given_away(task: Task, prepared: Prepared) -> list[str]:
 
 
 async def _demo(task: Task, sandbox: SandboxName, score: Score) -> AsyncIterator[Finding]:
-    """The demo's submission; of a table, a checkpoint or a model, also what becomes of it when it is spoiled."""
+    """Check the demo's submission. Tables, checkpoints and models are also damaged, and must then get no score."""
     program = task.spec.demo or (task.spec.baseline.script if task.artifact.bundled else None)
     if program is None:
         return
@@ -155,7 +155,7 @@ async def _demo(task: Task, sandbox: SandboxName, score: Score) -> AsyncIterator
 
 
 async def _good(task: Task, score: Score, submission: bytes | Path) -> AsyncIterator[Finding]:
-    """A valid submission: its score, the same once more, and that on each other split."""
+    """Check a valid submission: that it has a score, the same score again, and a score on each other split."""
     results: list[Evaluation] = []
 
     async def scored(split: str) -> tuple[Outcome, str]:
@@ -175,7 +175,7 @@ async def _good(task: Task, score: Score, submission: bytes | Path) -> AsyncIter
 
 
 def _beside_baseline(task: Task, score: float) -> str:
-    """A remark where a demo is not what it should be, or the metric's direction not what was meant."""
+    """A remark where the demo is no better than the baseline: perhaps the metric's direction is the wrong one."""
     metric = task.primary_metric
     if metric.baseline is None:
         return ""
@@ -184,7 +184,7 @@ def _beside_baseline(task: Task, score: float) -> str:
 
 
 async def _repeated(task: Task, score: Score, submission: bytes | Path, first: Evaluation) -> tuple[Outcome, str]:
-    """Whether the same submission and seed give the same metrics, but for those that are measured."""
+    """Whether the same submission and seed give the same metrics (those that are measured are left out)."""
     if first.duration > LONG:
         return "skipped", f"an evaluation takes {first.duration:.0f} s"
     weaker = task.baseline_submission()
@@ -216,7 +216,7 @@ async def _refused(
 
 
 async def _guarded(name: str, work: Awaitable[tuple[Outcome, str]]) -> Finding:
-    """A check; a fault of the evaluator, or of the sandbox, fails it."""
+    """Run one check. It fails where the evaluator or the sandbox fails."""
     try:
         outcome, detail = await work
     except (WorkbenchError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Taking a submission from a folder that is not to be trusted: opened once, without following links, and copied."""
+"""Reads a submission from an untrusted folder: the file is opened once, without following links, and copied."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_artifact(path: Path | str, cap: int) -> bytes:
 
 
 def explain(error: OSError | ValueError, name: str) -> ArtifactError:
-    """What it means that a submission cannot be opened."""
+    """Explain to the submission's author why it cannot be opened."""
     code = getattr(error, "errno", None)
     if code in (errno.ENOENT, errno.ENOTDIR):
         return ArtifactError("missing", f"{name} is missing: write it, then try again")

@@ -28,7 +28,7 @@ _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def pack(
     root: Path, path: str, also: Sequence[str], cap: int, archive: Path, check: Callable[[], None] = lambda: None
 ) -> None:
-    """Copy `path`, and those of `also` that are there, from the folder `root` (which is not to be trusted).
+    """Copy `path`, and those of `also` that are there, from the untrusted folder `root`.
 
     Each is a file or a folder; no link is followed anywhere below `root`. `check` is called again and again, and may
     raise. Raises ArtifactError: something is missing, is no regular file, or all of it is larger than `cap` bytes; and
@@ -103,13 +103,13 @@ def unpack(archive: Path, folder: Path, cap: int, check: Callable[[], None] = la
 
 
 class _Count:
-    """Counts the files and folders that were come by: a tree of a million empty folders takes its time, too."""
+    """Counts files and folders as they are found, so that a tree of a million empty folders is refused early."""
 
     def __init__(self, path: str, check: Callable[[], None]) -> None:
         self._path, self._check, self._left = path, check, MOST_FILES
 
     def more(self) -> None:
-        """Raises ArtifactError: it was one too many."""
+        """Count one more. Raises ArtifactError when there are too many."""
         self._check()
         self._left -= 1
         if self._left < 0:
@@ -117,7 +117,7 @@ class _Count:
 
 
 class _Checked:
-    """A file that is read in pieces, with a look at something else before each."""
+    """A file that calls `check` before each piece is read, so that a long copy can be stopped."""
 
     def __init__(self, source: IO[bytes], check: Callable[[], None]) -> None:
         self._source, self._check = source, check

@@ -1,4 +1,4 @@
-"""Long copies in a thread: ended at once when nobody wants them any more, and before they fill the disk."""
+"""Long copies in a thread. They stop at once when their caller is cancelled, and before they fill the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Unwanted(Exception):
-    """Whoever asked for the copy was cancelled."""
+    """The caller that wanted the copy was cancelled."""
 
 
 async def copy_in_thread(folder: Path, work: Callable[[Check], T]) -> T:

@@ -178,7 +178,7 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
             limits.answer_seconds,
             loading_seconds=min(limits.loading_seconds, limits.evaluation_seconds),
             total_seconds=BY_THE_CLOCK * limits.evaluation_seconds,
-            hushed=task.artifact.bundled and task.split_for("validate") != split,
+            withhold=task.artifact.bundled and task.split_for("validate") != split,
         ),
         key=derive(key, "evaluator").hex(),
         split=split,
@@ -253,7 +253,7 @@ async def _in_rooms(
             raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
         if result.get("ended"):
             how = await asked.how_it_ended()
-            said = "" if result["hushed"] else (await asked.standard_error()).strip()
+            said = "" if result["withhold"] else (await asked.standard_error()).strip()
             result["message"] += f": {how}" if how else ""
             result["message"] += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
         if result["verdict"] == "crashed":

@@ -1,4 +1,4 @@
-"""What a score came about with, in a few hashes: they tell later whether the task or its data have changed since."""
+"""Hashes of everything that a score depends on: they tell later whether the task or its data have changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COUNT = ("artifact", "evaluate", "limits", "metrics")
 
 
 def fingerprint(task: Task) -> dict[str, str]:
-    """Hashes of what scores the task's submissions, by the names of NAMES. Raises TaskError or OSError."""
+    """Hashes of everything that decides a submission's score, by the names in NAMES. Raises TaskError or OSError."""
     fields = task.spec.model_dump(mode="json", include=set(_COUNT), exclude_defaults=True)
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     baseline, demo = task.spec.baseline, task.spec.demo
@@ -35,5 +35,5 @@ def fingerprint(task: Task) -> dict[str, str]:
 
 
 def changed(then: dict[str, str], now: dict[str, str]) -> list[str]:
-    """In words, what is not as it was; what one of the two does not know is left out."""
+    """What has changed, in words. Parts that one of the two does not have are left out."""
     return [words for name, words in NAMES.items() if name in then and name in now and then[name] != now[name]]

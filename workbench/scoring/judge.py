@@ -38,7 +38,7 @@ class JobSpec:
     """The function in it."""
     terms: Terms
     key: str
-    """Hex: the key of the evaluator's randomness."""
+    """The key of the evaluator's random numbers, in hex."""
     split: str
     artifact_name: str = ""
     artifact_bytes: int = 0
@@ -62,7 +62,7 @@ def judge(
     write: Callable[[dict[str, Any]], None],
     gone: Callable[[], object] = lambda: None,
 ) -> dict[str, Any]:
-    """Run one evaluation; the result as a JSON object. `gone` waits until a room is, of which that was written."""
+    """Run one evaluation; the result as a JSON object. `gone` waits for the end of the room last written as "over"."""
     folder = Path(spec.folder)
     evaluator = load_evaluator(folder, spec.evaluator, spec.function)
     last = float("-inf")
@@ -115,12 +115,12 @@ def judge(
             "message": failure.message,
             "room": current,
             "ended": isinstance(failure, ProcessEnded),
-            "hushed": spec.terms.hushed and any(submission.questions for submission in submissions),
+            "withhold": spec.terms.withhold and any(submission.questions for submission in submissions),
         }
 
 
 def _numbers(scores: object, function: str) -> Scores:
-    """What an evaluator returned, with plain numbers. Raises TypeError for what are no scores."""
+    """What an evaluator returned, as plain numbers. Raises TypeError for anything but Scores of numbers."""
     if not isinstance(scores, Scores):
         raise TypeError(f"{function} returned a {type(scores).__name__}, where it must return Scores")
     for name, value in {**scores.metrics, "standard_error": scores.standard_error or 0.0}.items():

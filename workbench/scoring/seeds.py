@@ -30,7 +30,7 @@ def derive(key: bytes, purpose: str) -> bytes:
 
 
 class UnpredictableRandom(random.Random):
-    """`random.Random` over a keyed stream (SHAKE-256): what was drawn does not give away what comes next.
+    """`random.Random` over a keyed stream (SHAKE-256): numbers that were drawn do not reveal the next ones.
 
     The Mersenne Twister's state can be solved for from enough of an opponent's moves; 100,000 rounds are enough.
     """

@@ -1,4 +1,4 @@
-"""Taking what is to be scored out of the workspace, into the session's store."""
+"""Copies the submission out of the workspace into the session's store, from where it is scored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.session.objects import ObjectStore
 from workbench.tasks.catalogue import Task
 
 MOST_KEPT = 8
-"""How many checkpoints or models of the largest size the validations of a session may leave in its store."""
+"""The validations of a session may keep this many checkpoints or models of the largest allowed size."""
 
 
 async def take(task: Task, sandbox: Sandbox, store: ObjectStore, *, validation: bool) -> tuple[str, bytes | Path]:
@@ -53,7 +53,7 @@ async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> tuple[
 
 
 async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, validation: bool) -> tuple[str, bytes | Path]:
-    """A checkpoint or model, whose files become one archive."""
+    """Take a checkpoint or model: its files become one archive."""
     wanted = task.artifact
     most = MOST_KEPT * wanted.max_bytes
     kept = await asyncio.to_thread(_size_of, store)
@@ -80,7 +80,7 @@ async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, valida
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Of a workbench that was killed while it packed. One evaluation at a time, in one process: they are nobody's."""
+    """Remove archives that a killed workbench left unfinished. One process evaluates at a time, so nobody uses them."""
     for path in folder.glob(".packing-*"):
         path.unlink(missing_ok=True)
 

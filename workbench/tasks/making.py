@@ -1,4 +1,4 @@
-"""What the Python file of a dataset works with: where its source is, where the prepared parts go."""
+"""What a dataset's Python file is given: where the source is, and where the prepared parts go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 """Rows by split, as the Hugging Face library has them."""
 Progress = Callable[[float, str], None]
-"""Is told how far something is, as a fraction, and what it is doing."""
+"""Called with how far the work is, as a fraction, and what it is doing."""
 _PIECE = 64 << 20
 
 
@@ -22,7 +22,7 @@ class SourceError(Exception):
 
 @dataclass
 class Making:
-    """Given to the function that prepares a dataset."""
+    """The argument of the function that prepares a dataset."""
 
     source: Path
     """Files that the user brought, or that a stand-in's generator wrote."""

@@ -68,7 +68,7 @@ def examine(task: Task) -> Needs:
 
 
 def lacking(task: Task) -> list[str]:
-    """Memory and processors that the task asks for and this machine has not; a stand-in of the data asks for none."""
+    """Memory and processors that the task needs and this machine lacks; the stand-in of the data needs none."""
     asked = task.spec.resources
     if task.variant:
         return []

@@ -114,7 +114,7 @@ def installed(requirements: Sequence[str], python: PythonInside) -> Path | None:
 
 
 def install(requirements: Sequence[str], python: PythonInside, progress: Progress | None = None) -> Path:
-    """Install them, where they are not yet. Blocks; an exception raised in `progress` stops it, with nothing left.
+    """Install them unless they are there. Blocks; an exception raised in `progress` stops it and leaves nothing behind.
 
     Raises PackageError or OSError.
     """
@@ -201,7 +201,7 @@ def _run(command: Sequence[str], progress: Progress | None) -> None:
 
 
 def _mend_scripts(folder: Path) -> None:
-    """Programs of packages begin with the Python that installed them: they must take the sandbox's."""
+    """Make the packages' programs start with the sandbox's Python, not with the one that installed them."""
     for path in folder.glob("*") if folder.is_dir() else ():
         data = path.read_bytes()
         first, newline, rest = data.partition(b"\n")
@@ -210,13 +210,13 @@ def _mend_scripts(folder: Path) -> None:
 
 
 def prepare_command(task: Task, sandbox: str = "local", extra: str = "") -> str:
-    """What a person types to have a task's packages installed."""
+    """The command that installs a task's packages."""
     where = " --sandbox docker" if sandbox == "docker" else ""
     return f"mlgym-tui tasks prepare {task.id}{f' --with {extra}' if extra else ''}{where}"
 
 
 def not_installed(task: Task, sandbox: str = "local") -> str:
-    """That a task's packages are not there, and what to do."""
+    """Say that a task's packages are missing, and how to install them."""
     return f"its packages are not installed: {prepare_command(task, sandbox)}"
 
 
@@ -237,9 +237,9 @@ def installed_extras(task: Task, folder: Path | None) -> list[str]:
 
 
 def installed_for(task: Task, sandbox: str, image: str) -> Path | None:
-    """The packages of a task with as many of its extras as were installed before, for a kind of sandbox.
+    """The installed packages of a task, with as many of its extras as there are, for a kind of sandbox.
 
-    None where there are none, and where that cannot be told.
+    None where nothing is installed, or the sandbox's Python is not known.
     """
     made = {frozenset(_requirements_in(path.parent)) for path in (cache_folder() / "packages").glob(f"*/{_MANIFEST}")}
     extras = task.spec.extras
@@ -277,7 +277,7 @@ def module_of(requirement: str) -> str:
 
 
 def failed_import(text: str, lacking: Mapping[str, str]) -> str:
-    """What to say to whoever's program printed `text`, where it failed for want of an optional package; else empty."""
+    """A hint for a program that printed `text`: that an optional package is missing. Empty for any other text."""
     for module in _FAILED_IMPORT.findall(text):
         if module in lacking:
             return (
@@ -288,7 +288,7 @@ def failed_import(text: str, lacking: Mapping[str, str]) -> str:
 
 
 def _requirements_in(folder: Path | None) -> set[str]:
-    """What was asked of pip when the folder was made."""
+    """The requirements that the folder was made from."""
     if folder is None:
         return set()
     try:

@@ -44,7 +44,7 @@ class Order:
 
 
 def prepare(order: Order, write: Any) -> dict[str, Any]:
-    """Fill the target; where it came from. Raises SourceError, and whatever the dataset's own code raises."""
+    """Fill the target; returns where the data came from. Raises SourceError, and what the dataset's code raises."""
     origin: dict[str, Any] = {}
     target, maker = Path(order.target), Path(order.maker)
     public, secret, mlgym = parts = [target / name for name in ("public", "secret", "mlgym")]

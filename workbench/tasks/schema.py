@@ -36,7 +36,7 @@ Requirement = Annotated[str, Field(min_length=1)]
 
 
 class Part(BaseModel):
-    """A group of fields: no others than those it names, no conversions."""
+    """A group of fields. Unknown fields are refused, and values are not converted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -51,11 +51,11 @@ class Baseline(Part):
     scores: dict[str, Number] = {}
     """Published scores, by metric."""
     reaches: dict[str, Number] = {}
-    """What it really reaches, where that is known not to be what was published."""
+    """The scores that it is known to reach, where these are not the published ones."""
     stand_in: dict[str, Number] = {}
     """What the same baseline reaches on the data's stand-in."""
     tolerance: dict[str, Number] = {}
-    """How far from its score a baseline may be by the nature of the task (other instances, another machine)."""
+    """How far from its scores a baseline may be, where that lies in the task (other instances, another machine)."""
     stand_in_tolerance: dict[str, Number] = {}
     """The same, on the stand-in."""
 
@@ -70,7 +70,7 @@ class MetricSpec(Part):
     primary_in: list[Literal["mlgym"]] = []
     """Protocols under which this is the one that counts instead."""
     measured: bool = False
-    """A time or the like: another number in each evaluation of the same submission."""
+    """A time or the like, which differs between evaluations of the same submission."""
 
 
 class Artifact(Part):
@@ -117,9 +117,9 @@ class Resources(Part):
 
     gpus: Annotated[int, Field(ge=0, le=64)] = 0
     memory_bytes: Annotated[int, Field(ge=64 << 20)] | None = None
-    """For all that runs in the sandbox together; else as every sandbox has."""
+    """For everything in the sandbox together; by default as in every sandbox."""
     cpus: Annotated[float, Field(ge=0.1, le=4096, allow_inf_nan=False)] | None = None
-    """Processors; else all."""
+    """Processors; by default all."""
     requirements: list[Requirement] = []
     """Python packages besides the task's, on a machine that has GPUs."""
 
@@ -192,7 +192,7 @@ def read_task(folder: Path) -> TaskSpec:
 
 
 def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
-    """What no single field can say: files that must be there, metrics that must agree."""
+    """Checks across fields: files that must exist, metrics that must agree."""
     found: list[tuple[Place, str]] = []
     keys = [metric.key for metric in spec.metrics]
     for index, key in enumerate(keys):

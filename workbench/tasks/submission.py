@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar, cast
 MAX_LINE = 4096
 """Bytes of one answer."""
 START_SECONDS = 20.0
-"""Until the player must have said that the room is up."""
+"""How long the player may take to say that the room is up."""
 
 T = TypeVar("T")
 BadVerdict = Literal["invalid", "timeout", "crashed"]
@@ -35,11 +35,11 @@ class Failure(Exception):
 
 
 class NoPlainValue(ValueError):
-    """What a function returned cannot be sent, or is not JSON. `str()` describes it."""
+    """A function returned something that is not made of plain values. `str()` describes it."""
 
 
 class ProcessEnded(Failure):
-    """The submission's process ended without an answer. How it ended, only who started it knows."""
+    """The submission's process ended without an answer. Only the process that started it knows how it ended."""
 
 
 class RoomNotReady(Exception):
@@ -74,7 +74,7 @@ class Job:
     data: Mapping[str, DataFolders] = field(default_factory=dict)
     """The task's datasets, by id."""
     protocol: str = ""
-    """By whose rules is scored: empty for our own, `mlgym` for MLGym's."""
+    """Whose rules the score follows: the workbench's (empty) or MLGym's (`mlgym`)."""
 
     @property
     def submission(self) -> Submission:
@@ -100,7 +100,7 @@ class DataFolders:
 
 @dataclass(frozen=True)
 class Terms:
-    """On what terms a submission is asked."""
+    """The limits under which a submission is asked."""
 
     function: str
     """Its function, for messages."""
@@ -109,8 +109,8 @@ class Terms:
     loading_seconds: float
     total_seconds: float
     """By the clock, for all of it, from the loading of the submission on."""
-    hushed: bool = False
-    """Whether what it says of a failure is withheld once it was asked: its questions are secret, and it might tell."""
+    withhold: bool = False
+    """Withhold the text of its failures once it has been asked: it could reveal the questions, which are secret."""
 
 
 @dataclass
@@ -123,12 +123,12 @@ class Submission:
     channel: socket.socket
     terms: Terms
     before_start: Callable[[], None] = lambda: None
-    """Called before it is started at its first question."""
+    """Called before the first question starts it."""
     questions: int = 0
     _started: bool = field(init=False, default=False)
     _deadline: float = field(init=False, default=float("inf"))
     _seconds: float = field(init=False, default=0.0)
-    """What the other end may take now, and below what is said when it takes more."""
+    """How long the submission may take now; `_late` is the message when it takes longer."""
     _late: str = field(init=False, default="")
     _ids: Iterator[str] = field(init=False, repr=False)
 
@@ -155,7 +155,7 @@ class Submission:
         self._allow(terms.answer_seconds, f"{terms.function} gave no answer")
 
     def leave(self) -> None:
-        """Hang up: nothing more is asked."""
+        """Close the connection: nothing more is asked."""
         self._started = False
         self.channel.close()
 
@@ -181,7 +181,7 @@ class Submission:
             raise NoPlainValue(answer[:100]) from None
 
     def send(self, question: bytes, most: int) -> bytes:
-        """Ask the program that has loaded a model: bytes for bytes, at most `most` of them. Raises Failure."""
+        """Send bytes to the program that has loaded a model; its answer, at most `most` bytes. Raises Failure."""
         deadline = time.monotonic() + self.terms.answer_seconds
         answer, received = self._exchange(f"send {len(question)} {most}\n".encode(), question)
         mark, _, told = answer.partition(" ")
@@ -199,7 +199,7 @@ class Submission:
         return bytes(content)
 
     def _exchange(self, *question: bytes) -> tuple[str, bytes]:
-        """Ask, starting it where it was not yet: the first line of the answer, without its id, and what came behind."""
+        """Ask, after starting it if need be: the answer's first line without its id, and the bytes behind it."""
         if not self._started:
             self.before_start()
             self.start()
@@ -221,7 +221,7 @@ class Submission:
         return answer, rest
 
     def _allow(self, seconds: float, late: str) -> None:
-        """How long the other end may be silent. The kernel keeps the time, which spares a system call a question."""
+        """How long the submission may be silent. The kernel keeps the time, which saves a system call a question."""
         self._seconds, self._late = seconds, f"{late} within {seconds:g} s"
         self.channel.settimeout(None)
         whole = int(seconds)
@@ -234,7 +234,7 @@ class Submission:
             raise Failure("timeout", self._late)
 
     def _carry_out(self, work: Callable[[Any], T], argument: Any) -> T:
-        """Send or receive; what goes wrong with that is the submission's failure."""
+        """Send or receive. A time-out or a closed socket is a failure of the submission."""
         try:
             return work(argument)
         except (TimeoutError, BlockingIOError):
@@ -243,14 +243,14 @@ class Submission:
             raise self._ended() from None
 
     def _received(self, size: int) -> bytes:
-        """Some bytes of what came; at most `size`."""
+        """Up to `size` bytes, at least one."""
         piece = self._carry_out(self.channel.recv, size)
         if not piece:
             raise self._ended()
         return piece
 
     def _line(self) -> tuple[str, bytes]:
-        """The first line of what came, and what came behind it."""
+        """The next line, and the bytes that arrived behind it."""
         data = self._received(MAX_LINE)
         deadline = 0.0  # the kernel's time is for each piece; a line in many pieces takes no longer than one
         while (end := data.find(b"\n")) < 0:
@@ -265,11 +265,11 @@ class Submission:
         return ProcessEnded("crashed", f"the process of {self.terms.function} ended without an answer")
 
     def _fault(self, answer: str = "") -> Failure:
-        """A fault that the player reports (`! <verdict> <text>`), or nonsense on the channel."""
+        """The failure that the player reports (`! <verdict> <text>`); anything else is misuse of the channel."""
         mark, _, rest = answer.partition(" ")
         verdict, _, text = rest.partition(" ")
         if mark == "!" and verdict in ("invalid", "crashed"):
-            if self.terms.hushed and self.questions:
+            if self.terms.withhold and self.questions:
                 failed = f"{self.terms.function} failed while it was scored"
                 text = f"{failed}; on these data it cannot tell more (`validate` can)"
             return Failure(cast(BadVerdict, verdict), text)
