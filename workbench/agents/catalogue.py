@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from workbench.agents.agent import AdaptedAgent, Agent, with_place
+from workbench.text import did_you_mean
 
 if TYPE_CHECKING:
     from workbench.agents.config import AgentConfig
@@ -59,12 +59,8 @@ def find_agent(reference: str) -> AgentConfig | AgentClass:
         return read_agent(path)
     if ":" in reference:
         return _agent_class(reference)
-    names = _shipped()
-    near = difflib.get_close_matches(reference, names, 1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}."
-    raise AgentError(
-        f"there is no agent {reference!r}; {hint} Others are named by the path of a YAML file or module:Class"
-    )
+    hint = did_you_mean(reference, _shipped())
+    raise AgentError(f"there is no agent {reference!r}; {hint} (others: the path of a YAML file, or module:Class)")
 
 
 def is_shipped(reference: str) -> bool:

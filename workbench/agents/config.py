@@ -5,7 +5,6 @@ Needs pydantic, so it is imported only when such a file is read.
 
 from __future__ import annotations
 
-import difflib
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +18,7 @@ from workbench.agents.parsing import ParserName
 from workbench.errors import WorkbenchError
 from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS, LintPolicy
 from workbench.session.events import Limits
+from workbench.text import did_you_mean
 from workbench.yamlfile import Place, Problem, in_lines, read_yaml
 
 
@@ -76,9 +76,7 @@ HistoryStep = Annotated[Full | LastObservations | ClosedWindows | TokenBudget, F
 
 def _tool_name(name: str) -> str:
     if name not in COMMAND_NAMES:
-        near = difflib.get_close_matches(name, COMMAND_NAMES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(COMMAND_NAMES)}"
-        raise ValueError(f"is not an agent command; {hint}")
+        raise ValueError(f"is not an agent command; {did_you_mean(name, COMMAND_NAMES)}")
     return name
 
 

@@ -16,7 +16,9 @@ from workbench.agents.config import AgentConfig
 from workbench.agents.messages import Message, Response, Tool
 from workbench.agents.parsing import Parser
 from workbench.agents.tools import command_docs, sendable_name
+from workbench.session.events import FORMAT, SessionStarted
 from workbench.session.state import NewShell, SessionState, Step
+from workbench.text import many
 
 _MOST_FILES = 20
 """How many changed files are named after a person's command."""
@@ -83,28 +85,27 @@ class Conversation:
     # -- values for the prompts --------------------------------------------------------------------------------------
 
     def _session_values(self, state: SessionState) -> dict[str, str]:
-        started = state.started
-        metric = started.metric if started else None
-        limits = state.limits
-        direction = "" if metric is None else "higher" if metric.direction == "maximize" else "lower"
-        baseline = "" if metric is None or metric.baseline is None else f"{metric.baseline:g}"
-        goal = "the score that validate reports"
+        started = state.started or SessionStarted(format=FORMAT, task="", window=self._config.window)
+        metric, limits = started.metric, state.limits
+        goal, direction, baseline = "the score that validate reports", "", ""
         if metric is not None:
+            direction = f"{'higher' if metric.direction == 'maximize' else 'lower'} is better"
+            baseline = "" if metric.baseline is None else f"{metric.baseline:g}"
             known = f"; the baseline has {baseline}" if baseline else ""
-            goal = f"{metric.name} ({direction} is better{known})"
+            goal = f"{metric.name} ({direction}{known})"
         return {
             "workspace": state.workspace,
-            "window": str(self._config.window if started is None else started.window),
+            "window": str(started.window),
             "steps": "no limit" if limits.steps is None else str(limits.steps),
             "cost": "no limit" if limits.cost is None else f"${limits.cost:.2f}",
             "command_docs": self._commands,
             "answer_format": self._parser.instructions,
-            "task": started.task if started else "",
-            "task_name": (started.task_name or started.task) if started else "",
-            "description": started.description.strip() if started else "",
+            "task": started.task,
+            "task_name": started.task_name or started.task,
+            "description": started.description.strip(),
             "goal": goal,
             "metric": metric.name if metric else "",
-            "direction": f"{direction} is better" if direction else "",
+            "direction": direction,
             "baseline": baseline or "unknown",
         }
 
@@ -113,7 +114,7 @@ class Conversation:
         left = []
         if limits.steps is not None:
             steps = max(0, limits.steps - sum(step.counts for step in state.steps[1:] if step.over))
-            left.append(f"{steps} {'step' if steps == 1 else 'steps'}")
+            left.append(many(steps, "step"))
         if limits.cost is not None:
             left.append(f"${max(0.0, limits.cost - state.cost):.2f}")
         return f"(Left: {', '.join(left)}.)" if left and self._config.tell_budget else ""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workbench.agents.messages import Message
+from workbench.text import many
 
 Processor = Callable[[Sequence[Message]], list[Message]]
 Count = Callable[[Message], int]
@@ -125,7 +126,7 @@ def without_output(message: Message, reason: str) -> Message:
     """The message with the number of lines in place of its output, if that is shorter."""
     start, end = message.output
     lines = message.content.count("\n", start, end) + (not message.content.endswith("\n", start, end))
-    note = f"({lines} {'line' if lines == 1 else 'lines'} of output left out)"
+    note = f"({many(lines, 'line')} of output left out)"
     return replace(_with_output(message, note, reason), output=(0, 0)) if len(note) < end - start else message
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from workbench.resources import data_folder
 from workbench.session.events import Metric
 from workbench.tasks.errors import TaskError, UnknownTask
+from workbench.text import did_you_mean
 
 if TYPE_CHECKING:
     from workbench.tasks.schema import Artifact, TaskLimits, TaskSpec
@@ -206,11 +206,7 @@ def task_folders(extra: Sequence[Path] = ()) -> list[Path]:
 
 
 def _unknown(ref: str, ids: list[str]) -> str:
-    by_case = {name.casefold(): name for name in ids}
-    near = difflib.get_close_matches(ref.casefold(), list(by_case), 1, cutoff=0.5)
-    if near:
-        return f"unknown task {ref!r}; did you mean {by_case[near[0]]!r}?"
-    return f"unknown task {ref!r}; there are {', '.join(sorted(ids))}"
+    return f"unknown task {ref!r}; {did_you_mean(ref, sorted(ids))}"
 
 
 def regular_files(root: Path) -> Iterator[Path]:

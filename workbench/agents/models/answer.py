@@ -41,13 +41,19 @@ class ListenerFailed(Exception):
     """The listener to the pieces of an answer failed, and not the model; the cause says how."""
 
 
-_FILTERED = re.compile(r"filter|safety|block|prohibit|recitation|refus|moderat|spii|sensitive|toxic")
-_FAILED = re.compile(r"error|abort|cancel|fail|insufficient|time_?out|interrupt|overload|unavailable|language|^other$")
-_CUT_SHORT = re.compile(r"length|max_.*tokens|context_window")
-_CALLED = re.compile(r"tool|function_call$")
-_STOPPED = re.compile(r"^(?:stop|end_turn)")
-_ODD = re.compile(r"^(?:malformed|unexpected|too_many|missing)")
-"""The model's own mistakes: the agent tells it that its answer cannot be used."""
+_STOP_REASONS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
+    # The model's own mistakes: the agent tells it that its answer cannot be used.
+    ("other", re.compile(r"^(?:malformed|unexpected|too_many|missing)")),
+    ("content_filter", re.compile(r"filter|safety|block|prohibit|recitation|refus|moderat|spii|sensitive|toxic")),
+    (
+        "failed",
+        re.compile(r"error|abort|cancel|fail|insufficient|time_?out|interrupt|overload|unavailable|language|^other$"),
+    ),
+    ("length", re.compile(r"length|max_.*tokens|context_window")),
+    ("tool_calls", re.compile(r"tool|function_call$")),
+    ("stop", re.compile(r"^(?:stop|end_turn)")),
+)
+"""What the words of servers mean; the first that matches counts."""
 
 
 def stop_reason(said: Any) -> StopReason | None:
@@ -60,15 +66,7 @@ def stop_reason(said: Any) -> StopReason | None:
     word = said.lower().removeprefix("finish_reason_")
     if word == "unspecified":
         return None
-    kinds: tuple[tuple[re.Pattern[str], StopReason], ...] = (
-        (_ODD, "other"),
-        (_FILTERED, "content_filter"),
-        (_FAILED, "failed"),
-        (_CUT_SHORT, "length"),
-        (_CALLED, "tool_calls"),
-        (_STOPPED, "stop"),
-    )
-    return next((kind for sign, kind in kinds if sign.search(word)), "other")
+    return next((kind for kind, sign in _STOP_REASONS if sign.search(word)), "other")
 
 
 def words(value: Any) -> tuple[str, str]:

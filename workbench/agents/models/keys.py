@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from workbench.agents.agent import ModelError
@@ -50,16 +50,6 @@ class Key:
         return REPLACEMENT
 
 
-def _sources(env: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
-    yield "the environment", env
-    for path in dotenv_files():
-        try:
-            values = read_dotenv(path)
-        except UnreadableDotenv as error:
-            raise ModelError("auth", str(error)) from None
-        yield str(path), values
-
-
 def find_key(provider: str, env: Mapping[str, str] | None = None) -> Key:
     """The key for a provider. Raises ModelError (auth), one sentence that names the variable."""
     key = _find(VARIABLES[provider], env)
@@ -77,7 +67,12 @@ def find_server_key(variable: str = SERVER_VARIABLE, env: Mapping[str, str] | No
 
 
 def _find(variables: tuple[str, ...], env: Mapping[str, str] | None) -> Key | None:
-    for source, values in _sources(os.environ if env is None else env):
+    for path in (None, *dotenv_files()):
+        source = "the environment" if path is None else str(path)
+        try:
+            values = (os.environ if env is None else env) if path is None else read_dotenv(path)
+        except UnreadableDotenv as error:
+            raise ModelError("auth", str(error)) from None
         for variable in variables:
             value = values.get(variable, "").strip()
             if not value:
