@@ -6,13 +6,13 @@ time). A damaged or cut file is read again step by step, as far as its steps are
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -37,7 +37,7 @@ class TrajInfo(msgspec.Struct):
 
     exit_status: str | None = None
     submission: str | None = None
-    score: list[dict[str, Any]] | None = None
+    score: list[Any] | None = None
     model_stats: dict[str, Any] | None = None
 
 
@@ -84,6 +84,7 @@ class _File(msgspec.Struct):
     environment: str | None = None
 
 
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _file_decoder = msgspec.json.Decoder(_File)
 _history_decoder = msgspec.json.Decoder(list[_Message])
 _UNREADABLE = (ValueError, RecursionError, MemoryError)
@@ -148,34 +149,33 @@ def decode_trajectory(data: bytes, path: Path) -> Trajectory:
 
 
 def _decode(data: bytes, path: Path) -> Trajectory:
+    problems: list[str] = []
     try:
         file = _file_decoder.decode(data)
+        messages: list[_Message] | None = None
     except _UNREADABLE as error:
-        return _decode_leniently(data, path, error)
+        file, messages = _decode_leniently(data, path, error, problems)
     _refuse_swe_agent(file.environment or "", file.info.model_stats if file.info else None, path)
-    trajectory = Trajectory(file.trajectory, file.environment or "", file.info)
-    if file.info is None:
-        trajectory.problems.append("`info` is missing: how the run ended is not known")
+    trajectory = Trajectory(file.trajectory, file.environment or "", file.info, problems=problems)
+    if file.info is None and not any("how the run ended" in problem for problem in problems):
+        problems.append("`info` is missing or not an object: how the run ended is not known")
     try:
-        messages = _history_decoder.decode(file.history)
-        _read_history(trajectory, messages)
+        _read_history(trajectory, _history_decoder.decode(file.history) if messages is None else messages)
     except _UNREADABLE as error:
-        trajectory.problems.append(f"the message history cannot be read ({_short(error)}); the steps are complete")
+        problems.append(f"the message history cannot be read ({_short(error)}); the steps are complete")
     return trajectory
 
 
 def _read_history(trajectory: Trajectory, messages: list[_Message]) -> None:
+    first: dict[str, _Message] = {}
+    for message in reversed(messages):
+        first[message.role] = message
+    trajectory.system = _text(first.get("system", _Message()).content)
+    trajectory.task_text = _text(first.get("user", _Message()).content)
     answers = [message for message in messages if message.role == "assistant"]
-    trajectory.answers = len(answers)
-    trajectory.system = _first_text(messages, "system")
-    trajectory.task_text = _first_text(messages, "user")
+    trajectory.answers = len(answers) or None
     if answers:
-        trajectory.last_answer = _text(answers[-1].content)
-        trajectory.last_action = _text(answers[-1].action)
-
-
-def _first_text(messages: list[_Message], role: str) -> str:
-    return next((_text(message.content) for message in messages if message.role == role), "")
+        trajectory.last_answer, trajectory.last_action = _text(answers[-1].content), _text(answers[-1].action)
 
 
 def _text(content: msgspec.Raw) -> str:
@@ -186,30 +186,47 @@ def _text(content: msgspec.Raw) -> str:
 # -- files that do not decode in one pass ------------------------------------------------------------------------------
 
 
-def _decode_leniently(data: bytes, path: Path, error: BaseException) -> Trajectory:
-    """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file."""
+def _decode_leniently(
+    data: bytes, path: Path, error: BaseException, problems: list[str]
+) -> tuple[_File, list[_Message]]:
+    """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file; and its history."""
     text = data.decode("utf-8-sig", "replace")
     try:
         whole = read_json(text, strict=False)
     except ValueError as damage:
-        return _salvage(text, path, damage)
+        whole = without_surrogates(_salvage(text, path, damage, problems))
     if not isinstance(whole, dict) or not isinstance(whole.get("trajectory"), list):
         raise RecordingError(
             f"{path} is JSON, but no trajectory of MLGym ({_short(error)})",
             "open a session folder of mlgym-tui, or a .traj file that MLGym wrote",
         )
-    info = _info(whole.get("info"))
-    environment = _string(whole.get("environment")) or ""
-    _refuse_swe_agent(environment, info.model_stats if info else None, path)
-    steps, problems = _steps(whole["trajectory"])
-    trajectory = Trajectory(steps, environment, info, problems=problems)
-    if info is None:
-        problems.append("`info` is missing or not an object: how the run ended is not known")
-    _read_plain_history(trajectory, whole.get("history"))
-    return trajectory
+    steps = whole["trajectory"]
+    # What is no object ends the steps, for a step must not change its number.
+    good = next((place for place, step in enumerate(steps) if not isinstance(step, dict)), len(steps))
+    if good < len(steps):
+        problems.append(f"step {good + 1} is not an object: it and what follows are left out")
+    info, history = whole.get("info"), whole.get("history")
+    file = _File(
+        [_fitted(TrajStep, step) for step in steps[:good]],
+        info=_fitted(TrajInfo, info) if isinstance(info, dict) else None,
+        environment=str(whole.get("environment", "")),
+    )
+    messages = history if isinstance(history, list) else []
+    return file, [_fitted(_Message, message) for message in messages if isinstance(message, dict)]
 
 
-def _salvage(text: str, path: Path, damage: BaseException) -> Trajectory:
+def _fitted(kind: type[_Struct], raw: dict[str, Any]) -> _Struct:
+    """The fields of an object that have the right type; the others as if they were not there."""
+    fields: dict[str, Any] = {}
+    for each in msgspec.structs.fields(kind):
+        with contextlib.suppress(KeyError, ValueError):
+            value = raw[each.name]
+            left = each.type is msgspec.Raw
+            fields[each.name] = msgspec.Raw(msgspec.json.encode(value)) if left else msgspec.convert(value, each.type)
+    return kind(**fields)
+
+
+def _salvage(text: str, path: Path, damage: BaseException, problems: list[str]) -> dict[str, Any]:
     """The complete steps of a file that is no valid JSON, and its info where the damage lies behind the steps."""
     start = re.search(r'"trajectory"\s*:\s*\[', text)
     if start is None:
@@ -220,33 +237,29 @@ def _salvage(text: str, path: Path, damage: BaseException) -> Trajectory:
     environment = re.search(r'"environment"\s*:\s*"([^"]*)"', text[: start.start()])
     name = environment[1] if environment else ""
     _refuse_swe_agent(name, None, path)
-    raw_steps, end, closed = _elements(text, start.end())
-    steps, problems = _steps(raw_steps)
-    if not steps:
+    steps, end, closed = _elements(text, start.end())
+    whole: dict[str, Any] = {"trajectory": steps, "environment": name}
+    if not steps or not isinstance(steps[0], dict):
         raise RecordingError(
             f"{path} is damaged before its first step is complete ({_short(damage)})",
             "if it is a copy, copy it again",
         )
-    trajectory = Trajectory(steps, name, problems=problems)
     if not closed:
         problems.append(
-            f"the file is cut off or damaged in step {len(raw_steps) + 1} ({_short(damage)}): "
+            f"the file is cut off or damaged in step {len(steps) + 1} ({_short(damage)}): "
             f"the {len(steps)} complete steps before it are shown; how the run ended is not known"
         )
-        return trajectory
+        return whole
     history = re.compile(r'"history"\s*:\s*\[').search(text, end)
     if history is not None:
-        messages, _, whole = _elements(text, history.end())
-        if whole:
-            _read_plain_history(trajectory, messages)
-        elif messages:
-            trajectory.system, trajectory.task_text = _plain_texts(messages)
-    trajectory.info = _find_info(text, end)
-    outcome = "" if trajectory.info is not None else "; how the run ended is not known"
+        messages, _, complete = _elements(text, history.end())
+        whole["history"] = messages if complete else messages[:2]  # which answer was the last is not known from a part
+    whole["info"] = _find_info(text, end)
+    outcome = "" if whole["info"] is not None else "; how the run ended is not known"
     problems.append(
         f"the file is cut off or damaged behind its steps ({_short(damage)}): all {len(steps)} steps are shown{outcome}"
     )
-    return trajectory
+    return whole
 
 
 def _elements(text: str, position: int) -> tuple[list[Any], int, bool]:
@@ -266,72 +279,15 @@ def _elements(text: str, position: int) -> tuple[list[Any], int, bool]:
         found.append(value)
 
 
-def _find_info(text: str, start: int) -> TrajInfo | None:
+def _find_info(text: str, start: int) -> Any:
     """The last object called "info" behind the steps that reads as an outcome."""
     decoder = json.JSONDecoder(strict=False)
     for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(text, start), _MOST_INFOS)):
-        try:
+        with contextlib.suppress(*_UNREADABLE):
             value, _ = decoder.raw_decode(text, match.end())
-        except _UNREADABLE:
-            continue
-        if isinstance(value, dict) and "exit_status" in value:
-            return _info(value)
+            if isinstance(value, dict) and "exit_status" in value:
+                return value
     return None
-
-
-def _steps(raw_steps: list[Any]) -> tuple[list[TrajStep], list[str]]:
-    """Steps of the right types; what is not an object ends them, for a step must not change its number."""
-    steps: list[TrajStep] = []
-    for raw in raw_steps:
-        if not isinstance(raw, dict):
-            return steps, [f"step {len(steps) + 1} is not an object: it and what follows are left out"]
-        duration = raw.get("execution_time")
-        steps.append(
-            TrajStep(
-                action=_string(raw.get("action")) or "",
-                observation=_string(raw.get("observation")),
-                response=_string(raw.get("response")),
-                thought=_string(raw.get("thought")),
-                state=_string(raw.get("state")),
-                execution_time=float(duration) if isinstance(duration, int | float) and abs(duration) < 1e12 else None,
-            )
-        )
-    return steps, []
-
-
-def _info(raw: Any) -> TrajInfo | None:
-    if not isinstance(raw, dict):
-        return None
-    score = raw.get("score")
-    stats = raw.get("model_stats")
-    return TrajInfo(
-        exit_status=_string(raw.get("exit_status")),
-        submission=_string(raw.get("submission")),
-        score=[entry for entry in score if isinstance(entry, dict)] if isinstance(score, list) else None,
-        model_stats=stats if isinstance(stats, dict) else None,
-    )
-
-
-def _read_plain_history(trajectory: Trajectory, messages: Any) -> None:
-    if not isinstance(messages, list):
-        return
-    answers = [item for item in messages if isinstance(item, dict) and item.get("role") == "assistant"]
-    trajectory.answers = len(answers)
-    trajectory.system, trajectory.task_text = _plain_texts(messages)
-    if answers:
-        trajectory.last_answer = _string(answers[-1].get("content")) or ""
-        trajectory.last_action = _string(answers[-1].get("action")) or ""
-
-
-def _plain_texts(messages: list[Any]) -> tuple[str, str]:
-    return _first_plain_text(messages, "system"), _first_plain_text(messages, "user")
-
-
-def _first_plain_text(messages: list[Any], role: str) -> str:
-    for item in messages:
-        if isinstance(item, dict) and item.get("role") == role:
-            return _string(item.get("content")) or ""
-    return ""
 
 
 def _refuse_swe_agent(environment: str, stats: dict[str, Any] | None, path: Path) -> None:
@@ -345,14 +301,10 @@ def _refuse_swe_agent(environment: str, stats: dict[str, Any] | None, path: Path
         )
 
 
-def _string(value: Any) -> str | None:
-    return without_surrogates(value) if isinstance(value, str) else None
-
-
 def _short(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def seconds(value: float | None) -> float:
-    """A duration that can be added up: not negative, not NaN."""
-    return value if value is not None and math.isfinite(value) and value > 0 else 0.0
+    """A duration that can be added up: not negative, not NaN, not absurd."""
+    return value if value is not None and 0 < value < 1e12 else 0.0

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -75,14 +78,12 @@ def _open_file(path: Path) -> Recording:
     with os.fdopen(open_file(path, follow=True), "rb") as stream:
         head = stream.read(_HEAD)
     if not head.strip():
-        if path.name == EVENTS_FILE:
-            raise RecordingError(f"{path} is empty: the session broke off before its first event", _WHAT_OPENS)
-        raise RecordingError(f"{path} is empty", _WHAT_OPENS)
-    if path.name == EVENTS_FILE or _is_own_log(head):
-        folder = path.absolute().parent if path.name == EVENTS_FILE else None
-        return _open_own(path, folder)
-    _refuse_others(path, head)
-    return read_mlgym(path, follow=True)
+        broken = ": the session broke off before its first event" if path.name == EVENTS_FILE else ""
+        raise RecordingError(f"{path} is empty{broken}", _WHAT_OPENS)
+    found = next(each for each in FORMATS if each.sniff(path, head))
+    if found.read is None:
+        raise RecordingError(f"{path} is {found.name}, which is not supported yet", _WHAT_OPENS)
+    return found.read(path)
 
 
 def _is_own_log(head: bytes) -> bool:
@@ -99,6 +100,10 @@ def _is_own_log(head: bytes) -> bool:
     return False
 
 
+def _open_log(path: Path) -> Recording:
+    return _open_own(path, path.absolute().parent if path.name == EVENTS_FILE else None)
+
+
 def _open_own(path: Path, folder: Path | None) -> Recording:
     events, problems = read_log(path)
     if not events:
@@ -109,24 +114,41 @@ def _open_own(path: Path, folder: Path | None) -> Recording:
     return Recording(events, SOURCE, path, folder, problems)
 
 
-def _refuse_others(path: Path, head: bytes) -> None:
-    """Say plainly what a file is that we know but cannot read."""
-    if path.suffix == ".cast" or head.startswith(b'{"version":'):
-        if (path.parent / EVENTS_FILE).is_file():
-            raise RecordingError(f"{path} is the terminal of a session", f"open its folder: {path.parent}")
-        if path.suffix == ".cast":
-            raise RecordingError(f"{path} is a terminal recording without its session", _WHAT_OPENS)
-    if path.suffix == ".eval" or head.startswith(b"PK\x03\x04"):
-        raise RecordingError(
-            f"{path} is a log of Inspect (or another archive), which is not supported yet", _WHAT_OPENS
-        )
-    text = head.decode("utf-8", "replace")
-    if '"eval"' in text and '"status"' in text and '"trajectory"' not in text:
-        raise RecordingError(f"{path} is a log of Inspect, which is not supported yet", _WHAT_OPENS)
-    if path.name.endswith(".traj.json") or '"trajectory_format"' in text:
-        raise RecordingError(f"{path} is a trajectory of mini-swe-agent, which is not supported yet", _WHAT_OPENS)
-    if '"schema_version"' in text and "ATIF" in text:
-        raise RecordingError(f"{path} is a trajectory in ATIF (Harbor), which is not supported yet", _WHAT_OPENS)
+def _refuse_terminal(path: Path) -> Recording:
+    if (path.parent / EVENTS_FILE).is_file():
+        raise RecordingError(f"{path} is the terminal of a session", f"open its folder: {path.parent}")
+    raise RecordingError(f"{path} is a terminal recording without its session", _WHAT_OPENS)
+
+
+class Format(NamedTuple):
+    """A kind of file that we know."""
+
+    name: str
+    sniff: Callable[[Path, bytes], bool]
+    """Whether a file is of this format: given its path and its first bytes."""
+    read: Callable[[Path], Recording] | None = None
+    """None: it cannot be read yet."""
+
+
+FORMATS = (
+    Format("a log of ours", lambda path, head: path.name == EVENTS_FILE or _is_own_log(head), _open_log),
+    Format("a terminal recording", lambda path, head: path.suffix == ".cast", _refuse_terminal),
+    Format(
+        "a log of Inspect (or another archive)",
+        lambda path, head: path.suffix == ".eval" or head.startswith(b"PK\x03\x04"),
+    ),
+    Format(
+        "a log of Inspect",
+        lambda path, head: b'"eval"' in head and b'"status"' in head and b'"trajectory"' not in head,
+    ),
+    Format(
+        "a trajectory of mini-swe-agent",
+        lambda path, head: path.name.endswith(".traj.json") or b'"trajectory_format"' in head,
+    ),
+    Format("a trajectory in ATIF (Harbor)", lambda path, head: b'"schema_version"' in head and b"ATIF" in head),
+    Format("a trajectory of MLGym", lambda path, head: True, partial(read_mlgym, follow=True)),
+)
+"""All that are known, in the order in which they are tried: the last one says itself what is wrong with a file."""
 
 
 def _nearest(path: Path) -> str:
