@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from workbench.analysis.behaviour import Behaviour, behaviour
 from workbench.formats.actions import plan_of
-from workbench.formats.mlgym import Behaviour, behaviour
 from workbench.formats.open import open_recording
 from workbench.session.events import ScoreRecorded, SessionEnded, WindowChanged
 from workbench.session.recording import Recording

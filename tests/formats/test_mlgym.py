@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.formats.trajectories import FILE, OK, WORKSPACE, healthy, step, trajectory, window, write_run
-from workbench.formats.mlgym import FRAMEWORK, behaviour, read_mlgym
+from workbench.formats.mlgym import FRAMEWORK, read_mlgym
 from workbench.formats.mlgym_file import read_run_name
 from workbench.formats.mlgym_text import action_category, shown_score, shown_windows
 from workbench.session import events as ev
@@ -99,13 +99,6 @@ def test_the_window_follows_what_was_shown_and_a_rejected_edit_leaves_it(run: Re
     assert found == [(2, FILE, 1, 3, 3), (5, FILE, 1, 3, 3)]
     assert windows(run)[0].text == "def play(history):\n\n    return 1"
     assert windows(run)[1].text == "def play(history):\n\n    return 0"
-
-
-def test_behaviour_counts(run: Recording) -> None:
-    counts = behaviour(run.events)
-    assert (counts.steps, counts.edits, counts.lint_failures) == (8, 2, 1)
-    assert (counts.validates, counts.validates_ok, counts.timeouts) == (2, 1, 1)
-    assert counts.categories == {"Bash": 1, "View": 1, "Edit": 2, "Validate": 2, "Python": 1, "Submit": 1}
 
 
 def test_part_of_a_file_and_a_file_that_was_not_shown(tmp_path: Path) -> None:

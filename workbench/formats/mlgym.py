@@ -7,16 +7,12 @@ numbered lines that observations show, the step of a score by counting successfu
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
-
 from workbench.formats import mlgym_text as text
+from workbench.formats.building import TrajectoryBuilder, numbers
 from workbench.formats.mlgym_file import (
     RunName,
     Trajectory,
@@ -27,13 +23,12 @@ from workbench.formats.mlgym_file import (
     read_run_name,
     seconds,
 )
-from workbench.formats.mlgym_text import SeenWindow, action_category
+from workbench.formats.mlgym_text import SeenWindow
 from workbench.session import events as ev
-from workbench.session.events import Direction, Event, Metric, Verdict
+from workbench.session.events import Direction, Event, Metric
 from workbench.session.files import read_file
 from workbench.session.plain import read_json
 from workbench.session.recording import Recording, RecordingError
-from workbench.session.state import fold
 
 SOURCE = "mlgym"
 FRAMEWORK = "policy:mlgym"
@@ -67,7 +62,6 @@ _PSEUDO_ACTIONS = frozenset(
 _STATE_FOOTER = re.compile(r"\(Current Step: \d+, Remaining Steps: (\d+)\)")
 _VIEWER_LINES = re.compile(r"(\d{1,6}) lines")
 _DEFAULT_WINDOW = 1000
-_MOST_TOKENS = 1 << 53
 _LARGEST = 64 << 20
 """Bytes of a trajectory; published ones have up to 4 MB."""
 _MESSAGE_CAP = 4000
@@ -94,49 +88,16 @@ def read_mlgym(path: Path, *, follow: bool = False) -> Recording:
     return Recording(events, SOURCE, path, None, [*trajectory.problems, *problems, *builder.problems])
 
 
-@dataclass
-class Behaviour:
-    """What happened in a run, counted the way MLGym's analysis counts."""
-
-    steps: int = 0
-    edits: int = 0
-    """Uses of `edit` (not `create` or `insert`)."""
-    lint_failures: int = 0
-    validates: int = 0
-    validates_ok: int = 0
-    timeouts: int = 0
-    categories: dict[str, int] = field(default_factory=dict)
-    """Action category → steps."""
-
-
-def behaviour(events: Iterable[Event]) -> Behaviour:
-    """Counts over the events of one MLGym recording."""
-    counts = Behaviour()
-    for event in events:
-        if isinstance(event, ev.ActionProposed):
-            category = action_category(event.action)
-            counts.steps += 1
-            counts.edits += event.action.lstrip().startswith("edit")
-            counts.validates += category == "Validate"
-            counts.categories[category] = counts.categories.get(category, 0) + 1
-        elif isinstance(event, ev.ActionFinished):
-            counts.lint_failures += text.lint_rejected(event.observation)
-            counts.timeouts += event.timed_out
-        elif isinstance(event, ev.ScoreRecorded):
-            counts.validates_ok += event.kind == "validate" and event.verdict == "ok"
-    return counts
-
-
-class _Builder:
+class _Builder(TrajectoryBuilder):
     """Turns one trajectory into events, in the order in which things happened."""
 
     def __init__(self, path: Path, trajectory: Trajectory, results: dict[str, Any], run: RunName) -> None:
+        super().__init__()
         self.path = path
         self.trajectory = trajectory
         self.steps = trajectory.steps
         self.info = trajectory.info
         self.run = run
-        self.problems: list[str] = []
         self.task = run.task or path.stem
         self.model = run.model or "unknown"
         self.metric = self._metric(results)
@@ -146,8 +107,6 @@ class _Builder:
         """Successful validates so far: the next takes this entry of the ledger."""
         self.window: SeenWindow | None = None
         self.open_file = ""
-        self.elapsed = 0.0
-        self.events: list[Event] = []
         if not run.model:
             self.problems.append(
                 "the model is not known: it stands only in the name of the run folder, which is not MLGym's"
@@ -161,22 +120,19 @@ class _Builder:
             self._follow_open_file(0, open_file)
         for index, step in enumerate(self.steps):
             after = states[index + 1] if index + 1 < len(states) else None
-            self._step(index + 1, step, after, states[index][0])
+            self._add_step(index + 1, step, after, states[index][0])
         if self.info is not None:
             self._finish(self.info)
         if not self.steps:
             self.problems.append("there are no steps")
         return self.events
 
-    def _emit(self, event: Event) -> None:
-        self.events.append(msgspec.structs.replace(event, seq=len(self.events), elapsed=self.elapsed))
-
     # -- the beginning -------------------------------------------------------------------------------------------------
 
     def _start(self, cwd: str) -> None:
         footer = _STATE_FOOTER.search(self.trajectory.task_text)
         viewer = _VIEWER_LINES.search(self.trajectory.system)
-        self._emit(
+        self.emit(
             ev.SessionStarted(
                 format=ev.FORMAT,
                 session=self.path.absolute().parent.name if self.run.model else self.path.stem,
@@ -192,15 +148,15 @@ class _Builder:
                 source=SOURCE,
             )
         )
-        self._emit(ev.SandboxReady(cwd=cwd))
+        self.emit(ev.SandboxReady(cwd=cwd))
 
     def _metric(self, results: dict[str, Any]) -> Metric | None:
-        baseline = _numbers(results.get("baseline"))
+        baseline = numbers(results.get("baseline"))
         known = PRIMARY_METRICS.get(self.task)
         if known is not None:
             return Metric(name=known[0], direction=known[1], baseline=baseline.get(known[0]))
         scored = [entry for entry in (self.info.score or [] if self.info else []) if entry]
-        name = next(iter(baseline or _numbers(scored[0] if scored else None)), None)
+        name = next(iter(baseline or numbers(scored[0] if scored else None)), None)
         if name is None:
             return None
         direction: Direction = "minimize" if _LOWER_IS_BETTER.search(name) else "maximize"
@@ -217,30 +173,22 @@ class _Builder:
 
     # -- a step --------------------------------------------------------------------------------------------------------
 
-    def _step(self, number: int, step: TrajStep, after: tuple[str, str] | None, cwd_before: str) -> None:
+    def _add_step(self, number: int, step: TrajStep, after: tuple[str, str] | None, cwd_before: str) -> None:
         action, thought = step.action, step.thought or ""
         pseudo = action.strip() in _PSEUDO_ACTIONS
         author = FRAMEWORK if pseudo and thought.startswith("Exit due to") else f"model:{self.model}"
         if author == FRAMEWORK and step.response and step.response.strip() != thought.strip():
             # The answer that could not be parsed: it stands nowhere else.
-            self._emit(ev.ModelResponded(text=step.response, model=self.model))
-        self._emit(ev.ActionProposed(step=number, author=author, action=action, thought=thought))
-        self._emit(ev.ActionStarted(step=number, author=author, action=action))
-        duration = seconds(step.execution_time)
+            self.answer(self.model, step.response)
         observation = step.observation or ""
-        self.elapsed += duration
-        self._emit(
-            ev.ActionFinished(
-                step=number,
-                exit_code=None,
-                observation=observation,
-                cwd=after[0] if after else cwd_before,
-                duration=duration,
-                timed_out=text.timed_out(observation),
-            )
-        )
+        cwd = after[0] if after else cwd_before
+        timed_out = text.timed_out(observation)
+        self.step(
+            number, author, action, observation, thought=thought, duration=seconds(step.execution_time),
+            cwd=cwd, timed_out=timed_out,
+        )  # fmt: skip
         if self.step_limit is not None and number > self.step_limit and not pseudo:
-            self._emit(ev.NoteAdded(step=number, text="MLGym asked for this action, but did not run it: step limit"))
+            self.emit(ev.NoteAdded(step=number, text="MLGym asked for this action, but did not run it: step limit"))
         self._show_window(number, observation, after[1] if after else None)
         self._score_validate(number, action, observation)
 
@@ -255,7 +203,7 @@ class _Builder:
             # A rejected edit shows the lines around it again; the window itself stays as wide as it was.
             if seen != self.window and not (text.lint_rejected(observation) and _shows(self.window, seen)):
                 self.window = seen
-                self._emit(
+                self.emit(
                     ev.WindowChanged(
                         step=number,
                         path=seen.path,
@@ -272,7 +220,7 @@ class _Builder:
         if open_file != self.open_file:
             self.open_file = open_file
             self.window = None
-            self._emit(ev.WindowChanged(step=number, path=open_file))
+            self.emit(ev.WindowChanged(step=number, path=open_file))
 
     # -- scores --------------------------------------------------------------------------------------------------------
 
@@ -282,40 +230,17 @@ class _Builder:
             entry = self.ledger[self.scored] if self.scored < len(self.ledger) else shown
             if self.info is not None and self.scored >= len(self.ledger):
                 self.problems.append(f"step {number}: the score is not in `info.score`; taken from what was printed")
-            elif shown is not None and entry is not None and _numbers(shown) != _numbers(entry):
+            elif shown is not None and entry is not None and numbers(shown) != numbers(entry):
                 self.problems.append(f"step {number}: `info.score` says {_said(entry)}, printed was {_said(shown)}")
             self.scored += 1
-            self._score(number, "validate", "ok", _numbers(entry))
+            self.score(number, "validate", "ok", numbers(entry))
         elif action.strip() == "validate" and not self._never_ran(number):
             verdict = text.failed_verdict(observation)
             message = observation.strip() or "the run ended while the submission was evaluated"
-            self._score(number, "validate", verdict, {}, message[:_MESSAGE_CAP])
+            self.score(number, "validate", verdict, {}, message[:_MESSAGE_CAP])
 
     def _never_ran(self, number: int) -> bool:
         return self.step_limit is not None and number > self.step_limit
-
-    def _score(
-        self,
-        number: int,
-        kind: Literal["validate", "submit", "autosubmit"],
-        verdict: Verdict,
-        metrics: dict[str, float],
-        message: str = "",
-    ) -> None:
-        artifact = (self.info.submission or "") if self.info and kind != "validate" else ""
-        self._emit(
-            ev.ScoreRecorded(
-                step=number,
-                kind=kind,
-                verdict=verdict,
-                metrics=metrics,
-                score=metrics.get(self.metric.name) if self.metric and verdict == "ok" else None,
-                artifact_name=artifact.rpartition("/")[2],
-                message=message,
-                visible_to_agent=kind == "validate",
-                isolation="",
-            )
-        )
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -324,49 +249,41 @@ class _Builder:
         status = info.exit_status or ""
         outcome, _, cause = status.rstrip(")").partition(" (")
         kind: Literal["submit", "autosubmit"] = "submit" if status == "submitted" or cause == "submit" else "autosubmit"
+        artifact = info.submission or ""
         rest = self.ledger[self.scored :]
         for entry in rest[:-1]:
             self.problems.append(f"a score without a step: {_said(entry)}; shown at the last step")
-            self._score(last, "validate", "ok", _numbers(entry))
+            self.score(last, "validate", "ok", numbers(entry))
         if rest:
-            self._score(last, kind, "ok", _numbers(rest[-1]))
+            self.score(last, kind, "ok", numbers(rest[-1]), artifact=artifact)
         elif outcome in ("submitted", "autosubmission"):
             self.problems.append(f"exit status {status!r}, but no score of a final submission")
         if outcome == "submission_not_found":
-            self._score(last, kind, "missing", {}, "no submission was found at the end of the run")
+            self.score(last, kind, "missing", {}, "no submission was found at the end of the run", artifact=artifact)
         elif outcome == "evaluation_format_error":
-            self._score(last, kind, "invalid", {}, "the final submission could not be evaluated")
+            self.score(last, kind, "invalid", {}, "the final submission could not be evaluated", artifact=artifact)
         self._usage(info)
         reason = ""
         if not status:
             action = self.trajectory.last_action or (self.steps[-1].action if self.steps else "")
             status = f"unknown_error ({action.strip()})"
             reason = "the run broke off: MLGym recorded no exit status"
-        scores = fold(self.events).final_scores()
-        self._emit(
-            ev.SessionEnded(
-                exit_status=status, reason=reason, session=str(self.path.absolute()), steps=last, scores=scores
-            )
-        )
+        self.end(status, reason, str(self.path.absolute()), last)
 
     def _usage(self, info: TrajInfo) -> None:
         """The cost of the run, which the file has only as a total; with it the answer that led to no step, if any."""
-        stats = _numbers(info.model_stats)
+        stats = numbers(info.model_stats)
         answer = ""
         answers = self.trajectory.answers
         if answers is not None and answers == len(self.steps) + 1:
             answer = self.trajectory.last_answer
-            self._emit(ev.NoteAdded(text="The model's last answer was never run: the run broke off before."))
+            self.emit(ev.NoteAdded(text="The model's last answer was never run: the run broke off before."))
             self.problems.append("the model answered once more than there are steps: its last answer was never run")
         elif answers is not None and answers != len(self.steps):
             self.problems.append(f"the history has {answers} answers of the model for {len(self.steps)} steps")
         if stats or answer:
-            usage = ev.Usage(
-                input_tokens=int(min(stats.get("tokens_sent", 0), _MOST_TOKENS)),
-                output_tokens=int(min(stats.get("tokens_received", 0), _MOST_TOKENS)),
-                cost=stats.get("task_cost", stats.get("total_cost")),
-            )
-            self._emit(ev.ModelResponded(text=answer, model=self.model, usage=usage if stats else None))
+            cost = stats.get("task_cost", stats.get("total_cost"))
+            self.answer(self.model, answer, stats.get("tokens_sent", 0), stats.get("tokens_received", 0), cost)
 
 
 def _state(step: TrajStep) -> tuple[str, str]:
@@ -384,19 +301,8 @@ def _state(step: TrajStep) -> tuple[str, str]:
     )
 
 
-def _numbers(entry: Any) -> dict[str, float]:
-    """The finite numbers of a JSON object."""
-    if not isinstance(entry, dict):
-        return {}
-    found: dict[str, float] = {}
-    for name, value in entry.items():
-        if isinstance(name, str) and isinstance(value, int | float) and abs(value) <= 1e300 and math.isfinite(value):
-            found[name] = float(value)
-    return found
-
-
 def _said(entry: Any) -> str:
-    return str(_numbers(entry))[:200]
+    return str(numbers(entry))[:200]
 
 
 def _shows(window: SeenWindow | None, part: SeenWindow) -> bool:
