@@ -104,6 +104,14 @@ _PROBLEMS: dict[str, Callable[..., str | None]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def quick_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The secret of a session takes a tenth of a second on purpose, at its first evaluation: not in a test."""
+    assembly = sys.modules.get("workbench.environment.assembly")
+    if assembly is not None:
+        monkeypatch.setattr(assembly, "SECRET_ROUNDS", 500)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip by marker, before any fixture is made. All skips of one reason come from here, so that -ra groups them."""

@@ -1,6 +1,7 @@
-"""A session to be driven by a test: a quick task, an agent with a list of actions, the unprotected local sandbox.
+"""A session to be driven by a test: a quick task, an agent with a list of actions, a sandbox in memory.
 
-Unprotected, because the commands are our own and these tests are about the runner: they run without bubblewrap too.
+In memory, because these tests are about the runner; one that is about what lies below asks for `grounds=OURS`: that is
+the unprotected local sandbox, so that it runs without bubblewrap too.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.in_memory import IN_MEMORY
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Prompt, Proposal
+from workbench.environment.assembly import Grounds
 from workbench.runner.runner import Runner
 from workbench.runner.start import start
 from workbench.runner.trust import Consent
@@ -143,6 +146,7 @@ async def driven(
     resume: Path | None = None,
     task: str | None = None,
     consent: Consent | None = None,
+    grounds: Grounds = IN_MEMORY,
     **options: Any,
 ) -> AsyncIterator[Driven]:
     """Start a session (or go on with the one in `resume`) and end it on leaving, whatever the test did."""
@@ -152,7 +156,7 @@ async def driven(
     options.setdefault("limits", ev.Limits())
     options.setdefault("unsafe_local", True)
     spec = SessionSpec(task=task, model="" if resume else "human" if agent is None else "test:list", **options)
-    runner = start(spec, root / "sessions", agent=agent, resume=resume, consent=consent)
+    runner = start(spec, root / "sessions", agent=agent, resume=resume, consent=consent, grounds=grounds)
     session = Driven(runner)
     try:
         yield session

@@ -32,11 +32,16 @@ def make_quick_task(folder: Path, *, games: int = GAMES, name: str = "strategy.p
             """
         )
     )
+    (folder / "evaluate" / "game.py").write_text(quick_evaluator(games))
+    return load_task(folder)
+
+
+def quick_evaluator(games: int = GAMES) -> str:
+    """The evaluator of the shipped task, with fewer games."""
     shipped = (data_folder("tasks") / "battleOfSexes" / "evaluate" / "game.py").read_text()
-    (folder / "evaluate" / "game.py").write_text(
+    return (
         shipped.replace("play(matrix_game(PAYOFFS, column), job)", f"play(replace(GAME, games={games}), job)").replace(
             "import random\n", "import random\nfrom dataclasses import replace\n"
         )
         + "\n\nGAME = matrix_game(PAYOFFS, column)\n"
     )
-    return load_task(folder)

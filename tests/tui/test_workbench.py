@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
+from tests.in_memory import IN_MEMORY
 from tests.runner.rig import ListAgent
 from tests.tasks.quick_task import make_quick_task
 from tests.tui.support import screen_text, wait_for
 from workbench.agents.agent import Agent, ModelError, Proposal
+from workbench.environment.assembly import Grounds
 from workbench.runner.runner import Runner
 from workbench.runner.start import start
 from workbench.session import events as ev
@@ -60,14 +62,20 @@ class Opened:
 
 @contextlib.asynccontextmanager
 async def opened(
-    root: Path, agent: Agent | list[str] | None, size: tuple[int, int] = (120, 40), **options: Any
+    root: Path,
+    agent: Agent | list[str] | None,
+    size: tuple[int, int] = (120, 40),
+    *,
+    grounds: Grounds = IN_MEMORY,
+    **options: Any,
 ) -> AsyncIterator[Opened]:
     """The workbench on a new session. It is ended when the test is over."""
     task = make_quick_task(root / "quick-task")
     options.setdefault("mode", "step")
     model = "human" if agent is None else "test:list"
     spec = SessionSpec(task=str(task.folder), model=model, unsafe_local=True, interactive=True, **options)
-    runner = start(spec, root / "sessions", agent=ListAgent(agent) if isinstance(agent, list) else agent)
+    acting = ListAgent(agent) if isinstance(agent, list) else agent
+    runner = start(spec, root / "sessions", agent=acting, grounds=grounds)
     app = WorkbenchApp(LiveSource(runner), theme="mlgym-dark")
     async with app.run_test(size=size) as pilot:
         yield Opened(app, runner, pilot)

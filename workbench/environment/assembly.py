@@ -7,13 +7,13 @@ import getpass
 import hashlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
-from workbench.environment.episode import Episode
+from workbench.environment.episode import Episode, Evaluate
 from workbench.environment.live import LiveSession
 from workbench.environment.resources import lease_gpus, sandbox_limits, shortage_notes
 from workbench.environment.services.notes import memory_folder
@@ -23,6 +23,7 @@ from workbench.isolation.spec import RUN_FOLDER, SandboxError
 from workbench.isolation.temporary import OwnedFolder
 from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxSpec
 from workbench.sandbox.commands import LintPolicy, linter_folder
+from workbench.scoring.evaluation import evaluate
 from workbench.session.secrets import state_folder
 from workbench.session.snapshot import restore
 from workbench.session.spec import WINDOW, SessionSpec
@@ -50,6 +51,18 @@ class Actor:
     """The actions were recorded in MLGym, and mean what they meant there."""
 
 
+@dataclass(frozen=True)
+class Grounds:
+    """What a session stands on: the one place where a test puts something lighter."""
+
+    unprotected: Callable[[SandboxSpec, Path], Sandbox] | None = None
+    """Makes the sandbox of `--unsafe-local`."""
+    evaluate: Evaluate = evaluate
+
+
+OURS = Grounds()
+
+
 @dataclass
 class World:
     """A workspace and a sandbox over it, for one session, before anything is started or logged."""
@@ -69,6 +82,7 @@ class World:
     run_folder: OwnedFolder
     """Holds the workspace."""
     lease: GpuLease
+    evaluate: Evaluate
 
     def release(self) -> None:
         """Remove the workspace and give the GPUs back, once the sandbox is stopped. Can be called twice."""
@@ -83,6 +97,7 @@ def make_world(
     prepared: dict[str, Prepared],
     actor: Actor,
     starting: Mapping[str, tuple[bytes, int]] | None = None,
+    grounds: Grounds = OURS,
 ) -> World:
     """Fill a workspace, or restore that of a session that goes on, and make the sandbox for it.
 
@@ -110,7 +125,7 @@ def make_world(
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
         data = mounts(task, prepared)
         packages = find_packages(task, spec, notes)
-        sandbox = make_sandbox(task, spec, live.folder.name, workspace, notes, data, packages, lease.gpus, actor)
+        sandbox = make_sandbox(task, spec, live.folder.name, workspace, notes, data, packages, lease.gpus, actor, grounds)
         offer_data(workspace, data, mounted=sandbox.protected)
     except BaseException:
         lease.release()
@@ -120,7 +135,7 @@ def make_world(
     if cwd is not None and sandbox.workspace != live.state.workspace:
         inside = live.state.relative_path(f"{cwd}/")
         cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
-    return World(task, sandbox, spec, actor, packages, cwd, missing[:20], notes, run_folder, lease)
+    return World(task, sandbox, spec, actor, packages, cwd, missing[:20], notes, run_folder, lease, grounds.evaluate)
 
 
 def make_episode(live: LiveSession, world: World, seed: int, services: Mapping[str, Service] | None = None) -> Episode:
@@ -139,7 +154,11 @@ def make_episode(live: LiveSession, world: World, seed: int, services: Mapping[s
         gpus=world.lease.gpus,
         lacking=missing_modules(world.task, world.packages, world.spec.sandbox or "local"),
         as_mlgym=world.actor.as_mlgym,
+        evaluate=world.evaluate,
     )
+
+
+SECRET_ROUNDS = 500_000
 
 
 def session_secret(seed: int) -> bytes:
@@ -148,7 +167,7 @@ def session_secret(seed: int) -> bytes:
     A seed that nobody gave is too long to be guessed. One that a person gave may be short, and a submission could try
     them all against what it sees of its opponent: each try is made to take about a tenth of a second.
     """
-    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui session", str(seed).encode(), 500_000)
+    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui session", str(seed).encode(), SECRET_ROUNDS)
 
 
 def user_name() -> str:
@@ -192,6 +211,7 @@ def make_sandbox(
     packages: Path | None,
     gpus: Sequence[int],
     actor: Actor,
+    grounds: Grounds = OURS,
 ) -> Sandbox:
     """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
     linter = linter_folder()
@@ -227,6 +247,8 @@ def make_sandbox(
 
     if spec.unsafe_local:
         notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
+        if grounds.unprotected is not None:
+            return grounds.unprotected(plain, workspace)
         return LocalSandbox(plain, workspace, unsafe=True)
     problem = probe_bubblewrap()
     if problem is None:

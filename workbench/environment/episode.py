@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,7 @@ from workbench.tasks.errors import TaskError
 from workbench.tasks.packages import failed_import
 
 Emit = Callable[[Event], Event]
+Evaluate = Callable[..., Awaitable[Evaluation]]
 ScoreKind = Literal["validate", "submit", "autosubmit"]
 
 MOST_EVALUATIONS = 20
@@ -76,6 +77,7 @@ class Episode:
         gpus: Sequence[int] = (),
         lacking: Mapping[str, str] | None = None,
         as_mlgym: bool = False,
+        evaluate: Evaluate = evaluate,
     ) -> None:
         """`lacking`: optional modules that are not installed, each with the command that installs it."""
         self.task = task
@@ -95,6 +97,7 @@ class Episode:
         self._lacking = lacking or {}
         self._told: set[str] = set()
         self._as_mlgym = as_mlgym
+        self._evaluate = evaluate
         self._session = folder.name
         self._step = 0
         self._window: dict[str, Any] | None = None
@@ -297,7 +300,7 @@ class Episode:
             try:
                 digest, copy = await take(self.task, self.sandbox, self.artifacts, validation=kind == "validate")
                 secret = await asyncio.to_thread(self._secret)
-                found = await evaluate(
+                found = await self._evaluate(
                     self.task,
                     copy,
                     seed=self._seed,

@@ -11,7 +11,7 @@ import msgspec
 
 from workbench.agents.agent import Agent
 from workbench.agents.catalogue import whole_reference
-from workbench.environment.assembly import Actor, World, make_episode, make_world, user_name, versions
+from workbench.environment.assembly import OURS, Actor, Grounds, World, make_episode, make_world, user_name, versions
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
 from workbench.runner.approval import RULES_HINT, Always, Approval, Never
@@ -35,23 +35,24 @@ def start(
     agent: Agent | None = None,
     resume: Path | None = None,
     consent: Consent | None = None,
+    grounds: Grounds = OURS,
 ) -> Runner:
     """A runner for a new session under `root`, or for the saved one in the folder `resume`; `await runner.run()` drives
     it. Of a session that goes on, the workspace is restored from the last snapshot.
 
     `agent` takes the place of the one that `spec` names. `consent` says what may be used of a session that is not the
-    user's own.
+    user's own; `grounds`, on what it stands.
 
     Raises StartError, NotTrusted, UnknownTask, TaskError, LogError, SandboxError or OSError; then nothing of a new
     session is left behind.
     """
     if resume is not None:
-        return _go_on(resume, spec, agent, consent or Consent())
+        return _go_on(resume, spec, agent, consent or Consent(), grounds)
     assert root is not None
-    return _begin(root, spec, agent)
+    return _begin(root, spec, agent, grounds)
 
 
-def _begin(root: Path, spec: SessionSpec, agent: Agent | None) -> Runner:
+def _begin(root: Path, spec: SessionSpec, agent: Agent | None, grounds: Grounds) -> Runner:
     approval = _read_approval(spec.approve, spec.interactive)  # its faults come before anything is made
     task = find_task(spec.task).under(spec.protocol, spec.dataset)
     given = agent is not None
@@ -71,7 +72,7 @@ def _begin(root: Path, spec: SessionSpec, agent: Agent | None) -> Runner:
     live = LiveSession(folder)
     world = None
     try:
-        world = make_world(live, task, spec, prepared, _actor(agent), begun.files if begun else None)
+        world = make_world(live, task, spec, prepared, _actor(agent), begun.files if begun else None, grounds)
         named = "" if task.id == spec.task and not Path(task.id).exists() else str(task.folder)
         first = _first_event(spec, task, named, agent, folder.name, world)
         notes = world.notes
@@ -119,7 +120,7 @@ def _first_event(
     )
 
 
-def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent) -> Runner:
+def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent, grounds: Grounds) -> Runner:
     state = fold(read_log(folder)[0])
     started, named, trusted = _allowed(folder, state, spec, consent)
     events, problems = repair_log(folder)
@@ -142,7 +143,7 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
     live = LiveSession(folder, state=again)
     world = None
     try:
-        world = make_world(live, task, spec, prepared, _actor(agent, foreign=not trusted.own))
+        world = make_world(live, task, spec, prepared, _actor(agent, foreign=not trusted.own), grounds=grounds)
         live.emit(
             ev.SessionResumed(
                 user=user_name(),
