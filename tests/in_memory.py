@@ -119,7 +119,7 @@ class MemorySandbox:
         return {"backend": "local", "isolation": "none", "protected": False, "network": True, "limits": {}}
 
     async def open_shell(self, cwd: str, columns: int = AGENT_COLUMNS, rows: int = AGENT_ROWS) -> MemoryPty:
-        shell = MemoryPty(self, cwd if os.path.isdir(cwd) else self.workspace, (columns, rows))
+        shell = MemoryPty(self, cwd, (columns, rows))
         self._shells.append(shell)
         return shell
 
@@ -166,9 +166,7 @@ class MemorySandbox:
         return data
 
     async def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_bytes(data)
-        os.chmod(path, mode)
+        await asyncio.to_thread(_write, Path(path), data, mode)
 
     async def stop(self) -> None:
         for shell in self._shells:
@@ -179,11 +177,18 @@ class MemorySandbox:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _write(path: Path, data: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    path.chmod(mode)
+
+
 class MemoryPty:
     """A terminal with nothing behind it until a line needs a bash."""
 
     def __init__(self, sandbox: MemorySandbox, cwd: str, size: tuple[int, int]) -> None:
-        self._sandbox, self._cwd, self._size = sandbox, cwd, size
+        self._sandbox, self._size = sandbox, size
+        self._cwd = cwd if os.path.isdir(cwd) else sandbox.workspace
         self._on_output: Callable[[bytes], None] | None = None
         self._on_exit: Callable[[int], None] | None = None
         self._first = b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.cli.forks import run_forked
+
 COMMAND = [sys.executable, "-m", "workbench"]
+LONGEST = 45.0
+"""Seconds that a command may take."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,7 @@ async def start(
     )
 
 
-async def finish(process: asyncio.subprocess.Process, time_limit: float = 45.0) -> Outcome:
+async def finish(process: asyncio.subprocess.Process, time_limit: float = LONGEST) -> Outcome:
     """Wait for its end; it is killed when that takes too long."""
     try:
         async with asyncio.timeout(time_limit):
@@ -73,8 +78,10 @@ async def finish(process: asyncio.subprocess.Process, time_limit: float = 45.0) 
 
 async def mlgym(*arguments: str, sessions: Path | None = None, env: Mapping[str, str] | None = None) -> Outcome:
     """Run the command to its end. No command may ever print a traceback."""
-    outcome = await finish(await start(*arguments, sessions=sessions, env=env))
+    code, out, err = await run_forked(arguments, environment(sessions, **(env or {})), LONGEST)
+    outcome = Outcome(code, out.decode(), err.decode())
     assert "Traceback" not in outcome.err and "Traceback" not in outcome.out, outcome
+    assert code != -signal.SIGKILL, f"still running after {LONGEST:g} s; so far: {outcome}"
     return outcome
 
 

@@ -14,6 +14,7 @@ from tests.agents.models.server import Reply, serving
 from tests.runner.chat import make_agent
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
 from workbench.agents.agent import ModelError
+from workbench.environment.assembly import OURS
 from workbench.isolation.spec import SandboxError
 from workbench.session import events as ev
 from workbench.session.events import Limits
@@ -156,7 +157,7 @@ async def test_a_list_that_ends_without_submit_scores_nothing(tmp_path: Path) ->
 
 
 async def test_a_sandbox_that_dies_ends_the_session_resumable(tmp_path: Path) -> None:
-    async with driven(tmp_path, ListAgent(["echo 1", "touch here; sleep 60", "echo 3"])) as session:
+    async with driven(tmp_path, ListAgent(["echo 1", "touch here; sleep 60", "echo 3"]), grounds=OURS) as session:
         await session.until(lambda: session.state.last_step == 2 and _file(session, "here").exists(), "it runs")
         os.kill(_guest(session), signal.SIGKILL)
         ended = await session.ended(30)
@@ -175,7 +176,7 @@ async def test_a_sandbox_that_does_not_start_is_said(tmp_path: Path, monkeypatch
         monkeypatch.setattr(session.runner.episode.sandbox, "start", refuse)
         ended = await session.ended()
     assert ended.exit_status == "error"
-    assert ended.reason == "no room on this machine (make some)"
+    assert ended.reason == "no room on this machine; make some"
     assert ended.steps == 0
 
 

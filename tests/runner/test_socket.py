@@ -49,7 +49,9 @@ async def test_a_second_process_drives_a_whole_session(tmp_path: Path, place: Pa
         printed, _ = await view.communicate()
     assert view.returncode == 0
     seen = json.loads(printed)
-    assert seen["imported"] == ["workbench.session"], "it needs no runner, no sandbox and no screen"
+    assert set(seen["imported"]) <= {"workbench.errors", "workbench.session"}, (
+        "it needs no runner, no sandbox and no screen"
+    )
     assert seen["steps"] == [[step.status, step.author, step.action] for step in session.state.steps[1:]]
     run = ["echo edited", "rm -rf .", "echo three", "echo from-afar", "echo four"]
     assert [step[2] for step in seen["steps"]] == run

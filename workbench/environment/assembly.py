@@ -125,7 +125,9 @@ def make_world(
                 notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
         data = mounts(task, prepared)
         packages = find_packages(task, spec, notes)
-        sandbox = make_sandbox(task, spec, live.folder.name, workspace, notes, data, packages, lease.gpus, actor, grounds)
+        sandbox = make_sandbox(
+            task, spec, live.folder.name, workspace, notes, data, packages, lease.gpus, actor, grounds
+        )
         offer_data(workspace, data, mounted=sandbox.protected)
     except BaseException:
         lease.release()
