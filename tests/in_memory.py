@@ -189,30 +189,14 @@ class MemoryPty:
     def __init__(self, sandbox: MemorySandbox, cwd: str, size: tuple[int, int]) -> None:
         self._sandbox, self._size = sandbox, size
         self._cwd = cwd if os.path.isdir(cwd) else sandbox.workspace
-        self._on_output: Callable[[bytes], None] | None = None
-        self._on_exit: Callable[[int], None] | None = None
+        self.on_output: Callable[[bytes], None] | None = None
+        self.on_exit: Callable[[int], None] | None = None
         self._first = b""
         self._prompt = b""
         self._queue: list[bytes] = []
         self._asking: asyncio.Task[None] | None = None
         self._real: _Bash | None = None
         self._ended = False
-
-    @property
-    def on_output(self) -> Callable[[bytes], None] | None:
-        return self._on_output
-
-    @on_output.setter
-    def on_output(self, callback: Callable[[bytes], None] | None) -> None:
-        self._on_output = callback
-
-    @property
-    def on_exit(self) -> Callable[[int], None] | None:
-        return self._on_exit
-
-    @on_exit.setter
-    def on_exit(self, callback: Callable[[int], None] | None) -> None:
-        self._on_exit = callback
 
     # -- what is typed -------------------------------------------------------------------------------------------------
 
@@ -288,14 +272,14 @@ class MemoryPty:
         asyncio.get_running_loop().call_soon(self._print, data)
 
     def _print(self, data: bytes) -> None:
-        if self._on_output is not None and not self._ended:
-            self._on_output(data)
+        if self.on_output is not None and not self._ended:
+            self.on_output(data)
 
     def _start_bash(self) -> None:
         self._real = _Bash(self._sandbox, self._cwd, self._size)
         self._real.pty.on_exit = self._exited
         self._real.pty.on_output = self._print
-        self._real.pty.echo(False)
+        self._real.pty.reset_modes(echo=False)
         self._real.pty.write(self._first)
 
     # -- the rest ------------------------------------------------------------------------------------------------------
@@ -303,8 +287,8 @@ class MemoryPty:
     def _exited(self, status: int) -> None:
         if not self._ended:
             self._ended = True
-            if self._on_exit is not None:
-                self._on_exit(status)
+            if self.on_exit is not None:
+                self.on_exit(status)
 
     def pause_reading(self) -> None:
         if self._real is not None:
@@ -322,10 +306,6 @@ class MemoryPty:
     def reset_modes(self, *, echo: bool = True) -> None:
         if self._real is not None:
             self._real.pty.reset_modes(echo=echo)
-
-    def echo(self, on: bool) -> None:
-        if self._real is not None:
-            self._real.pty.echo(on)
 
     async def signal(self, name: SignalName) -> None:
         if self._real is not None:
