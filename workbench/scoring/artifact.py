@@ -37,7 +37,7 @@ def open_artifact(path: Path | str, cap: int) -> bytes:
     try:
         found = os.fstat(descriptor)
         if stat.S_ISDIR(found.st_mode):
-            raise ArtifactError("invalid", f"{name} is a folder: it must be a regular file")
+            raise IsADirectoryError
         if not stat.S_ISREG(found.st_mode):
             raise ArtifactError("invalid", f"{name} is not a regular file")
         data = bytearray()
@@ -53,15 +53,17 @@ def open_artifact(path: Path | str, cap: int) -> bytes:
     raise ArtifactError("invalid", f"{name} is larger than {cap:,} bytes, the most that this task takes")
 
 
-def explain(error: OSError | ValueError, name: str) -> ArtifactError:
-    """Explain to the submission's author why it cannot be opened."""
+def explain(error: OSError | ValueError, name: str, path: str = "") -> ArtifactError:
+    """Explain to the submission's author why it cannot be opened. `path`: the whole one, as the author sees it."""
     code = getattr(error, "errno", None)
-    if code in (errno.ENOENT, errno.ENOTDIR):
-        return ArtifactError("missing", f"{name} is missing: write it, then try again")
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return ArtifactError("missing", f"{name} is missing: write it{path and f' to {path}'}, then try again")
+    if isinstance(error, IsADirectoryError):
+        return ArtifactError("invalid", f"{name} is a folder: it must be a regular file")
     if code in (errno.ELOOP, errno.EMLINK):
         return ArtifactError("invalid", f"{name} is a symbolic link: it must be a regular file")
-    if code in (errno.EACCES, errno.EPERM):
-        return ArtifactError("invalid", f"{name} cannot be read: chmod u+r {name}")
+    if isinstance(error, PermissionError):
+        return ArtifactError("invalid", f"{name} cannot be read: chmod u+r {path or name}")
     if code == errno.ENXIO:
         return ArtifactError("invalid", f"{name} is not a regular file")
     return ArtifactError("invalid", f"{name} cannot be read: {getattr(error, 'strerror', None) or error}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from workbench.isolation.spec import SandboxError
 from workbench.isolation.watch import megabytes
 from workbench.sandbox.base import Sandbox
-from workbench.scoring.artifact import ArtifactError
+from workbench.scoring.artifact import ArtifactError, explain
 from workbench.scoring.bundle import pack
 from workbench.scoring.copying import Check, copy_in_thread
 from workbench.session.files import make_folder
@@ -41,12 +41,8 @@ async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> tuple[
     path = f"{sandbox.workspace}/{name}"
     try:
         data = await sandbox.read_file(path, task.artifact.max_bytes)
-    except FileNotFoundError:
-        raise ArtifactError("missing", f"{name} is missing: write it to {path}, then try again") from None
-    except IsADirectoryError:
-        raise ArtifactError("invalid", f"{name} is a folder: it must be a regular file") from None
-    except PermissionError:
-        raise ArtifactError("invalid", f"{name} cannot be read: chmod u+r {path}") from None
+    except OSError as error:
+        raise explain(error, name, path) from None
     except SandboxError as error:
         raise ArtifactError("invalid", f"{name} cannot be scored: {error}") from None
     return await asyncio.to_thread(store.put, data), data

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,8 +65,13 @@ class Prepared:
 
     id: str
     folder: Path
-    label: str
-    """Empty for the real thing; else what a score on it must say ("stand-in", "not the known file")."""
+    manifest: Mapping[str, Any]
+    """Where it came from, and its files with their sizes and checksums."""
+
+    @property
+    def label(self) -> str:
+        """Empty for the real thing; else what a score on it must say ("stand-in", "not the known file")."""
+        return str(self.manifest["label"])
 
     @property
     def secret(self) -> Path:
@@ -79,9 +84,8 @@ class Prepared:
         return other if protocol == "mlgym" and other.is_dir() else self.folder / "public"
 
     def checksums(self) -> dict[str, str]:
-        """The sha256 of each file, as it was prepared. Raises OSError."""
-        manifest = json.loads((self.folder / _MANIFEST).read_text(encoding="utf-8"))
-        return {str(name): str(facts["sha256"]) for name, facts in sorted(manifest["files"].items())}
+        """The sha256 of each file, as it was prepared."""
+        return {str(name): str(facts["sha256"]) for name, facts in sorted(self.manifest["files"].items())}
 
 
 def find_dataset(ident: str, task: Task) -> Dataset:
@@ -202,14 +206,11 @@ def prepare(dataset: Dataset, variant: Variant = "", progress: Progress | None =
 
 def verify(prepared: Prepared) -> list[str]:
     """Files that are not as they were prepared: all of them are read. Raises OSError."""
-    manifest = json.loads((prepared.folder / _MANIFEST).read_text(encoding="utf-8"))
+    then = prepared.checksums()
     now = {path.relative_to(prepared.folder).as_posix(): path for path in _files(prepared.folder)}
-    wrong = [f"{name} is missing" for name in manifest["files"] if name not in now]
-    wrong += [f"{name} does not belong there" for name in now if name not in manifest["files"]]
-    for name, path in now.items():
-        if name in manifest["files"] and _sha256(path) != manifest["files"][name]["sha256"]:
-            wrong.append(f"{name} was changed")
-    return wrong
+    wrong = [f"{name} is missing" for name in then if name not in now]
+    wrong += [f"{name} does not belong there" for name in now if name not in then]
+    return wrong + [f"{name} was changed" for name, path in now.items() if name in then and _sha256(path) != then[name]]
 
 
 def _key(dataset: Dataset, variant: Variant) -> str:
@@ -226,12 +227,11 @@ def _find(dataset: Dataset, variant: Variant) -> Prepared | None:
     folder = _folder(dataset, variant)
     try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        for name, facts in manifest["files"].items():
-            if (folder / name).lstat().st_size != facts["size"]:
-                return None
+        if any((folder / name).lstat().st_size != facts["size"] for name, facts in manifest["files"].items()):
+            return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Prepared(dataset.id, folder, str(manifest["label"]))
+    return Prepared(dataset.id, folder, manifest)
 
 
 def _source_is_the_same(dataset: Dataset, variant: Variant, prepared: Prepared) -> bool:
@@ -239,8 +239,7 @@ def _source_is_the_same(dataset: Dataset, variant: Variant, prepared: Prepared) 
     if variant:
         return True
     folder = _users_folder(dataset)
-    manifest = json.loads((prepared.folder / _MANIFEST).read_text(encoding="utf-8"))
-    for name, facts in manifest["source"].items():
+    for name, facts in prepared.manifest["source"].items():
         with contextlib.suppress(OSError):
             now = (folder / name).stat()
             as_before = (now.st_size, now.st_mtime_ns) == (facts["size"], facts["mtime_ns"])

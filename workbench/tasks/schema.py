@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Annotated, Literal
@@ -191,41 +192,40 @@ def read_task(folder: Path) -> TaskSpec:
     )
 
 
-def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
+def _cross_check(spec: TaskSpec, folder: Path) -> Iterator[tuple[Place, str]]:
     """Checks across fields: files that must exist, metrics that must agree."""
-    found: list[tuple[Place, str]] = []
     keys = [metric.key for metric in spec.metrics]
     for index, key in enumerate(keys):
         if key in keys[:index]:
-            found.append((("metrics", index, "key"), f"{key!r} is given twice"))
+            yield ("metrics", index, "key"), f"{key!r} is given twice"
     primary = sum(metric.primary for metric in spec.metrics)
     if primary != 1:
-        found.append((("metrics",), f"exactly one metric must be primary ({primary} are)"))
+        yield ("metrics",), f"exactly one metric must be primary ({primary} are)"
     for group in ("scores", "reaches", "stand_in", "tolerance", "stand_in_tolerance"):
         for key in getattr(spec.baseline, group):
             if key not in keys:
-                found.append((("baseline", group, key), f"no such metric; there are {', '.join(keys)}"))
+                yield ("baseline", group, key), f"no such metric; there are {', '.join(keys)}"
     if spec.artifact.kind == "code" and spec.artifact.function is None:
-        found.append((("artifact", "function"), "is required for code: the function that is asked"))
+        yield ("artifact", "function"), "is required for code: the function that is asked"
     if spec.artifact.bundled != (spec.evaluate.runner is not None):
         need = "is required for a checkpoint or a model" if spec.artifact.bundled else "is for checkpoints and models"
-        found.append((("evaluate", "runner"), f"{need}: the program that loads it"))
+        yield ("evaluate", "runner"), f"{need}: the program that loads it"
     if spec.artifact.also and not spec.artifact.bundled:
-        found.append((("artifact", "also"), "is for checkpoints and models; of others one file is taken"))
+        yield ("artifact", "also"), "is for checkpoints and models; of others one file is taken"
     if spec.artifact.beside and spec.artifact.kind != "code":
-        found.append((("artifact", "beside"), "is for code, which may import them"))
+        yield ("artifact", "beside"), "is for code, which may import them"
     for protocol, split in spec.evaluate.protocols.items():
         if split not in spec.evaluate.splits:
-            found.append((("evaluate", "protocols", protocol), f"must be one of {', '.join(spec.evaluate.splits)}"))
+            yield ("evaluate", "protocols", protocol), f"must be one of {', '.join(spec.evaluate.splits)}"
     folders = [folder] if spec.shares is None else [folder, folder.parent / spec.shares]
     if not folders[-1].is_dir():
-        found.append((("shares",), f"there is no folder {spec.shares!r} beside {folder.name}"))
+        yield ("shares",), f"there is no folder {spec.shares!r} beside {folder.name}"
     if spec.demo is not None and spec.artifact.kind != "code":
         program = f"{spec.starter}/{PurePosixPath(spec.demo).name}"
         if not any((place / program).is_file() for place in folders):
-            found.append((("demo",), f"must be another version of a program of the starter; there is no {program!r}"))
+            yield ("demo",), f"must be another version of a program of the starter; there is no {program!r}"
     if not any((place / spec.starter).is_dir() for place in folders):
-        found.append((("starter",), f"the folder {spec.starter!r} is not there"))
+        yield ("starter",), f"the folder {spec.starter!r} is not there"
     files: list[tuple[Place, str | None]] = [
         (("evaluate", "file"), spec.evaluate.file),
         (("evaluate", "runner"), spec.evaluate.runner),
@@ -236,15 +236,14 @@ def _cross_check(spec: TaskSpec, folder: Path) -> list[tuple[Place, str]]:
     ]
     for place, path in files:
         if path is not None and not any((place / path).is_file() for place in folders):
-            found.append((place, f"the file {path!r} is not there"))
+            yield place, f"the file {path!r} is not there"
     for name in ("file", "runner"):
         if PurePosixPath(spec.starter) in PurePosixPath(getattr(spec.evaluate, name) or "").parents:
-            found.append((("evaluate", name), "must not be in the starter folder, which the agent is given"))
+            yield ("evaluate", name), "must not be in the starter folder, which the agent is given"
     template = Template(spec.description)
     if not template.is_valid():
-        found.append((("description",), "has a '$' that begins no name; write '$$' for the sign itself"))
+        yield ("description",), "has a '$' that begins no name; write '$$' for the sign itself"
     else:
         for name in sorted(set(template.get_identifiers()) - PLACEHOLDERS):
             known = ", ".join(sorted(PLACEHOLDERS))
-            found.append((("description",), f"${name} is not a known name; there are {known}"))
-    return found
+            yield ("description",), f"${name} is not a known name; there are {known}"
