@@ -28,7 +28,7 @@ def main(wanted: list[str]) -> int:
 
 
 def _no_docker() -> str | None:
-    from workbench.sandbox.docker import probe_docker
+    from workbench.isolation.engine import probe_docker
 
     return probe_docker()
 

@@ -62,7 +62,8 @@ async def sandbox(kind: str) -> AsyncIterator[Sandbox]:
 
         made = DockerSandbox(SandboxSpec(session="benchmark"), folder)
     else:
-        from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+        from workbench.isolation.bwrap import probe_bubblewrap
+        from workbench.sandbox.local import LocalSandbox
 
         made = LocalSandbox(SandboxSpec(session="benchmark"), folder, unsafe=probe_bubblewrap() is not None)
     await made.start()
@@ -343,7 +344,7 @@ def rendering() -> list[Row]:
 
 
 def _no_bubblewrap() -> bool:
-    from workbench.sandbox.local import probe_bubblewrap
+    from workbench.isolation.bwrap import probe_bubblewrap
 
     return probe_bubblewrap() is not None
 

@@ -57,7 +57,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @functools.cache
 def bubblewrap_problem() -> str | None:
     """Why tests marked `bwrap` cannot run here, or None."""
-    from workbench.sandbox.local import probe_bubblewrap
+    from workbench.isolation.bwrap import probe_bubblewrap
 
     problem = probe_bubblewrap()
     return None if problem is None else f"no local sandbox: {problem}"
@@ -66,9 +66,9 @@ def bubblewrap_problem() -> str | None:
 @functools.cache
 def docker_problem() -> str | None:
     """Why tests marked `docker` cannot run here, or None."""
+    from workbench.isolation.engine import probe_docker
     from workbench.isolation.image import DEFAULT_IMAGE, image_state
     from workbench.isolation.spec import SandboxError
-    from workbench.sandbox.docker import probe_docker
 
     problem = probe_docker()
     if problem is not None:

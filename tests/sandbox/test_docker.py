@@ -24,24 +24,19 @@ from typing import Any
 
 import pytest
 
+from workbench.isolation import container as container_module
 from workbench.isolation import engine, orphans
+from workbench.isolation.bwrap import own
+from workbench.isolation.container import ContainerPlan, FrameSplitter, container_name, host_config
+from workbench.isolation.engine import probe_docker
 from workbench.isolation.image import DEFAULT_IMAGE
 from workbench.isolation.meeting import INSIDE, LAUNCH
+from workbench.isolation.orphans import find_orphans, remove_orphans
 from workbench.isolation.spec import RUN_FOLDER, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder, find_stale_folders, remove_stale_folders
-from workbench.sandbox import container as container_module
 from workbench.sandbox import docker as docker_module
 from workbench.sandbox.base import WORKSPACE, SandboxSpec
-from workbench.sandbox.container import (
-    AGENT_UID,
-    ContainerPlan,
-    FrameSplitter,
-    agent_user,
-    container_name,
-    give_workspace,
-    host_config,
-)
-from workbench.sandbox.docker import DockerSandbox, find_orphans, guest_files, probe_docker, remove_orphans
+from workbench.sandbox.docker import AGENT_UID, DockerSandbox, agent_user, guest_files
 from workbench.sandbox.pty import DirectPty, RelayedPty
 
 MIB = 1 << 20
@@ -104,26 +99,20 @@ class TestOwners:
         assert not orphans.owner_is_gone(labels)
 
 
-def plan(folder: Path, **fields: Any) -> ContainerPlan:
-    spec = fields.pop("spec", SandboxSpec("s"))
-    return ContainerPlan(
-        spec=spec,
-        image=DEFAULT_IMAGE,
-        workspace_folder=folder,
-        command=["python3"],
-        user=(1234, 1234),
-        environment={},
-        files={},
-        **fields,
-    )
-
-
 class TestPlan:
     def configuration(self, folder: Path, spec: SandboxSpec) -> dict[str, Any]:
         import docker
 
         api = docker.APIClient(base_url="unix:///nowhere", version="1.41")
-        return dict(host_config(api, plan(folder, spec=spec)))
+        plan = ContainerPlan(
+            confinement=DockerSandbox(spec, folder).confinement({}, {}),
+            program=["/program.py"],
+            flags=["-I"],
+            image=DEFAULT_IMAGE,
+            user=(1234, 1234),
+            session="s",
+        )
+        return dict(host_config(api, plan))
 
     def test_names_can_be_given_to_an_engine(self) -> None:
         name = container_name("20260101-101010-böse/Sitzung mit $x")
@@ -161,7 +150,7 @@ class TestPlan:
         (workspace / "deep" / "file").touch()
         (workspace / "link").symlink_to(outside)
         (workspace / "deep" / "link").symlink_to(outside / "file")
-        give_workspace(workspace, (1234, 1234))
+        own(workspace, (1234, 1234))
         changed = [workspace, *workspace.rglob("*")]
         assert {path.lstat().st_uid for path in changed} == {1234}
         assert len(changed) == 5
@@ -348,6 +337,10 @@ def containers_of(api: Any, session: str) -> list[str]:
     return [found["Id"] for found in api.containers(all=True, filters={"label": label})]
 
 
+def meeting_folders() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("mlgym-tui-meeting-*"))
+
+
 async def said(sandbox: DockerSandbox, script: str, **options: Any) -> str:
     result = await sandbox.exec(["bash", "-c", script], **options)
     return (result.stdout + result.stderr).decode().strip()
@@ -456,16 +449,17 @@ for child in children:
         assert b"pid=0" in printed and b"/dev/pts/" in printed and b"40 120" in printed
 
     async def test_the_socket_of_the_host_is_dead_once_the_guest_has_it(self, make: Callable[..., Any]) -> None:
+        meetings = meeting_folders()
         sandbox = await make()
         script = f"import socket; socket.socket(socket.AF_UNIX).connect({INSIDE!r})"
         result = await sandbox.exec(["python3", "-c", script])
         assert b"ConnectionRefusedError" in result.stderr
-        assert sandbox._meeting is not None and not sandbox._meeting.path.parent.exists()
+        assert not meeting_folders() - meetings
 
     async def test_a_guest_that_cannot_call_back_uses_the_stream_of_the_engine(
         self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(docker_module, "LAUNCH", LAUNCH.replace("sys.argv[1]", "'/nowhere'"))
+        monkeypatch.setattr(container_module, "LAUNCH", LAUNCH.replace("sys.argv[1]", "'/nowhere'"))
         sandbox = await make()
         assert sandbox.describe()["direct"] is False
         assert await said(sandbox, "echo alive") == "alive"
@@ -581,7 +575,7 @@ async def main():
     sandbox = DockerSandbox(SandboxSpec(sys.argv[1]), Path(sys.argv[2]))
     await sandbox.start()
     if sys.argv[3] == "freeze":
-        sandbox._container.api.pause(sandbox._container.id)
+        sandbox._container.api.pause(sandbox._container.name)
     print("up", flush=True)
     if sys.argv[3] == "leave":
         return

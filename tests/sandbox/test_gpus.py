@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.isolation.bwrap import bwrap_command
 from workbench.isolation.gpus import (
     GpuError,
     GpuLease,
@@ -84,8 +85,8 @@ def test_devices_and_variables(tmp_path: Path) -> None:
 def test_the_local_sandbox_binds_only_its_own(tmp_path: Path) -> None:
     def command(gpus: list[int]) -> list[str]:
         (tmp_path / f"run{len(gpus)}").mkdir()
-        sandbox = LocalSandbox(SandboxSpec("s", gpus=gpus), tmp_path)
-        return sandbox._confined_command(tmp_path / f"run{len(gpus)}", tmp_path, 3, 4)
+        confinement = LocalSandbox(SandboxSpec("s", gpus=gpus), tmp_path).confinement({}, {})
+        return bwrap_command(["true"], confinement, tmp_path / f"run{len(gpus)}")
 
     with_one, without = command([1]), command([])
     bound = [with_one[at + 1] for at, word in enumerate(with_one) if word == "--dev-bind-try"]

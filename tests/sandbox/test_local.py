@@ -19,14 +19,14 @@ import pytest
 
 from tests.sandbox.conftest import make_sandbox, open_terminal
 from workbench.isolation import bwrap
-from workbench.isolation.bwrap import Confinement, bwrap_command, explain_failure, limit_command, lowered_limits
+from workbench.isolation.bwrap import bwrap_command, explain_failure, limit_command, lowered_limits, probe_bubblewrap
 from workbench.isolation.processes import processes_below
-from workbench.isolation.spec import ResourceLimits, SandboxError
+from workbench.isolation.spec import Confinement, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder, find_stale_folders
 from workbench.isolation.watch import ResourceWatch
-from workbench.sandbox import local
+from workbench.sandbox import guest_sandbox, local
 from workbench.sandbox.base import SandboxSpec
-from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+from workbench.sandbox.local import LocalSandbox
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -240,7 +240,7 @@ async def test_a_full_disk_stops_commands_and_then_the_sandbox(workspace: Path) 
 
 @pytest.mark.bwrap
 async def test_an_almost_full_disk_is_refused(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "DISK_RESERVE", 1 << 60)
+    monkeypatch.setattr(guest_sandbox, "DISK_RESERVE", 1 << 60)
     with pytest.raises(SandboxError, match="almost full"):
         await LocalSandbox(SandboxSpec(session="test-session"), workspace).start()
 

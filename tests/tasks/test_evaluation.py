@@ -12,9 +12,12 @@ import pytest
 from tests.tasks.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
 from workbench.isolation import bwrap, hidden
-from workbench.scoring import container_room, evaluation, process_room
+from workbench.isolation import container as container_module
+from workbench.isolation.spec import describe_status
+from workbench.scoring import evaluation
+from workbench.scoring import room as room_module
 from workbench.scoring.evaluation import EvaluationError, evaluate
-from workbench.scoring.room import RoomError, RoomKind, choose, describe_status
+from workbench.scoring.room import RoomError, RoomKind, choose
 from workbench.tasks.catalogue import Task
 
 HOME_FILE = os.path.expanduser("~/.bashrc")
@@ -274,7 +277,7 @@ async def test_auto_takes_a_sandbox(task: Task) -> None:
 async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     why = "bwrap is not installed"
     monkeypatch.setattr(bwrap, "probe_bubblewrap", lambda: why)
-    monkeypatch.setattr(process_room, "probe_bubblewrap", lambda: why)
+    monkeypatch.setattr(room_module, "probe_bubblewrap", lambda: why)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(RoomError, match="bwrap is not installed"):
@@ -288,7 +291,7 @@ async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.Mon
 @pytest.mark.docker
 async def test_an_engine_that_shares_no_sockets(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     direct = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
-    monkeypatch.setattr(container_room, "shares_sockets", lambda: False)
+    monkeypatch.setattr(container_module, "same_kernel", lambda api: False)
     found = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
     assert found.verdict == "ok" and found.score == direct.score
     ended = await said(task, body("os._exit(5)", before="import os\n"), "docker")

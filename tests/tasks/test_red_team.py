@@ -277,7 +277,7 @@ async def test_filling_the_disk_ends_a_room_without_walls(
     def free_space(folder: Path) -> int:
         return 0 if (folder / "work" / "filler").exists() else 1 << 60
 
-    monkeypatch.setattr("workbench.scoring.process_room.free_space", free_space)
+    monkeypatch.setattr("workbench.isolation.local.free_space", free_space)
     code = 'import time\nopen("filler", "wb").write(bytes(1000))\ntime.sleep(60)\n'
     found = await score(tmp_path, task, "reduced", code)
     assert found.verdict == "crashed" and "filled the disk" in found.message, found

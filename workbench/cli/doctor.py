@@ -52,7 +52,7 @@ def _python() -> Check:
 
 
 def _bubblewrap() -> Check:
-    from workbench.sandbox.local import probe_bubblewrap
+    from workbench.isolation.bwrap import probe_bubblewrap
 
     problem = probe_bubblewrap()
     if problem is None:
@@ -66,7 +66,7 @@ def _bubblewrap() -> Check:
 
 
 def _docker() -> Check:
-    from workbench.sandbox.docker import probe_docker
+    from workbench.isolation.engine import probe_docker
 
     problem = probe_docker()
     if problem is None:
@@ -75,10 +75,9 @@ def _docker() -> Check:
 
 
 def _image() -> Check:
-    from workbench.isolation.engine import engine
+    from workbench.isolation.engine import engine, probe_docker
     from workbench.isolation.image import DEFAULT_IMAGE
     from workbench.isolation.spec import SandboxError
-    from workbench.sandbox.docker import probe_docker
 
     if probe_docker() is not None:
         return Check("image", "warning", "not looked at: no engine")

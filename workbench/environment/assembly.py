@@ -245,7 +245,8 @@ def make_sandbox(
         from workbench.sandbox.docker import DockerSandbox
 
         return DockerSandbox(confined, workspace, image=spec.image or DEFAULT_IMAGE)
-    from workbench.sandbox.local import LocalSandbox, probe_bubblewrap
+    from workbench.isolation.bwrap import probe_bubblewrap
+    from workbench.sandbox.local import LocalSandbox
 
     if spec.unsafe_local:
         notes.append("--unsafe-local: nothing keeps the commands of this session from the host")

@@ -7,6 +7,7 @@ namespace, so that the profile is the same for everybody.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import platform
@@ -14,12 +15,12 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
+from workbench.isolation.gpus import device_nodes, visible_devices
 from workbench.isolation.hidden import hidden_in
-from workbench.isolation.spec import HOME, ResourceLimits, base_environment
+from workbench.isolation.spec import HOME, Confinement, ResourceLimits
 from workbench.isolation.temporary import OwnedFolder
 
 HOST_UID = 60990
@@ -37,28 +38,6 @@ _ETC_FILES_NETWORK = ("resolv.conf", "gai.conf")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
-@dataclass(frozen=True)
-class Confinement:
-    """What a confined command sees and may use."""
-
-    writable: Mapping[Path, str] = field(default_factory=dict)
-    """Host folder or file → absolute path inside. Folders are the only thing that outlives the command."""
-    readonly: Mapping[Path, str] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
-    """Absolute path inside → what the symbolic link there names."""
-    hidden: Sequence[Path] = ()
-    """Host folders that must not be seen, besides those that never are (see `hidden_in`)."""
-    devices: Sequence[str] = ()
-    """Device nodes, visible under their own path where they exist."""
-    env: Mapping[str, str] = field(default_factory=dict)
-    """The whole environment, but for what `base_environment` has."""
-    cwd: str = HOME
-    network: bool = False
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
-    scratch_bytes: int = 2 << 30
-    """Size of each of /tmp, /dev/shm and the home folder (all in memory)."""
-
-
 def running_as_root() -> bool:
     """Whether commands must be handed to HOST_UID."""
     return os.geteuid() == 0
@@ -69,19 +48,20 @@ def sandbox_uid() -> int:
     return HOST_UID if running_as_root() else os.geteuid()
 
 
-def own(path: Path) -> None:
-    """Give a file or folder, with everything in it, to the user of the sandbox. Links are not followed."""
+def own(path: Path, user: tuple[int, int] = (HOST_UID, HOST_UID)) -> None:
+    """As root: give a file or folder, with everything in it, to the user of a sandbox. Links are not followed."""
     if not running_as_root():
         return
-    os.chown(path, HOST_UID, HOST_UID, follow_symlinks=False)
+    os.chown(path, *user, follow_symlinks=False)
     if path.is_symlink() or not path.is_dir():
         return
     for folder, folders, files in os.walk(path):
         for name in folders + files:
             entry = os.path.join(folder, name)
-            found = os.lstat(entry)
-            if (found.st_uid, found.st_gid) != (HOST_UID, HOST_UID):
-                os.chown(entry, HOST_UID, HOST_UID, follow_symlinks=False)
+            with contextlib.suppress(FileNotFoundError):
+                found = os.lstat(entry)
+                if (found.st_uid, found.st_gid) != user:
+                    os.chown(entry, *user, follow_symlinks=False)
 
 
 @functools.cache
@@ -171,16 +151,13 @@ def _processes_counted_already() -> int:
     return count
 
 
-def bwrap_command(
-    argv: Sequence[str], confinement: Confinement, run_folder: Path, info_fd: int | None = None
-) -> list[str]:
+def bwrap_command(argv: Sequence[str], confinement: Confinement, run_folder: Path) -> list[str]:
     """The command line that runs `argv` confined.
 
     `run_folder` is an empty folder of the caller's, which must be there until the command has started (afterwards it
-    may be deleted). bubblewrap reports the process id of the command, as the host sees it, on `info_fd` as JSON
-    ("child-pid"); killing that process kills everything in the sandbox, and so does the end of the calling thread.
-    The command is process 1 inside: it must wait for orphans, and no signal from inside can kill or stop it. It is
-    started with no signal blocked, standard streams and open descriptors are inherited.
+    may be deleted). The command is the only child of bubblewrap: killing it kills everything in the sandbox, and so
+    does the end of the calling thread. It is process 1 inside: it must wait for orphans, and no signal from inside can
+    kill or stop it. It is started with no signal blocked, standard streams and open descriptors are inherited.
     """
     etc = _write_etc(run_folder)
     known = bubblewrap_options()
@@ -192,8 +169,6 @@ def bwrap_command(
     command += ["--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--hostname", "sandbox"]
     command += ["--die-with-parent", "--as-pid-1", "--cap-drop", "ALL", "--clearenv"]
     command += ["--disable-userns"] if "--disable-userns" in known else []
-    if info_fd is not None:
-        command += ["--info-fd", str(info_fd)]
     command += ["--ro-bind", "/usr", "/usr", *_merged_folders(), "--proc", "/proc", "--dev", "/dev"]
     if os.path.exists("/proc/keys"):  # the user's, whatever the namespaces
         command += ["--ro-bind", "/dev/null", "/proc/keys"]
@@ -201,7 +176,7 @@ def bwrap_command(
     for path, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")):
         command += ["--perms", mode] if "--perms" in known else []
         command += [*_size(confinement.scratch_bytes, known), "--tmpfs", path]
-    for device in confinement.devices:
+    for device in device_nodes(confinement.gpus):
         command += ["--dev-bind-try", device, device]
     for name in (*_ETC_FILES, *(_ETC_FILES_NETWORK if confinement.network else ())):
         command += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
@@ -217,7 +192,7 @@ def bwrap_command(
     binds += [("--bind", *bind) for bind in confinement.writable.items()]
     for option, source, target in sorted(binds, key=lambda bind: bind[2].count("/")):  # what is inside comes later
         command += [option, stage.reachable(source), target]
-    env = {**base_environment(), **confinement.env}
+    env = {**confinement.environment, **visible_devices(confinement.gpus, confined=True)}
     if python_prefix is not None:
         env["PATH"] = f"{os.path.dirname(binary)}:{env['PATH']}"
     for name, value in env.items():

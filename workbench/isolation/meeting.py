@@ -15,10 +15,14 @@ import platform
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from workbench.isolation.engine import engine_errors
 from workbench.isolation.spec import RUN_FOLDER
 from workbench.isolation.temporary import OwnedFolder, short_base
+
+if TYPE_CHECKING:
+    from docker import APIClient
 
 INSIDE = f"{RUN_FOLDER}/host"
 """The socket as the guest sees it."""
@@ -34,20 +38,23 @@ except OSError:
     pass
 link.close()
 path = sys.argv[2]
+if not sys.flags.isolated:
+    sys.path[0] = os.path.dirname(path)
 sys.argv[:] = sys.argv[2:]
 with open(path, "rb") as file:
     code = compile(file.read(), path, "exec")
 exec(code)
 """
-"""Starts the guest on the socket if it can be reached, else on the standard streams that it was given.
+"""Starts a program of Python on the socket if it can be reached, else on the standard streams that it was given.
 
 Without Python's own handler for it, INT does nothing to process 1, like any other signal from inside.
 """
 
 
-def same_kernel(engine: dict[str, Any]) -> bool:
-    """Whether the engine (see `describe_engine`) runs on our kernel: not in a virtual machine, nor far away."""
-    return sys.platform == "linux" and engine.get("kernel") == platform.release()
+def same_kernel(api: APIClient) -> bool:
+    """Whether the engine runs on our kernel: not in a virtual machine, nor far away. Raises SandboxError."""
+    with engine_errors():
+        return sys.platform == "linux" and api.version().get("KernelVersion") == platform.release()
 
 
 class MeetingPoint:

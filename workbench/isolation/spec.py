@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from workbench.errors import WorkbenchError
 
@@ -42,3 +47,67 @@ def base_environment() -> dict[str, str]:
         "TERM": "xterm-256color",
         "COLORTERM": "truecolor",
     }
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What an isolated process sees and may use."""
+
+    writable: Mapping[Path, str] = field(default_factory=dict)
+    """Host folder or file → absolute path inside. Folders are the only thing that outlives the process."""
+    readonly: Mapping[Path, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    """Absolute path inside → what the symbolic link there names. Not in a container."""
+    hidden: Sequence[Path] = ()
+    """Host folders that must not be seen, besides those that never are (see `hidden_in`)."""
+    gpus: Sequence[int] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Variables, besides those of `base_environment`."""
+    cwd: str = HOME
+    network: bool = False
+    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    scratch_bytes: int = 2 << 30
+    """Size of each of /tmp, /dev/shm and the home folder (all in memory)."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All variables."""
+        return {**base_environment(), **self.env}
+
+
+class IsolatedProcess:
+    """A process kept apart, and the socket to it, however it is kept."""
+
+    channel: socket.socket
+    """Our end of what is standard input (and, if that is a socket, output) to the process."""
+    confined = True
+    """Whether walls keep it from the host, not limits alone."""
+
+    async def end(self) -> None:
+        """Kill it with all that came of it, and wait until that is gone. Can be called twice. Raises SandboxError."""
+        raise NotImplementedError
+
+    async def processor_seconds(self) -> float:
+        """The processor time that all its processes have taken so far; 0 where that is not known."""
+        raise NotImplementedError
+
+    async def how_it_ended(self) -> str:
+        """How it ended ("exit status 3"), waiting a moment for that; empty when it is not known."""
+        raise NotImplementedError
+
+    async def standard_error(self) -> str:
+        """The last that it wrote to its standard error."""
+        raise NotImplementedError
+
+
+def describe_status(status: int) -> str:
+    """An exit status in words; 128 + n, and -n, mean signal n."""
+    number = -status if status < 0 else status - 128 if status > 128 else 0
+    with contextlib.suppress(ValueError):
+        if number:
+            return f"killed by {signal.Signals(number).name}"
+    return f"exit status {status}"
+
+
+STDERR_TAIL = 2048
+"""Bytes of standard error that are kept."""

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
+import platform
 import stat
-from collections.abc import Callable
-from dataclasses import replace
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from workbench.isolation.engine import connect, describe_engine, engine_info, probe_docker
+from workbench.isolation.bwrap import own
+from workbench.isolation.container import START_LIMIT, ContainerPlan, ContainerProcess, in_thread
+from workbench.isolation.engine import connect, describe_engine
 from workbench.isolation.image import DEFAULT_IMAGE
-from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
-from workbench.isolation.orphans import Orphan, find_orphans, remove_orphans
-from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
-from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, megabytes
-from workbench.sandbox.base import UNATTENDED, WORKSPACE, SandboxSpec
-from workbench.sandbox.container import AgentContainer, ContainerPlan, FrameSplitter, agent_user, give_workspace
+from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError
+from workbench.sandbox.base import WORKSPACE, SandboxSpec
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
 
 if TYPE_CHECKING:
     from docker import APIClient
 
-__all__ = [
-    "DEFAULT_IMAGE",
-    "DockerSandbox",
-    "Orphan",
-    "engine_info",
-    "find_orphans",
-    "probe_docker",
-    "remove_orphans",
-]
-
-START_LIMIT = 30.0
-"""Seconds for a started container to be heard of."""
+AGENT_UID = 1000
+"""Who the agent is where the host's user is root."""
 SOCKET = f"{RUN_FOLDER}/socket"
-
-_Result = TypeVar("_Result")
 
 
 class DockerSandbox(GuestSandbox):
@@ -51,10 +36,7 @@ class DockerSandbox(GuestSandbox):
         super().__init__(spec, workspace_folder)
         self.image = image
         self._direct = direct
-        self._meeting: MeetingPoint | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._api: APIClient | None = None
-        self._container: AgentContainer | None = None
+        self._container: ContainerProcess | None = None
         self._engine: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
         self._user = (0, 0)
@@ -63,11 +45,14 @@ class DockerSandbox(GuestSandbox):
         """Create the container and wait for the guest. Raises SandboxError, and leaves nothing behind then."""
         if self._container is not None:
             raise SandboxError("the sandbox was started already")
-        self._check_workspace()
+        self.check_workspace()
+        api = await in_thread(connect)
         try:
-            container = await _in_thread(self._launch)
-            await self._meet(container)
-            inspected = await _in_thread(container.inspect)
+            plan = await in_thread(lambda: self._plan(api))
+            self._container = container = ContainerProcess(api, plan)
+            await container.start()
+            await self._attach(container)
+            inspected = await container.inspect()
         except OSError as error:
             await self.stop()
             raise SandboxError(
@@ -77,68 +62,39 @@ class DockerSandbox(GuestSandbox):
         except BaseException:
             await self.stop()
             raise
-        self._facts = _container_facts(inspected)
-        self._watch(inspected)
-
-    async def _meet(self, container: AgentContainer) -> None:
-        """Connect to the guest: at the socket when it calls there, else over the engine's stream."""
-        splitter = FrameSplitter()
-        try:
-            async with asyncio.timeout(START_LIMIT):
-                caller = await self._meeting.first_heard(container.stream) if self._meeting is not None else None
-                if caller is not None:
-                    container.stream.close()
-                    await self.attach(caller, time_limit=START_LIMIT)
-                else:
-                    await self.attach(container.stream, splitter.feed, time_limit=START_LIMIT)
-        except TimeoutError:
-            raise SandboxError(f"the container did not start within {START_LIMIT:.0f} s") from None
-        except SandboxError as error:
-            raise self._explain_guest(error, bytes(splitter.errors)) from error
         finally:
-            if self._meeting is not None:
-                self._meeting.close()
-
-    def _check_workspace(self) -> None:
-        if not self.workspace_folder.is_dir():
-            raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
-        disk = os.statvfs(self.workspace_folder)
-        free = disk.f_bavail * disk.f_frsize
-        if free < 2 * DISK_RESERVE:
-            raise SandboxError(
-                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)", "free some space there"
-            )
-
-    def _watch(self, inspected: dict[str, Any]) -> None:
-        """Watch the disk where the container's processes can be seen. Its memory is limited by the engine."""
+            if self._container is None:
+                api.close()
+        self._facts = _container_facts(inspected)
         guest = inspected.get("State", {}).get("Pid")
-        if guest and same_kernel(self._engine):
-            limits = replace(self.spec.limits, memory_bytes=None)
-            watch = ResourceWatch(guest, self.workspace_folder, limits, self.warn, self.lose)
-            self._watching = asyncio.get_running_loop().create_task(_run_later(watch))
+        if guest and sys.platform == "linux" and self._engine["kernel"] == platform.release():
+            # Its memory is limited by the engine. Nothing can have been filled in the first second.
+            self.watch(guest, replace(self.spec.limits, memory_bytes=None), self.lose, begin=1.0)
+
+    async def _attach(self, container: ContainerProcess) -> None:
+        try:
+            await self.attach(container.channel, container.decode, time_limit=START_LIMIT)
+        except SandboxError as error:
+            said = " ".join((await container.standard_error()).split())
+            if "exec python3 failed" in said:
+                raise SandboxError(
+                    f"the image {self.image} has no python3", "an image needs bash and python3"
+                ) from error
+            raise SandboxError(f"{error}; it printed: {said[-500:]}" if said else str(error), error.hint) from error
 
     async def stop(self) -> None:
         """Kill everything inside and remove the container. Can be called twice. Warns when it cannot be removed."""
         self.detach()
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching], timeout=2.0)
-        if self._meeting is not None:
-            self._meeting.close()
-        container, self._container = self._container, None
-        api, self._api = self._api, None
-        if container is not None:
+        await self.stop_watching()
+        if self._container is not None:
             try:
-                await _in_thread(container.remove)
+                await self._container.end()
             except SandboxError as error:
-                self.warn(f"the container {container.name} could not be removed ({error}): mlgym-tui gc removes it")
-        if api is not None:
-            await _in_thread(api.close)
+                name = self._container.name
+                self.warn(f"the container {name} could not be removed ({error}): mlgym-tui gc removes it")
 
     def describe(self) -> dict[str, Any]:
         """Backend, isolation, limits, image and versions, for the log."""
-        limits = self.spec.limits
         return {
             "backend": "docker",
             "protected": True,
@@ -152,62 +108,37 @@ class DockerSandbox(GuestSandbox):
             "python": self.guest_facts.get("python", ""),
             "gpus": list(self.spec.gpus),
             "mounts": sorted(self.spec.mounts.values()),
-            "limits": {
-                "memory_bytes": limits.memory_bytes,
-                "cpus": limits.cpus,
-                "processes": limits.processes,
-                "file_bytes": limits.file_bytes,
-                "workspace_bytes": limits.workspace_bytes,
-            },
+            "limits": asdict(self.spec.limits),
         }
 
-    def _launch(self) -> AgentContainer:
-        api = self._api = connect()
+    def _plan(self, api: APIClient) -> ContainerPlan:
         self._engine = {name: value for name, value in describe_engine(api).items() if name not in _NOT_LOGGED}
         self._user = agent_user(rootless=bool(self._engine["rootless"]))
-        give_workspace(self.workspace_folder, self._user)
-        files = guest_files(self._user[0])
-        if self._direct and same_kernel(self._engine):
-            with contextlib.suppress(OSError):  # no room for temporary files: there is the longer way
-                self._meeting = MeetingPoint()
-                files[self._meeting.path] = INSIDE
-        guest = [f"{RUN_FOLDER}/guest.py", f"workspace={WORKSPACE}", f"socket={SOCKET}", f"bin={PYTHON_FOLDER}"]
-        self._container = AgentContainer.launch(  # noted here: a start that is cancelled now must still find it
-            api,
-            ContainerPlan(
-                spec=self._affordable_spec(),
-                image=self.image,
-                workspace_folder=self.workspace_folder,
-                command=["python3", "-I", "-S", "-c", LAUNCH, INSIDE, *guest],
-                user=self._user,
-                environment=self._environment(),
-                files=files,
-            ),
+        own(self.workspace_folder, self._user)
+        confinement = self.confinement(guest_files(self._user[0]), {"MLGYM_SOCKET": SOCKET})
+        limits, there = confinement.limits, self._engine["cpus"]
+        if limits.cpus is not None and there and limits.cpus > there:  # an engine refuses more than it has
+            confinement = replace(confinement, limits=replace(limits, cpus=float(there)))
+        options = [f"workspace={WORKSPACE}", f"socket={SOCKET}", f"bin={PYTHON_FOLDER}"]
+        return ContainerPlan(
+            confinement=confinement,
+            program=[f"{RUN_FOLDER}/guest.py", *options],
+            flags=["-I", "-S"],
+            image=self.image,
+            user=self._user,
+            session=self.spec.session,
+            direct=self._direct,
         )
-        return self._container
 
-    def _affordable_spec(self) -> SandboxSpec:
-        """An engine refuses a limit of more processors than it has."""
-        limits, there = self.spec.limits, self._engine["cpus"]
-        if limits.cpus is None or not there or limits.cpus <= there:
-            return self.spec
-        return replace(self.spec, limits=replace(limits, cpus=float(there)))
 
-    def _environment(self) -> dict[str, str]:
-        return {
-            **base_environment(),
-            **UNATTENDED,
-            "MLGYM_SOCKET": SOCKET,
-            **self.spec.env,
-        }
+def agent_user(*, rootless: bool) -> tuple[int, int]:
+    """Who the agent is inside: the host's user, so that the workspace is readable on both sides; 1000 for root.
 
-    def _explain_guest(self, error: SandboxError, printed: bytes) -> SandboxError:
-        said = " ".join(printed.decode("utf-8", "replace").split())
-        if "exec python3 failed" in said:
-            return SandboxError(f"the image {self.image} has no python3", "an image needs bash and python3")
-        if said:
-            return SandboxError(f"{error}; it printed: {said[-500:]}", error.hint)
-        return error
+    In a rootless engine the host's user is root inside, without any of root's rights.
+    """
+    if rootless:
+        return 0, 0
+    return (AGENT_UID, AGENT_UID) if os.getuid() == 0 else (os.getuid(), os.getgid())
 
 
 _NOT_LOGGED = ("runtimes", "images_folder")
@@ -233,20 +164,3 @@ def _container_facts(inspected: dict[str, Any]) -> dict[str, Any]:
         "name": str(inspected.get("Name", "")).lstrip("/"),
         "image_id": str(inspected.get("Image", "")),
     }
-
-
-async def _run_later(watch: ResourceWatch) -> None:
-    """Nothing can have been filled in the first second, and short sessions need no watch."""
-    await asyncio.sleep(1.0)
-    await watch.run()
-
-
-async def _in_thread(work: Callable[[], _Result]) -> _Result:
-    """Run blocking work off the event loop, and to its end: what it makes must be known even when we are cancelled."""
-    task = asyncio.ensure_future(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await task
-        raise

@@ -14,8 +14,17 @@ from typing import Any
 import msgspec
 
 from workbench.isolation import seccomp
-from workbench.isolation.spec import RUN_FOLDER, SandboxError
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, WORKSPACE, ExecResult, RequestHandler, SandboxSpec
+from workbench.isolation.spec import RUN_FOLDER, Confinement, ResourceLimits, SandboxError
+from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, free_space, megabytes
+from workbench.sandbox.base import (
+    AGENT_COLUMNS,
+    AGENT_ROWS,
+    UNATTENDED,
+    WORKSPACE,
+    ExecResult,
+    RequestHandler,
+    SandboxSpec,
+)
 from workbench.sandbox.channel import Answer, BrokenProtocol, GuestChannel
 from workbench.sandbox.guest.guest import MAX_REQUEST
 from workbench.sandbox.pty import RELAY_CREDIT, DirectPty, RelayedPty
@@ -58,6 +67,7 @@ class GuestSandbox(ABC):
         self._shells: dict[int, DirectPty | RelayedPty] = {}
         self._early_exits: dict[int, int] = {}
         self._requests: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     @abstractmethod
     async def start(self) -> None:
@@ -119,6 +129,47 @@ class GuestSandbox(ABC):
         self._bury_shells()
         for task in list(self._requests):
             task.cancel()
+
+    def check_workspace(self) -> None:
+        """Raises SandboxError where there is none, or no room in it."""
+        if not self.workspace_folder.is_dir():
+            raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
+        free = free_space(self.workspace_folder)
+        if free < 2 * DISK_RESERVE:
+            raise SandboxError(
+                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)", "free some space there"
+            )
+
+    def confinement(self, files: Mapping[Path, str], env: Mapping[str, str]) -> Confinement:
+        """What the guest sees and may use: the workspace, our `files`, what the session brings."""
+        memory = self.spec.limits.memory_bytes
+        return Confinement(
+            writable={self.workspace_folder: self.workspace},
+            readonly={**files, **self.spec.mounts},
+            hidden=self.spec.hidden,
+            gpus=self.spec.gpus,
+            env={**UNATTENDED, **env, **self.spec.env},
+            cwd=self.workspace,
+            network=self.spec.network,
+            limits=self.spec.limits,
+            scratch_bytes=min(2 << 30, memory // 2) if memory else 2 << 30,
+        )
+
+    def watch(self, guest: int, limits: ResourceLimits, give_up: Callable[[str], None], begin: float = 0.0) -> None:
+        """Watch, from `begin` seconds on, what the guest's processes use, until `stop_watching`."""
+
+        async def look() -> None:
+            await asyncio.sleep(begin)
+            await ResourceWatch(guest, self.workspace_folder, limits, self.warn, give_up).run()
+
+        self._watching = asyncio.get_running_loop().create_task(look())
+
+    async def stop_watching(self) -> None:
+        """Can be called twice."""
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching], timeout=2.0)
 
     def shell_argv(self) -> list[str]:
         """The command of the agent's shell, as the guest runs it."""

@@ -5,23 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import json
 import os
 import platform
 import shutil
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from workbench.isolation.bwrap import (
-    Confinement,
     bubblewrap_version,
-    bwrap_command,
     explain_failure,
     lowered_limits,
     own,
@@ -29,11 +25,11 @@ from workbench.isolation.bwrap import (
     python_inside,
     sandbox_uid,
 )
-from workbench.isolation.gpus import device_nodes, visible_devices
+from workbench.isolation.gpus import visible_devices
+from workbench.isolation.local import LocalProcess, start_confined, start_plain
 from workbench.isolation.processes import all_processes, kill_quietly
 from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
 from workbench.isolation.temporary import OwnedFolder, short_base
-from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, megabytes
 from workbench.sandbox.base import UNATTENDED, SandboxSpec
 from workbench.sandbox.guest.guest import PYTHON_NAMES
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
@@ -52,13 +48,11 @@ class LocalSandbox(GuestSandbox):
         self.protected = not unsafe
         if unsafe:
             self.workspace = str(self.workspace_folder)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._errors: IO[bytes] | None = None
+        self._process: LocalProcess | None = None
         self._child: int | None = None
         """The guest as the host sees it: process 1 of the sandbox."""
         self._temporary: OwnedFolder | None = None
         self._socket_path = ""
-        self._watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the guest. Raises SandboxError, with nothing left behind."""
@@ -68,9 +62,7 @@ class LocalSandbox(GuestSandbox):
             why = await asyncio.to_thread(probe_bubblewrap)
             if why is not None:
                 raise SandboxError("commands cannot be confined on this machine", why)
-        if not self.workspace_folder.is_dir():
-            raise SandboxError(f"the workspace {self.workspace_folder} is not a folder")
-        self._check_disk()
+        self.check_workspace()
         try:
             self._temporary = OwnedFolder("guest", short_base())
             await self._launch(self._temporary.path)
@@ -91,16 +83,7 @@ class LocalSandbox(GuestSandbox):
             elif self.protected:
                 self._remove_temporary()  # the sandbox has what it needs mounted
         if self.protected and self._child is not None:
-            watch = ResourceWatch(self._child, self.workspace_folder, self.spec.limits, self.warn, self._give_up)
-            self._watching = asyncio.get_running_loop().create_task(watch.run())
-
-    def _check_disk(self) -> None:
-        disk = os.statvfs(self.workspace_folder)
-        free = disk.f_bavail * disk.f_frsize
-        if free < 2 * DISK_RESERVE:
-            raise SandboxError(
-                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)", "free some space there"
-            )
+            self.watch(self._child, self.spec.limits, self._give_up)
 
     def _give_up(self, reason: str) -> None:
         if self._child is not None:
@@ -108,81 +91,37 @@ class LocalSandbox(GuestSandbox):
         self.lose(reason)
 
     async def _launch(self, folder: Path) -> None:
-        connection, info = self._spawn(folder)
-        try:
-            await self.attach(connection)
-        except SandboxError as error:
-            raise self._explained(error) from None
-        finally:
-            assert self._process is not None
-            told = _read_child(info)
-            self._child = told if self.protected else self._process.pid
-
-    def _spawn(self, folder: Path) -> tuple[socket.socket, int]:
-        """Start the guest's process; our end of its stream, and where bubblewrap tells the guest's process id."""
         socket_path = folder / "socket"
         self._socket_path = str(socket_path)
-        ours, theirs = socket.socketpair()
-        info, info_child = os.pipe()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (read after a failure, closed by stop)
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-            try:
-                listener.bind(str(socket_path))
-                listener.listen(32)
-                socket_path.chmod(0o600)
-                if self.protected:
-                    own(socket_path)
-                    own(self.workspace_folder)
-                    command = self._confined_command(folder, socket_path, listener.fileno(), info_child)
-                    env = {"PATH": _HOST_PATH}
-                else:
-                    command, env = self._plain_command(folder, socket_path, listener.fileno())
-                self._process = subprocess.Popen(
-                    command,
-                    stdin=theirs.fileno(),
-                    stdout=subprocess.DEVNULL,
-                    stderr=self._errors,
-                    env=env,
-                    cwd="/" if self.protected else self.workspace_folder,
-                    pass_fds=(listener.fileno(), info_child),
-                    start_new_session=True,
-                )
-            except BaseException:
-                ours.close()
-                os.close(info)
-                raise
-            finally:
-                theirs.close()
-                os.close(info_child)
-        return ours, info
+            listener.bind(str(socket_path))
+            listener.listen(32)
+            socket_path.chmod(0o600)
+            start = self._start_confined if self.protected else self._start_plain
+            self._process = await start(folder, socket_path, listener.fileno())
+        try:
+            await self.attach(self._process.channel)
+        except SandboxError as error:
+            said = (await self._process.standard_error()).strip()
+            raise SandboxError(str(error), explain_failure(said) if said else error.hint) from None
+        finally:
+            self._child = self._process.child if self.protected else self._process.process.pid
 
-    def _confined_command(self, folder: Path, socket_path: Path, listener: int, info: int) -> list[str]:
+    async def _start_confined(self, folder: Path, socket_path: Path, listener: int) -> LocalProcess:
+        own(socket_path)
+        own(self.workspace_folder)
         # Copies: /proc/self/mountinfo tells where what is mounted lies on the host, and that may name a user.
         guest = {Path(shutil.copy(path, folder)): f"{RUN_FOLDER}/{path.name}" for path in GUEST_FILES}
-        env = {
-            **UNATTENDED,
-            "MLGYM_SOCKET": f"{RUN_FOLDER}/socket",
-            **self.spec.env,
-            **visible_devices(self.spec.gpus, confined=True),
-        }
+        inside = f"{RUN_FOLDER}/socket"
         python = python_inside()[0]
-        memory = self.spec.limits.memory_bytes
-        confinement = Confinement(
-            writable={self.workspace_folder: self.workspace},
-            readonly={**guest, socket_path: f"{RUN_FOLDER}/socket", **self.spec.mounts},
+        confinement = replace(
+            self.confinement({**guest, socket_path: inside}, {"MLGYM_SOCKET": inside}),
             links={f"{PYTHON_FOLDER}/{name}": python for name in PYTHON_NAMES},
-            hidden=self.spec.hidden,
-            devices=device_nodes(self.spec.gpus),
-            env=env,
-            cwd=self.workspace,
-            network=self.spec.network,
-            limits=self.spec.limits,
-            scratch_bytes=min(2 << 30, memory // 2) if memory else 2 << 30,
         )
         command = [python, "-I", "-S", f"{RUN_FOLDER}/guest.py", *self._guest_options(listener)]
-        return bwrap_command(command, confinement, folder, info)
+        return await start_confined(command, confinement, folder, [listener])
 
-    def _plain_command(self, folder: Path, socket_path: Path, listener: int) -> tuple[list[str], dict[str, str]]:
+    async def _start_plain(self, folder: Path, socket_path: Path, listener: int) -> LocalProcess:
         home = folder / "home"
         home.mkdir()
         self.run_folder = str(GUEST_FOLDER)
@@ -197,7 +136,7 @@ class LocalSandbox(GuestSandbox):
         }
         env["PATH"] = f"{self._name_python(folder)}:{env['PATH']}"
         command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *self._guest_options(listener)]
-        return [*command, f"remove={folder}"], env
+        return await start_plain([*command, f"remove={folder}"], env, self.workspace_folder, [listener])
 
     def _name_python(self, folder: Path) -> Path:
         """A folder for PATH in which `python` and `python3` are what the task's packages are for.
@@ -221,16 +160,8 @@ class LocalSandbox(GuestSandbox):
             options.append(f"cpus={max(1, round(self.spec.limits.cpus))}")
         return options
 
-    def _explained(self, error: SandboxError) -> SandboxError:
-        said = ""
-        if self._errors is not None:
-            self._errors.seek(0)
-            said = self._errors.read(4096).decode("utf-8", "replace").strip()
-        return SandboxError(str(error), explain_failure(said)) if said else error
-
     def describe(self) -> dict[str, Any]:
         """Backend, isolation, limits and versions."""
-        limits = self.spec.limits
         return {
             "backend": "local",
             "isolation": "bubblewrap" if self.protected else "none",
@@ -241,41 +172,22 @@ class LocalSandbox(GuestSandbox):
             "kernel": platform.release(),
             "user": sandbox_uid() if self.protected else os.geteuid(),
             "gpus": list(self.spec.gpus),
-            "limits": {
-                "memory_bytes": limits.memory_bytes,
-                "cpus": limits.cpus,
-                "processes": limits.processes,
-                "file_bytes": limits.file_bytes,
-                "workspace_bytes": limits.workspace_bytes,
-            }
-            if self.protected
-            else {},
+            "limits": asdict(self.spec.limits) if self.protected else {},
         }
 
     async def stop(self) -> None:
         """Kill everything inside and remove what was made for it. Can be called twice."""
         self.detach()
-        watching, self._watching = self._watching, None
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching])
+        await self.stop_watching()
         process = self._process
         if process is not None:
-            if self._child is not None:
-                # Unprotected, the guest kills what it started; it may have been stopped.
-                kill_quietly(self._child, signal.SIGKILL if self.protected else signal.SIGCONT)
-            for patience in (10.0, 5.0):
-                try:
-                    await asyncio.to_thread(process.wait, patience)
-                    break
-                except subprocess.TimeoutExpired:
-                    process.kill()
-        if process is not None and not self.protected:
-            await asyncio.to_thread(_kill_marked, f"MLGYM_SOCKET={self._socket_path}".encode())
+            if not self.protected:  # the guest kills what it started; it may have been stopped
+                kill_quietly(process.process.pid, signal.SIGCONT)
+                await process.ended(10.0)
+            await process.end()
+            if not self.protected:
+                await asyncio.to_thread(_kill_marked, f"MLGYM_SOCKET={self._socket_path}".encode())
         self._child = None
-        if self._errors is not None:
-            self._errors.close()
-            self._errors = None
         self._remove_temporary()
 
     def _remove_temporary(self) -> None:
@@ -296,12 +208,3 @@ def _kill_marked(mark: bytes) -> None:
         if not found:
             return
         time.sleep(0.01)
-
-
-def _read_child(info: int) -> int | None:
-    """What bubblewrap wrote about its child; closes the descriptor."""
-    with os.fdopen(info, "rb") as file:
-        os.set_blocking(file.fileno(), False)
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            return int(json.loads(file.read() or b"")["child-pid"])
-    return None

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.local import read_tail
 from workbench.isolation.processes import kill_group, start_process
-from workbench.isolation.spec import SandboxError
+from workbench.isolation.spec import IsolatedProcess, SandboxError, describe_status
 from workbench.isolation.temporary import OwnedFolder
 from workbench.scoring.artifact import ArtifactError, open_artifact, printable
 from workbench.scoring.bundle import pack
@@ -27,14 +28,11 @@ from workbench.scoring.room import (
     MOST_THREADS,
     Guest,
     Isolation,
-    Room,
     RoomChoice,
     RoomError,
     RoomKind,
     choose,
-    describe_status,
     open_room,
-    read_tail,
 )
 from workbench.scoring.seeds import derive, evaluation_key
 from workbench.session.events import Evaluation
@@ -49,6 +47,7 @@ from workbench.tasks.submission import START_SECONDS, Terms
 
 __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evaluate", "open_artifact"]
 
+Rooms = Sequence[IsolatedProcess]
 BY_THE_CLOCK = 5
 """How many times the processor time that an evaluation may take it may take by the clock: others are busy, too."""
 PROCESSES_OF_MODELS = 256
@@ -260,7 +259,7 @@ async def _in_rooms(
             lacking = missing_modules(task, guest.packages, _sandbox_of(await choose(room)))
             wanting = failed_import(result["message"], lacking)
             result["message"] += f"; {wanting}" if wanting else ""
-        return result, opened[0].isolation
+        return result, "sandbox" if opened[0].confined else "reduced isolation"
 
 
 async def _prepared(task: Task) -> dict[str, Prepared]:
@@ -299,7 +298,12 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
 
 
 async def _judge(
-    task: Task, spec: JobSpec, guest: Guest | None, rooms: Sequence[Room], artifact: bytes, progress: Progress | None
+    task: Task,
+    spec: JobSpec,
+    guest: Guest | None,
+    rooms: Rooms,
+    artifact: bytes,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Run the judge's process on our ends of the rooms' channels, or on the submission's bytes; its result."""
     environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
@@ -359,7 +363,10 @@ async def _judge(
 
 
 async def _listen(
-    output: asyncio.StreamReader, answers: asyncio.StreamWriter, rooms: Sequence[Room], progress: Progress | None
+    output: asyncio.StreamReader,
+    answers: asyncio.StreamWriter,
+    rooms: Rooms,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """The result that the judge writes at last; empty where it ends without one."""
     async for line in output:
@@ -374,7 +381,7 @@ async def _listen(
     return {}
 
 
-async def _spend(rooms: Sequence[Room], most: float) -> None:
+async def _spend(rooms: Rooms, most: float) -> None:
     """Wait until the processes of the rooms have taken so much processor time together.
 
     What was seen once stays counted: a process that nobody waits for takes its time with it when it ends.

@@ -28,6 +28,7 @@ import os
 import random
 import resource
 import socket
+import stat
 import sys
 import types
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -46,12 +47,12 @@ MAX_FILE_BYTES = 8 << 20
 
 
 def main(argv: list[str]) -> NoReturn:
-    """`player.py name=value …`: channel (see connect), file, name, function, seed, memory, cpu,
+    """`player.py name=value …`: file, name, function, seed, memory, cpu,
     processes (threads and processes that it may start), gpu, supervise."""
     options = dict(part.split("=", 1) for part in argv)
     if options.get("supervise") == "1":
         supervise()
-    channel = connect(options["channel"])
+    channel = connect()
     channel.sendall(b"hello\n")
     redirect_standard_streams()
     set_limits(int(options["memory"]), int(options["cpu"]), int(options["processes"]), options["gpu"] == "1")
@@ -86,17 +87,11 @@ class StandardStreams:
             data = data[os.write(self._output, data) :]
 
 
-def connect(address: str) -> socket.socket | StandardStreams:
-    """The channel to the judge: an inherited socket (fd:N), a socket file (unix:PATH), or the standard streams."""
-    kind, _, where = address.partition(":")
-    if kind == "stdio":
+def connect() -> socket.socket | StandardStreams:
+    """The channel to the judge: standard input, where it is a socket; else the standard streams."""
+    if not stat.S_ISSOCK(os.fstat(0).st_mode):
         return StandardStreams()
-    if kind == "fd":
-        channel = socket.socket(fileno=int(where))
-    else:
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        channel.connect(where)
-    channel.set_inheritable(False)
+    channel = socket.socket(fileno=os.dup(0))
     channel.settimeout(None)
     return channel
 

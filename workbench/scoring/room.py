@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from workbench.isolation import seccomp
-from workbench.isolation.spec import SandboxError
+from workbench.isolation.bwrap import probe_bubblewrap, python_inside
+from workbench.isolation.gpus import visible_devices
+from workbench.isolation.image import DEFAULT_IMAGE, image_state
+from workbench.isolation.local import UNPRIVILEGED, LocalProcess, python_for_others, start_confined, start_plain
+from workbench.isolation.spec import Confinement, IsolatedProcess, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder
 from workbench.scoring.bundle import unpack
 from workbench.scoring.copying import Check, copy_in_thread
@@ -26,14 +28,17 @@ RoomKind = Literal["bubblewrap", "docker", "reduced"]
 RoomChoice = Literal["auto", "bubblewrap", "docker", "reduced"]
 Isolation = Literal["sandbox", "reduced isolation"]
 
-UNPRIVILEGED = 65532
-"""User and group that a submission runs as when we are root: process limits do not bind root."""
 TEMPORARY_BYTES = 16 << 20
 """Size of the private /tmp."""
-STDERR_TAIL = 2048
+PROCESSES = 16
+"""In a container, besides those of the submission."""
+MEMORY_BESIDE = 64 << 20
+"""Bytes for a container beyond what the submission's process may take."""
 DATA, PACKAGES = "/data", "/opt/mlgym/packages"
 """Where a room has them."""
 MOST_THREADS = 8
+_FLAGS = ("-s", "-B")
+"""For the Python of a room."""
 
 _PROGRAM = (Path(__file__).with_name("player.py"), Path(seccomp.__file__))
 
@@ -75,10 +80,9 @@ class Guest:
         """How many it should compute with at once."""
         return min(os.cpu_count() or 1, MOST_THREADS) if self.processes else 1
 
-    def options(self, channel: str, folder: str) -> list[str]:
-        """Arguments of `player.py`."""
+    def options(self, folder: str) -> list[str]:
+        """Arguments of `player.py`, where the room's own files are in `folder`."""
         return [
-            f"channel={channel}",
             f"file={folder}/{self.name}",
             f"name={self.name}",
             f"function={self.function}",
@@ -116,66 +120,55 @@ class Guest:
         return seen
 
 
-class Room:
-    """A room with a running submission. `channel` is the judge's end of the socket."""
-
-    isolation: Isolation = "sandbox"
-
-    def __init__(self, channel: socket.socket) -> None:
-        self.channel = channel
-
-    async def end(self) -> None:
-        """Kill all of it, and wait until it is gone. Can be called twice."""
-        raise NotImplementedError
-
-    async def processor_seconds(self) -> float:
-        """The processor time that all its processes have taken so far; 0 where that is not known."""
-        raise NotImplementedError
-
-    async def how_it_ended(self) -> str:
-        """How the process ended ("exit status 3"), waiting a moment for that; empty when it is not known."""
-        raise NotImplementedError
-
-    async def standard_error(self) -> str:
-        """The last that the room wrote to its standard error."""
-        raise NotImplementedError
-
-
 @contextlib.asynccontextmanager
-async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[Room]:
+async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[IsolatedProcess]:
     """A fresh room with the submission running in it; on leaving, everything in it is killed and removed.
 
-    `auto` takes bubblewrap, else a container, else reduced isolation. Raises RoomError, ArtifactError, or SandboxError
+    `auto` takes bubblewrap, else a container, else reduced isolation. `channel` is the judge's end of the socket to it.
+    Raises RoomError, ArtifactError, or SandboxError
     where the disk is full.
     """
     kind = await choose(choice)
     owned = OwnedFolder("room")
+    room: IsolatedProcess | None = None
+    watching: asyncio.Future[None] | None = None
     try:
         folder = await copy_in_thread(owned.path, lambda check: _furnish(owned.path, guest, check))
-        if kind == "docker":
-            from workbench.scoring.container_room import container_room
-
-            room = container_room(guest, folder)
-        else:
-            from workbench.scoring.process_room import process_room
-
-            room = process_room(guest, folder, kind)
-        async with room as opened:
-            yield opened
+        try:
+            room = await {"bubblewrap": _in_bubblewrap, "docker": _in_container, "reduced": _reduced}[kind](
+                guest, folder
+            )
+        except SandboxError as error:
+            raise RoomError(str(error), error.hint) from error
+        except OSError as error:
+            raise RoomError(f"the submission's process cannot be started: {error.strerror}") from error
+        if isinstance(room, LocalProcess) and (guest.processes or kind == "reduced"):
+            watched = None if room.confined else folder
+            watching = asyncio.ensure_future(room.watch(guest.memory_bytes, watched))
+        yield room
     finally:
+        if watching is not None:
+            watching.cancel()
+        if room is not None:
+            await asyncio.shield(room.end())
         await asyncio.shield(asyncio.to_thread(owned.remove))
 
 
 async def choose(choice: RoomChoice) -> RoomKind:
-    """The kind of room that `choice` comes down to on this machine. Raises RoomError."""
+    """The kind of room that `choice` comes down to on this machine."""
     if choice != "auto":
         return choice
-    from workbench.isolation.bwrap import probe_bubblewrap
-    from workbench.scoring.container_room import container_available
-
     if await asyncio.to_thread(probe_bubblewrap) is None:
         return "bubblewrap"
-    return "docker" if await container_available() else "reduced"
+    return "docker" if await asyncio.to_thread(_image_is_there) else "reduced"
+
+
+def _image_is_there() -> bool:
+    """Whether an engine answers and has the image."""
+    try:
+        return image_state() != "missing"
+    except SandboxError:
+        return False
 
 
 def _furnish(folder: Path, guest: Guest, check: Check) -> Path:
@@ -195,22 +188,69 @@ def _furnish(folder: Path, guest: Guest, check: Check) -> Path:
     return folder
 
 
-def describe_status(status: int) -> str:
-    """An exit status in words; 128 + n, and -n, mean signal n."""
-    number = -status if status < 0 else status - 128 if status > 128 else 0
-    with contextlib.suppress(ValueError):
-        if number:
-            return f"killed by {signal.Signals(number).name}"
-    return f"exit status {status}"
+async def _in_bubblewrap(guest: Guest, folder: Path) -> IsolatedProcess:
+    """/usr and a few folders to read, a small /tmp, no network, no capabilities, nobody else."""
+    if (why := await asyncio.to_thread(probe_bubblewrap)) is not None:
+        raise RoomError(f"bubblewrap does not work here: {why}", "`mlgym-tui doctor` says what is missing")
+    confinement = replace(
+        _confinement(guest, folder),
+        limits=ResourceLimits(processes=None, file_bytes=None),  # the player sets its own
+    )
+    (folder / "mounts").mkdir()
+    player = [python_inside()[0], *_FLAGS, "/room/player.py", *guest.options("/room")]
+    return await start_confined(player, confinement, folder / "mounts")
 
 
-async def read_tail(stream: asyncio.StreamReader, tail: bytearray | None = None) -> bytearray:
-    """Read to the end and keep the last STDERR_TAIL bytes, so that a process may print as much as it likes.
+async def _in_container(guest: Guest, folder: Path) -> IsolatedProcess:
+    from workbench.isolation.container import ContainerPlan, ContainerProcess, in_thread
+    from workbench.isolation.engine import connect
 
-    `tail`, where given, is filled as it comes.
-    """
-    tail = bytearray() if tail is None else tail
-    while piece := await stream.read(1 << 16):
-        tail += piece[-STDERR_TAIL:]
-        del tail[:-STDERR_TAIL]
-    return tail
+    limits = ResourceLimits(
+        memory_bytes=guest.memory_bytes + MEMORY_BESIDE, processes=PROCESSES + guest.processes, file_bytes=None
+    )
+    plan = ContainerPlan(
+        confinement=replace(_confinement(guest, folder), limits=limits),
+        program=["/room/player.py", *guest.options("/room")],
+        flags=_FLAGS,
+        image=DEFAULT_IMAGE,
+        user=(UNPRIVILEGED, UNPRIVILEGED),
+        session=guest.session or "evaluation",
+        kept=True,
+    )
+    container = ContainerProcess(await in_thread(connect), plan)
+    await container.start()
+    container.take_frames_apart()
+    return container
+
+
+def _confinement(guest: Guest, folder: Path) -> Confinement:
+    return Confinement(
+        readonly={folder / "room": "/room", **guest.mounts()},
+        hidden=guest.hide,
+        gpus=guest.gpus,
+        env=guest.environment("/room"),
+        cwd="/tmp",
+        scratch_bytes=TEMPORARY_BYTES,
+    )
+
+
+async def _reduced(guest: Guest, folder: Path) -> IsolatedProcess:
+    """A process under limits alone, as another user where we are root."""
+    python = await python_for_others()
+    for source in guest.mounts() if os.geteuid() == 0 else ():
+        if not all(os.stat(part).st_mode & 0o1 for part in (source, *source.parents)):
+            if guest.archive is None:  # code, which may do without packages
+                guest = replace(guest, packages=None)
+                continue
+            raise RoomError(
+                f"without a sandbox a model is loaded as another user, who may not enter {source}",
+                "install bubblewrap, or set MLGYM_CACHE to a folder that all may enter",
+            )
+    data = folder / "room" / "data"
+    for source, name in guest.data.items():
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).symlink_to(source)
+    own = str(folder / "room")
+    command = [python, *_FLAGS, f"{own}/player.py", *guest.options(own), "supervise=1"]
+    env = guest.environment(own, str(data), str(guest.packages)) | visible_devices(guest.gpus, confined=False)
+    return await start_plain(command, env, folder / "work", unprivileged=True)

@@ -1,0 +1,210 @@
+"""Processes of this machine kept apart: under bubblewrap, or under limits alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.isolation import seccomp
+from workbench.isolation.bwrap import bwrap_command
+from workbench.isolation.processes import (
+    kill_group,
+    kill_quietly,
+    memory_of,
+    processes_below,
+    processor_seconds,
+    start_process,
+)
+from workbench.isolation.spec import STDERR_TAIL, Confinement, IsolatedProcess, SandboxError, describe_status
+from workbench.isolation.watch import DISK_RESERVE, free_space, megabytes
+
+UNPRIVILEGED = 65532
+"""User and group of what is not trusted when we are root: process limits do not bind root."""
+
+_python_for_others: list[str] = []
+"""The Python for an unprivileged user, once it was found."""
+
+
+class LocalProcess(IsolatedProcess):
+    """A process of this machine."""
+
+    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, *, walled: bool) -> None:
+        """`walled`: the process is bubblewrap's."""
+        self.process = process
+        self.channel = channel
+        self.confined = walled and not seccomp.unsupported()
+        self._walled = walled
+        self._tail = bytearray()
+        self._over = False
+        self._killed = ""
+        """Why we killed it."""
+        assert process.stderr is not None
+        self._reader = asyncio.ensure_future(read_tail(process.stderr, self._tail))
+
+    @property
+    def child(self) -> int | None:
+        """Process 1 of what bubblewrap confines, as the host sees it; None when it is gone."""
+        below = processes_below(self.process.pid)
+        return below[0].pid if below else None
+
+    async def watch(self, memory_bytes: int, folder: Path | None = None) -> None:
+        """Kill it when its processes take more memory together, or fill the disk of `folder`.
+
+        Each process may have limits of its own; this is for what many do together.
+        """
+        while True:
+            used = memory_of(self.process.pid, memory_bytes)
+            if used > memory_bytes:
+                self._killed = f"killed: its processes took {megabytes(used)} of memory, of {megabytes(memory_bytes)}"
+            elif folder is not None and free_space(folder) < DISK_RESERVE / 2:
+                self._killed = "killed: it filled the disk"
+            if self._killed:
+                kill_group(self.process)
+                return
+            await asyncio.sleep(1.0 if used < memory_bytes / 4 else 0.05)
+
+    async def processor_seconds(self) -> float:
+        if self.process.returncode is not None:
+            return 0.0
+        return await asyncio.to_thread(processor_seconds, self.process.pid)
+
+    async def ended(self, patience: float) -> int | None:
+        """The exit status, once it has ended; None where that takes longer."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                return await self.process.wait()
+        return None
+
+    async def how_it_ended(self) -> str:
+        if self._killed:
+            return self._killed
+        status = await self.ended(2.0)
+        return "" if status is None else describe_status(status)
+
+    async def standard_error(self) -> str:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await asyncio.shield(self._reader)
+        return self._tail.decode("utf-8", "replace")
+
+    async def end(self) -> None:
+        """Bubblewrap ends after the last process that it confines; else the end of standard error says that."""
+        self.channel.close()
+        if self._over:  # its number may be another process's by now
+            return
+        self._over = True
+        if self._walled and (child := self.child) is not None:
+            kill_quietly(child)
+            await self.ended(10.0)
+        if not self._walled or self.process.returncode is None:
+            kill_group(self.process)
+        await self.process.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5.0):
+                await self._reader
+
+
+async def start_confined(
+    argv: Sequence[str], confinement: Confinement, folder: Path, descriptors: Sequence[int] = ()
+) -> LocalProcess:
+    """Under bubblewrap; `folder` is as `bwrap_command` says. Raises SandboxError or OSError."""
+    command = await asyncio.to_thread(bwrap_command, argv, confinement, folder)
+    env = {"PATH": os.environ.get("PATH", os.defpath)}
+    return await _start(command, env, Path("/"), descriptors, walled=True)
+
+
+async def start_plain(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    descriptors: Sequence[int] = (),
+    *,
+    unprivileged: bool = False,
+) -> LocalProcess:
+    """With no walls around it; `unprivileged`: as another user where we are root. Raises SandboxError or OSError."""
+    return await _start(argv, env, cwd, descriptors, walled=False, **(_identity() if unprivileged else {}))
+
+
+async def _start(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    descriptors: Sequence[int],
+    *,
+    walled: bool,
+    **identity: Any,
+) -> LocalProcess:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with theirs:  # the process holds the only other end: its death is seen
+            process = await start_process(
+                *command,
+                stdin=theirs.fileno(),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.PIPE,
+                env=env,
+                cwd=cwd,
+                pass_fds=descriptors,
+                **identity,
+            )
+    except BaseException:
+        ours.close()
+        raise
+    return LocalProcess(process, ours, walled=walled)
+
+
+async def read_tail(stream: asyncio.StreamReader, tail: bytearray | None = None) -> bytearray:
+    """Read to the end and keep the last STDERR_TAIL bytes, so that a process may print as much as it likes.
+
+    `tail`, where given, is filled as it comes.
+    """
+    tail = bytearray() if tail is None else tail
+    while piece := await stream.read(1 << 16):
+        tail += piece[-STDERR_TAIL:]
+        del tail[:-STDERR_TAIL]
+    return tail
+
+
+async def python_for_others() -> str:
+    """A Python that runs as an unprivileged user, tried once a process. Raises SandboxError."""
+    if not _python_for_others:
+        _python_for_others.append(await _try_pythons())
+    return _python_for_others[0]
+
+
+async def _try_pythons() -> str:
+    said = ""
+    for python in _candidates():
+        test = [python, "-s", "-c", "import sys, socket, resource, random; sys.exit(sys.version_info < (3, 8))"]
+        try:
+            process = await start_plain(test, os.environ, Path("/"), unprivileged=True)
+        except OSError as error:
+            said = said or str(error.strerror)
+            continue
+        try:
+            status, errors = await process.process.wait(), await process.standard_error()
+        finally:
+            await asyncio.shield(process.end())
+        if status == 0:
+            return python
+        said = said or errors.strip()[-200:]
+    raise SandboxError(f"no Python for an unprivileged user: {said}", "install one for all users: apt install python3")
+
+
+def _candidates() -> list[str]:
+    system = [path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)]
+    mine = str(Path(sys.base_prefix) / f"bin/python{sys.version_info.major}.{sys.version_info.minor}")
+    return [*system, mine] if sys.platform == "linux" else [mine, *system]
+
+
+def _identity() -> dict[str, Any]:
+    """Arguments for a process that must not run as root."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}
