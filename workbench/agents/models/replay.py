@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from workbench.agents.agent import ActionsExhausted, Agent, Proposal
 from workbench.session.state import SessionState, Step
 
+if TYPE_CHECKING:  # reading recordings is not needed to replay one
+    from workbench.formats.actions import Plan
+
 LEAVES = "the replay leaves the recording"
-
-
-class Plan(Protocol):
-    """The actions to run again, as `workbench.formats.actions` reads them."""
-
-    @property
-    def actions(self) -> Sequence[tuple[str, str]]:
-        """Pairs of thought and action."""
-
-    @property
-    def cause(self) -> str:
-        """Why the recorded session was scored although its agent had not submitted."""
-
-    @property
-    def files(self) -> Mapping[str, tuple[bytes, int]]:
-        """Content and mode of the files that the recorded session began with, as far as the recording shows them."""
-
-    @property
-    def window(self) -> int | None:
-        """Lines of the recorded session's file window, if known."""
-
-    @property
-    def of_mlgym(self) -> bool:
-        """Whether it was recorded in MLGym, whose commands differ a little."""
-
-    @property
-    def compared(self) -> bool:
-        """Whether the recorded outcomes are known."""
-
-    def difference(self, index: int, replayed: Step, workspace: str) -> str:
-        """How the outcome of an action differs from the recorded one; empty if it does not. `workspace` is the
-        replay's.
-        """
 
 
 class ReplayAgent(Agent):
