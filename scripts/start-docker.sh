@@ -60,8 +60,8 @@ fi
 exec "$python" - <<'BUILD'
 import sys
 
-from workbench.sandbox.base import SandboxError
-from workbench.sandbox.image import DEFAULT_IMAGE, build_image, image_state
+from workbench.isolation.spec import SandboxError
+from workbench.isolation.image import DEFAULT_IMAGE, build_image, image_state
 
 try:
     state = image_state()
