@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from workbench.agents.messages import Response, StopReason, ToolCall
 from workbench.agents.parsing import FormatError, ParserName, make_parser
-from workbench.agents.tools import BadCall, action_of, call_of, command_docs, make_tools, sendable_name
-from workbench.sandbox.commands import COMMAND_NAMES
-from workbench.sandbox.guest.tools import COMMANDS
+from workbench.agents.tools import BadCall, action_of, call_of, make_tools, sendable_name
+from workbench.sandbox.commands import COMMAND_NAMES, command_docs
 
 PARSERS: list[ParserName] = list(get_args(ParserName))
 TEXT_PARSERS: list[ParserName] = ["thought_action", "last_fence", "xml", "json"]
@@ -291,7 +290,7 @@ def test_tools_that_are_not_offered_are_unknown() -> None:
 
 
 def test_every_agent_command_is_a_tool_and_documented() -> None:
-    assert {tool.name for tool in make_tools(COMMAND_NAMES)} == {"bash", *COMMANDS}
+    assert {tool.name for tool in make_tools(COMMAND_NAMES)} == {"bash", *COMMAND_NAMES}
     docs = command_docs(["submit", "open"])
     assert docs.startswith('open "<path>"') and "submit\n    Submits" in docs and "goto" not in docs
 

@@ -82,7 +82,7 @@ async def test_the_host_is_out_of_sight(confined: LocalSandbox, monkeypatch: pyt
     folders = set(seen.split("\n\n")[0].split())
     assert folders >= {"bin", "dev", "etc", "home", "proc", "run", "tmp", "usr"}
     assert not folders & {"root", "mnt", "srv", "opt", "var", "boot", "sys", "work"}
-    ours = {"bashrc", "bin", "functions.sh", "guest.py", "seccomp.py", "socket", "tools.py"}
+    ours = {"agent_commands.py", "bashrc", "bin", "functions.sh", "guest.py", "seccomp.py", "socket", "tools.py"}
     assert set((await sh(confined, "ls /run/mlgym")).split()) == ours
     assert (await sh(confined, f"ls {CHECKOUT}/workbench/session")).endswith("No such file or directory\n")
     assert (await sh(confined, "cat /etc/passwd | cut -d: -f1")).split() == ["root", "agent", "nobody"]

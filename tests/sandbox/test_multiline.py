@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from workbench.sandbox.multiline import ENDINGS, MalformedEdit, rewrite_multiline
+from workbench.sandbox.guest.agent_commands import ENDINGS
+from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
 
 STUBS = """
 record() { builtin printf '%s\\n' "$@" >>calls; cat >"body$(wc -l <calls)"; }

@@ -21,8 +21,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.sandbox.commands import COMMAND_NAMES, GUEST_FOLDER, command_docs, linter_folder
+from workbench.sandbox.commands import COMMAND_NAMES, OPTIONAL_COMMANDS, command_docs, linter_folder
 from workbench.sandbox.guest import tools
+from workbench.sandbox.guest.agent_commands import COMMANDS
+from workbench.sandbox.guest_sandbox import GUEST_FOLDER
 from workbench.sandbox.multiline import rewrite_multiline
 
 TOOLS = GUEST_FOLDER / "tools.py"
@@ -832,15 +834,16 @@ def test_an_unknown_command_is_a_usage_error(place: Place) -> None:
     assert "no command 'frobnicate'" in place.run("frobnicate").err
 
 
-def test_the_documentation_names_every_command() -> None:
-    docs = command_docs()
-    assert len(docs.split("\n\n")) == len(COMMAND_NAMES)
-    written = (Path(__file__).parents[2] / "docs" / "agent-commands.md").read_text()
-    for name in COMMAND_NAMES:
-        usage, text = tools.COMMANDS[name]
-        assert usage in docs
-        assert text in docs
-        assert f"`{usage.splitlines()[0]}`" in written
+def test_the_documentation_is_made_of_the_declaration() -> None:
+    docs = command_docs(COMMAND_NAMES)
+    assert len(docs.split("\n\n")) == len(COMMANDS)
+    rows = []
+    for command in COMMANDS.values():
+        assert command.usage in docs and command.about in docs
+        first = command.about.partition(". ")[0].rstrip(".").replace("<", "\\<")
+        rows.append(f"| `{command.usage.splitlines()[0]}` | {first} | {command.needs} |\n")
+    assert "".join(rows) in (Path(__file__).parents[2] / "docs" / "agent-commands.md").read_text()
+    assert all(COMMANDS[name].needs for name in OPTIONAL_COMMANDS)
 
 
 def test_the_functions_work_wherever_the_shell_is_and_whatever_its_path(place: Place) -> None:
@@ -900,7 +903,8 @@ def test_a_person_at_a_terminal_types_the_text(place: Place) -> None:
 
 
 def test_the_program_is_python_3_8_and_imports_nothing_slow() -> None:
-    ast.parse(TOOLS.read_text(), feature_version=(3, 8))
+    for program in (TOOLS, GUEST_FOLDER / "agent_commands.py"):
+        ast.parse(program.read_text(), feature_version=(3, 8))
     code = "import sys; sys.path.append(sys.argv[1]); import tools; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, str(GUEST_FOLDER)], capture_output=True, text=True, check=True

@@ -15,7 +15,8 @@ from workbench.agents import prompts
 from workbench.agents.config import AgentConfig
 from workbench.agents.messages import Message, Response, Tool
 from workbench.agents.parsing import Parser
-from workbench.agents.tools import command_docs, sendable_name
+from workbench.agents.tools import sendable_name
+from workbench.sandbox.commands import command_docs
 from workbench.session.events import FORMAT, SessionStarted
 from workbench.session.state import NewShell, SessionState, Step
 from workbench.text import many

@@ -1,23 +1,21 @@
 """What the agent commands are called and what they do, in words for prompts and help.
 
-The words come from the table in the program that runs inside the sandbox, so that they cannot differ from what it does.
+The words come from the table that the program inside the sandbox uses, so that they cannot differ from what it does.
 """
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from workbench.sandbox.guest.tools import COMMANDS
-
-GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
-"""Folder of the files that are put into a sandbox: tools.py, functions.sh."""
+from workbench.sandbox.guest.agent_commands import COMMANDS
 
 COMMAND_NAMES = tuple(COMMANDS)
 
-MEMORY_COMMANDS = ("memory_write", "memory_read")
-LITERATURE_COMMANDS = ("literature_search", "literature_read")
+MEMORY_COMMANDS = tuple(name for name, command in COMMANDS.items() if command.needs == "memory")
+LITERATURE_COMMANDS = tuple(name for name, command in COMMANDS.items() if command.needs == "literature")
 OPTIONAL_COMMANDS = MEMORY_COMMANDS + LITERATURE_COMMANDS
 """Those that the host serves only to an agent whose configuration names them."""
 USUAL_COMMANDS = tuple(name for name in COMMAND_NAMES if name not in OPTIONAL_COMMANDS)
@@ -36,11 +34,7 @@ def linter_folder() -> Path:
     return Path(spec.origin).parent
 
 
-def command_docs() -> str:
-    """One paragraph for each agent command, its usage first."""
-    paragraphs = []
-    for name in COMMAND_NAMES:
-        usage, text = COMMANDS[name]
-        lines = usage.split("\n")
-        paragraphs.append("\n".join([*lines, f"    {text}"]))
-    return "\n\n".join(paragraphs) + "\n"
+def command_docs(names: Sequence[str]) -> str:
+    """One paragraph for each of these agent commands, its usage first."""
+    shown = [command for name, command in COMMANDS.items() if name in names]
+    return "\n\n".join(f"{command.usage}\n    {command.about}" for command in shown)

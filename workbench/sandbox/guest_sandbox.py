@@ -38,7 +38,7 @@ _FULL = (0.2, 0.4, 0.6, 0.8, 0.0)
 
 GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
 GUEST_FILES = (
-    *(GUEST_FOLDER / name for name in ("bashrc", "functions.sh", "guest.py", "tools.py")),
+    *(GUEST_FOLDER / name for name in ("bashrc", "functions.sh", "guest.py", "tools.py", "agent_commands.py")),
     Path(seccomp.__file__),
 )
 """What a sandbox has at RUN_FOLDER."""

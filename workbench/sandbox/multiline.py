@@ -16,10 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-COMMANDS = ("edit", "insert", "create")
-"""Commands that take a text."""
-ENDINGS = ("end_of_edit", "end_of_insert")
-"""Lines that end it. Blanks around them do not matter: agents indent them like the text, and mix them up."""
+from workbench.sandbox.guest.agent_commands import COMMANDS, ENDINGS
 
 _MAY_MATTER = re.compile(r"\b(?:edit|insert|end_of_edit|end_of_insert)\b")
 _BEFORE_COMMAND = frozenset(("if", "then", "else", "elif", "do", "while", "until", "{", "!", "time", "coproc"))
@@ -149,7 +146,7 @@ class _Rewriter:
                 f"The line {name} ends no text: no edit, insert or create command that waits for a text stands before "
                 "it. Nothing was run."
             )
-        if name not in COMMANDS or command.has_input or "--delete" in command.words:
+        if name not in COMMANDS or not COMMANDS[name].takes_text or command.has_input or "--delete" in command.words:
             return
         if self.as_mlgym and name == "create":
             return

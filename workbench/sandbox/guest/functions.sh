@@ -21,19 +21,10 @@ sys.pycache_prefix = None
 tools.start()' "$__mlgym_tools" "${HOME:-/home/agent}/.mlgym/cache" "$@"
 }
 
-function open { __mlgym_run open "$@"; }
-function goto { __mlgym_run goto "$@"; }
-function scroll_up { __mlgym_run scroll_up "$@"; }
-function scroll_down { __mlgym_run scroll_down "$@"; }
-function create { __mlgym_run create "$@"; }
-function edit { __mlgym_run edit "$@"; }
-function insert { __mlgym_run insert "$@"; }
-function search_dir { __mlgym_run search_dir "$@"; }
-function search_file { __mlgym_run search_file "$@"; }
-function find_file { __mlgym_run find_file "$@"; }
-function validate { __mlgym_run validate "$@"; }
-function submit { __mlgym_run submit "$@"; }
-function memory_write { __mlgym_run memory_write "$@"; }
-function memory_read { __mlgym_run memory_read "$@"; }
-function literature_search { __mlgym_run literature_search "$@"; }
-function literature_read { __mlgym_run literature_read "$@"; }
+# The names stand in agent_commands.py, each on a line of its own that holds nothing else.
+while IFS= \builtin read -r __mlgym_line; do
+  if [[ $__mlgym_line =~ ^\ +\"([a-z_]+)\",$ ]]; then
+    \builtin eval "function ${BASH_REMATCH[1]} { __mlgym_run ${BASH_REMATCH[1]} \"\$@\"; }"
+  fi
+done <"$__mlgym_tools/agent_commands.py"
+\builtin unset -v __mlgym_line

@@ -1,10 +1,11 @@
 """The agent commands: open, goto, scroll, create, edit, insert, search, validate, submit, memory and literature.
 
-One self-contained program (standard library only, Python >= 3.8) that runs inside the sandbox as `python3 -I -S
-tools.py COMMAND ARGUMENTS`; `functions.sh` wraps each command in a shell function. It remembers the open file in
-`$HOME/.mlgym/window`, and tells the host about the window over the unix socket `$MLGYM_SOCKET`; `validate`, `submit`,
-memory and literature are requests to the host over the same socket. It starts anew for every command, so modules that
-are slow to import (json, socket, subprocess, re) are avoided, or imported only where they are needed.
+One program (standard library only, Python >= 3.8) that runs inside the sandbox as `python3 -I -S tools.py COMMAND
+ARGUMENTS`; `functions.sh` wraps each command in a shell function, `agent_commands.py` says what each command is. It
+remembers the open file in `$HOME/.mlgym/window`, and tells the host about the window over the unix socket
+`$MLGYM_SOCKET`; `validate`, `submit`, memory and literature are requests to the host over the same socket. It starts
+anew for every command, so modules that are slow to import (json, socket, subprocess, re) are avoided, or imported only
+where they are needed.
 
 Exit codes: 0 done, 1 failed or refused, 2 wrong usage.
 """
@@ -23,91 +24,11 @@ if TYPE_CHECKING:  # typing costs 5 ms at each start
     from collections.abc import Callable
     from typing import BinaryIO, NoReturn
 
-COMMANDS = {
-    "open": (
-        'open "<path>" [<line>]',
-        "Opens a text file and shows a window of its lines, with line numbers. With a line number the window is moved "
-        "to include that line, otherwise it starts at the top. Very long lines are cut. Directories, images and other "
-        "binary files are refused.",
-    ),
-    "goto": (
-        "goto <line>",
-        "Moves the window of the open file to include the line.",
-    ),
-    "scroll_up": (
-        "scroll_up",
-        "Moves the window of the open file up by one window, less two lines of overlap.",
-    ),
-    "scroll_down": (
-        "scroll_down",
-        "Moves the window of the open file down by one window, less two lines of overlap.",
-    ),
-    "create": (
-        "create <file>",
-        "Creates an empty file and opens it. A file that exists is never overwritten: it is opened instead, and the "
-        "command fails. The folder must exist. A text for the new file may follow, up to a line `end_of_edit`, or as a "
-        "here-document.",
-    ),
-    "edit": (
-        "edit <first>:<last> [<file>]\n<replacement text>\nend_of_edit",
-        "Replaces the lines <first> to <last> (both included) of the file, or of the open file when none is named, by "
-        "the text that follows, up to a line that holds only `end_of_edit` (a here-document does as well). The text is "
-        "taken as it stands, indentation included. An edit after which a Python file no longer compiles is refused and "
-        "changes nothing; names that are not defined are warned of, or refused as well. To delete lines, give no text, "
-        "or the option --delete. The file becomes the open file, and the window around the edit is shown.",
-    ),
-    "insert": (
-        "insert <line> [<file>]\n<text>\nend_of_edit",
-        "Inserts the text that follows, up to a line that holds only `end_of_edit`, after the given line of the file, "
-        "or of the open file when none is named. Line 0 inserts at the top. Checked as by edit.",
-    ),
-    "search_dir": (
-        'search_dir "<term>" [<dir>]',
-        "Searches a term, a regular expression as grep takes it (case counts), in all text files below the folder, the "
-        "current one when none is named, and lists the files with their number of matching lines. Hidden folders are "
-        "skipped.",
-    ),
-    "search_file": (
-        'search_file "<term>" [<file>]',
-        "Searches a term, a regular expression as grep takes it (case counts), in the file, or in the open file when "
-        "none is named, and shows the matching lines with their numbers.",
-    ),
-    "find_file": (
-        'find_file "<name>" [<dir>]',
-        "Finds all files with the given name below the folder, the current one when none is named. The name may hold "
-        "the wildcards * ? [ ] (quote it then). Hidden folders are skipped.",
-    ),
-    "validate": (
-        "validate",
-        "Evaluates the current submission and prints its verdict and metrics. May be used as often as you like; the "
-        "session goes on.",
-    ),
-    "submit": (
-        "submit",
-        "Submits the current submission, prints its verdict and ends the session.",
-    ),
-    "memory_write": (
-        'memory_write "<text>"',
-        "Keeps a note (or the text of a here-document) that you will find again in later sessions on this task. Other "
-        "sessions on it can read it too.",
-    ),
-    "memory_read": (
-        'memory_read ["<query>"] [<n>]',
-        "Shows the notes of this and earlier sessions on this task that match the query best (5 unless you say how "
-        "many), or the newest ones when there is no query.",
-    ),
-    "literature_search": (
-        'literature_search "<query>" [<n>]',
-        "Searches for scientific papers and lists the best matches (5 unless you say how many) with their abstracts "
-        "and ids. Works without a network in the shell.",
-    ),
-    "literature_read": (
-        'literature_read "<id or url>" [<page>]',
-        "Shows the text of a paper, one page of about ten thousand characters at a time. The paper is named by an id "
-        "that literature_search shows, or by the address of a PDF.",
-    ),
-}
-"""Name of each command → (usage, what it does). The host makes its documentation from this table."""
+    from workbench.sandbox.guest.agent_commands import COMMANDS, ENDINGS
+else:
+    if os.path.dirname(__file__) not in sys.path:
+        sys.path.append(os.path.dirname(__file__))  # last, as nothing there may stand in for a module of Python's
+    from agent_commands import COMMANDS, ENDINGS
 
 OVERLAP = 2
 """Lines that stay in sight on scrolling."""
@@ -629,7 +550,7 @@ def command_scroll_down(arguments: list[str]) -> int:
 # --- commands: changing files -----------------------------------------------------------------------------------------
 
 NULL_DEVICE = (1, 3)
-ENDINGS = (b"end_of_edit", b"end_of_insert")
+TEXT_ENDS = tuple(map(str.encode, ENDINGS))
 
 
 def standard_input(interactive: bool) -> bytes | None:
@@ -644,10 +565,10 @@ def standard_input(interactive: bool) -> bytes | None:
         if os.isatty(0):
             if not interactive:
                 return None
-            say(f"(Type the text, then a line {ENDINGS[0].decode()}.)", error=True)
+            say(f"(Type the text, then a line {ENDINGS[0]}.)", error=True)
             lines: list[bytes] = []
             for line in sys.stdin.buffer:
-                if line.strip() in ENDINGS:
+                if line.strip() in TEXT_ENDS:
                     break
                 lines.append(line)
             text = b"".join(lines)
@@ -658,7 +579,7 @@ def standard_input(interactive: bool) -> bytes | None:
     if len(text) > EDIT_LIMIT:
         raise Refusal(f"the text is larger than {EDIT_LIMIT >> 20} MiB.")
     body, newline, last = text[:-1].rpartition(b"\n")
-    if last.strip() in ENDINGS:
+    if last.strip() in TEXT_ENDS:
         text = body + newline
     if b"\0" in text:
         raise Refusal("the text holds NUL bytes: nothing was changed.")
@@ -1371,9 +1292,9 @@ def run(arguments: list[str]) -> int:
             error=True,
         )
         return 2
-    usage, text = COMMANDS[name]
+    usage = COMMANDS[name].usage
     if arguments[1:2] in (["-h"], ["--help"]):
-        say(f"Usage: {usage}\n\n{text}")
+        say(f"Usage: {usage}\n\n{COMMANDS[name].about}")
         return 0
     command: Callable[[list[str]], int] = globals()["command_" + name]
     try:
