@@ -34,10 +34,6 @@ from workbench.sandbox.base import UNATTENDED, SandboxSpec
 from workbench.sandbox.guest.guest import PYTHON_NAMES
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
 
-__all__ = ["LocalSandbox", "probe_bubblewrap"]
-
-_HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 class LocalSandbox(GuestSandbox):
     """Commands run on this machine, confined to the workspace; with `unsafe`, not confined at all."""
