@@ -7,7 +7,6 @@ file for each is locked by those who share: who asks for GPUs of its own waits f
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.isolation.spec import SandboxError
+from workbench.session.files import lock
 
 _DEVICE = re.compile(r"nvidia(\d+)")
 _REQUEST = re.compile(r"\d{1,3}(?P<list>(,\d{1,3})*,?)")
@@ -106,8 +106,8 @@ class GpuLease:
     def release(self) -> None:
         """Others may have them. Can be called twice."""
         locks, self._locks = self._locks, ()
-        for lock in locks:
-            os.close(lock)
+        for held in locks:
+            os.close(held)
 
 
 def lease(request: GpuRequest, available: Sequence[int], folder: Path, holder: str, *, share: bool = False) -> GpuLease:
@@ -141,8 +141,8 @@ def lease(request: GpuRequest, available: Sequence[int], folder: Path, holder: s
                 "end that session, or name others: --gpus; --share-gpus takes them all the same",
             )
     except BaseException:
-        for lock in taken.values():
-            os.close(lock)
+        for held in taken.values():
+            os.close(held)
         raise
     gpus = tuple(sorted(taken)) if not request.indices else request.indices
     return GpuLease(gpus, tuple(taken.values()))
@@ -150,10 +150,10 @@ def lease(request: GpuRequest, available: Sequence[int], folder: Path, holder: s
 
 def _take_alone(folder: Path, index: int, holder: str, share: bool) -> int | None:
     """The lock of a GPU that nobody has; None where somebody has it."""
-    alone = _lock(folder / f"gpu-{index}", fcntl.LOCK_EX | fcntl.LOCK_NB)
+    alone = _lock(folder / f"gpu-{index}")
     if alone is None:
         return None
-    shared = _lock(folder / f"gpu-{index}.shared", fcntl.LOCK_EX | fcntl.LOCK_NB)
+    shared = _lock(folder / f"gpu-{index}.shared")
     if shared is None:
         os.close(alone)
         return None
@@ -168,32 +168,30 @@ def _take_alone(folder: Path, index: int, holder: str, share: bool) -> int | Non
 
 def _take_shared(folder: Path, index: int, holder: str, _share: bool) -> int | None:
     """A lock that keeps those away who want the GPU alone; whoever has it already is not asked."""
-    lock = _lock(folder / f"gpu-{index}.shared", fcntl.LOCK_SH)  # held alone for an instant at most
-    if lock is not None:
-        _sign(lock, holder)
-    return lock
+    held = _lock(folder / f"gpu-{index}.shared", shared=True)  # held alone for an instant at most
+    if held is not None:
+        _sign(held, holder)
+    return held
 
 
-def _lock(path: Path, how: int) -> int | None:
+def _lock(path: Path, *, shared: bool = False) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(descriptor, how)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if lock(descriptor, shared=shared, wait=shared):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
-def _sign(lock: int, holder: str) -> None:
+def _sign(held: int, holder: str) -> None:
     """Say who we are, for the messages of others; a full disk keeps nobody from working."""
     with contextlib.suppress(OSError):
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, json.dumps({"holder": holder[:200], "pid": os.getpid()}).encode(), 0)
+        os.ftruncate(held, 0)
+        os.pwrite(held, json.dumps({"holder": holder[:200], "pid": os.getpid()}).encode(), 0)
 
 
 def _holder(folder: Path, index: int) -> str:
     """Who has a GPU, as far as that is known."""
-    alone = _lock(folder / f"gpu-{index}", fcntl.LOCK_EX | fcntl.LOCK_NB)
+    alone = _lock(folder / f"gpu-{index}")
     if alone is not None:
         os.close(alone)
     path = folder / (f"gpu-{index}" if alone is None else f"gpu-{index}.shared")

@@ -6,7 +6,6 @@ The lock goes with the process, however it ends, so what can be locked by anothe
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -16,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
+
+from workbench.session.files import lock
 
 PREFIX = "mlgym-tui-"
 PURPOSES = ("meeting", "image", "run", "room", "guest", "probe")
@@ -34,7 +35,7 @@ class OwnedFolder:
     def __init__(self, purpose: Purpose, base: str | None = None) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-", dir=base))
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        lock(self._lock, wait=True)
 
     def remove(self) -> None:
         """Delete the folder. Can be called twice."""
@@ -99,15 +100,12 @@ def _is_stale(path: Path) -> bool:
         status = path.lstat()
         if path.is_symlink() or not path.is_dir() or os.getuid() not in (0, status.st_uid):
             return False
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        owner = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return time.time() - status.st_mtime > _NEWBORN and not any(path.iterdir())
     except OSError:
         return False
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except OSError:
-        return False
+        return lock(owner)
     finally:
-        os.close(lock)
+        os.close(owner)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO, Any
 
 LARGEST_OBJECT = 256 << 20
 """Bytes of the largest file that is read as a whole."""
@@ -114,6 +116,19 @@ def read_file(path: Path, limit: int, *, below: int = 0, follow: bool = False) -
     if len(data) > limit:
         raise UnfitFile(path, f"it is larger than {limit >> 20} MB, the most that is read")
     return data
+
+
+def lock(file: int | IO[Any], *, shared: bool = False, wait: bool = False) -> bool:
+    """Take the lock on an open file, which goes with the process that holds it, however it ends. False where another
+    has it; with `wait`, until it is free.
+    """
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        if wait:
+            raise
+        return False
+    return True
 
 
 def is_file(path: Path) -> bool:

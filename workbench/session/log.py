@@ -7,7 +7,6 @@ good prefix. `sync` (fsync) is called at step ends, so that a power loss costs a
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable
@@ -19,7 +18,7 @@ import msgspec
 from workbench.errors import WorkbenchError
 from workbench.session.clock import Clock, utc_now
 from workbench.session.events import FORMAT, Event, Naming, SessionStarted, UnknownEvent, decode, encode
-from workbench.session.files import LARGEST_LOG, open_file
+from workbench.session.files import LARGEST_LOG, lock, open_file
 from workbench.session.secrets import Redactor
 
 EVENTS_FILE = "events.jsonl"
@@ -62,14 +61,12 @@ class EventLog:
         except OSError as error:
             raise LogError(explain_write_error(error, self.path)) from error
         for attempt in range(5):  # a listing looks at the lock for an instant
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock(self._fd):
                 break
-            except OSError:
-                if attempt == 4:
-                    os.close(self._fd)
-                    raise LogError(f"{folder} is being driven by another process; end that one first") from None
-                time.sleep(0.005)
+            if attempt == 4:
+                os.close(self._fd)
+                raise LogError(f"{folder} is being driven by another process; end that one first")
+            time.sleep(0.005)
 
     def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
         """Call `subscriber` with every event appended from now on. Returns the function that ends it."""
@@ -146,10 +143,8 @@ def repair_log(path: Path) -> tuple[list[Event], list[str]]:
     """
     file = _log_file(path)
     with os.fdopen(open_file(file, os.O_RDWR), "r+b") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise LogError(f"{file.parent} is being driven by another process; end that one first") from None
+        if not lock(stream):
+            raise LogError(f"{file.parent} is being driven by another process; end that one first")
         if os.fstat(stream.fileno()).st_size > LARGEST_LOG:
             raise LogError(f"{file} is larger than {LARGEST_LOG >> 20} MB: its session can only be looked at")
         events, problems, good = _read(stream)
@@ -229,12 +224,9 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return not lock(fd, shared=True)
     finally:
         os.close(fd)
-    return False
 
 
 def explain_write_error(error: OSError, path: Path) -> str:

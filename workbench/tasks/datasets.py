@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.session.files import lock
 from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import TASK_FILE, Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
@@ -382,13 +382,11 @@ def _sha256(path: Path) -> str:
 @contextlib.contextmanager
 def _locked(home: Path, progress: Progress | None) -> Iterator[None]:
     """One preparation of a dataset at a time, over all processes."""
-    with (home / ".lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with (home / ".lock").open("a") as file:
+        if not lock(file):
             if progress is not None:
                 progress(0.0, f"waiting: another process prepares {home.name}")
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            lock(file, wait=True)
         yield
 
 

@@ -7,7 +7,6 @@ sandbox never sees that folder. Several sessions, in several processes, may writ
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
@@ -17,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
+
+from workbench.session.files import lock
 
 MOST_CHARACTERS = 4000
 """Of one note."""
@@ -151,6 +152,6 @@ class NoteFile:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(self.folder / f".{self.file.name}.lock", "ab") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with open(self.folder / f".{self.file.name}.lock", "ab") as file:
+            lock(file, wait=True)
             yield

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import re
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+
+from workbench.session.files import lock
 
 _LONGEST_WAIT = 60.0
 _SANE = 600.0
@@ -64,7 +65,7 @@ class Pacer:
             self._folder.mkdir(parents=True, exist_ok=True)
             file = self._folder / re.sub(r"[^a-z0-9.-]", "_", host)
             with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as stream:
-                fcntl.flock(stream, fcntl.LOCK_EX)
+                lock(stream, wait=True)
                 free = change(self._sane(stream.read(64)))
                 stream.seek(0)
                 stream.write(f"{free:.6f}")
