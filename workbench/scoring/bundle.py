@@ -34,13 +34,21 @@ def pack(
     raise. Raises ArtifactError: something is missing, is no regular file, or all of it is larger than `cap` bytes; and
     OSError where the archive cannot be written. Blocks.
     """
-    left = cap
-    seen = _Count(path, check)
+    left, found = cap, 0
     taken: set[str] = set()
+
+    def count() -> None:
+        """Of folders, too: a tree of a million empty ones is refused early."""
+        nonlocal found
+        check()
+        found += 1
+        if found > MOST_FILES:
+            raise ArtifactError("invalid", f"{path}: more than {MOST_FILES:,} files and folders")
+
     with archive.open("wb") as stream, tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for wanted in (path, *also):
             try:
-                for name, file in _files(root, wanted, seen):
+                for name, file in _files(root, wanted, count):
                     with os.fdopen(file, "rb") as source:
                         if name in taken:
                             continue
@@ -102,20 +110,6 @@ def unpack(archive: Path, folder: Path, cap: int, check: Callable[[], None] = la
         raise ArtifactError("invalid", f"{archive.name} has a file with a name that is too long here") from error
 
 
-class _Count:
-    """Counts files and folders as they are found, so that a tree of a million empty folders is refused early."""
-
-    def __init__(self, path: str, check: Callable[[], None]) -> None:
-        self._path, self._check, self._left = path, check, MOST_FILES
-
-    def more(self) -> None:
-        """Count one more. Raises ArtifactError when there are too many."""
-        self._check()
-        self._left -= 1
-        if self._left < 0:
-            raise ArtifactError("invalid", f"{self._path}: more than {MOST_FILES:,} files and folders")
-
-
 class _Checked:
     """A file that calls `check` before each piece is read, so that a long copy can be stopped."""
 
@@ -128,29 +122,26 @@ class _Checked:
         return self._source.read(size)
 
 
-def _files(root: Path, wanted: str, seen: _Count) -> Iterator[tuple[str, int]]:
+def _files(root: Path, wanted: str, count: Callable[[], None]) -> Iterator[tuple[str, int]]:
     """The regular files of a file or folder below `root`: path relative to it, and a descriptor, the caller's to close.
 
-    Raises ArtifactError or OSError.
+    `count` is called for each file and folder, and may raise. Raises ArtifactError or OSError.
     """
     with contextlib.ExitStack() as kept:
-
-        def keep(descriptor: int) -> int:
-            kept.callback(os.close, descriptor)
-            return descriptor
-
-        folder = keep(os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        kept.callback(os.close, folder)
         *above, last = PurePosixPath(wanted).parts
         for part in above:
-            folder = keep(_open(part, folder, wanted, os.O_DIRECTORY))
-        yield from _below(folder, last, wanted, 0, seen)
+            folder = _open(part, folder, wanted, os.O_DIRECTORY)
+            kept.callback(os.close, folder)
+        yield from _below(folder, last, wanted, 0, count)
 
 
-def _below(folder: int, name: str, path: str, depth: int, seen: _Count) -> Iterator[tuple[str, int]]:
+def _below(folder: int, name: str, path: str, depth: int, count: Callable[[], None]) -> Iterator[tuple[str, int]]:
     descriptor = _open(name, folder, path)
     try:
         kind = os.fstat(descriptor).st_mode
-        seen.more()
+        count()
         if stat.S_ISREG(kind):
             given, descriptor = descriptor, -1
             yield path, given
@@ -166,7 +157,7 @@ def _below(folder: int, name: str, path: str, depth: int, seen: _Count) -> Itera
             raise explain(error, path) from error
         for inner in names:
             if inner not in _SKIPPED:
-                yield from _below(descriptor, inner, f"{path}/{inner}", depth + 1, seen)
+                yield from _below(descriptor, inner, f"{path}/{inner}", depth + 1, count)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
