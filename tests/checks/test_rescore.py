@@ -14,7 +14,7 @@ import pytest
 
 from tests.formats.trajectories import healthy, write_run
 from tests.runner.rig import GOOD, ListAgent, driven
-from tests.tasks.model_task import make_model_task
+from tests.scoring.model_task import make_model_task
 from tests.tasks.quick_task import make_quick_task
 from workbench.checks.rescore import NotScorable, Rescored, SavedSession, choose, open_session, rescore
 from workbench.environment.assembly import session_secret

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.hostile import ALWAYS_0, body
+from tests.scoring.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
 from workbench.isolation import bwrap, hidden
 from workbench.isolation import container as container_module

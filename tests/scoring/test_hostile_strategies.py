@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.hostile import CASES, Hostile
+from tests.scoring.hostile import CASES, Hostile
 from tests.tasks.quick_task import make_quick_task
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.scoring.room import RoomKind

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.tasks.model_task import make_model_task, make_submission
+from tests.scoring.model_task import make_model_task, make_submission
 from workbench.isolation.spec import SandboxError
 from workbench.scoring import copying
 from workbench.scoring.artifact import ArtifactError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.model_task import make_model_task, make_submission
+from tests.scoring.model_task import make_model_task, make_submission
 from workbench.scoring import evaluation
 from workbench.scoring import room as room_module
 from workbench.scoring.artifact import ArtifactError
