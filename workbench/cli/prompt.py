@@ -13,7 +13,7 @@ from workbench.cli.output import print_json, print_table
 from workbench.text import visible
 
 if TYPE_CHECKING:
-    from workbench.session.prompt_view import Change, PromptOfStep, Read
+    from workbench.session.prompt_view import PromptOfStep, Read
     from workbench.session.prompts import SentMessage, SentPrompt
     from workbench.session.recording import Recording
 
@@ -109,7 +109,7 @@ def _print_diff(found: PromptOfStep, read: Read) -> None:
 
     assert found.prompt is not None
     _print_head(found, found.prompt)
-    changes = _changes(found)
+    changes = found.changes
     click.echo(comparison(changes, found.previous))
 
     def text_of(message: SentMessage) -> str:
@@ -125,13 +125,6 @@ def _print_diff(found: PromptOfStep, read: Read) -> None:
         click.echo(visible(f"\n── {kind}: {message.role or 'role unknown'}{step}{why} ──"))
         for line in change_lines(change, text_of):
             click.echo(f"{line.mark} {visible(line.text)}".rstrip())
-
-
-def _changes(found: PromptOfStep) -> list[Change]:
-    from workbench.session.prompt_view import compare
-
-    assert found.prompt is not None
-    return compare(found.previous.parts if found.previous is not None else (), found.prompt.parts)
 
 
 def _number(value: int | None) -> str:
@@ -171,7 +164,7 @@ def _as_dict(found: PromptOfStep, read: Read, *, diff: bool) -> dict[str, Any]:
                 "old": change.old.hash if change.old is not None else None,
                 "new": change.new.hash if change.new is not None else None,
             }
-            for change in _changes(found)
+            for change in found.changes
         ]
     return value
 

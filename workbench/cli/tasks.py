@@ -14,7 +14,7 @@ import click
 from workbench.cli.errors import Command, Group
 from workbench.cli.options import data_options, json_option
 from workbench.cli.output import ProgressLine, picked, print_json, print_table, progress_line
-from workbench.text import visible
+from workbench.text import many, visible
 
 if TYPE_CHECKING:
     from workbench.checks.task_check import Finding
@@ -173,7 +173,7 @@ def show(task: str, as_json: bool) -> None:
     """
     from workbench.environment.resources import sandbox_limits
     from workbench.tasks.catalogue import find_task
-    from workbench.tasks.needs import cpus, examine, gigabytes
+    from workbench.tasks.needs import examine, gigabytes
 
     found = find_task(task)
     needs = examine(found)
@@ -202,7 +202,7 @@ def show(task: str, as_json: bool) -> None:
     has = sandbox_limits(found)
     click.echo(
         f"the agent's sandbox: {'no limit' if has.memory_bytes is None else gigabytes(has.memory_bytes)} "
-        f"of memory, {'all CPUs' if has.cpus is None else cpus(has.cpus)}, {spec.resources.gpus or 'no'} "
+        f"of memory, {'all CPUs' if has.cpus is None else many(has.cpus, 'CPU')}, {spec.resources.gpus or 'no'} "
         f"GPU{'s' * (spec.resources.gpus > 1)}"
     )
     click.echo(f"scored by: validate → {found.split_for('validate')} data, submit → {found.split_for('submit')} data")

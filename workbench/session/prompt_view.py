@@ -16,6 +16,7 @@ from typing import Any, Literal
 from workbench.session.plain import read_json
 from workbench.session.prompts import Call, SentMessage, SentPrompt
 from workbench.session.state import SessionState
+from workbench.text import many
 
 Read = Callable[[str], bytes | None]
 """Gives an object of the session by its hash; None where it is lost."""
@@ -36,6 +37,12 @@ class PromptOfStep:
     previous: SentPrompt | None = None
     """The one that was sent last for an earlier step; None before the first."""
     nothing: str = ""
+
+    @property
+    def changes(self) -> list[Change]:
+        """What became of the messages of the previous prompt; nothing where no prompt was sent."""
+        before = self.previous.parts if self.previous is not None else ()
+        return compare(before, self.prompt.parts) if self.prompt is not None else []
 
 
 def prompt_of_step(state: SessionState, read: Read, step: int, place: int | None = None) -> PromptOfStep:
@@ -109,7 +116,7 @@ def _why_nothing(state: SessionState, step: int) -> str:
 def summary(prompt: SentPrompt) -> list[str]:
     """What can be said of a prompt in a line or three: model, sizes, settings, and what is wrong."""
     sent, tokens, usage = prompt.call.sent, prompt.tokens, prompt.call.usage
-    first = [sent.model or "model unknown", _many(len(prompt.messages), "message")]
+    first = [sent.model or "model unknown", many(len(prompt.messages), "message")]
     if tokens is not None:
         first.append(f"{tokens:,} tokens ({'estimated' if sent.counted_by == 'estimate' else 'counted'})")
     if prompt.share is not None and sent.budget is not None:
@@ -124,7 +131,7 @@ def summary(prompt: SentPrompt) -> list[str]:
     if sent.tools:
         second.append(f"tools: {sent.tool_tokens:,} tokens")
     if prompt.elided:
-        second.append(f"{_many(prompt.elided, 'message')} shortened")
+        second.append(f"{many(prompt.elided, 'message')} shortened")
     third = [part for part in (prompt.call.failure, prompt.problem) if part]
     return [" · ".join(parts) for parts in (first, second, third) if parts]
 
@@ -136,10 +143,6 @@ def comparison(changes: Sequence[Change], previous: SentPrompt | None) -> str:
     parts = [f"{counts[kind]:,} {word}" for kind, word in words.items() if counts[kind]]
     against = "nothing was sent before" if previous is None else f"against step {previous.call.step}"
     return f"{against}: {', '.join(parts) or 'nothing'}"
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 # -- its text ----------------------------------------------------------------------------------------------------------

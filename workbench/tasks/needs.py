@@ -11,6 +11,7 @@ from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, missing, needs_network
 from workbench.tasks.errors import TaskError
 from workbench.tasks.packages import installed_for, missing_modules, not_installed
+from workbench.text import many
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def examine(task: Task) -> Needs:
         stand_in = False
     gpus = task.spec.resources.gpus
     if gpus:
-        words.append(f"{gpus} GPU{'s' * (gpus > 1)}")
+        words.append(many(gpus, "GPU"))
         here = len(list_gpus())
         if here < gpus and not task.variant:
-            obstacles.append(f"it needs {gpus} GPU{'s' * (gpus > 1)}; this machine has {here or 'none'}")
+            obstacles.append(f"it needs {many(gpus, 'GPU')}; this machine has {here or 'none'}")
     words += _asked(task)
     obstacles += lacking(task)
     if network:
@@ -78,21 +79,16 @@ def lacking(task: Task) -> list[str]:
         found.append(f"it asks for {gigabytes(asked.memory_bytes)} of memory; this machine has {gigabytes(memory)}")
     here = os.cpu_count() or 1
     if asked.cpus is not None and asked.cpus > here:
-        found.append(f"it asks for {cpus(asked.cpus)}; this machine has {here}")
+        found.append(f"it asks for {many(asked.cpus, 'CPU')}; this machine has {here}")
     return found
 
 
 def _asked(task: Task) -> list[str]:
     asked = task.spec.resources
     memory = [] if asked.memory_bytes is None else [f"{gigabytes(asked.memory_bytes)} of memory"]
-    return memory + ([] if asked.cpus is None else [cpus(asked.cpus)])
+    return memory + ([] if asked.cpus is None else [many(asked.cpus, "CPU")])
 
 
 def gigabytes(size: int) -> str:
     """Like "0.5 GB"."""
     return f"{size / (1 << 30):.3g} GB"
-
-
-def cpus(number: float) -> str:
-    """Like "1 CPU", "2.5 CPUs"."""
-    return f"{number:g} CPU{'s' * (number != 1)}"

@@ -17,7 +17,6 @@ from workbench.session.prompt_view import (
     PromptOfStep,
     Read,
     change_lines,
-    compare,
     comparison,
     message_text,
     numbered,
@@ -103,7 +102,7 @@ class PromptView(Vertical):
 
     def _draw(self, cursor: int | None) -> None:
         """Draw all of it, with the cursor on that row; None: where the news are."""
-        prompt, previous = self.shown.prompt, self.shown.previous
+        prompt = self.shown.prompt
         self.set_class(prompt is None, "-nothing")
         if prompt is None:
             self.messages.show_rows((), 0, compared=False)
@@ -111,8 +110,8 @@ class PromptView(Vertical):
             return
         lines = summary(prompt)
         if self.compared:
-            changes = compare(previous.parts if previous is not None else (), prompt.parts)
-            lines.insert(0, comparison(changes, previous))
+            changes = self.shown.changes
+            lines.insert(0, comparison(changes, self.shown.previous))
             rows = _compared_rows(changes)
             news = next((index for index, row in enumerate(rows) if row.change is not None), 0)
         else:
