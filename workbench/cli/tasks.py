@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -321,6 +320,8 @@ def prepare(
 
 
 def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ...], as_json: bool) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from workbench.isolation.image import DEFAULT_IMAGE
     from workbench.signals import stoppable
     from workbench.tasks.packages import install, installed_extras, installed_for, python_of, with_extras
