@@ -12,7 +12,6 @@ import pytest
 from tests.scoring.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
 from workbench.isolation import bwrap, hidden
-from workbench.isolation import container as container_module
 from workbench.isolation.spec import describe_status
 from workbench.scoring import evaluation
 from workbench.scoring import room as room_module
@@ -291,7 +290,7 @@ async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.Mon
 @pytest.mark.docker
 async def test_an_engine_that_shares_no_sockets(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     direct = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
-    monkeypatch.setattr(container_module, "same_kernel", lambda api: False)
+    monkeypatch.setattr(room_module, "shares_sockets", lambda: False)
     found = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
     assert found.verdict == "ok" and found.score == direct.score
     ended = await said(task, body("os._exit(5)", before="import os\n"), "docker")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from workbench.isolation.bwrap import OPEN_FILES
 from workbench.isolation.engine import EngineError, engine_errors
-from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
+from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint
 from workbench.isolation.orphans import owner_labels, remove_container
 from workbench.isolation.spec import (
     HOME,
@@ -59,7 +59,7 @@ class ContainerPlan:
     kept: bool = False
     """How it ended, and what it printed on standard error, is asked for: it stays until it is removed."""
     direct: bool = True
-    """It is met at a socket of this machine where that is possible (see `meeting`)."""
+    """It is offered a socket of this machine to call at, which is quicker (see `meeting`)."""
 
     @property
     def command(self) -> list[str]:
@@ -83,7 +83,7 @@ class ContainerProcess(IsolatedProcess):
         """Create and start it, and wait until it is heard of. Raises SandboxError, with nothing left behind."""
         meeting: MeetingPoint | None = None
         try:
-            if self.plan.direct and await in_thread(lambda: same_kernel(self.api)):
+            if self.plan.direct:
                 with contextlib.suppress(OSError):  # no room for temporary files: there is the longer way
                     meeting = MeetingPoint()
             self.channel = stream = await in_thread(lambda: self._launch(meeting))

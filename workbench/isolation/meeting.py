@@ -14,15 +14,13 @@ import os
 import platform
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from workbench.isolation.engine import engine_errors
+from workbench.isolation.engine import engine_address
 from workbench.isolation.spec import RUN_FOLDER
 from workbench.isolation.temporary import OwnedFolder, short_base
-
-if TYPE_CHECKING:
-    from docker import APIClient
 
 INSIDE = f"{RUN_FOLDER}/host"
 """The socket as the guest sees it."""
@@ -51,10 +49,14 @@ Without Python's own handler for it, INT does nothing to process 1, like any oth
 """
 
 
-def same_kernel(api: APIClient) -> bool:
-    """Whether the engine runs on our kernel: not in a virtual machine, nor far away. Raises SandboxError."""
-    with engine_errors():
-        return sys.platform == "linux" and api.version().get("KernelVersion") == platform.release()
+def same_kernel(engine: Mapping[str, Any]) -> bool:
+    """Whether the engine (see `describe_engine`) runs on our kernel: not in a virtual machine, nor far away."""
+    return sys.platform == "linux" and engine.get("kernel") == platform.release()
+
+
+def shares_sockets() -> bool:
+    """Whether the engine is likely to run on our kernel, without asking it (that costs it some processes)."""
+    return sys.platform == "linux" and engine_address().startswith("unix://")
 
 
 class MeetingPoint:

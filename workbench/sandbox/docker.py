@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
 import stat
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from workbench.isolation.bwrap import own
 from workbench.isolation.container import START_LIMIT, ContainerPlan, ContainerProcess, in_thread
 from workbench.isolation.engine import connect, describe_engine
 from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.meeting import same_kernel
 from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError
 from workbench.sandbox.base import WORKSPACE, SandboxSpec
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
@@ -67,7 +66,7 @@ class DockerSandbox(GuestSandbox):
                 api.close()
         self._facts = _container_facts(inspected)
         guest = inspected.get("State", {}).get("Pid")
-        if guest and sys.platform == "linux" and self._engine["kernel"] == platform.release():
+        if guest and same_kernel(self._engine):
             # Its memory is limited by the engine. Nothing can have been filled in the first second.
             self.watch(guest, replace(self.spec.limits, memory_bytes=None), self.lose, begin=1.0)
 
@@ -127,7 +126,7 @@ class DockerSandbox(GuestSandbox):
             image=self.image,
             user=self._user,
             session=self.spec.session,
-            direct=self._direct,
+            direct=self._direct and same_kernel(self._engine),
         )
 
 

@@ -19,6 +19,7 @@ from workbench.isolation.bwrap import probe_bubblewrap, python_inside
 from workbench.isolation.gpus import visible_devices
 from workbench.isolation.image import DEFAULT_IMAGE, image_state
 from workbench.isolation.local import UNPRIVILEGED, LocalProcess, python_for_others, start_confined, start_plain
+from workbench.isolation.meeting import shares_sockets
 from workbench.isolation.spec import Confinement, IsolatedProcess, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder
 from workbench.scoring.bundle import unpack
@@ -216,6 +217,7 @@ async def _in_container(guest: Guest, folder: Path) -> IsolatedProcess:
         user=(UNPRIVILEGED, UNPRIVILEGED),
         session=guest.session or "evaluation",
         kept=True,
+        direct=shares_sockets(),
     )
     container = ContainerProcess(await in_thread(connect), plan)
     await container.start()
