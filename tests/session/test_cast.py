@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from tests.session.printed import printed
 from workbench.session.cast import CAST_FILE, Cast, CastWriter
 from workbench.session.secrets import Redactor
 
@@ -45,8 +46,8 @@ def test_what_was_printed_by_a_time(tmp_path: Path) -> None:
     cast.resize(90, 30)
     cast.close()
     read = Cast(tmp_path / CAST_FILE)
-    assert [read.output_until(t) for t in (0.5, 1.0, 2.5, 9.0)] == ["", "one ", "one two ", "one two three "]
-    assert read.output_until(9.0, limit=3) == "three "
+    assert [printed(read, t) for t in (0.5, 1.0, 2.5, 9.0)] == ["", "one ", "one two ", "one two three "]
+    assert printed(read, 9.0, limit=3) == "three "
     assert (120, 40) in read.pieces_until(3.0) and (90, 30) in read.pieces_until(4.0)
 
 
@@ -75,7 +76,7 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
     again.feed(b" and on")
     again.close()
     read = Cast(file)
-    assert read.output_until(99.0) == "kept and on"
+    assert printed(read, 99.0) == "kept and on"
     assert read.damaged == 1
 
 
@@ -86,7 +87,7 @@ def test_a_flood_is_cut_and_said(tmp_path: Path) -> None:
     cast.flush(end_of_command=True)
     cast.feed(b"next")
     cast.close()
-    assert Cast(tmp_path / CAST_FILE).output_until(99.0) == "0123456789\r\n[6 bytes not recorded]\r\nnext"
+    assert printed(Cast(tmp_path / CAST_FILE), 99.0) == "0123456789\r\n[6 bytes not recorded]\r\nnext"
 
 
 def test_the_file_has_a_cap(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_key_that_comes_in_pieces_is_not_recorded(tmp_path: Path) -> None:
         cast.flush()
     cast.feed(b" sk-v")
     cast.close()
-    assert Cast(tmp_path / CAST_FILE).output_until(99.0) == "ask sk-very, key=[redacted]! sk-v"
+    assert printed(Cast(tmp_path / CAST_FILE), 99.0) == "ask sk-very, key=[redacted]! sk-v"
 
 
 def test_absurd_sizes_are_cut(tmp_path: Path) -> None:

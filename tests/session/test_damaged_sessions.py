@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.session.hostile import everything, files_of, make_session
+from tests.session.printed import printed
 from workbench.formats.actions import read_plan
 from workbench.formats.open import open_recording
 from workbench.session.cast import Cast
@@ -83,7 +84,7 @@ def _look(root: Path, folder: Path, artifact: str) -> None:
         assert find_session(root, folder.name) == folder
     assert not is_locked(folder)
     with contextlib.suppress(OSError):
-        Cast(folder / "shell.cast").output_until(1e300)
+        printed(Cast(folder / "shell.cast"), 1e300)
     with contextlib.suppress(OSError, ValueError), ObjectStore(folder / "artifacts").open(artifact) as stored:
         stored.read()
     with contextlib.suppress(RecordingError):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.session.hostile import files_of, make_session
+from tests.session.printed import printed
 from workbench.session import files, log
 from workbench.session.cast import CAST_FILE, Cast, CastWriter
 from workbench.session.clock import Clock
@@ -170,8 +171,8 @@ def test_texts_of_a_recorded_shell_stay_in_its_file(tmp_path: Path) -> None:
     (tmp_path / CAST_FILE).write_text("\n".join(lines))
     cast = Cast(tmp_path / CAST_FILE)
     assert cast.damaged == 2
-    assert cast.output_until(5.0) == "end"
+    assert printed(cast, 5.0) == "end"
     assert len(cast.pieces_until(5.0)) < 30_000
     assert all(piece[0] <= 1000 for piece in cast.pieces_until(5.0) if isinstance(piece, tuple))
     (tmp_path / CAST_FILE).unlink()
-    assert cast.output_until(5.0) == "", "the file is gone"
+    assert printed(cast, 5.0) == "", "the file is gone"

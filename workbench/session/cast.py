@@ -147,7 +147,7 @@ def _sane(size: object, most: int) -> int:
 
 
 class Cast:
-    """A recorded shell: `output_until(t)` is what a terminal had been sent by then.
+    """A recorded shell: `pieces_until(t)` is what a terminal had been sent by then.
 
     Only where its lines begin is kept in memory; texts are read when they are asked for.
     """
@@ -190,12 +190,10 @@ class Cast:
             size = _sane(columns, _MOST_COLUMNS), _sane(rows, _MOST_ROWS)
             self._sizes.append((at, *size, len(self._times)))
 
-    def output_until(self, at: float, limit: int = 256 * 1024) -> str:
-        """The last `limit` characters, or a little more, printed up to `at` seconds."""
-        return "".join(piece for piece in self.pieces_until(at, limit) if isinstance(piece, str))
-
     def pieces_until(self, at: float, limit: int = 256 * 1024) -> list[str | tuple[int, int]]:
-        """The same in pieces, with the terminal's sizes (columns, rows) where it took them; first is a size."""
+        """The last `limit` characters, or a little more, printed up to `at` seconds: in pieces, with the sizes
+        (columns, rows) of the terminal where it took them. The first is a size.
+        """
         end = bisect.bisect_right(self._times, at)
         begin, size = end, 0
         while begin > max(0, end - _MOST_TEXTS) and size < limit:
