@@ -31,6 +31,8 @@ SHOWN = [
     (b"abcdef\r\x1b[2Pz\r\n", "zdef\n"),
     (b"old\r\n\x1b[H\x1b[2J\x1b[3Jnew\r\n", f"old\n{CLEARED_NOTE}\nnew\n"),
     (b"old\r\n\x1b[H\x1b[Jnew", f"old\n{CLEARED_NOTE}\nnew"),
+    (b"old\r\n\x1b[1Jnew", f"old\n{CLEARED_NOTE}\n\nnew"),
+    (b"above\r\nbelow\x1b[A\x1b[1Jnew", "     new\nbelow"),
     (b"old\x1bcnew", f"old\n{CLEARED_NOTE}\nnew"),
     (b"\x1b[H\x1b[2Jnew", "new"),
     (b"x\x1b[s1\x1b[u2\r\n", "x2\n"),

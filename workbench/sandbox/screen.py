@@ -453,7 +453,7 @@ class Screen:
 
     def erase_screen(self, kind: int) -> None:
         """As `erase_line`, for the screen. What is cleared as a whole goes to the scrollback: it was printed."""
-        if kind == 2 or (kind == 0 and self.row == self.column == 0):
+        if kind == 2 or (kind == 0 and self.row == self.column == 0) or (kind == 1 and self._nothing_follows()):
             if self._rows.count(NOTHING) == ROWS:
                 return
             if self._main is None and (shown := _joined(self._rows, 0, 0)).strip():
@@ -463,6 +463,10 @@ class Screen:
             self.erase_line(kind)
             for row in range(self.row + 1, ROWS) if kind == 0 else range(self.row):
                 self._rows[row] = NOTHING
+
+    def _nothing_follows(self) -> bool:
+        here = self._rows[self.row]
+        return len(here.cells) <= self.column + 1 and all(row is NOTHING for row in self._rows[self.row + 1 :])
 
     def insert_cells(self, count: int) -> None:
         """Blanks come where the cursor is."""
