@@ -162,49 +162,93 @@ def spawn(argv: list[str], env: dict[str, str], folders: list[str], stdio: tuple
     return pid
 
 
+class Outbox:
+    """Bytes for a descriptor that takes them when it likes: kept in order, never waited for."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.pieces: collections.deque[memoryview] = collections.deque()
+        self.waiting = 0
+        """Bytes that are here."""
+
+    def __bool__(self) -> bool:
+        return bool(self.pieces)
+
+    def add(self, data: bytes) -> None:
+        """More, behind what is there."""
+        self.pieces.append(memoryview(data))
+        self.waiting += len(data)
+
+    def write(self, piece: memoryview) -> int:
+        """As `os.write`."""
+        return os.write(self.descriptor, piece)
+
+    def flush(self) -> bool:
+        """Write what is taken now; False, with nothing left here, when nothing will be taken any more."""
+        while self.pieces:
+            try:
+                sent = self.write(self.pieces[0])
+            except BlockingIOError:
+                break
+            except OSError:
+                self.pieces.clear()
+                return False
+            self.waiting -= sent
+            if sent == len(self.pieces[0]):
+                self.pieces.popleft()
+            else:
+                self.pieces[0] = self.pieces[0][sent:]
+        return True
+
+
+class PassingOutbox(Outbox):
+    """One whose pieces may have a descriptor with them, for the other side."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.socket = socket.socket(fileno=os.dup(descriptor))
+        self.passed: dict[int, int] = {}
+        """By the id of the piece, which lives as long as it waits."""
+
+    def write(self, piece: memoryview) -> int:
+        descriptor = self.passed.get(id(piece))
+        if descriptor is None:
+            return super().write(piece)
+        sent = self.socket.sendmsg([piece], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))])
+        os.close(self.passed.pop(id(piece)))
+        return sent
+
+
 class Wire:
-    """The stream to the host: frames out are queued, never waited for."""
+    """The stream to the host."""
 
     def __init__(self, selector: selectors.BaseSelector, reader: int, writer: int, can_pass: bool) -> None:
         self.selector = selector
         self.reader, self.writer = reader, writer
-        self.socket = socket.socket(fileno=os.dup(writer)) if can_pass else None
-        self.queue: collections.deque[tuple[memoryview, int | None]] = collections.deque()
-        self.waiting = 0
+        self.queue = PassingOutbox(writer) if can_pass else Outbox(writer)
         self.lost = False
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that the host has not taken yet."""
+        return self.queue.waiting
+
     def send(self, data: bytes, descriptor: int | None = None) -> None:
         """Queue a frame; with `descriptor`, that file descriptor travels with it (and is closed here afterwards)."""
-        self.queue.append((memoryview(data), descriptor))
-        self.waiting += len(data)
-        if len(self.queue) == 1:
+        self.queue.add(data)
+        if descriptor is not None and isinstance(self.queue, PassingOutbox):
+            self.queue.passed[id(self.queue.pieces[-1])] = descriptor
+        if len(self.queue.pieces) == 1:
             self.flush()
 
     def flush(self) -> None:
         """Write what the stream takes now."""
-        while self.queue:
-            data, descriptor = self.queue[0]
-            try:
-                if descriptor is not None and self.socket is not None:
-                    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
-                    sent = self.socket.sendmsg([data], rights)
-                    os.close(descriptor)
-                else:
-                    sent = os.write(self.writer, data)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError:
-                self.lost = True
-                self.queue.clear()
-                return
-            self.waiting -= sent
-            if sent == len(data):
-                self.queue.popleft()
-            else:
-                self.queue[0] = (data[sent:], None)
-        self._watch()
+        if self.queue.flush():
+            self._watch()
+        else:
+            self.lost = True
 
     def _watch(self) -> None:
         wanted = selectors.EVENT_WRITE if self.queue else 0
@@ -229,13 +273,13 @@ class Shell:
         self.guest, self.number = guest, number
         self.relay = bool(message.get("relay"))
         self.credit = int(message.get("credit", 0))
-        self.typed: collections.deque[memoryview] = collections.deque()
         self.status: int | None = None
         self.drained_at = 0.0
         self.events = 0
         # The slave stays open here while the shell lives, so that a shell which closes all its own ends of the
         # terminal does not hang it up.
         self.master, self.slave = os.openpty()
+        self.typed = Outbox(self.master)
         try:
             set_size(self.master, int(message["columns"]), int(message["rows"]))
             reset_terminal(self.master)
@@ -300,23 +344,11 @@ class Shell:
     def write(self, data: bytes) -> None:
         """Type."""
         if self.master >= 0:
-            self.typed.append(memoryview(data))
-            if len(self.typed) == 1:
-                self.write_typed()
+            self.typed.add(data)
+            self.write_typed()
 
     def write_typed(self) -> None:
-        while self.typed:
-            try:
-                sent = os.write(self.master, self.typed[0])
-            except BlockingIOError:
-                break
-            except OSError:
-                self.typed.clear()
-                break
-            if sent == len(self.typed[0]):
-                self.typed.popleft()
-            else:
-                self.typed[0] = self.typed[0][sent:]
+        self.typed.flush()
         self.watch()
 
     def signal(self, name: str) -> None:
@@ -417,8 +449,8 @@ class SideCommand:
         self.status: int | None = None
         self.deadline = time.monotonic() + float(message["time_limit_s"])
         self.expected = int(message.get("stdin_size", 0))
-        self.typed: collections.deque[memoryview] = collections.deque()
         stdin, self.stdin = os.pipe()
+        self.typed = Outbox(self.stdin)
         self.out, out = os.pipe()
         self.err, err = os.pipe()
         try:
@@ -483,25 +515,14 @@ class SideCommand:
         """More of the standard input."""
         self.expected -= len(data)
         if self.stdin >= 0:
-            self.typed.append(memoryview(data))
+            self.typed.add(data)
             self.write_typed(0)
 
     def write_typed(self, events: int) -> None:
-        while self.typed and self.stdin >= 0:
-            try:
-                sent = os.write(self.stdin, self.typed[0])
-            except BlockingIOError:
-                break
-            except OSError:
-                self.close_stdin()
-                return
-            if sent == len(self.typed[0]):
-                self.typed.popleft()
-            else:
-                self.typed[0] = self.typed[0][sent:]
         if self.stdin < 0:
             return
-        if not self.typed and self.expected <= 0:
+        taken = self.typed.flush()
+        if not taken or (not self.typed and self.expected <= 0):
             self.close_stdin()
         elif self.typed and self.stdin not in self.guest.selector.get_map():
             self.guest.selector.register(self.stdin, selectors.EVENT_WRITE, self.write_typed)
@@ -509,7 +530,7 @@ class SideCommand:
             self.guest.selector.unregister(self.stdin)
 
     def close_stdin(self) -> None:
-        self.typed.clear()
+        self.typed.pieces.clear()
         if self.stdin >= 0:
             if self.stdin in self.guest.selector.get_map():
                 self.guest.selector.unregister(self.stdin)
