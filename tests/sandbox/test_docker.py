@@ -30,7 +30,7 @@ from workbench.isolation.bwrap import own
 from workbench.isolation.container import ContainerPlan, FrameSplitter, container_name, host_config
 from workbench.isolation.engine import probe_docker
 from workbench.isolation.image import DEFAULT_IMAGE
-from workbench.isolation.meeting import INSIDE, LAUNCH
+from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint
 from workbench.isolation.orphans import find_orphans, remove_orphans
 from workbench.isolation.spec import RUN_FOLDER, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder, find_stale_folders, remove_stale_folders
@@ -337,10 +337,6 @@ def containers_of(api: Any, session: str) -> list[str]:
     return [found["Id"] for found in api.containers(all=True, filters={"label": label})]
 
 
-def meeting_folders() -> set[Path]:
-    return set(Path(tempfile.gettempdir()).glob("mlgym-tui-meeting-*"))
-
-
 async def said(sandbox: DockerSandbox, script: str, **options: Any) -> str:
     result = await sandbox.exec(["bash", "-c", script], **options)
     return (result.stdout + result.stderr).decode().strip()
@@ -448,13 +444,16 @@ for child in children:
         assert await asyncio.wait_for(exited, 10) == 7
         assert b"pid=0" in printed and b"/dev/pts/" in printed and b"40 120" in printed
 
-    async def test_the_socket_of_the_host_is_dead_once_the_guest_has_it(self, make: Callable[..., Any]) -> None:
-        meetings = meeting_folders()
+    async def test_the_socket_of_the_host_is_dead_once_the_guest_has_it(
+        self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        meeting = MeetingPoint()
+        monkeypatch.setattr(container_module, "MeetingPoint", lambda: meeting)
         sandbox = await make()
         script = f"import socket; socket.socket(socket.AF_UNIX).connect({INSIDE!r})"
         result = await sandbox.exec(["python3", "-c", script])
         assert b"ConnectionRefusedError" in result.stderr
-        assert not meeting_folders() - meetings
+        assert not meeting.path.parent.exists()
 
     async def test_a_guest_that_cannot_call_back_uses_the_stream_of_the_engine(
         self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch

@@ -119,6 +119,7 @@ class ContainerProcess(IsolatedProcess):
                     hostname="sandbox",
                     stdin_open=True,
                     labels=owner_labels(plan.session),
+                    network_disabled=plan.kept and not plan.confinement.network,  # quicker than one of nothing
                     host_config=host_config(api, plan, meeting),
                 )
                 _live[self.name] = api
