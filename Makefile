@@ -9,11 +9,12 @@ ifneq ($(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bin/
 .PHONY: $(RUN) $(DEV)
 endif
 
-.PHONY: help demo test packages check-tasks check check-format check-lint check-types check-imports screenshot benchmark lock clean
+.PHONY: help demo test test-quick packages check-tasks check check-format check-lint check-types check-imports screenshot benchmark lock clean
 
 help:
 	@echo 'make demo        watch the scripted agent work on battleOfSexes (no key, no Docker, no network needed)'
 	@echo 'make test        run the tests; says what it skips, and why'
+	@echo 'make test-quick  run those that start no sandbox: half a minute'
 	@echo 'make packages    install what tasks need besides the workbench (PyTorch, JAX)'
 	@echo 'make check-tasks whether all tasks hold; SANDBOX=docker does it in containers'
 	@echo 'make check       formatting, lint, types, and which room imports which'
@@ -41,6 +42,16 @@ JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: $(DEV)
 	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+# Those in which nothing is started but what is tested: no sandbox, container or terminal.
+QUICK := tests/agents tests/analysis tests/formats tests/session tests/environment/services \
+	$(addprefix tests/sandbox/test_,channel.py markers.py multiline.py render.py) \
+	$(addprefix tests/tasks/test_,artifact.py catalogue.py csv_artifact.py hub.py schema.py) \
+	$(addprefix tests/runner/test_,approval.py loops.py) \
+	$(addprefix tests/tui/test_,actions.py line_view.py status_cost.py status_progress.py terminal_engine.py text_flow.py)
+
+test-quick: $(DEV)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist worksteal $(QUICK) $(ARGS)
 
 # What tasks need besides the workbench (PyTorch, JAX: a gigabyte or two), and all that can go wrong with a task.
 SANDBOX ?= local
