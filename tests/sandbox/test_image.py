@@ -168,16 +168,20 @@ class TestBuildSteps:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
     def test_the_step_and_its_children_go_with_us(self, tmp_path: Path, number: signal.Signals) -> None:
         marker = tmp_path / "pid"
+        seconds = f"9{os.getpid()}{int(number)}"  # nobody else on this machine sleeps for as long
         code = (
+            # In a background job of a script an interrupt is ignored, which Python inherits.
+            "import signal\n"
             "from workbench.isolation import image\n"
-            "image._run(['sh', '-c', 'echo up; sleep 987654 & sleep 987654'], print_up, 'step')\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            f"image._run(['sh', '-c', 'echo up; sleep {seconds} & sleep {seconds}'], print_up, 'step')\n"
         )
         prologue = f"def print_up(line):\n    open({str(marker)!r}, 'w').write(line)\n"
         process = subprocess.Popen([sys.executable, "-c", prologue + code], stderr=subprocess.DEVNULL)
         _wait_until(lambda: marker.exists() and marker.read_text() == "up")
         process.send_signal(number)
         assert process.wait(10) != 0
-        _wait_until(lambda: not _running(b"sleep\x00987654"))
+        _wait_until(lambda: not _running(f"sleep\0{seconds}".encode()))
 
 
 def _running(words: bytes) -> bool:

@@ -270,6 +270,21 @@ async def test_foreign_sessions_show_what_was_seen(tmp_path: Path) -> None:
         assert shell.index("$ open a.py") < shell.index("11:x = 1") < shell.index("$ edit")
 
 
+async def test_a_score_says_what_must_be_said_with_it_and_no_more(tmp_path: Path) -> None:
+    events: list[ev.Event] = [
+        ev.SessionStarted(seq=0, format=1, task="titanic", source="mlgym"),
+        ev.ActionProposed(seq=1, step=1, author="model:gpt", action="validate"),
+        ev.ScoreRecorded(seq=2, step=1, kind="validate", verdict="ok", score=0.5, isolation=""),
+        ev.ScoreRecorded(seq=3, step=1, kind="submit", verdict="ok", score=0.7, dataset="stand-in"),
+        ev.ActionFinished(seq=4, step=1, exit_code=0, observation=""),
+    ]
+    app = replay(Recording(events, "mlgym", tmp_path / "titanic.traj"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await go(pilot, app, "$")
+        said = [line.strip("│ ") for line in screen_text(app).splitlines() if "▪ " in line and "score 0." in line]
+        assert said[0].endswith("(test)") and said[1].endswith("(test) · data: stand-in")
+
+
 async def test_a_recording_of_nothing_opens(tmp_path: Path) -> None:
     started = ev.SessionStarted(seq=0, format=1, task="battleOfSexes")
     recording = Recording([started], "mlgym-tui", tmp_path / "events.jsonl", None, ["line 2 was cut off"])

@@ -121,8 +121,7 @@ def _notes(state: SessionState, step: Step) -> list[Content]:
             text += " · worse than the baseline" if worse else ""
         if not score.visible_to_agent:
             text += " · not shown to the agent"
-        if score.isolation != "sandbox":
-            text += f" · {score.isolation}"
+        text += "".join(f" · {caveat}" for caveat in score.caveats)
         notes += _note(text, _BAD if score.score is None or worse else _NOTE)
     for use in step.tools:
         notes += _note(_tool_used(use))
