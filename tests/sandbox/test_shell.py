@@ -405,7 +405,7 @@ async def test_persons_exit_restarts_the_shell(watched: Watched) -> None:
     assert result.exit_code == 5
     await watched.until(lambda: len(watched.restarts) == 1)
     assert (await watched.enter("pwd\r")).observation == "/usr\n"
-    await watched.until(lambda: watched.shown.endswith((b"/usr$ ", b"/usr# ")))  # before, line editing would not get the key
+    await watched.until(lambda: watched.shown.endswith((b"/usr$ ", b"/usr# ")))  # until line editing reads
     watched.shell.send_keys(b"\x04")
     await watched.until(lambda: len(watched.restarts) == 2)
     assert (await watched.enter("pwd\r")).observation == "/usr\n"
