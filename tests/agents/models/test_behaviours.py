@@ -125,6 +125,7 @@ async def test_an_end_without_anything_is_no_answer(server: Server) -> None:
         {"error": "busy"},
         {"object": "error", "message": "busy", "code": 503},
         {"type": "error", "code": "server_error", "message": "busy"},
+        {"message": "busy"},
         {"choices": [{"index": 0, "delta": {}, "error": {"message": "busy", "code": 503}, "finish_reason": "error"}]},
     ],
     ids=str,

@@ -125,9 +125,10 @@ def _take(chunk: Any, answer: Answer) -> None:
     """Take in one event of the stream. Servers that only resemble OpenAI leave out almost anything."""
     names = ("error", "object", "type", "status", "message", "code")
     said = {name: value for name in names if (value := part(chunk, name)) is not None}
-    if tells_of_failure(said):  # in a form that the SDK does not know
+    choices = part(chunk, "choices")
+    if tells_of_failure(said) or ("message" in said and choices is None):  # in a form that the SDK does not know
         raise ServerSaid(said)
-    for choice in part(chunk, "choices") or ():
+    for choice in choices or ():
         if not part(choice, "index"):  # others are answers that nobody asked for
             _take_choice(choice, answer)
     if usage := getattr(chunk, "usage", None):
