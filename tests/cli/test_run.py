@@ -172,6 +172,15 @@ async def test_commands_that_are_printed_work_as_printed(tmp_path: Path, quick: 
     assert (await mlgym(*words[1:], "--unsafe-local", sessions=tmp_path / "s")).code == 0
 
 
+async def test_the_command_to_go_on_passes_the_limit_on_steps_that_was_reached(tmp_path: Path, quick: str) -> None:
+    model = action_list(tmp_path / "a.json", ["true", "submit"])
+    run = ["run", quick, "--model", model, "--unsafe-local", "--max-steps", "1"]
+    ended = await mlgym(*run, sessions=tmp_path / "s")
+    [go_on] = [line for line in ended.out.splitlines() if line.startswith("go on with: ")]
+    words = shlex.split(go_on.removeprefix("go on with: "))
+    assert (await mlgym(*words[1:], "--unsafe-local", sessions=tmp_path / "s")).code == 0
+
+
 async def test_a_running_session_is_not_removed(running: Running) -> None:
     for how in ([], ["--yes"]):
         removed = await mlgym("sessions", "rm", "last", *how, sessions=running.root / "s")

@@ -152,5 +152,7 @@ def say_end(ended: ev.SessionEnded) -> None:
     folder = Path(ended.session)
     click.echo(f"saved in {folder}")
     if ended.exit_status != "submitted":
-        click.echo(f"go on with: {command_for(folder, 'resume')}")
+        # As it was, a limit that is reached would end it again at once.
+        further = f" --max-steps {2 * ended.steps}" if "max_steps" in ended.exit_status else ""
+        click.echo(f"go on with: {command_for(folder, 'resume')}{further}")
     click.echo(f"replay it with: {command_for(folder, 'replay')}")

@@ -20,7 +20,7 @@ def exceeded(state: SessionState, working_seconds: float, *, human: bool) -> tup
     if limits.steps is not None:
         taken = state.last_step if human else state.agent_steps
         if taken >= limits.steps:
-            return "max_steps", f"the limit of {limits.steps} steps is reached"
+            return "max_steps", f"the limit of {limits.steps} step{'s' * (limits.steps != 1)} is reached"
     if limits.seconds is not None and working_seconds >= limits.seconds:
         return "max_time", f"the limit of {limits.seconds:g} s is reached"
     if limits.cost is not None and state.cost >= limits.cost:
