@@ -46,7 +46,7 @@ test: $(DEV)
 # Those in which nothing is started but what is tested: no sandbox, container, terminal or provider's server.
 QUICK := tests/agents tests/analysis tests/formats tests/session tests/environment/services \
 	$(addprefix tests/sandbox/test_,channel.py markers.py multiline.py render.py) \
-	$(addprefix tests/tasks/test_,artifact.py catalogue.py csv_artifact.py hub.py schema.py) \
+	$(wildcard $(addprefix tests/*/test_,artifact.py catalogue.py csv_artifact.py hub.py schema.py)) \
 	$(addprefix tests/runner/test_,approval.py loops.py) \
 	$(addprefix --ignore=tests/agents/,models/test_behaviours.py models/test_providers.py test_long_sessions.py) \
 	$(addprefix tests/tui/test_,actions.py line_view.py status_cost.py status_progress.py terminal_engine.py text_flow.py)
