@@ -6,6 +6,7 @@ import faulthandler
 import functools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -32,6 +33,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: nothing of the user's is read, and nothing is written there."""
     from workbench.tasks.datasets import cache_folder
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background job; children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     packages = cache_folder() / "packages"
     settings.load_profile("reproducible" if os.environ.get(REQUIRE_ALL) or os.environ.get("CI") else "workbench")
     home = Path(tempfile.mkdtemp(prefix="mlgym-tests-"))

@@ -170,10 +170,7 @@ class TestBuildSteps:
         marker = tmp_path / "pid"
         seconds = f"9{os.getpid()}{int(number)}"  # nobody else on this machine sleeps for as long
         code = (
-            # In a background job of a script an interrupt is ignored, which Python inherits.
-            "import signal\n"
             "from workbench.isolation import image\n"
-            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
             f"image._run(['sh', '-c', 'echo up; sleep {seconds} & sleep {seconds}'], print_up, 'step')\n"
         )
         prologue = f"def print_up(line):\n    open({str(marker)!r}, 'w').write(line)\n"
