@@ -122,7 +122,8 @@ def make_world(
             files = live.state.files_at() if before is None or live.state.steps[0].tree else before.starting_files
             missing = restore(files, live.objects, workspace)
             if missing:
-                notes.append(f"not restored (too large to have been kept, or lost): {', '.join(missing[:20])}")
+                shown = ", ".join(name if len(name) <= 80 else f"{name[:79]}…" for name in missing[:20])
+                notes.append(f"not restored (too large to have been kept, or lost): {shown}")
         data = mounts(task, prepared)
         packages = find_packages(task, spec, notes)
         sandbox = make_sandbox(
