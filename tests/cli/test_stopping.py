@@ -12,6 +12,9 @@ from tests.cli.processes import commands, descendants
 from tests.runner.rig import wait_for
 from tests.tasks.quick_task import make_quick_task
 from tests.tasks.small_data import make_data_task
+from workbench.cli.headless import _further
+from workbench.session import events as ev
+from workbench.session.state import fold
 
 GENERATOR = "{kind: generator}"
 
@@ -58,3 +61,17 @@ async def test_it_ends_at_once_and_leaves_nothing(
     assert not list((tmp_path / "sessions").glob("*"))
     await wait_for(lambda: commands(started) == [], "all that was started is gone")
     assert [path.name for path in temporary.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("status", "limits", "option"),
+    [
+        ("autosubmission (max_steps)", ev.Limits(steps=3), " --max-steps 6"),
+        ("autosubmission (max_time)", ev.Limits(seconds=1.5), " --max-time 3"),
+        ("submission_not_found (exit_cost)", ev.Limits(tokens=100), " --max-tokens 200"),
+        ("interrupted", ev.Limits(steps=3), ""),
+    ],
+)
+def test_the_command_to_go_on_has_a_further_limit(status: str, limits: ev.Limits, option: str) -> None:
+    state = fold([ev.SessionStarted(format=ev.FORMAT, task="t", limits=limits)])
+    assert _further(ev.SessionEnded(exit_status=status, steps=3), state) == option

@@ -14,6 +14,7 @@ from workbench.cli.errors import complain, silence_output
 from workbench.cli.output import ending, harmless_json, standing
 from workbench.session import events as ev
 from workbench.session.log import read_log
+from workbench.session.state import SessionState, fold
 from workbench.session.store import command_for
 from workbench.signals import on_signals
 from workbench.text import number, visible
@@ -152,7 +153,19 @@ def say_end(ended: ev.SessionEnded) -> None:
     folder = Path(ended.session)
     click.echo(f"saved in {folder}")
     if ended.exit_status != "submitted":
-        # As it was, a limit that is reached would end it again at once.
-        further = f" --max-steps {2 * ended.steps}" if "max_steps" in ended.exit_status else ""
-        click.echo(f"go on with: {command_for(folder, 'resume')}{further}")
+        click.echo(f"go on with: {command_for(folder, 'resume')}{_further(ended, fold(read_log(folder)[0]))}")
     click.echo(f"replay it with: {command_for(folder, 'replay')}")
+
+
+def _further(ended: ev.SessionEnded, state: SessionState) -> str:
+    """The option that doubles the limit by which a session has ended: as it was, that would end it again at once."""
+    limits = state.limits
+    if "max_steps" in ended.exit_status and limits.steps is not None:
+        return f" --max-steps {2 * max(limits.steps, ended.steps)}"
+    if "max_time" in ended.exit_status and limits.seconds is not None:
+        return f" --max-time {2 * limits.seconds:g}"
+    if "exit_cost" in ended.exit_status and limits.cost is not None and state.cost >= limits.cost:
+        return f" --max-cost {2 * limits.cost:g}"
+    if "exit_cost" in ended.exit_status and limits.tokens is not None:
+        return f" --max-tokens {2 * limits.tokens}"
+    return ""
