@@ -23,7 +23,7 @@ from workbench.runner.prompt_log import PromptLog
 from workbench.session import events as ev
 
 _DRAFT_KEPT, _REASONING_KEPT = 32_000, 8_000
-"""Characters of the end of an answer, and of its reasoning, that are kept for the eye while it goes on."""
+"""Characters of the end of an answer, and of its reasoning, that a person can read while the model writes."""
 
 
 class Change(NamedTuple):

@@ -204,7 +204,7 @@ class MessageNote(msgspec.Struct, frozen=True, kw_only=True):
     elided: str = ""
     """Why part of it was left out; empty when nothing was."""
     step: int | None = None
-    """The step it tells of; None for what belongs to none."""
+    """The step that the message describes; None where it describes none."""
 
 
 class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):
@@ -399,7 +399,7 @@ class Evaluation(Event, kw_only=True, frozen=True):
     message: str = ""
     """What went wrong, for the author of the submission; empty when nothing did."""
     isolation: str = "sandbox"
-    """`sandbox`, or `reduced isolation` where none was to be had."""
+    """`sandbox`, or `reduced isolation` on a machine without one."""
     dataset: str = ""
     """What must be said of the data ("stand-in"); empty for the real thing, or none."""
     duration: float = 0.0

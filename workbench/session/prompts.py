@@ -130,7 +130,7 @@ class SentPrompt:
 
 
 _KEPT = 50
-"""Each so manieth prompt is kept once it was put together, so that the next ones begin there."""
+"""One prompt in so many is kept after it is rebuilt, so that later ones can be rebuilt from there."""
 _MOST_WORK = 50_000_000
 """Messages that are handled to put one together: far more than sessions need, and a hostile log may ask for."""
 
@@ -155,7 +155,7 @@ class Prompts:
             self._unassigned.append(call)
 
     def answered(self, event: ev.ModelResponded) -> None:
-        """It answered, perhaps: answers of which no prompt is known stand in logs too."""
+        """The model answered. Some logs hold answers whose prompt was not logged."""
         if self.calls and self.calls[-1].sent.seq == event.seq - 1:
             self.calls[-1].usage = event.usage
 

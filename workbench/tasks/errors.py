@@ -1,4 +1,4 @@
-"""What can be wrong with a task, in words for its user or author."""
+"""Faults of a task, told to its user or its author."""
 
 from __future__ import annotations
 

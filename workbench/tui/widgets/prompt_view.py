@@ -101,7 +101,7 @@ class PromptView(Vertical):
         self.post_message(self.Changed())
 
     def _draw(self, cursor: int | None) -> None:
-        """Draw all of it, with the cursor on that row; None: where the news are."""
+        """Draw all of it with the cursor on that row; None puts the cursor on the first new message."""
         prompt = self.shown.prompt
         self.set_class(prompt is None, "-nothing")
         if prompt is None:
