@@ -38,7 +38,7 @@ SCRIPT = [
     "submit",
 ]
 _DIFFERS = {"time", "elapsed", "duration", "sandbox", "cast"}
-_DIFFERS_AT_START = {"session", "versions"}
+_DIFFERS_AT_START = {"session", "versions", "mark"}
 
 
 async def events_of(tmp_path: Path, sandbox: str) -> Outcome:

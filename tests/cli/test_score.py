@@ -17,6 +17,11 @@ from tests.tasks.quick_task import make_quick_task
 SLOW = b"import time\n\ndef row_strategy(history):\n    time.sleep(0.5)\n    return 0\n"
 
 
+@pytest.fixture(autouse=True)
+def quick_secrets() -> None:
+    """The ledger is made here and checked by the command: both take the secret as it is, not the tests' quick one."""
+
+
 async def test_what_agrees_what_differs_and_what_is_lost(tmp_path: Path) -> None:
     task = make_quick_task(tmp_path / "quick")
     ledger = [(entry(1), ROW), (entry(2), b"def other(): 0\n"), (entry(3, "submit"), ROW + b"# done\n")]

@@ -97,7 +97,7 @@ async def test_a_session_has_what_its_task_asks_for(tmp_path: Path, monkeypatch:
         return lease_gpus(*arguments, **options, devices=lambda: [0, 1])
 
     monkeypatch.setattr(assembly, "lease_gpus", fake)
-    options: dict[str, Any] = {"mode": "step", "task": str(task.folder)}
+    options: dict[str, Any] = {"mode": "step", "task": str(task.folder), "grounds": assembly.OURS}
     agent = ListAgent(["echo on $CUDA_VISIBLE_DEVICES; nproc"], then="true")
     async with driven(tmp_path, agent, **options) as session:
         await session.review(1)

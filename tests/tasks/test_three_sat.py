@@ -166,13 +166,18 @@ async def test_a_wrong_answer_is_a_bad_score(task: Task, body: str) -> None:
         ("raise KeyError(7)", "crashed", "KeyError: 7 (instance 1, decision 1)"),
         ("return heuristic_fn()", "crashed", "TypeError"),
         ("import os; os._exit(3)", "crashed", "exit status 3"),
-        ("import os; [os.write(fd, b'x 1\\n') for fd in range(3, 9)]", "crashed", ""),
         ("import sys; sys._getframe(1).f_locals['send'](b'x [1,true]\\n')", "invalid", "written to the judge"),
     ],
 )
 async def test_failures_are_verdicts(task: Task, body: str, verdict: str, words: str) -> None:
     found = await score(task, f"{NAME}    {body}\n")
     assert found.verdict == verdict and words in found.message and found.score is None
+
+
+async def test_an_answer_without_its_question_scores_nothing(task: Task) -> None:
+    """What is open beside standard input is a matter of the room: writing there crashes, or is an invalid answer."""
+    found = await score(task, f"{NAME}    import os; [os.write(fd, b'x 1\\n') for fd in range(3, 9)]\n")
+    assert found.verdict in ("crashed", "invalid") and found.score is None
 
 
 async def test_changing_the_arguments_changes_nothing(task: Task) -> None:
