@@ -10,6 +10,7 @@ from textual.widgets import Input, TextArea
 
 from tests.tui.support import screen_text
 from tests.tui.test_workbench import Opened, opened
+from workbench.environment.assembly import OURS
 from workbench.tui.screens.dialogs import ActionArea, Ask, Confirm, EditAction, Write
 from workbench.tui.screens.help import HelpScreen
 
@@ -68,7 +69,7 @@ async def test_a_question_is_answered_by_the_keys_after_it(tmp_path: Path) -> No
 
 
 async def test_what_is_typed_after_taking_over_is_typed_into_the_shell(tmp_path: Path) -> None:
-    async with opened(tmp_path, ["rm x", "echo next"]) as on:
+    async with opened(tmp_path, ["rm x", "echo next"], grounds=OURS) as on:
         await on.review(1)
         burst(on, "t", *"echo mine", "enter")
         await on.until(lambda: any(step.observation.strip() == "mine" for step in on.state.steps), "the command")
