@@ -6,7 +6,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --disable-pip-version-check anthropic==2.11.0
+"$folder/venv/bin/python" -m pip install -q --disable-pip-version-check anthropic==2.11.0
 "$folder/venv/bin/python" - <<'PYTHON'
 import http.server
 import json

@@ -7,7 +7,7 @@ set -eu
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install -q --disable-pip-version-check pyyaml==6.0.3
+"$folder/venv/bin/python" -m pip install -q --disable-pip-version-check pyyaml==6.0.3
 "$folder/venv/bin/python" - <<'PYTHON'
 import json
 
