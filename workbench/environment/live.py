@@ -82,10 +82,6 @@ class LiveSession:
             self._flush_timer = asyncio.get_running_loop().call_later(_CAST_FLUSH_SECONDS, self._flush)
         self.bus.publish(ShellOutput(data))
 
-    def on_display(self, display: Callable[[bytes], None]) -> Callable[[], None]:
-        """Be given what the shell prints. Returns the function that ends it."""
-        return self.bus.subscribe(lambda message: display(message.data) if isinstance(message, ShellOutput) else None)
-
     def _flush(self) -> None:
         self._flush_timer = None
         self.cast.flush()
