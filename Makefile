@@ -4,6 +4,9 @@ SHELL := /bin/sh
 RUN := .venv/.installed-run
 DEV := .venv/.installed-dev
 
+# Many a container forbids Python to keep what it compiled; then every process of a test would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # A checkout that was moved, or whose Python has gone, is set up again.
 ifneq ($(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bin/python ] && echo ready),ready)
 .PHONY: $(RUN) $(DEV)
@@ -18,7 +21,7 @@ help:
 	@echo 'make packages    install what tasks need besides the workbench (PyTorch, JAX)'
 	@echo 'make check-tasks whether all tasks hold; SANDBOX=docker does it in containers'
 	@echo 'make check       formatting, lint, types, and which room imports which'
-	@echo 'make benchmark   measure the workbench against the floors of this machine'
+	@echo 'make benchmark   measure the workbench against the floors of this machine; BASE=v1.0 against another build'
 	@echo 'make screenshot  draw docs/workbench.svg anew'
 	@echo 'make lock        write constraints.txt anew, with the newest versions that fit'
 	@echo 'make clean       remove .venv and what the tools left behind (saved sessions stay)'
@@ -44,11 +47,12 @@ test: $(DEV)
 	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # Those in which nothing is started but what is tested: no sandbox, container, terminal or provider's server.
-QUICK := tests/agents tests/analysis tests/formats tests/session tests/environment/services \
+QUICK := tests/agents tests/analysis tests/formats tests/library tests/session tests/environment/services \
 	$(addprefix tests/sandbox/test_,channel.py markers.py multiline.py render.py) \
 	$(wildcard $(addprefix tests/*/test_,artifact.py catalogue.py csv_artifact.py hub.py schema.py)) \
 	$(addprefix tests/runner/test_,approval.py loops.py) \
-	$(addprefix --ignore=tests/agents/,models/test_behaviours.py models/test_providers.py test_long_sessions.py) \
+	$(addprefix --ignore=tests/,agents/models/test_behaviours.py agents/models/test_providers.py \
+		agents/test_long_sessions.py analysis/test_figures.py formats/test_exports.py) \
 	$(addprefix tests/tui/test_,actions.py line_view.py status_cost.py status_progress.py terminal_engine.py text_flow.py)
 
 test-quick: $(DEV)
@@ -85,7 +89,7 @@ screenshot: $(RUN)
 	.venv/bin/python scripts/screenshot.py
 
 benchmark: $(DEV)
-	.venv/bin/python -m benchmarks $(ARGS)
+	.venv/bin/python -m benchmarks $(if $(BASE),--base $(BASE)) $(ARGS)
 
 lock: $(DEV)
 	.venv/bin/python scripts/lock.py

@@ -1,14 +1,23 @@
-"""`python -m benchmarks [PART …]`: prints the figures as ratios against floors measured in the same run."""
+"""`python -m benchmarks [PART …]`: prints the figures as ratios against floors measured in the same run.
+
+`python -m benchmarks --base REVISION [RUNS]`: prints those that a user waits for, as ratios to another build's.
+"""
 
 from __future__ import annotations
 
 import sys
 
+from benchmarks.builds import compare_with
 from benchmarks.rows import Row, parts
 
 
 def main(wanted: list[str]) -> int:
     """Print the table. Exit code 0 whatever the figures are: they are for reading, not for passing."""
+    if wanted[:1] == ["--base"]:
+        if len(wanted) not in (2, 3) or not all(number.isdigit() for number in wanted[2:]):
+            print("--base REVISION [RUNS]", file=sys.stderr)
+            return 2
+        return compare_with(wanted[1], *map(int, wanted[2:]))
     known = [name for name, _ in parts()]
     wrong = [name for name in wanted if name not in known]
     if wrong:
@@ -19,18 +28,9 @@ def main(wanted: list[str]) -> int:
         if wanted and name not in wanted:
             continue
         print(f"measuring {name} …", file=sys.stderr, flush=True)
-        if name == "docker" and (why := _no_docker()):
-            print(f"  left out: {why}", file=sys.stderr)
-            continue
         rows += measure()
     _print(rows)
     return 0
-
-
-def _no_docker() -> str | None:
-    from workbench.isolation.engine import probe_docker
-
-    return probe_docker()
 
 
 def _print(rows: list[Row]) -> None:

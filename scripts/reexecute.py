@@ -13,20 +13,63 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.formats.comparing import BY_DECISION, ScorePair, Verdict, compare, final_score, steps_run
-from workbench.formats.mlgym_text import action_category
+from workbench.formats.comparing import STATELESS, ScorePair, Verdict, compare_step, moved, steps_run
+from workbench.formats.mlgym_text import action_category, lint_rejected, shown_windows
 from workbench.formats.open import open_recording
 from workbench.session.events import Event, SessionEnded
 from workbench.session.log import read_log
 from workbench.session.recording import Recording, RecordingError
-from workbench.session.state import fold
+from workbench.session.state import Step, fold
 
 TASKS = ("battleOfSexes", "prisonersDilemma", "blotto", "3SATTime", "regressionKaggleHousePrice")
 FEWEST_STEPS = 5
+REPLAYED = "policy:replay"
+"""Author of the steps that come from a recording."""
+BY_DECISION = ("refusal", "create", "opponent", "network")
+"""Causes that are how this workbench is meant to be: its own words of a refusal and of `create`, an opponent that
+cannot be seen or rewritten, no network.
+"""
+
+
+def compare(recorded: Iterable[Event], replayed: Iterable[Event]) -> list[Verdict]:
+    """A verdict for each recorded step that ran, in order."""
+    then, now = fold(recorded), fold(replayed)
+    mine = [
+        moved(step, now.workspace, then.workspace)
+        for step in now.steps[1:]
+        if step.author == REPLAYED and step.had_its_turn
+    ]
+    verdicts: list[Verdict] = []
+    cascade = rewritten = False
+    for index, step in enumerate(steps_run(then)):
+        rewritten = rewritten or _rewrites_opponent(step)
+        if index >= len(mine):
+            verdict = Verdict(0, step.number, step.action, "different", "not reached", "the replay ended before", ())
+        else:
+            verdict = compare_step(step, mine[index], rewritten=rewritten, cascade=cascade)
+        cascade = cascade or (verdict.sameness == "different" and verdict.cause not in STATELESS)
+        verdicts.append(verdict)
+    return verdicts
+
+
+def final_score(recorded: Iterable[Event], replayed: Iterable[Event]) -> ScorePair | None:
+    """The last score of both, where the recorded session was scored when it was over."""
+    last = [[entry for step in fold(events).steps for entry in step.scores][-1:] for events in (recorded, replayed)]
+    if not last[0] or last[0][0].kind == "validate":
+        return None
+    now = last[1][0] if last[1] and last[1][0].kind != "validate" else None
+    return ScorePair(last[0][0], now)
+
+
+def _rewrites_opponent(step: Step) -> bool:
+    """Whether it edits target.py, which the games of MLGym play against."""
+    windows = shown_windows(step.observation)
+    edits = action_category(step.action) == "Edit" and not lint_rejected(step.observation)
+    return edits and any(window.path.endswith("/target.py") for window in windows)
 
 
 @dataclass
@@ -101,7 +144,7 @@ def rerun(task: str, recording: Recording, events: list[Event]) -> Rerun:
     statuses = tuple(state.ended.exit_status if state.ended else "broke off" for state in (then, now))
     verdicts = compare(recording.events, events)
     assert len(verdicts) == len(steps_run(then)) and len(statuses) == 2
-    return Rerun(task, recording.path.parent.name, verdicts, final_score(recording.events, events), statuses)
+    return Rerun(Path(task).name, recording.path.parent.name, verdicts, final_score(recording.events, events), statuses)
 
 
 def print_run(run: Rerun) -> None:
@@ -148,7 +191,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--tasks", default=",".join(TASKS), help="ids, separated by commas")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="ids or folders, separated by commas")
     parser.add_argument("--runs", type=int, default=8, help="of each task (8)")
     parser.add_argument("--sessions", type=Path, help="keep the sessions here; those that are there are not run again")
     parser.add_argument("--match", default="", help="only runs with this in their folder's name")
@@ -156,7 +199,7 @@ def main() -> None:
     runs: list[Rerun] = []
     with tempfile.TemporaryDirectory(prefix="reexecute-") as scratch:
         for task in options.tasks.split(","):
-            for recording in runs_of(options.corpus, task, options.runs):
+            for recording in runs_of(options.corpus, Path(task).name, options.runs):
                 if options.match not in recording.path.parent.name:
                     continue
                 runs.append(run_again(task, recording, options.sessions or Path(scratch)))

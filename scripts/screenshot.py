@@ -1,6 +1,6 @@
 """Makes docs/workbench.svg: the workbench on a real session of the scripted agent. Headless; needs no key, no network.
 
-python scripts/screenshot.py [--output docs/workbench.svg] [--size 132x38] [--step 4]
+python scripts/screenshot.py [--output docs/workbench.svg] [--size 132x38] [--step 4] [--session DIR]
 """
 
 from __future__ import annotations
@@ -40,13 +40,17 @@ async def main() -> None:
     parser.add_argument("--size", default="132x38", help="columns x rows")
     parser.add_argument("--step", type=int, default=3, help="where the cursor stands")
     parser.add_argument("--task", default="battleOfSexes")
+    parser.add_argument("--session", type=Path, help="a saved session, in place of a new one")
     options = parser.parse_args()
     columns, _, rows = options.size.partition("x")
     with tempfile.TemporaryDirectory() as root:
-        runner = start(SessionSpec(task=options.task, seed=7), Path(root))
-        ended = await runner.run()
-        print(f"{ended.exit_status} after {ended.steps} steps, best {ended.scores.best}")
-        svg = await picture(runner.live.folder, (int(columns), int(rows)), options.step)
+        folder = options.session
+        if folder is None:
+            runner = start(SessionSpec(task=options.task, seed=7), Path(root))
+            ended = await runner.run()
+            print(f"{ended.exit_status} after {ended.steps} steps, best {ended.scores.best}")
+            folder = runner.live.folder
+        svg = await picture(folder, (int(columns), int(rows)), options.step)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(re.sub(r"terminal-\d+-", "terminal-", svg), encoding="utf-8")
     print(options.output)

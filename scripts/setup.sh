@@ -70,6 +70,8 @@ usable_venv() {
 }
 
 if ! usable_venv; then
+    [ ! -L .venv ] || fail ".venv is a link to $(readlink .venv), which belongs to another checkout." \
+        "remove the link, or run make there"
     find_python
     [ -n "$found" ] || explain_missing_python
     printf 'setup: making .venv with Python %s (%s)\n' "$(minor_version "$found")" "$(command -v "$found")"
@@ -77,6 +79,9 @@ if ! usable_venv; then
         "is there space, and may you write in $(pwd -P)?"
 fi
 rm -f .venv/.installed-*
+# Compiled beside the downloads: where nothing may be written later, each start would compile it all again.
+.venv/bin/python -m compileall -q workbench >/dev/null 2>&1 &
 .venv/bin/python scripts/install.py "$part"
+wait
 pwd -P >.venv/.installed-run
 [ "$part" = run ] || cp .venv/.installed-run .venv/.installed-dev

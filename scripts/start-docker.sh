@@ -15,21 +15,10 @@ log=${DOCKERD_LOG:-/var/log/dockerd-by-hand.log}
 
 say() { printf 'start-docker: %s\n' "$*"; }
 fail() { printf 'start-docker: %s\n' "$*" >&2; exit 1; }
-engine_answers() { curl -fs --max-time 2 --unix-socket /var/run/docker.sock http://localhost/_ping >/dev/null 2>&1; }
-# curl may be missing: then Python asks.
-if ! command -v curl >/dev/null; then
-    engine_answers() {
-        "$python" - <<'PROBE' >/dev/null 2>&1
-import http.client, socket
-link = http.client.HTTPConnection("localhost", timeout=2)
-link.sock = socket.socket(socket.AF_UNIX)
-link.sock.settimeout(2)
-link.sock.connect("/var/run/docker.sock")
-link.request("GET", "/_ping")
-raise SystemExit(link.getresponse().status != 200)
-PROBE
-    }
-fi
+engine_answers() {
+    DOCKER_HOST=unix:///var/run/docker.sock "$python" -c 'from workbench.isolation.engine import connect; connect(2.0)' \
+        2>/dev/null
+}
 
 missing=
 if [ -z "${DOCKER_HOST:-}" ] && ! engine_answers; then
@@ -52,7 +41,7 @@ if [ -z "${DOCKER_HOST:-}" ] && ! engine_answers; then
     tries=0
     until engine_answers; do
         tries=$((tries + 1))
-        [ "$tries" -lt 120 ] || { tail -n 20 "$log" >&2; fail "dockerd did not come up in a minute"; }
+        [ "$tries" -lt 60 ] || { tail -n 20 "$log" >&2; fail "dockerd did not come up in a minute"; }
         sleep 0.5
     done
 fi
@@ -60,8 +49,9 @@ fi
 exec "$python" - <<'BUILD'
 import sys
 
-from workbench.isolation.spec import SandboxError
-from workbench.isolation.image import DEFAULT_IMAGE, build_image, image_state
+from workbench.isolation.image import image_state
+from workbench.isolation.image_build import build_image
+from workbench.isolation.spec import DEFAULT_IMAGE, SandboxError
 
 try:
     state = image_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import gc
 import os
 import shutil
 import signal
@@ -23,7 +24,7 @@ settings.register_profile("workbench", deadline=None)
 settings.register_profile("reproducible", deadline=None, derandomize=True)
 
 LAST_RESORT = 150
-"""Seconds. pytest-timeout ends a test after 60, but a clean-up that waits for ever outlives that: then the run ends."""
+"""Seconds. pytest-timeout ends a test after 100; a clean-up that waits for ever outlives that: then the run ends."""
 
 _SECRET_ENDINGS = ("_API_KEY", "_AUTH_TOKEN", "_ACCESS_TOKEN", "_SECRET_KEY")
 _private_folder = pytest.StashKey[Path]()
@@ -31,7 +32,7 @@ _private_folder = pytest.StashKey[Path]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported: nothing of the user's is read, and nothing is written there."""
-    from workbench.tasks.datasets import cache_folder
+    from workbench.session.secrets import cache_folder
 
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background job; children would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -41,7 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_private_folder] = home
     for name in [name for name in os.environ if name.endswith(_SECRET_ENDINGS) or name == "HF_TOKEN"]:
         del os.environ[name]
-    for name in ("MLGYM_TASKS", "NO_COLOR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "TMUX", "TMUX_PANE"):
+    for name in (
+        "SLURM_JOB_ID",
+        "MLGYM_TASKS",
+        "NO_COLOR",
+        "XDG_CONFIG_HOME",
+        "XDG_CACHE_HOME",
+        "XDG_DATA_HOME",
+        "TMUX",
+        "TMUX_PANE",
+    ):
         os.environ.pop(name, None)
     os.environ["HOME"] = str(home)
     os.environ["XDG_STATE_HOME"] = str(home / "state")
@@ -57,6 +67,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[_private_folder], ignore_errors=True)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """The modules stay: a third of the time of the screen's tests went into looking through them for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000)
+
+
 @functools.cache
 def bubblewrap_problem() -> str | None:
     """Why tests marked `bwrap` cannot run here, or None."""
@@ -67,19 +85,24 @@ def bubblewrap_problem() -> str | None:
 
 
 @functools.cache
+def landlock_problem() -> str | None:
+    """Why tests marked `landlock` cannot run here, or None."""
+    from workbench.isolation.landlock import probe_landlock
+
+    problem = probe_landlock()
+    return None if problem is None else f"no Landlock: {problem}"
+
+
+@functools.cache
 def docker_problem() -> str | None:
     """Why tests marked `docker` cannot run here, or None."""
-    from workbench.isolation.engine import probe_docker
-    from workbench.isolation.image import DEFAULT_IMAGE, image_state
-    from workbench.isolation.spec import SandboxError
+    from workbench.isolation.image import image_state
+    from workbench.isolation.spec import DEFAULT_IMAGE, SandboxError
 
-    problem = probe_docker()
-    if problem is not None:
-        return f"no Docker: {problem} (as root, scripts/start-docker.sh installs and starts one)"
     try:
-        state = image_state()
+        state = image_state(time_limit=2.0)
     except SandboxError as error:
-        return f"no Docker: {error}"
+        return f"no Docker: {error.in_full} (as root, scripts/start-docker.sh installs and starts one)"
     return None if state == "current" else f"the image {DEFAULT_IMAGE} is {state}; run: mlgym-tui image build"
 
 
@@ -101,6 +124,7 @@ def packages_problem(ident: str) -> str | None:
 
 _PROBLEMS: dict[str, Callable[..., str | None]] = {
     "bwrap": bubblewrap_problem,
+    "landlock": landlock_problem,
     "docker": docker_problem,
     "tmux": tmux_problem,
     "packages": packages_problem,

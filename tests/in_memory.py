@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -17,12 +16,11 @@ import shlex
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,7 +29,9 @@ import msgspec
 
 from tests.tasks.quick_task import quick_evaluator
 from workbench.environment.assembly import Grounds
+from workbench.isolation.processes import used_by
 from workbench.isolation.spec import SandboxError, base_environment
+from workbench.isolation.usage import Meter
 from workbench.sandbox.base import (
     AGENT_COLUMNS,
     AGENT_ROWS,
@@ -39,18 +39,17 @@ from workbench.sandbox.base import (
     Request,
     RequestHandler,
     SandboxSpec,
-    SignalName,
-    Waiting,
 )
 from workbench.sandbox.channel import GuestChannel
 from workbench.sandbox.guest import guest
 from workbench.sandbox.guest_sandbox import GUEST_FOLDER
 from workbench.sandbox.markers import bash_unquote
-from workbench.sandbox.pty import DirectPty
-from workbench.scoring import evaluation, player
-from workbench.scoring.judge import JobSpec, judge
+from workbench.sandbox.pty import DirectPty, Pty, SignalName, Waiting
+from workbench.scoring import evaluation, submission_server
+from workbench.scoring.evaluator import JobSpec, run_evaluator
 from workbench.scoring.room import choose
 from workbench.scoring.seeds import evaluation_key
+from workbench.session.status import Resources
 from workbench.tasks.catalogue import Task
 
 _ACTION = re.compile(
@@ -72,6 +71,7 @@ class MemorySandbox:
         self.run_folder = str(GUEST_FOLDER)
         self.on_request: RequestHandler | None = None
         self.on_warning: Callable[[str], None] | None = None
+        self.measure: Callable[[], Resources] | None = Meter(lambda: used_by(os.getpid()), self.workspace_folder)
         self._folder = Path()
         self._server: asyncio.Server | None = None
         self._shells: list[MemoryPty] = []
@@ -118,10 +118,22 @@ class MemorySandbox:
     def describe(self) -> dict[str, Any]:
         return {"backend": "local", "isolation": "none", "protected": False, "network": True, "limits": {}}
 
-    async def open_shell(self, cwd: str, columns: int = AGENT_COLUMNS, rows: int = AGENT_ROWS) -> MemoryPty:
+    async def relay(self, path: str) -> int:
+        raise SandboxError("nothing is relayed in memory")
+
+    async def open_shell(
+        self,
+        cwd: str,
+        columns: int = AGENT_COLUMNS,
+        rows: int = AGENT_ROWS,
+        *,
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+    ) -> Pty:
+        assert not argv and not env, "in memory there is a shell, and no other program"
         shell = MemoryPty(self, cwd, (columns, rows))
         self._shells.append(shell)
-        return shell
+        return cast(Pty, shell)
 
     async def exec(
         self,
@@ -148,26 +160,6 @@ class MemorySandbox:
         code = program.returncode or 0
         return ExecResult(code if code >= 0 else 128 - code, out[:max_output], err[:max_output])
 
-    async def read_file(self, path: str, max_bytes: int = 64 << 20) -> bytes:
-        try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError as error:
-            if error.errno == errno.ELOOP:
-                raise SandboxError(f"{path} is a symbolic link", "copy the file itself to that place") from None
-            raise
-        with os.fdopen(descriptor, "rb") as file:
-            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise SandboxError(f"{path} is not a regular file")
-            data = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise SandboxError(f"{path} is larger than {max_bytes} bytes")
-        return data
-
-    async def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        await asyncio.to_thread(_write, Path(path), data, mode)
-
     async def stop(self) -> None:
         for shell in self._shells:
             await shell.close()
@@ -175,12 +167,6 @@ class MemorySandbox:
             self._server.close()
         if self._folder != Path():
             shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    path.chmod(mode)
 
 
 class MemoryPty:
@@ -196,15 +182,17 @@ class MemoryPty:
         self._queue: list[bytes] = []
         self._asking: asyncio.Task[None] | None = None
         self._real: _Bash | None = None
+        self._starting: bytearray | None = None
+        """What a bash has printed that has not prompted yet. What is typed at it before would be echoed, or lost."""
         self._ended = False
 
     # -- what is typed -------------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        if self._real is not None:
-            self._real.pty.write(data)
-        elif self._asking is not None:
+        if self._asking is not None or self._starting is not None:
             self._queue.append(data)  # as a terminal keeps what is typed ahead
+        elif self._real is not None:
+            self._real.pty.write(data)
         elif not self._first:
             self._begin(data)
         else:
@@ -254,9 +242,7 @@ class MemoryPty:
         self._asking = None
         if not self._ended:
             self._over(nonce, text, status)
-            for data in self._queue:
-                self.write(data)
-            self._queue.clear()
+            self._type_queue()
 
     def _over(self, nonce: bytes, text: str, status: int) -> None:
         output = text.replace("\n", "\r\n").encode("utf-8", "surrogateescape")
@@ -278,9 +264,26 @@ class MemoryPty:
     def _start_bash(self) -> None:
         self._real = _Bash(self._sandbox, self._cwd, self._size)
         self._real.pty.on_exit = self._exited
-        self._real.pty.on_output = self._print
+        self._real.pty.on_output = self._until_it_prompts
+        self._starting = bytearray()
         self._real.pty.reset_modes(echo=False)
         self._real.pty.write(self._first)
+
+    def _until_it_prompts(self, data: bytes) -> None:
+        self._print(data)
+        assert self._real is not None and self._starting is not None
+        self._starting += data
+        *_, done = re.findall(rb"aid=(\w{18})", self._first)
+        _, found, after = self._starting.partition(b"\x1b]133;D;0;aid=%b" % done)
+        if found and b"\x1b]133;B;aid=%b\x07" % self._prompt in after:
+            self._starting = None
+            self._real.pty.on_output = self._print
+            self._type_queue()
+
+    def _type_queue(self) -> None:
+        typed, self._queue = self._queue, []
+        for data in typed:
+            self.write(data)
 
     # -- the rest ------------------------------------------------------------------------------------------------------
 
@@ -306,6 +309,9 @@ class MemoryPty:
     def reset_modes(self, *, echo: bool = True) -> None:
         if self._real is not None:
             self._real.pty.reset_modes(echo=echo)
+
+    async def processes(self) -> list[tuple[int, int, str]]:
+        return []
 
     async def signal(self, name: SignalName) -> None:
         if self._real is not None:
@@ -376,10 +382,13 @@ class _Bash(guest.Shell):
 _HARMLESS = re.compile(rb"def row_strategy\(history\):\n    return \d\n")
 
 
+_SAID = {"landlock": "reduced isolation: landlock", "reduced": "reduced isolation"}
+
+
 async def evaluate_here(
     task: Task, artifact: bytes | Path | None, *, seed: int, secret: bytes | None = None, **options: Any
 ) -> evaluation.Evaluation:
-    """`evaluate`, but where a quick task is given a strategy that can do no harm, threads are judge and player."""
+    """`evaluate`, but where a quick task is given a strategy that can do no harm, threads are evaluator and server."""
     harmless = isinstance(artifact, bytes) and _HARMLESS.fullmatch(artifact)
     if not harmless or task.evaluator.read_text() != quick_evaluator():
         return await evaluation.evaluate(task, artifact, seed=seed, secret=secret, **options)
@@ -392,25 +401,25 @@ async def evaluate_here(
             loop.call_soon_threadsafe(progress, *message["progress"])
 
     spec = evaluation._job(task, split, evaluation_key(seed, secret, task.id, digest), {})
-    result = await asyncio.to_thread(_judged, spec, artifact, write)
+    result = await asyncio.to_thread(_evaluated, spec, artifact, write)
     return evaluation.Evaluation(
         verdict="ok",
         metrics=result["metrics"],
         score=result["metrics"][task.primary_metric.name],
         standard_error=result["standard_error"],
-        isolation="reduced isolation" if await choose(options.get("room", "auto")) == "reduced" else "sandbox",
+        isolation=_SAID.get(await choose(options.get("room", "auto")), "sandbox"),
         artifact=digest,
         duration=time.monotonic() - began,
         split=split,
     )
 
 
-def _judged(spec: JobSpec, source: bytes, write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+def _evaluated(spec: JobSpec, source: bytes, write: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
         playing = threading.Thread(target=_play, args=(theirs, source), daemon=True)
         playing.start()
-        result = judge(spec, [ours], b"", write)
+        result = run_evaluator(spec, [ours], b"", write)
         ours.shutdown(socket.SHUT_RDWR)
         playing.join()
         return result
@@ -418,11 +427,11 @@ def _judged(spec: JobSpec, source: bytes, write: Callable[[dict[str, Any]], None
 
 def _play(channel: socket.socket, source: bytes) -> None:
     channel.sendall(b"hello\n")
-    if player.told_to_load(channel):
+    if submission_server.told_to_load(channel):
         names: dict[str, Any] = {}
         exec(source, names)
         channel.sendall(b"ready\n")
-        player.serve(channel.recv, channel.sendall, names["row_strategy"], "strategy.py", "strategy.py")
+        submission_server.serve(channel.recv, channel.sendall, names["row_strategy"], "strategy.py", "strategy.py")
 
 
 IN_MEMORY = Grounds(MemorySandbox, evaluate_here)

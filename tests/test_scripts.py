@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,12 @@ def test_imports_of_the_package_are_there(file: Path) -> None:
         found = importlib.import_module(module)
         if not hasattr(found, name.split(" as ")[0]):
             importlib.import_module(f"{module}.{name}")
+
+
+def test_what_the_workbench_needs_is_installed_to_run_it() -> None:
+    """Not only with what tests need: a machine of a developer would not tell."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    locked, _, _ = (ROOT / "constraints.txt").read_text(encoding="utf-8").partition("# For tests and checks.")
+    for needed in project["dependencies"]:
+        name = re.split(r"[<>=~!; \[]", needed)[0]
+        assert re.search(rf"^{re.escape(name)}==", locked, re.MULTILINE), name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from workbench.text import age, cell_width, many, number, visible
+from workbench.text import age, cell_width, many, megabytes, number, visible
 
 
 def test_nothing_that_drives_a_terminal_or_deceives_is_left() -> None:
@@ -27,3 +27,11 @@ def test_in_words() -> None:
     assert many(2, "match") == "2 matches" and many(2.5, "CPU") == "2.5 CPUs"
     assert [age(seconds) for seconds in (5, 300, 7200, 200_000)] == ["5 s", "5 min", "2 h", "2 d"]
     assert [number(value) for value in (None, 0.5, 1e20)] == ["–", "0.5000", "1e+20"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(500, "0 KB"), (90_000, "88 KB"), (3_250_000, "3.1 MB"), (64 << 20, "64 MB"), (5 << 30, "5,120 MB")],
+)
+def test_sizes(count: int, shown: str) -> None:
+    assert megabytes(count) == shown

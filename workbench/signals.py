@@ -1,16 +1,17 @@
-"""Signals that end a command (ctrl+c, SIGTERM, SIGHUP), for blocking work and for work on an event loop."""
+"""Signals that end a command (ctrl+c, SIGTERM, SIGHUP; a batch system sends SIGUSR1 or SIGUSR2 where it is asked to),
+for blocking work and for work on an event loop.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 _Result = TypeVar("_Result")
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def on_signals(do: Callable[[int], None]) -> Callable[[], None]:
@@ -18,6 +19,8 @@ def on_signals(do: Callable[[int], None]) -> Callable[[], None]:
 
     A signal that is ignored stays ignored: under nohup, or in a shell's background job.
     """
+    import asyncio  # where it is wanted, it is there
+
     loop = asyncio.get_running_loop()
     heard = [each for each in _ENDING if signal.getsignal(each) is not signal.SIG_IGN]
     with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # only the main thread hears any
@@ -33,30 +36,30 @@ def on_signals(do: Callable[[int], None]) -> Callable[[], None]:
 
 @contextlib.contextmanager
 def stoppable(kept: Callable[[], str] | None = None) -> Iterator[None]:
-    """Around blocking work: ctrl+c, SIGTERM and SIGHUP undo it and end the command with exit code 128 + n.
+    """Around blocking work: ctrl+c and signals undo it and end the command with exit code 128 + n.
 
-    `kept` says what stays of it.
+    `kept` says what stays of it. Of two, one in the other, the inner one speaks.
     """
-    received: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt(number)
 
-    ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is signal.SIG_DFL]
+    ending = [each for each in _ENDING if signal.getsignal(each) is signal.SIG_DFL]
     for each in ending:
         signal.signal(each, stop)
     try:
         yield
-    except KeyboardInterrupt:
-        _say_stopped(kept() if kept is not None else "", received)
+    except KeyboardInterrupt as stopped:
+        say_stopped(kept() if kept is not None else "", [*stopped.args])
     finally:
         for each in ending:
             signal.signal(each, signal.SIG_DFL)
 
 
 def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:
-    """Run it on an event loop of its own; ctrl+c, SIGTERM and SIGHUP cancel it and end the command likewise."""
+    """Run it on an event loop of its own; ctrl+c and signals cancel it and end the command likewise."""
+    import asyncio
+
     received: list[int] = []
 
     async def run() -> _Result:
@@ -73,9 +76,10 @@ def run_stoppable(work: Coroutine[Any, Any, _Result]) -> _Result:
     try:
         return asyncio.run(run())
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _say_stopped("", received)
+        say_stopped("", received)
 
 
-def _say_stopped(kept: str, received: list[int]) -> NoReturn:
+def say_stopped(kept: str = "", received: Sequence[int] = ()) -> NoReturn:
+    """End the process as shells expect it of one that a signal stopped."""
     print(f"\nstopped{f': {kept}' if kept else ''}", file=sys.stderr)
     sys.exit(128 + received[0] if received else 130)

@@ -1,10 +1,11 @@
-"""Texts of others made fit to be shown, and counts, sizes and times in words: what every room says alike."""
+"""Text of others made safe to show; counts, sizes and times in words. Every room says these alike."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
 
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -34,15 +35,54 @@ def cell_width(character: str) -> int:
     return 0 if unicodedata.category(character) in ("Mn", "Me", "Cf", "Cc", "Zl", "Zp") and character != "\xad" else 1
 
 
+LONGEST_TIME = 1_000_000_000
+"""Seconds that may be given: 31 years."""
+
+
+def duration(text: str) -> float:
+    """Seconds: of `90`, `90s`, `90m`, `4h`, `1h30m`. Raises ValueError, in a sentence, for what is no time over 0, and
+    for more than LONGEST_TIME.
+    """
+    units = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+    parts = re.findall(r"(\d+(?:\.\d+)?)([dhms])", text.lower())
+    whole = "".join(map("".join, parts)) == text.lower()
+    seconds = 0.0
+    with suppress(ValueError):
+        seconds = sum(float(amount) * units[unit] for amount, unit in parts) if parts and whole else float(text)
+    shown = text if len(text) < 60 else text[:59] + "…"
+    if not seconds > 0:
+        raise ValueError(f"{shown!r} is no time over 0; write 90s, 10m or 1h30m")
+    if seconds > LONGEST_TIME:
+        raise ValueError(f"{shown!r} is too long: {LONGEST_TIME:,} seconds (31 years) are the most")
+    return seconds
+
+
 def many(number: float, thing: str) -> str:
     """Like "1 message", "2 messages", "2.5 CPUs", "1,200 tokens"."""
     shown = f"{number:,}" if isinstance(number, int) else f"{number:g}"
     return f"{shown} {thing}{'' if number == 1 else 'es' if thing.endswith('ch') else 's'}"
 
 
+def megabytes(count: float) -> str:
+    """Bytes in words, like "12 KB", "3.1 MB", "1,200 MB"."""
+    size = count / (1 << 20)
+    if size < 0.1:
+        return f"{count / 1024:.0f} KB"
+    return f"{size:,.0f} MB" if size >= 100 else f"{size:.1f}".removesuffix(".0") + " MB"
+
+
 def number(value: float | None) -> str:
     """A score with four decimals; a dash for none."""
     return "–" if value is None else f"{value:.4f}" if abs(value) < 1e15 else f"{value:.4g}"
+
+
+def clock(value: float | None) -> str:
+    """A time of the session: `0:07`, `12:40`, `1:02:03`; a dash for none."""
+    if value is None:
+        return "–"
+    whole = int(min(value, 1e9))
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def age(seconds: float) -> str:

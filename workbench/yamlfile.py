@@ -1,23 +1,24 @@
-"""YAML files that people write, checked against a pydantic model: every fault with its file, line and field.
+"""YAML files that people write, read as records of msgspec: every fault with its file, line and field.
 
-Shared by the rooms that have such files (tasks, agents). Cheap to import: yaml and pydantic are loaded on first use.
+Shared by the rooms that have such files (tasks, agents, rules). Cheap to import: yaml is loaded on first use.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import msgspec
 
 from workbench.session.files import read_file
 from workbench.session.plain import without_surrogates
 
 if TYPE_CHECKING:
     import yaml
-    from pydantic import BaseModel
 
 MAX_FILE = 1 << 20
 """Bytes of the largest file that is read."""
@@ -26,7 +27,15 @@ Place = tuple[str | int, ...]
 """Where a field is: ("metrics", 0, "direction")."""
 Lines = dict[Place, int]
 
-_Model = TypeVar("_Model", bound="BaseModel")
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A group of fields. Unknown fields are refused, and values are not converted."""
+
+
+_Part = TypeVar("_Part", bound=Part)
+Finite = msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)
+Number = Annotated[float, Finite]
+NotEmpty = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -61,42 +70,35 @@ class Places:
                 break
         return Problem(self.file, line, _dotted(place), message)
 
-    def within(self, location: Place) -> Place:
-        """pydantic's location of an error without the names of variants of a union, which no file has."""
-        place: Place = ()
-        for part in location[:-1]:
-            if (*place, part) in self.lines:
-                place = (*place, part)
-        return (*place, *location[-1:])
-
 
 def read_yaml(
     file: Path,
-    model: type[_Model],
+    model: type[_Part],
     *,
     like: str,
     fault: Callable[[list[Problem]], Exception],
-    check: Callable[[_Model], Iterable[tuple[Place, str]]] = lambda _: (),
-) -> _Model:
+    check: Callable[[_Part], Iterable[tuple[Place, str]]] = lambda _: (),
+    may_be_empty: bool = False,
+) -> _Part:
     """The file as `model`. `like` names examples of such files ("the shipped tasks").
 
     `check` finds what no single field can say. Raises what `fault` makes of all faults that were found.
     """
-    from pydantic import ValidationError
-
     try:
         data = read_file(file, MAX_FILE, follow=True)
     except OSError as error:
         raise fault([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
-    raw, lines, problems = _parse(file, data, like)
+    raw, lines, problems = _parse(file, data, like, may_be_empty)
     if problems:
         raise fault(problems)
     places = Places(file, lines)
     try:
-        checked = model.model_validate(raw)
-    except ValidationError as error:
-        found = error.errors(include_url=False)
-        raise fault([places.problem(places.within(item["loc"]), _say(item, model)) for item in found]) from None
+        checked = msgspec.convert(raw, model)
+    except msgspec.ValidationError as error:
+        from workbench.yamlfaults import faults
+
+        found = [*faults(raw, msgspec.inspect.type_info(model), ())] or [((), str(error))]
+        raise fault([places.problem(place, message) for place, message in found]) from None
     problems = [places.problem(place, message) for place, message in check(checked)]
     if problems:
         raise fault(problems)
@@ -108,7 +110,7 @@ def in_lines(problems: list[Problem]) -> str:
     return "\n".join(map(str, problems))
 
 
-def _parse(file: Path, data: bytes, like: str) -> tuple[Any, Lines, list[Problem]]:
+def _parse(file: Path, data: bytes, like: str, may_be_empty: bool) -> tuple[Any, Lines, list[Problem]]:
     """The plain values, the line of each, and what is wrong with the YAML itself."""
     import yaml
 
@@ -118,6 +120,8 @@ def _parse(file: Path, data: bytes, like: str) -> tuple[Any, Lines, list[Problem
     try:
         loader = _loader(data, "SafeLoader", _MOST_VALUES)
         node = loader.get_single_node()
+        if node is None and may_be_empty:
+            return {}, lines, []
         if not isinstance(node, yaml.MappingNode):
             return None, lines, [Problem(file, 1, "", f"must be a mapping of fields, as in {like}")]
         _walk(node, (), lines, problems, file)
@@ -221,47 +225,6 @@ def _dotted(place: Place) -> str:
     return ".".join(str(part) for part in place)
 
 
-def _say(item: Any, model: type[BaseModel]) -> str:
-    """One of pydantic's errors in plain words."""
-    place: Place = item["loc"]
-    if item["type"] == "missing":
-        return "is required"
-    if item["type"] == "union_tag_not_found":
-        return f"must say which one it is, in the field {item['ctx']['discriminator']}"
-    if item["type"] == "union_tag_invalid":
-        context = item["ctx"]
-        return f"the {context['discriminator']} should be one of {context['expected_tags']} (it is {context['tag']!r})"
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(place[-1]), _known_fields(model, place[:-1]), 1)
-        return f"is not a known field; did you mean {near[0]!r}?" if near else "is not a known field"
-    message = re.sub(r"^(Input|Value error,|String) ?", "", str(item["msg"]))
-    given = item.get("input")
-    return f"{message} (it is {given!r})" if isinstance(given, str | int | float) and len(str(given)) < 60 else message
-
-
-def _known_fields(model: type[BaseModel], place: Place) -> list[str]:
-    """The fields that the mapping at `place` may have."""
-    candidates: list[type[BaseModel]] = [model]
-    for part in place:
-        if not isinstance(part, str):
-            continue
-        inner: list[type[BaseModel]] = []
-        for candidate in candidates:
-            if part in candidate.model_fields:
-                inner += _models_in(candidate.model_fields[part].annotation)
-        candidates = inner or candidates  # the name of a variant of a union leads nowhere
-    return sorted({name for candidate in candidates for name in candidate.model_fields})
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    """The models inside an annotation such as `Annotated[list[MetricSpec], …]`."""
-    from pydantic import BaseModel
-
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [found for part in getattr(annotation, "__args__", ()) for found in _models_in(part)]
-
-
 def readable_yaml(value: Any) -> str:
     """Plain values as YAML in which texts of several lines stand as they are read."""
     import yaml
@@ -275,3 +238,20 @@ def readable_yaml(value: Any) -> str:
     Dumper.add_representer(str, text)
     dumped: str = yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
     return dumped
+
+
+MetricPatterns = Annotated[list[Annotated[NotEmpty, msgspec.Meta(max_length=500)]], msgspec.Meta(max_length=20)]
+"""Regular expressions for metrics that programs print in a way of their own. Each named group is a metric, but for
+`step`, `epoch` and `total`, which say where; `name` and `value` are one together.
+"""
+
+
+def pattern_problem(pattern: str) -> str:
+    """Why one of `MetricPatterns` finds no metric; empty where it may."""
+    try:
+        groups = set(re.compile(pattern).groupindex)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"is no regular expression: {error}"
+    if ({"name", "value"} & groups) not in (set(), {"name", "value"}):
+        return "has one of the groups name and value without the other"
+    return "" if groups - {"step", "epoch", "total"} else "names no metric: write (?P<loss>[0-9.]+)"

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.agents.config import Full
 from workbench.agents.history import (
     ContextTooLong,
     closed_windows,
-    full,
     has_output,
     last_observations,
     token_budget,
@@ -116,7 +116,7 @@ def test_others_say_how_many_lines_are_left_out() -> None:
 
 def test_everything() -> None:
     messages = conversation(["a", "b"])
-    assert full(messages) == messages
+    assert Full().process(messages, None, count) == messages
 
 
 def window(path: str, first: int, last: int, total: int) -> str:

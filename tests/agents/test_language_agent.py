@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import pytest
+from msgspec import convert, to_builtins
 
 from tests.agents.scripted_chat import ScriptedChat
 from tests.agents.test_history import check_turns
@@ -28,7 +29,7 @@ def config(name: str = "default", **changes: Any) -> AgentConfig:
     """A shipped agent, with some fields changed."""
     found = find_agent(name)
     assert isinstance(found, AgentConfig)
-    return AgentConfig.model_validate({**found.model_dump(), **changes})
+    return convert({**to_builtins(found), **changes}, AgentConfig)
 
 
 class Session:

@@ -142,7 +142,7 @@ async def test_it_gives_up_when_nothing_works_and_starts_again_when_somebody_ste
 
 
 async def test_a_delimiter_in_the_solution_does_not_end_the_here_document() -> None:
-    solution = 'TEXT = """\nEND_OF_FILE\n"""\n'
+    solution = 'TEXT = """\nEND_OF_TEXT\n"""\n'
     world = World(ScriptedDemo("strategy.py", solution), "strategy.py", None)
     await world.to_the_end()
     assert world.submitted == solution

@@ -26,9 +26,9 @@ async def test_a_new_task_holds(tmp_path: Path, kind: Kind, variant: str) -> Non
     assert {finding.outcome for finding in found.values()} == {"ok"}, found
     assert "no better than" not in found["demo"].detail and "same score again" in found
     if kind == "csv":
-        assert "demo on validation data" in found and "wrong artefact: NaN in the last column" in found
+        assert "demo on validation data" in found and "wrong artifact: NaN in the last column" in found
     if kind == "checkpoint":
-        assert "weights.json cannot be loaded" in found["wrong artefact: files cut short"].detail
+        assert "weights.json cannot be loaded" in found["wrong artifact: files cut short"].detail
 
 
 def broken(folder: Path, kind: Kind, *edits: tuple[str, str, str]) -> Path:
@@ -105,7 +105,7 @@ LAX = (
         ("csv", "datasets/measurements.py", "dice = making", "1 / 0\n    dice = making", "data",
          "measurements could not be prepared: {folder}/datasets/measurements.py, line 8: ZeroDivisionError"),
         ("csv", "datasets/measurements.py", "dice = making", "exit(3)\n    dice = making", "data",
-         "measurements.py: it ended its process by SystemExit(3)"),
+         "measurements.yaml: its program ended its process by SystemExit(3)"),
         ("csv", "datasets/measurements.py", "def prepare", "def make", "data", "has no function prepare"),
         ("csv", "datasets/measurements.yaml", "rows: 1000", "row: 1000", "data", "line 10: KeyError: 'rows'"),
         ("csv", "datasets/measurements.yaml", "seed: 7", "sede: 7", "data",
@@ -119,11 +119,11 @@ LAX = (
          "invalid: submission.csv: 1 id is missing: 9"),
         ("csv", "evaluate/errors.py", 'f"{job.split}.csv"', '{"test": "test.csv"}[job.split]',
          "demo on validation data", "evaluate/errors.py, line 11: KeyError: 'validation'"),
-        ("csv", "evaluate/errors.py", *LAX, "wrong artefact: every second row is missing", "the verdict is ok"),
+        ("csv", "evaluate/errors.py", *LAX, "wrong artifact: every second row is missing", "the verdict is ok"),
         ("checkpoint", "evaluate/runner.py", "ARTIFACT =", "while True: pass\nARTIFACT =", "baseline",
-         "timeout: it did not load within 1 s"),
+         "timeout: it did not load within 0.5 s"),
         ("checkpoint", "evaluate/runner.py", "    values =", "    while True: pass\n    values =", "baseline",
-         "timeout: model gave no answer within 1 s"),
+         "timeout: model gave no answer within 0.3 s"),
         ("checkpoint", "evaluate/runner.py", "def answer", "def reply", "baseline", "runner.py has no function answer"),
         ("checkpoint", "evaluate/runner.py", "ARTIFACT =", "1 / 0\nARTIFACT =", "baseline",
          "crashed: runner.py, line 13, in <module>: ZeroDivisionError"),
@@ -137,9 +137,10 @@ async def test_a_broken_task_fails_with_the_reason(
     tmp_path: Path, kind: Kind, file: str, old: str, new: str, check_name: str, words: str
 ) -> None:
     edits = [(file, old, new)]
-    if kind == "checkpoint":
+    if words.startswith("timeout"):
         limits = "limits: {training_seconds: 600, answer_seconds: 10}"
-        edits += [("task.yaml", limits, "limits: {answer_seconds: 1, loading_seconds: 1}")]
+        short = "loading_seconds: 0.5" if "load" in words else "answer_seconds: 0.3"
+        edits += [("task.yaml", limits, f"limits: {{{short}}}")]
     finding = await first_failure(load_task(broken(tmp_path, kind, *edits)))
     words = words.replace("{folder}", str(tmp_path / "mine"))
     assert finding.name == check_name and words in finding.detail, finding

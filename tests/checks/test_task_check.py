@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tasks.quick_task import make_quick_task
+from tests.tasks.quick_task import make_quick_task, with_fewer_games
 from workbench.checks.baseline import BaselineError, run_baseline
 from workbench.checks.task_check import Finding, check
 from workbench.tasks.catalogue import Task, find_task, load_task
@@ -48,10 +48,10 @@ async def test_a_program_that_fails_or_writes_nothing(tmp_path: Path) -> None:
         await run_baseline(load_task(task.folder))
 
 
-async def test_a_stochastic_baseline_agrees_within_noise() -> None:
-    run = await run_baseline(find_task("battleOfSexes"), seed=3)
+async def test_a_stochastic_baseline_agrees_within_noise(tmp_path: Path) -> None:
+    run = await run_baseline(load_task(with_fewer_games("battleOfSexes", tmp_path / "few")), seed=3)
     (metric,) = run.comparisons
-    assert run.agrees and metric.published == pytest.approx(1.02267, abs=1e-6) and 0.005 < metric.tolerance < 0.02
+    assert run.agrees and metric.published == pytest.approx(1.02267, abs=1e-6) and 0.015 < metric.tolerance < 0.06
 
 
 async def test_what_takes_a_gpu_is_checked_on_the_stand_in_without_one(monkeypatch: pytest.MonkeyPatch) -> None:

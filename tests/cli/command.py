@@ -6,14 +6,13 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.cli.forks import run_forked
+from tests.cli.forks import Forked, run_forked, start_forked
 
 COMMAND = [sys.executable, "-m", "workbench"]
 LONGEST = 45.0
@@ -49,21 +48,12 @@ def environment(sessions: Path | None = None, **extra: str) -> dict[str, str]:
 
 async def start(
     *arguments: str, sessions: Path | None = None, env: Mapping[str, str] | None = None, **options: Any
-) -> asyncio.subprocess.Process:
+) -> Forked:
     """Start the command, in a session of its own, without a terminal."""
-    options.setdefault("stdout", subprocess.PIPE)
-    options.setdefault("stderr", subprocess.PIPE)
-    return await asyncio.create_subprocess_exec(
-        *COMMAND,
-        *arguments,
-        stdin=subprocess.DEVNULL,
-        env=environment(sessions, **(env or {})),
-        start_new_session=True,
-        **options,
-    )
+    return await start_forked(arguments, environment(sessions, **(env or {})), **options)
 
 
-async def finish(process: asyncio.subprocess.Process, time_limit: float = LONGEST) -> Outcome:
+async def finish(process: Forked, time_limit: float = LONGEST) -> Outcome:
     """Wait for its end; it is killed when that takes too long."""
     try:
         async with asyncio.timeout(time_limit):

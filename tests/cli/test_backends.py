@@ -37,7 +37,7 @@ SCRIPT = [
     "create other.py",
     "submit",
 ]
-_DIFFERS = {"time", "elapsed", "duration", "sandbox", "cast"}
+_DIFFERS = {"seq", "time", "elapsed", "duration", "sandbox", "cast"}
 _DIFFERS_AT_START = {"session", "versions", "mark"}
 
 
@@ -56,7 +56,13 @@ def comparable(event: dict[str, Any]) -> dict[str, Any]:
         differs |= _DIFFERS_AT_START | {"task_folder"}
     if event["event"] == "session.ended":
         differs |= _DIFFERS_AT_START
+        del event["totals"]["working"]
     return {key: value for key, value in event.items() if key not in differs}
+
+
+def about_the_engine(event: dict[str, Any]) -> bool:
+    """Whether an event says what an engine cannot do."""
+    return event["event"] == "note.added" and str(event["text"]).startswith("a rootless")
 
 
 @pytest.mark.docker
@@ -65,7 +71,7 @@ async def test_docker_and_local_give_the_same_events(tmp_path: Path) -> None:
     local = await events_of(tmp_path, "local")
     docker = await events_of(tmp_path, "docker")
     assert local.code == docker.code == 0, (local.err, docker.err)
-    ours, theirs = local.events, docker.events
+    ours, theirs = local.events, [event for event in docker.events if not about_the_engine(event)]
     for one, other in zip(ours, theirs, strict=False):
         assert comparable(one) == comparable(other)
     assert len(ours) == len(theirs)

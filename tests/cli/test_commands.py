@@ -13,9 +13,11 @@ from click.testing import CliRunner, Result
 
 from tests.cli.command import action_list, mlgym
 from tests.tasks.quick_task import make_quick_task
-from workbench import __version__
+from workbench import __version__, cli
 from workbench.cli import main
+from workbench.cli.doctor import Check, Status
 from workbench.session.log import EVENTS_FILE
+from workbench.session.objects import POOL
 
 GOOD = "printf 'def row_strategy(history):\\n    return 0\\n' > strategy.py"
 
@@ -30,7 +32,10 @@ def invoke(*arguments: str) -> Result:
 
 
 def every_command(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in sorted(group.commands.items()):
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield (*path, name), command
         if isinstance(command, click.Group):
             yield from every_command(command, (*path, name))
@@ -61,7 +66,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def session(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """That session; its folder is the one that commands look in."""
     monkeypatch.setenv("MLGYM_SESSIONS", str(root))
-    [folder] = root.iterdir()
+    [folder] = root.glob("[!.]*")
     return folder
 
 
@@ -83,6 +88,12 @@ def test_every_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
     examples = lines if isinstance(command, click.Group) else [line for line in lines if " ".join(path) in line]
     assert examples, result.output
     assert command.help and command.help.strip()
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself() -> None:
+    listed = {name: said for name, (_, said) in cli.COMMANDS.items()}
+    assert listed == {path[0]: command.get_short_help_str(100) for path, command in COMMANDS if len(path) == 1}
+    assert list(listed) == sorted(listed)
 
 
 @pytest.mark.parametrize("path", [(), *(path for path, command in COMMANDS if isinstance(command, click.Group))])
@@ -112,11 +123,12 @@ def test_leftovers_of_killed_sessions_are_removed_by_gc(tmp_path: Path) -> None:
 
 
 def test_results_come_as_json_too() -> None:
-    opens_a_screen = {("human",), ("replay",)}
-    prints_bytes = {("sessions", "artifact"), ("image",)}
+    opens_a_screen = {("home",), ("human",), ("replay",), ("tour",)}
+    prints_bytes = {("sessions", "artifact")}
     for path, command in COMMANDS:
         names = {name for parameter in command.params for name in parameter.opts}
-        assert "--json" in names or path in opens_a_screen | prints_bytes, path
+        of_others = isinstance(command, click.Group) and not command.invoke_without_command
+        assert "--json" in names or of_others or path in opens_a_screen | prints_bytes, path
 
 
 def test_the_version() -> None:
@@ -271,7 +283,7 @@ def test_the_list_of_sessions(session: Path) -> None:
     assert row["scores"]["best"] > 1.3 and row["age_seconds"] >= 0
     assert session.name in invoke("sessions", "--wide").output
     table = invoke("sessions").stdout
-    assert f"\n{session.name[-6:]}   quick" in table and "actions_exhausted" in table
+    assert f"\n{session.name[-6:]}   quick" in table and "Exhausted" in table
     assert max(map(len, table.splitlines())) <= 80 and "…" in table  # of the model: the path of a list of actions
 
 
@@ -352,10 +364,26 @@ def test_doctor(monkeypatch: pytest.MonkeyPatch) -> None:
     result = invoke("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(result.stdout)}
     assert {"python", "bubblewrap", "docker", "terminal", "colour", "keys", "sessions"} <= set(checks)
+    assert checks["gateway"]["detail"] == "agent programs can be served, and need the session's key"
     assert "OPENAI_API_KEY" in checks["keys"]["detail"] and "very-secret" not in result.output
     assert all(check["remedy"] for check in checks.values() if check["status"] == "missing")
     plain = invoke("doctor")
     assert "very-secret" not in plain.output and "bubblewrap" in plain.output
+
+
+@pytest.mark.parametrize(
+    ("landlock", "image", "said"),
+    [(None, "missing", "takes Landlock"), (None, "ok", "--sandbox docker isolates better"),
+     ("no kernel for it", "missing", "a model is refused"), ("no kernel for it", "ok", "→ --sandbox docker")],
+)  # fmt: skip
+def test_doctor_picks_the_best_way(
+    landlock: str | None, image: Status, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.isolation.bwrap.try_bubblewrap", lambda: "no bubblewrap")
+    monkeypatch.setattr("workbench.isolation.landlock.try_landlock", lambda: landlock)
+    for name in ("docker", "image"):
+        monkeypatch.setattr(f"workbench.cli.doctor._{name}", lambda: Check("engine", image, ""))
+    assert said in " ".join(invoke("doctor").output.partition("sandbox ")[2].partition("terminal")[0].split())
 
 
 def test_doctor_names_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,8 +416,8 @@ def test_the_debug_log_holds_no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert log.stat().st_mode & 0o077 == 0
 
 
-async def test_a_models_commands_are_refused_unprotected(tmp_path: Path) -> None:
-    """Without bubblewrap (it is not on the PATH): a model is refused, the shipped script runs and says so."""
+async def test_a_models_commands_are_confined_or_refused(tmp_path: Path) -> None:
+    """Without bubblewrap (it is not on the PATH): Landlock takes its place, else a model is refused."""
     path = tmp_path / "bin"
     path.mkdir()
     for name in ("bash", "sh", "python3", "env"):
@@ -397,16 +425,18 @@ async def test_a_models_commands_are_refused_unprotected(tmp_path: Path) -> None
     env = {"PATH": str(path)}
     task = str(make_quick_task(tmp_path / "quick").folder)
     model = action_list(tmp_path / "a.json", ["echo ran"])
-    refused = await mlgym("run", task, "--model", model, "--headless", sessions=tmp_path / "s", env=env)
-    assert refused.code == 1
-    assert "no protected sandbox" in refused.err and "--unsafe-local" in refused.err
-    assert not (tmp_path / "s").exists() or not any((tmp_path / "s").iterdir())
+    plain = await mlgym("run", task, "--model", model, "--headless", "--json", sessions=tmp_path / "s", env=env)
+    if "no protected sandbox" in plain.err:
+        assert plain.code == 1 and "--unsafe-local" in plain.err
+        assert {entry.name for entry in (tmp_path / "s").glob("*")} <= {POOL}, "no session is left"
+    else:
+        assert any("reduced isolation: Landlock" in event.get("text", "") for event in plain.events)
+        ready = next(event for event in plain.events if event["event"] == "sandbox.ready")
+        assert ready["sandbox"]["protected"] is True
     insisted = await mlgym("run", task, "--model", model, "--json", "--unsafe-local", sessions=tmp_path / "s", env=env)
     ready = next(event for event in insisted.events if event["event"] == "sandbox.ready")
     assert ready["sandbox"]["protected"] is False
-    own = await mlgym("run", "battleOfSexes", "--json", "--max-steps", "1", sessions=tmp_path / "s", env=env)
-    assert any(event["event"] == "note.added" and "unprotected" in event["text"] for event in own.events)
-    assert any(event["event"] == "action.finished" and event["exit_code"] == 0 for event in own.events)
+    assert any(event["event"] == "action.finished" and event["exit_code"] == 0 for event in insisted.events)
 
 
 def test_a_hostile_log_cannot_drive_the_terminal(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tests.cli.command import COMMAND, environment
 from tests.formats.trajectories import step, trajectory, write_run
 from tests.session.hostile import make_session
 from workbench.cli import main
-from workbench.formats import mlgym_file
+from workbench.formats import mlgym_file, reading
 from workbench.formats.mlgym import read_mlgym
 from workbench.session import events as ev
 from workbench.session import log
@@ -142,7 +142,7 @@ def test_trajectories_are_read_within_limits(tmp_path: Path, monkeypatch: pytest
     recording = read_mlgym(run)
     assert sum(isinstance(event, ev.ActionProposed) for event in recording.events) == 10
     assert any("only the first 10 of 30 steps" in problem for problem in recording.problems)
-    monkeypatch.setattr(mlgym_file, "_MOST_VALUES", 10)
+    monkeypatch.setattr(reading, "_MOST_VALUES", 10)
     with pytest.raises(RecordingError, match="brackets"):
         read_mlgym(run)
 

@@ -40,4 +40,4 @@ def test_what_is_wrong_is_said(notes: NoteFile) -> None:
     assert "did you mean 'blotto'" in invoke("blottto").output
     notes.file.write_text('nonsense \x1b[2J\n{"text": "by hand \\u001b[2J"}\n')
     result = invoke("blotto")
-    assert "line 1: not a note" in result.output and "by hand \\x1b[2J" in result.output and "\x1b" not in result.output
+    assert "line 1: not a note" in result.output and "by hand ^[[2J" in result.output and "\x1b" not in result.output

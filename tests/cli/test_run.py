@@ -6,22 +6,20 @@ import asyncio
 import contextlib
 import json
 import os
-import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.command import COMMAND, Outcome, action_list, environment, finish, mlgym, start
+from tests.cli.forks import Forked
 from tests.runner.rig import wait_for
-from tests.tasks.quick_task import make_quick_task
-from workbench.resources import data_folder
+from tests.tasks.quick_task import make_quick_task, with_fewer_games
 from workbench.session.log import read_log
 from workbench.session.state import fold
 
@@ -34,49 +32,24 @@ def quick(tmp_path: Path) -> str:
     return str(make_quick_task(tmp_path / "quick").folder)
 
 
-LEAST = {"battleOfSexes": 1.42, "prisonersDilemma": 2.5, "blotto": 0.0}
+LEAST = {"battleOfSexes": 1.38, "prisonersDilemma": 2.5, "blotto": 0.0}
 
 
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Outcome]]:
-    """The scripted agent on each of the tasks, side by side: each scores its task three times, which takes a while.
+    """The scripted agent on each of the tasks, of which fewer games are played: tests/tasks has all of them."""
 
-    One as it is shipped; the others play fewer games, for their scores are tested where they are evaluated once.
-    """
-    started = {}
-    for task in LEAST:
+    async def run(task: str) -> tuple[Path, Outcome]:
         root = tmp_path_factory.mktemp(task)
-        named = task if task == "battleOfSexes" else str(_with_fewer_games(task, root / "tasks" / task))
-        arguments = [*COMMAND, "run", named, "--headless", "--json", "--seed", "7"]
-        started[task] = (
-            root,
-            subprocess.Popen(
-                arguments,
-                env=environment(root),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            ),
-        )
-    found = {}
-    for task, (root, process) in started.items():
-        out, err = process.communicate(timeout=120)
-        found[task] = root, Outcome(process.returncode, out.decode(), err.decode())
-    return found
+        named = with_fewer_games(task, root / "tasks" / task)
+        return root, await mlgym("run", str(named), "--headless", "--json", "--seed", "7", sessions=root)
+
+    async def run_all() -> list[tuple[Path, Outcome]]:
+        return await asyncio.gather(*map(run, LEAST))
+
+    return dict(zip(LEAST, asyncio.run(run_all()), strict=True))
 
 
-def _with_fewer_games(task: str, folder: Path) -> Path:
-    shutil.copytree(data_folder("tasks") / task, folder)
-    evaluator = folder / "evaluate" / "game.py"
-    played = re.sub(r"return play\((.*), job\)", r"return play(replace(\1, games=1_000), job)", evaluator.read_text())
-    assert "games=1_000" in played
-    evaluator.write_text(
-        played.replace("import annotations\n", "import annotations\n\nfrom dataclasses import replace\n")
-    )
-    return folder
-
-
-@pytest.mark.timeout(180)  # on a busy machine
 @pytest.mark.parametrize(("task", "least"), list(LEAST.items()))
 def test_the_demo_solves_the_task(demos: dict[str, tuple[Path, Outcome]], task: str, least: float) -> None:
     root, outcome = demos[task]
@@ -87,9 +60,7 @@ def test_the_demo_solves_the_task(demos: dict[str, tuple[Path, Outcome]], task: 
     assert {"metric", "baseline", "best", "last"} <= set(scores)
     assert scores["best"] == scores["last"] > least
     if task == "battleOfSexes":
-        assert scores["best"] == pytest.approx(1.44, abs=0.015) and scores["baseline"] == pytest.approx(
-            1.0227, abs=1e-4
-        )
+        assert scores["best"] == pytest.approx(1.44, abs=0.05) and scores["baseline"] == pytest.approx(1.0227, abs=1e-4)
     folder = Path(ended["session"])
     assert folder.is_absolute() and folder.parent == root
     # Each line is an event as in the log, from the first to the last, as it was written.
@@ -185,7 +156,7 @@ async def test_a_running_session_is_not_removed(running: Running) -> None:
     for how in ([], ["--yes"]):
         removed = await mlgym("sessions", "rm", "last", *how, sessions=running.root / "s")
         assert removed.code == 1 and f"{running.folder.name} is running" in removed.err
-    assert (await mlgym("sessions", sessions=running.root / "s")).out.splitlines()[1].split()[-3] == "running"
+    assert (await mlgym("sessions", sessions=running.root / "s")).out.splitlines()[1].split().count("live") == 1
 
 
 async def test_the_same_seed_gives_the_same_scores(tmp_path: Path, quick: str) -> None:
@@ -238,14 +209,13 @@ def _trajectory_step(action: str) -> dict[str, Any]:
 class Running:
     """A session whose second command waits, so that something can happen to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, root: Path) -> None:
+    def __init__(self, process: Forked, root: Path) -> None:
         self.process = process
         self.root = root
 
     @property
     def folder(self) -> Path:
-        [folder] = (self.root / "s").iterdir()
-        return folder
+        return _only(self.root / "s")
 
     @property
     def workspace(self) -> Path | None:
@@ -261,23 +231,13 @@ class Running:
         )
 
 
-def _signals_as_usual() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-
-
-def _as_under_nohup() -> None:
-    _signals_as_usual()
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-
 @contextlib.asynccontextmanager
-async def waiting_session(tmp_path: Path, quick: str, before: Callable[[], None]) -> AsyncIterator[Running]:
-    """A session that waits in its second command; `before` runs in its process at first."""
+async def waiting_session(tmp_path: Path, quick: str, ignoring: Sequence[int] = ()) -> AsyncIterator[Running]:
+    """A session that waits in its second command; its process ignores some signals from the beginning."""
     wait = f"while ! [ -e {tmp_path}/go ]; do touch {tmp_path}/waiting; sleep 0.05; done"
     model = action_list(tmp_path / "a.json", [GOOD, wait, "echo on", "submit"])
     process = await start(
-        "run", quick, "--model", model, "--unsafe-local", "--json", sessions=tmp_path / "s", preexec_fn=before
+        "run", quick, "--model", model, "--unsafe-local", "--json", sessions=tmp_path / "s", ignoring=ignoring
     )
     try:
         await wait_for((tmp_path / "waiting").exists, "the second command runs")
@@ -291,12 +251,12 @@ async def waiting_session(tmp_path: Path, quick: str, before: Callable[[], None]
 
 @pytest.fixture
 async def running(tmp_path: Path, quick: str) -> AsyncIterator[Running]:
-    async with waiting_session(tmp_path, quick, _signals_as_usual) as session:
+    async with waiting_session(tmp_path, quick) as session:
         yield session
 
 
 async def test_under_nohup_a_lost_terminal_is_no_matter(tmp_path: Path, quick: str) -> None:
-    async with waiting_session(tmp_path, quick, _as_under_nohup) as session:
+    async with waiting_session(tmp_path, quick, [signal.SIGHUP]) as session:
         session.process.send_signal(signal.SIGHUP)
         (tmp_path / "go").touch()
         outcome = await finish(session.process)
@@ -330,7 +290,7 @@ async def test_two_signals_end_it_at_once(running: Running) -> None:
 
 
 async def test_a_reader_that_goes_away_interrupts_it(running: Running) -> None:
-    (running.process._transport).get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    running.process.stop_reading()
     (running.root / "go").touch()
     await asyncio.wait_for(running.process.wait(), 20)
     assert running.process.returncode == 1
@@ -353,7 +313,7 @@ async def test_output_to_a_full_disk_interrupts_it(tmp_path: Path, quick: str, f
         os.close(full)
     outcome = await finish(process)
     assert outcome.code == 1 and "Traceback" not in outcome.err and "Exception ignored" not in outcome.err
-    [folder] = (tmp_path / "s").iterdir()
+    folder = _only(tmp_path / "s")
     ended: Any = read_log(folder)[0][-1]
     assert ended.exit_status == "interrupted"
 
@@ -363,24 +323,17 @@ async def test_a_log_that_cannot_grow_is_said_and_what_was_saved_is_safe(tmp_pat
     model = action_list(tmp_path / "a.json", ["seq 2000"] * 20)
     process = await start(
         "run", quick, "--model", model, "--unsafe-local", "--headless", sessions=tmp_path / "s",
-        preexec_fn=_small_files, stdout=subprocess.DEVNULL,
+        ignoring=[signal.SIGXFSZ], largest_file=40_000,
     )  # fmt: skip
     outcome = await finish(process)
     assert outcome.code == 1
     assert "Traceback" not in outcome.err and "internal error" not in outcome.err, outcome.err
     assert "events.jsonl" in outcome.err
-    [folder] = (tmp_path / "s").iterdir()
+    folder = _only(tmp_path / "s")
     events, problems = read_log(folder)
     assert problems == [] and len(events) > 5
     listed = (await mlgym("sessions", "--json", sessions=tmp_path / "s")).json
     assert listed[0]["status"] == "crashed" and listed[0]["steps"] >= 1
-
-
-def _small_files() -> None:
-    import resource
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
 
 
 @pytest.mark.timeout(180)  # on a busy machine
@@ -394,7 +347,9 @@ async def test_killed_at_ten_moments_it_reopens_and_goes_on(tmp_path: Path, quic
         async with three_at_once:
             await _kill_and_go_on(tmp_path / f"s{moment}", quick, model, after_events=2 + moment * 17)
 
-    await asyncio.gather(*(one(moment) for moment in range(10)))
+    async with asyncio.TaskGroup() as moments:
+        for moment in range(10):
+            moments.create_task(one(moment))
 
 
 async def _kill_and_go_on(root: Path, task: str, model: str, *, after_events: int) -> None:
@@ -422,7 +377,8 @@ async def _kill_and_go_on(root: Path, task: str, model: str, *, after_events: in
 
 KILLED = """
 import os, signal, sys
-from workbench.environment import {module} as module
+from importlib import import_module
+module = import_module("workbench.{module}")
 real = module.{function}
 def last(*arguments, **named):
     real(*arguments, **named)
@@ -436,24 +392,24 @@ main(sys.argv[1:])
 @pytest.mark.parametrize(
     ("place", "begun"),
     [
-        ("assembly.OwnedFolder", False),
-        ("assembly.fill_with", False),
-        ("assembly.make_sandbox", False),
-        ("assembly.offer_data", False),
-        ("assembly.Episode", True),
+        ("environment.assembly.OwnedFolder", False),
+        ("environment.assembly.fill_with", False),
+        ("environment.assembly.make_sandbox", False),
+        ("environment.assembly.offer_data", False),
+        ("runner.start.Episode", True),
     ],
 )
 async def test_a_kill_before_the_first_event_leaves_nothing(
     tmp_path: Path, quick: str, place: str, begun: bool
 ) -> None:
     model = action_list(tmp_path / "a.json", ["submit"])
-    module, _, function = place.partition(".")
+    module, _, function = place.rpartition(".")
     code = KILLED.format(module=module, function=function)
     root = tmp_path / "s"
     run = [sys.executable, "-c", code, "run", quick, "--model", model, "--unsafe-local", "--headless"]
     process = await asyncio.create_subprocess_exec(*run, env=environment(root), stdin=subprocess.DEVNULL)
     assert await process.wait() == -signal.SIGKILL
-    assert len(list(root.iterdir())) == begun
+    assert len(_sessions(root)) == begun
     if begun:
         again = await mlgym("resume", "last", "--headless", "--unsafe-local", sessions=root)
         assert again.code == 0 and "submitted after 1 step" in again.out
@@ -461,8 +417,12 @@ async def test_a_kill_before_the_first_event_leaves_nothing(
 
 def _only(root: Path) -> Path:
     """The one session in a folder."""
-    [folder] = root.iterdir()
+    [folder] = _sessions(root)
     return folder
+
+
+def _sessions(root: Path) -> list[Path]:
+    return [entry for entry in root.iterdir() if not entry.name.startswith(".")]
 
 
 async def test_what_a_killed_session_leaves_is_found_by_gc(running: Running) -> None:
@@ -528,3 +488,34 @@ async def test_a_resume_asks_another_model_only_when_it_can(tmp_path: Path, quic
         outcome = await mlgym("resume", "last", *options, "--unsafe-local", "--headless", sessions=sessions)
         assert outcome.code != 0 and says in outcome.err, outcome.err
     assert log.read_bytes() == before, "nothing was changed"
+
+
+@pytest.mark.bwrap
+@pytest.mark.parametrize("streams", ["", ">&- 2>&- <&-", "| true"])
+async def test_a_session_of_its_own_runs_on_whatever_becomes_of_its_terminal(
+    quick: str, tmp_path: Path, streams: str
+) -> None:
+    model = action_list(tmp_path / "a.json", [GOOD, "submit"])
+    command = shlex.join([*COMMAND, "run", quick, "--detach", "--model", model])
+    process = await asyncio.create_subprocess_shell(f"{command} {streams}", env=environment(tmp_path / "sessions"))
+    assert await process.wait() == 0
+    [session] = (tmp_path / "sessions").glob("*/events.jsonl")
+    await wait_for(lambda: b"session.ended" in session.read_bytes(), "its end")
+    ended = fold(read_log(session)[0]).ended
+    assert ended is not None and ended.exit_status == "submitted"
+
+
+@pytest.mark.bwrap
+async def test_who_follows_a_session_is_told_that_its_process_was_killed(quick: str, tmp_path: Path) -> None:
+    model = action_list(tmp_path / "a.json", ["echo begun", "sleep 60", "submit"])
+    sessions = tmp_path / "sessions"
+    session = await start("run", quick, "--headless", "--model", model, sessions=sessions)
+    await wait_for(lambda: any(b"sleep 60" in log.read_bytes() for log in sessions.glob("*/events.jsonl")), "its step")
+    follower = await start("attach", "last", "--json", sessions=sessions)
+    assert follower.stdout is not None
+    first = await follower.stdout.readline()
+    session.kill()
+    await finish(session)
+    outcome = await finish(follower)
+    assert b"session.started" in first and outcome.code == 1, outcome
+    assert "broke off" in outcome.err and "resume" in outcome.err, outcome

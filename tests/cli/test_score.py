@@ -61,7 +61,8 @@ async def test_it_can_be_stopped(tmp_path: Path, number: signal.Signals, code: i
     folder = await save(tmp_path / "s", task, [(entry(1, metrics={"Score": 1.0}, score=1.0), SLOW)])
     process = await start("score", str(folder), sessions=tmp_path)
     await wait_for(
-        lambda: any("player.py" in line for line in commands(descendants(process.pid))), "the submission is asked"
+        lambda: any("submission_server.py" in line for line in commands(descendants(process.pid))),
+        "the submission is asked",
     )
     started = descendants(process.pid)
     process.send_signal(number)

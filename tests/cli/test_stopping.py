@@ -6,12 +6,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from tests.cli.command import finish, start
+from tests.cli.command import action_list, finish, start
 from tests.cli.processes import commands, descendants
 from tests.runner.rig import wait_for
 from tests.tasks.quick_task import make_quick_task
 from tests.tasks.small_data import make_data_task
+from workbench.cli import main
 from workbench.cli.headless import _further
 from workbench.session import events as ev
 from workbench.session.state import fold
@@ -33,7 +35,7 @@ def endless_baseline(folder: Path) -> Path:
     [
         (("tasks", "prepare", "{data}"), "workbench.tasks.preparing"),
         (("tasks", "check", "{data}"), "workbench.tasks.preparing"),
-        (("run", "{data}", "--headless", "--model", "replay:nothing"), "workbench.tasks.preparing"),
+        (("run", "{data}", "--headless", "--model", "{model}"), "workbench.tasks.preparing"),
         pytest.param(("baseline", "{endless}"), "python3 baseline.py", marks=pytest.mark.bwrap),
         pytest.param(("tasks", "check", "{endless}"), "python3 baseline.py", marks=pytest.mark.bwrap),
     ],
@@ -45,7 +47,8 @@ async def test_it_ends_at_once_and_leaves_nothing(
 ) -> None:
     data = make_data_task(tmp_path / "data", prepare="endless", source=GENERATOR).folder
     endless = endless_baseline(tmp_path / "endless")
-    words = [word.format(data=data, endless=endless) for word in arguments]
+    model = action_list(tmp_path / "a.json", ["submit"])
+    words = [word.format(data=data, endless=endless, model=model) for word in arguments]
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     env = {"MLGYM_CACHE": str(tmp_path / "cache"), "TMPDIR": str(temporary)}
@@ -61,6 +64,19 @@ async def test_it_ends_at_once_and_leaves_nothing(
     assert not list((tmp_path / "sessions").glob("*"))
     await wait_for(lambda: commands(started) == [], "all that was started is gone")
     assert [path.name for path in temporary.iterdir()] == []
+
+
+@pytest.mark.parametrize("command", ["analyze", "sessions", "grep x", "import", "home"])
+def test_whatever_is_stopped_ends_as_shells_expect(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workbench.library.index.runs", stopped)
+    monkeypatch.setattr("workbench.cli.home.is_terminal", stopped)
+    result = CliRunner().invoke(main, [*command.split(), str(tmp_path)])
+    assert result.exit_code == 130 and "stopped" in result.stderr, result
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ async def session(tmp_path: Path) -> Path:
     approve = ["--approve", str(tmp_path / "rules.yaml")]
     await mlgym("run", str(task), "--model", model, *approve, "--unsafe-local", "--headless", sessions=tmp_path / "s")
     action_list(tmp_path / "a.json", ["validate", "submit"])
-    [folder] = (tmp_path / "s").iterdir()
+    [folder] = (path.parent for path in (tmp_path / "s").glob("*/events.jsonl"))
     return folder
 
 

@@ -17,15 +17,23 @@ LONGEST = 30.0
 class Tmux:
     """One tmux server with one window, in which one command runs. What it prints is read with `screen`."""
 
-    def __init__(self, command: str, *, columns: int, rows: int, env: dict[str, str], cwd: Path) -> None:
+    def __init__(
+        self, command: str, *, columns: int, rows: int, env: dict[str, str], cwd: Path, shell: str = ""
+    ) -> None:
+        """`shell`: an interactive one, which the command is typed into once its prompt `>` is there."""
         self._socket = f"mlgym-test-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self.cwd = cwd
         # A clean environment: pytest sets COLUMNS and LINES, which would hide every resize.
         clean = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], "LANG": "C.UTF-8", **env}
         settings = " ".join(f"{name}={shlex.quote(value)}" for name, value in clean.items())
         script = f"env -i {settings} {command}; echo EXIT=$?; exec sleep 600"
+        if shell:
+            script = f"env -i {settings} PS1='> ' {shell}"
         self._tmux("new-session", "-d", "-x", str(columns), "-y", str(rows), "-s", "t", script)
         self._tmux("set-option", "-g", "window-size", "manual")
+        if shell:
+            self.wait_for(">")
+            self.type(command)
 
     def _tmux(self, *arguments: str, check: bool = True) -> str:
         done = subprocess.run(

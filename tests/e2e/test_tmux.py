@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.terminal import Tmux, workbench_command
+from tests.library.runs import own
 from tests.tasks.quick_task import make_quick_task
 from workbench.session.events import SessionEnded
 from workbench.session.log import read_log
 from workbench.session.state import SessionState, fold
 
 pytestmark = pytest.mark.tmux
+
+BASH = "bash --norc --noprofile -i"
 
 Start = Callable[..., Tmux]
 
@@ -33,7 +36,9 @@ def start(tmp_path: Path, sessions: Path) -> Iterator[Start]:
     """Starts the workbench on a list of actions."""
     running: list[Tmux] = []
 
-    def started(*actions: str, step: bool = True, columns: int = 80, rows: int = 24, **env: str) -> Tmux:
+    def started(
+        *actions: str, step: bool = True, columns: int = 80, rows: int = 24, shell: str = "", **env: str
+    ) -> Tmux:
         task = make_quick_task(tmp_path / "quick-task").folder
         listed = tmp_path / "actions.json"
         listed.write_text("[" + ", ".join(f'"{action}"' for action in actions) + "]")
@@ -46,7 +51,7 @@ def start(tmp_path: Path, sessions: Path) -> Iterator[Start]:
             "TEXTUAL_ANIMATIONS": "none",
             **env,
         }
-        running.append(Tmux(command, columns=columns, rows=rows, env=environment, cwd=Path.cwd()))
+        running.append(Tmux(command, columns=columns, rows=rows, env=environment, cwd=Path.cwd(), shell=shell))
         return running[-1]
 
     yield started
@@ -56,7 +61,7 @@ def start(tmp_path: Path, sessions: Path) -> Iterator[Start]:
 
 def saved(sessions: Path) -> SessionState:
     """The one session there, as it is on disk."""
-    (folder,) = sessions.iterdir()
+    (folder,) = sessions.glob("[!.]*")
     events, problems = read_log(folder)
     assert problems == []
     return fold(events)
@@ -133,7 +138,8 @@ def test_taking_over_vim_and_giving_back(start: Start, sessions: Path) -> None:
     terminal.type("ihello from vim")
     terminal.wait_for("hello from vim")
     terminal.resize(120, 40)
-    terminal.wait_for("hello from vim")
+    terminal.type(" again")
+    terminal.wait_for("hello from vim again")
     terminal.press("C-]")
     terminal.wait_for("still runs in the shell")
     terminal.press("n")
@@ -167,9 +173,9 @@ def test_a_flood_in_the_shell_leaves_the_keys_alive(start: Start) -> None:
     terminal.press("C-c")
     terminal.type("echo still $((40+2))")
     terminal.press("Enter")
-    terminal.wait_for("still 42", seconds=5)
+    terminal.wait_for("still 42")
     terminal.press("C-]")
-    terminal.wait_for("your decision", seconds=5)
+    terminal.wait_for("your decision")
 
 
 def test_resizing_to_nothing_and_back(start: Start) -> None:
@@ -212,6 +218,47 @@ def test_a_lost_terminal_saves_the_session(start: Start, sessions: Path) -> None
     assert saved(sessions).ended.exit_status == "interrupted"  # type: ignore[union-attr]
 
 
+def test_home_opens_a_session_and_gives_the_terminal_back(tmp_path: Path) -> None:
+    own(tmp_path / "runs", "20260101-101500-blotto-3fa9c1")
+    own(tmp_path / "runs", "20260102-101500-chess-3fa9c2")
+    environment = {"TERM": "screen-256color", "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = workbench_command("replay", str(tmp_path / "runs"))
+    terminal = Tmux(command, columns=80, rows=24, env=environment, cwd=Path.cwd())
+    try:
+        terminal.wait_for("2 runs")
+        terminal.press("/", "chess", "Enter", "Enter")
+        terminal.wait_for("REPLAY")
+        terminal.press("q")
+        terminal.wait_for("1 of 2 runs")
+        shell = int(terminal.ask("#{pane_pid}"))
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text().split()
+        os.kill(int(children[0]), signal.SIGTERM)
+        terminal.wait_for("EXIT=143")
+        assert terminal.ask("#{alternate_on} #{cursor_flag}") == "0 1"
+    finally:
+        terminal.close()
+
+
+def test_into_the_background_and_back(start: Start, sessions: Path) -> None:
+    """A session that runs is paused first; the shell has the terminal meanwhile, as it was."""
+    terminal = start("sleep 1; echo first", "echo second", "echo third", step=False, shell=BASH)
+    terminal.type("; echo EXIT=$?\n")
+    terminal.wait_for("3 Action 1")
+    terminal.press("C-z")
+    terminal.wait_for("Stopped")
+    assert terminal.ask("#{alternate_on} #{cursor_flag}") == "0 1"
+    terminal.type("echo is $((40 + 2))\n")
+    terminal.wait_for("is 42")
+    terminal.type("fg\n")
+    terminal.wait_for("the session stood still meanwhile")
+    assert "PAUSED" in terminal.screen()
+    terminal.press("c")
+    terminal.wait_for("over and saved")
+    terminal.press("q")
+    terminal.wait_for("EXIT=")
+    assert saved(sessions).mode == "auto" and saved(sessions).ended is not None
+
+
 def test_without_colour(start: Start) -> None:
     terminal = start("echo first", NO_COLOR="1")
     terminal.wait_for("your decision")
@@ -234,10 +281,10 @@ def test_replay_of_what_was_saved(start: Start, sessions: Path) -> None:
     )
     try:
         again.wait_for("REPLAY")
-        again.wait_for("step 1 of 2")
-        again.press("l")
-        screen = again.wait_for("step 2 of 2")
-        assert "second" in screen
+        again.wait_for("step 2 of 2")
+        again.press("h")
+        screen = again.wait_for("step 1 of 2")
+        assert "first" in screen
         again.press("s")
         again.wait_for("this is a replay")
         again.press("q")

@@ -21,7 +21,7 @@ async def test_an_evaluation_can_be_cancelled_at_any_moment(tmp_path: Path) -> N
         running = asyncio.ensure_future(evaluate(task, b"def row_strategy(history):\n    return 0\n", seed=1))
         done, _ = await asyncio.wait({running}, timeout=moment * 0.003)
         running.cancel()
-        done, _ = await asyncio.wait({running}, timeout=8)
+        done, _ = await asyncio.wait({running}, timeout=45)
         assert done, f"cancelled after {moment * 3} ms, it still goes on"
     await wait_for(lambda: not _children() - before, "no process is left")
 

@@ -9,7 +9,8 @@ import pytest
 
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
-from workbench.environment.episode import MOST_EVALUATIONS, is_training_command
+from workbench.environment.command_time import is_training_command
+from workbench.environment.episode import MOST_EVALUATIONS
 from workbench.runner.runner import Runner
 from workbench.session import events as ev
 from workbench.session.objects import content_hash
@@ -74,10 +75,10 @@ async def test_a_score_is_never_parsed_from_output(tmp_path: Path) -> None:
     ("command", "verdict", "says"),
     [
         ("rm strategy.py", "missing", "strategy.py is missing"),
-        ("rm strategy.py; mkdir strategy.py", "invalid", "is a folder"),
-        ("rm strategy.py; ln -s /etc/passwd strategy.py", "invalid", "symbolic link"),
+        ("rm strategy.py; mkdir strategy.py", "invalid", "not a regular file"),
+        ("rm strategy.py; ln -s /etc/passwd strategy.py", "invalid", "it is a link"),
         ("rm strategy.py; mkfifo strategy.py", "invalid", "not a regular file"),
-        ("head -c 30000 /dev/zero > strategy.py", "invalid", "larger than 20000 bytes"),
+        ("head -c 30000 /dev/zero > strategy.py", "invalid", "at most 20,000 bytes"),
         ("echo 'def row_strategy(:' > strategy.py", "invalid", "SyntaxError"),
     ],
     ids=["missing", "folder", "link", "fifo", "too large", "syntax"],
@@ -114,13 +115,13 @@ async def test_an_interrupted_evaluation_leaves_no_score(tmp_path: Path) -> None
 
 async def test_an_evaluation_does_not_count_against_the_commands_time(tmp_path: Path) -> None:
     slow = (
-        "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.004)\\n    return 0\\n' > strategy.py; validate"
+        "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.01)\\n    return 0\\n' > strategy.py; validate"
     )
-    async with driven(tmp_path, ListAgent([slow]), command_seconds=1.0) as session:
+    async with driven(tmp_path, ListAgent([slow]), command_seconds=2.5) as session:
         await session.ended()
     assert not session.state.steps[1].timed_out
     [score] = scores(session)
-    assert score.verdict == "ok" and score.duration > 1.0
+    assert score.verdict == "ok" and score.duration > 2.5
 
 
 async def test_a_submission_in_the_background_ends_the_session(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ async def test_nothing_is_scored_after_a_submission(tmp_path: Path) -> None:
 
 async def test_a_submission_behind_the_last_action_counts(tmp_path: Path) -> None:
     """The evaluation is not over when the shell has died and no action is left."""
-    slow = "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.004)\\n    return 0\\n' > strategy.py"
+    slow = "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.01)\\n    return 0\\n' > strategy.py"
     session = await run(tmp_path, f"{slow}; submit & until [ -s strategy.py ]; do sleep 0.1; done; sleep 0.5; exit 3")
     assert session.state.steps[1].exit_code == 3
     assert session.state.ended is not None and session.state.ended.exit_status == "submitted"

@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.gym.reward import NEXT_TO_ZERO, Outcome, improvement
-from workbench.gym.text import ALPHABET, fitted
-from workbench.gym.text_space import TextSpace
+from workbench.gym.text_space import ALPHABET, TextSpace, fitted
 from workbench.session.events import Direction, Metric, ScoreRecorded
 
 SMALL = TextSpace(100)

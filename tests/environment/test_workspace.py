@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.session.hostile import everything
-from workbench.environment.workspace import offer_data
+from workbench.environment.assembly import offer_data
 
 
 @pytest.mark.parametrize("mounted", [True, False])

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
 import pytest
 
 from tests.formats.trajectories import WRITTEN, window
-from workbench.formats.comparing import ScorePair, compare, compare_step, final_score
+from workbench.formats.comparing import ScorePair, compare_step
 from workbench.session import events as ev
 from workbench.session.events import Event
 from workbench.session.state import Step
 
+SCRIPT = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "reexecute.py"))
 FILE = "/home/agent/workspace/strategy.py"
 
 
@@ -35,6 +39,7 @@ def scored(score: float | None, error: float | None = None, **metrics: float) ->
         ("cat x", "a  \n\nb\r\n", "a\n\n\nb"),
         ("edit 1:1", window(FILE, ["a", "", "b"]) + f"\n{WRITTEN}", f"{FILE}: line 1 replaced by 3 lines.\n"
          + window(FILE, ["a", "", "b"])),
+        ("find_file a", 'Found 1 matches for "a" in /w:\n/w/a', 'Found 1 file called "a" in /w:\n/w/a'),
         ("goto 9", "(1 more lines above)\n2:x", "(1 more line above)\n2:x"),
         ("python t.py", "done in 12.5 seconds, real 0m1.2s, at 2024-11-18 13:09:01", 
          "done in 3 seconds, real 0m9.7s, at 2026-01-02 03:04:05"),
@@ -122,11 +127,11 @@ def session(*steps: tuple[str, str], author: str, score: float | None = None) ->
 def test_two_lists_of_events_are_compared_step_by_step() -> None:
     then = session(("ls", "a"), ("cat a", "1"), ("cat b", "2"), ("cat c", "3"), author="model:m", score=1.0)
     now = session(("ls", "a"), ("cat a", "9"), ("cat b", "8"), author="policy:replay", score=1.0)
-    found = compare(then, now)
+    found = SCRIPT["compare"](then, now)
     assert [verdict.sameness for verdict in found] == ["identical", "different", "different", "different"]
     assert [verdict.cause for verdict in found] == ["", "text", "cascade", "not reached"]
     assert [(verdict.recorded, verdict.number) for verdict in found] == [(1, 1), (2, 2), (3, 3), (4, 0)]
-    pair = final_score(then, now)
+    pair = SCRIPT["final_score"](then, now)
     assert pair is not None and pair.same
 
 
@@ -135,4 +140,4 @@ def test_scores_after_the_opponent_was_edited_are_not_expected_back() -> None:
     then, now = (session(edit, ("validate", ""), author=author) for author in ("model:m", "policy:replay"))
     for events, value in ((then, 0.57), (now, 0.01)):
         events.append(ev.ScoreRecorded(step=2, kind="validate", verdict="ok", metrics={"Score": value}, score=value))
-    assert [verdict.cause for verdict in compare(then, now)] == ["", "opponent"]
+    assert [verdict.cause for verdict in SCRIPT["compare"](then, now)] == ["", "opponent"]

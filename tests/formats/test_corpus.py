@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from workbench.analysis.behaviour import Behaviour, behaviour
+from tests.formats.counting import Behaviour, behaviour
 from workbench.formats.actions import plan_of
 from workbench.formats.open import open_recording
 from workbench.session.events import ScoreRecorded, SessionEnded, WindowChanged
@@ -38,7 +38,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert archive.is_file(), f"{folder} holds neither mlgym_bench_v0/ nor mlgym-dev.tar.xz"
     target = tmp_path_factory.mktemp("corpus")
     with tarfile.open(archive) as tar:
-        tar.extractall(target, filter="data")
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)  # not in Python 3.11.2
+        tar.extractall(target)
     return target
 
 

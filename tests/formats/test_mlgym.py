@@ -153,12 +153,18 @@ def test_the_action_beyond_the_limit_was_never_run(tmp_path: Path) -> None:
     assert any(isinstance(event, ev.NoteAdded) and event.step == 6 for event in recording.events)
 
 
-def test_an_exit_put_in_by_the_framework_keeps_the_answer_that_led_to_it(tmp_path: Path) -> None:
-    pseudo = step("exit_format", "Exited (exit_format)", thought="Exit due to format error", response="rubbish")
-    recording = read_mlgym(write_run(tmp_path, trajectory([pseudo], exit_status="submission_not_found (exit_format)")))
+@pytest.mark.parametrize("place", ["response", "history"])
+def test_an_exit_put_in_by_the_framework_keeps_the_answer_that_led_to_it(tmp_path: Path, place: str) -> None:
+    thought = "Exit due to format error"
+    response = "rubbish" if place == "response" else thought
+    pseudo = step("exit_format", "Exited (exit_format)", thought=thought, response=response)
+    run = trajectory([pseudo], exit_status="submission_not_found (exit_format)")
+    if place == "history":
+        run["history"][-2]["content"] = "rubbish"
+    recording = read_mlgym(write_run(tmp_path, run))
     state = fold(recording.events)
     assert state.steps[1].author == FRAMEWORK
-    assert any(isinstance(event, ev.ModelResponded) and event.text == "rubbish" for event in recording.events)
+    assert [(attempt.cause, attempt.text) for attempt in state.steps[1].attempts] == [("bad_format", "rubbish")]
     assert [(score.kind, score.verdict) for score in scores(recording)] == [("autosubmit", "missing")]
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.agents.models.dialects import (
-    DIALECTS,
     OPENAI,
     PROVIDERS,
     AnthropicDialect,
@@ -25,9 +25,7 @@ from workbench.agents.config import AgentConfig, read_agent
 from workbench.agents.language_agent import LanguageAgent
 
 every = pytest.mark.parametrize("dialect", PROVIDERS, ids=str)
-"""With each provider's own SDK; of Gemini's two the one that a session would use."""
-
-every_sdk = pytest.mark.parametrize("dialect", DIALECTS, ids=str)
+"""With each provider."""
 
 BILL = {
     # Each scripted answer: 1000 tokens in, of which 400 were cached (and with Anthropic 100 written), and 50 out.
@@ -69,7 +67,7 @@ def make_agent(
 ) -> LanguageAgent:
     """A shipped agent, perhaps changed, whose model is behind that server."""
     config: AgentConfig = read_agent(FOLDER / f"{name}.yaml")
-    return LanguageAgent(config.model_copy(update=changes), dialect.make(server, model))
+    return LanguageAgent(replace(config, **changes), dialect.make(server, model))
 
 
 @contextlib.asynccontextmanager

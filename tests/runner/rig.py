@@ -147,15 +147,18 @@ async def driven(
     task: str | None = None,
     consent: Consent | None = None,
     grounds: Grounds = IN_MEMORY,
+    spec: SessionSpec | None = None,
     **options: Any,
 ) -> AsyncIterator[Driven]:
-    """Start a session (or go on with the one in `resume`) and end it on leaving, whatever the test did."""
+    """Start a session (or go on with the one in `resume`) and end it on leaving, whatever the test did. With `spec`,
+    just as that says.
+    """
     if task is None:
         folder = root / "quick-task"
         task = str(folder if folder.exists() else make_quick_task(folder).folder)
     options.setdefault("limits", ev.Limits())
     options.setdefault("unsafe_local", True)
-    spec = SessionSpec(task=task, model="" if resume else "human" if agent is None else "test:list", **options)
+    spec = spec or SessionSpec(task=task, model="" if resume else "human" if agent is None else "test:list", **options)
     runner = start(spec, root / "sessions", agent=agent, resume=resume, consent=consent, grounds=grounds)
     session = Driven(runner)
     try:

@@ -20,7 +20,7 @@ from workbench.session.socket import RemoteSession
 
 
 async def drive(path: Path) -> None:
-    session = await RemoteSession.connect(path)
+    session = await RemoteSession.connect(path, drives=True)
     news = asyncio.Event()
     printed = bytearray()
     phases: list[str] = []

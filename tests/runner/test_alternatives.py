@@ -228,7 +228,7 @@ async def test_each_alternative_is_checked_against_the_limit_first(tmp_path: Pat
     agent = make_agent(OPENAI, server)
     async with driven(tmp_path, agent, limits=Limits(cost=1.0), **STEPPING) as session:
         await session.review(1)
-        session.runner.controls.raise_limits(cost=session.state.cost + 0.087)  # its worst case is eight cents and some
+        session.runner.controls.change_limits(cost=session.state.cost + 0.087)  # its worst case is eight cents and some
         assert session.runner.controls.resample(3)
         sampler = session.runner.controls.sampler
         assert sampler is not None
@@ -480,7 +480,7 @@ async def test_a_limit_is_removed(tmp_path: Path) -> None:
     limits = Limits(steps=1, cost=4.0)
     async with driven(tmp_path, ListAgent([GOOD, "true"]), limits=limits, **STEPPING) as session:
         await session.review(1)
-        session.runner.controls.raise_limits(cost=5.0, remove=["steps"])
+        session.runner.controls.change_limits(cost=5.0, remove=["steps"])
         assert session.state.limits == Limits(cost=5.0)
         session.runner.controls.step()
         await session.review(2)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.runner.rig import ListAgent, driven
 from workbench.runner.agents import StartError
-from workbench.runner.approval import Always, Approval, Never, looks_like_network, touches
+from workbench.runner.approval import ALWAYS, NEVER, Approval, looks_like_network, touches
 from workbench.runner.start import read_approval
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
@@ -33,8 +33,8 @@ def rules(folder: Path, text: str) -> Approval:
 
 
 def test_always_and_never() -> None:
-    assert isinstance(read_approval("never"), Never) and why(read_approval("never"), "rm -rf /") == ""
-    assert isinstance(read_approval("always"), Always) and why(read_approval("always"), "ls")
+    assert read_approval("never") == NEVER and why(read_approval("never"), "rm -rf /") == ""
+    assert read_approval("always") == ALWAYS and why(read_approval("always"), "ls")
 
 
 def test_rules_decide_in_their_order(tmp_path: Path) -> None:
@@ -239,3 +239,11 @@ async def test_where_nobody_is_there_it_is_rejected(tmp_path: Path, careful: str
     assert (step.status, step.rejected_by) == ("rejected", "policy:approval")
     assert step.comment == "it needs approval, and nobody is there to give it: it deletes"
     assert session.state.steps[2].observation == "2\n"
+
+
+def test_a_command_that_an_expression_takes_too_long_for_waits(tmp_path: Path) -> None:
+    slow = "a" * 200 + "!"
+    assert why(rules(tmp_path, "rules: [{command: '(a|aa)+', then: run}]\notherwise: ask"), slow)
+    assert why(rules(tmp_path, "rules: [{command: '(a|aa)+$'}]"), slow)
+    held = "rules: [{command: 'a+.', when: 'not /(a|aa)+$/', then: run}]\notherwise: ask"
+    assert why(rules(tmp_path, held), slow) and not why(rules(tmp_path, held), "aa!")

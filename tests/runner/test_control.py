@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.in_memory import IN_MEMORY
 from tests.runner.rig import GOOD, ListAgent, driven
 from workbench.agents.agent import ModelError
 from workbench.sandbox.shell import ShellBusy
+from workbench.scoring.evaluation import Evaluation
 from workbench.session import events as ev
 from workbench.session.events import Limits
 from workbench.session.snapshot import restore
@@ -124,7 +129,7 @@ async def test_a_message_is_there_at_the_next_proposal(tmp_path: Path) -> None:
     agent = ListAgent(["echo 1", "echo 2"])
     async with driven(tmp_path, agent, mode="step") as session:
         await session.review(1)
-        session.runner.controls.inject("try 0 always")
+        session.runner.controls.tell("try 0 always")
         session.runner.controls.step()
         await session.review(2)
         assert agent.messages == ["try 0 always"]
@@ -236,6 +241,26 @@ async def test_a_take_over_that_is_given_back_at_once_harms_nothing(tmp_path: Pa
         assert session.state.steps[1].observation == "1\n"
 
 
+async def test_a_take_over_that_is_given_back_while_it_begins_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with driven(tmp_path, ListAgent(["echo 1", "echo 2"]), mode="step") as session:
+        await session.review(1)
+        shell, controls = session.runner.episode.shell, session.runner.controls
+        take_over = shell.take_over
+
+        async def given_back_too_early(*args: Any, **kwargs: Any) -> None:
+            await take_over(*args, **kwargs)
+            assert session.runner.status.phase != "human"
+            await controls.hand_back()
+
+        monkeypatch.setattr(shell, "take_over", given_back_too_early)
+        controls.take_over(80, 24)
+        await session.review(2)
+        controls.step()
+        assert (await session.over(2)).observation == "2\n"
+
+
 async def test_a_program_of_the_person_keeps_the_shell_until_forced(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["echo $x"])) as session:
         session.runner.controls.take_over(80, 24)
@@ -314,11 +339,25 @@ async def test_a_score_for_the_person_alone(tmp_path: Path) -> None:
 
 
 async def test_stop_while_a_score_is_computed(tmp_path: Path) -> None:
-    async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
+    begun = asyncio.Event()
+    broken_off: list[bool] = []
+
+    async def evaluate(*_: object, **__: object) -> Evaluation:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken_off.append(session.state.ended is None)
+        raise AssertionError("it was let finish")
+
+    grounds = replace(IN_MEMORY, evaluate=evaluate)
+    async with driven(tmp_path, ListAgent(["true"]), mode="step", grounds=grounds) as session:
         await session.review(1)
         assert session.runner.controls.validate()
+        await begun.wait()
         session.runner.controls.stop()
         assert (await session.ended()).exit_status == "stopped"
+    assert broken_off == [True], "before the session ended"
     assert session.events(ev.ScoreRecorded) == []
 
 

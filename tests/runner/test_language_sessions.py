@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from tests.agents.models.dialects import OPENAI, PROVIDERS, SECRET, Dialect
 from tests.agents.models.server import Reply, Server, serving
-from tests.runner.chat import BILL, asked, called, every, every_sdk, make_agent, said, talking
+from tests.runner.chat import BILL, asked, called, every, make_agent, said, talking
 from tests.runner.rig import GOOD, driven, wait_for
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.config import TokenBudget
@@ -43,7 +43,7 @@ async def server() -> AsyncIterator[Server]:
         yield local
 
 
-@every_sdk
+@every
 async def test_a_whole_session_and_its_bill(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(*(said(dialect, action) for action in ACTIONS))
     async with talking(tmp_path, dialect, server) as session:
@@ -76,7 +76,7 @@ async def test_what_was_sent_is_in_the_log(tmp_path: Path, server: Server, diale
         assert all(json.dumps(message["content"].strip())[1:-1] in body for message in kept)
 
 
-@every_sdk
+@every
 async def test_a_whole_session_of_tool_calls(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     text = "def row_strategy(history):\n    return 0\n"
     server.answers(
@@ -176,7 +176,7 @@ BROKEN = [
 ]
 
 
-@every_sdk
+@every
 async def test_failures_pause_a_session_that_somebody_watches(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     failures = [(cause, dialect.fails(status, message)) for cause, (status, message, _) in FAILURES.items()]
     failures += [("", reply) for reply in BROKEN]
@@ -200,7 +200,7 @@ async def test_failures_pause_a_session_that_somebody_watches(tmp_path: Path, se
     assert (ended.exit_status, session.runner.status.problem) == ("submitted", "")
 
 
-@every_sdk
+@every
 async def test_every_call_fails_in_every_way_and_the_work_gets_done(
     tmp_path: Path, server: Server, dialect: Dialect
 ) -> None:
@@ -291,7 +291,7 @@ async def test_a_limit_is_raised_while_the_session_waits(tmp_path: Path, server:
         await session.phase("waiting")
         [failed] = session.events(ev.ModelFailed)
         assert failed.cause == "cost_limit" and "raise the limit" in failed.message and not server.calls
-        session.runner.controls.raise_limits(cost=1.0)
+        session.runner.controls.change_limits(cost=1.0)
         session.runner.controls.continue_()
         assert (await session.ended()).exit_status == "submitted"
     assert session.state.limits == Limits(cost=1.0, steps=50, tokens=2_000_000)
@@ -375,7 +375,7 @@ async def test_a_resumed_session_goes_on_where_it_was(tmp_path: Path, server: Se
         assert (await again.ended()).exit_status == "submitted"
     sent = asked(server, calls)
     assert "echo $marker" in sent and "row_strategy" in sent
-    assert "goes on in a new sandbox" in sent and "shell variables, functions and background jobs" in sent
+    assert "goes on in a new sandbox" in sent and "the shell has these as before: marker" in sent
     assert f"You are in {again.state.workspace}." in sent
     assert sent.index("echo $marker") < sent.index("goes on in a new sandbox")
     assert "goes on in a new sandbox" not in "".join(asked(server, call) for call in range(calls))
@@ -470,7 +470,7 @@ async def test_many_steps_in_a_small_context(tmp_path: Path, server: Server) -> 
     budget, count = 4000, 80
     steps = [said(OPENAI, f"echo number {number}; seq {number * 7 % 400}") for number in range(count - 1)]
     server.answers(*steps, said(OPENAI, "submit"))
-    agent = make_agent(OPENAI, server, history=[TokenBudget(processor="token_budget", tokens=budget)])
+    agent = make_agent(OPENAI, server, history=[TokenBudget(tokens=budget)])
     async with driven(tmp_path, agent, limits=Limits(steps=2 * count)) as session:
         ended = await session.ended(50)
     assert (ended.exit_status, ended.steps) == ("submitted", count)

@@ -13,12 +13,13 @@ from tests.agents.models.dialects import OPENAI
 from tests.agents.models.server import Reply, serving
 from tests.runner.chat import make_agent
 from tests.runner.rig import GOOD, Driven, ListAgent, driven
-from workbench.agents.agent import ModelError
+from workbench.agents.agent import ModelError, Proposal
 from workbench.environment.assembly import OURS
 from workbench.isolation.spec import SandboxError
 from workbench.session import events as ev
 from workbench.session.events import Limits
 from workbench.session.log import LogError
+from workbench.session.state import SessionState
 
 
 async def test_the_step_limit_ends_with_a_score_of_what_is_there(tmp_path: Path) -> None:
@@ -97,7 +98,12 @@ async def test_an_unknown_price_is_no_cost(tmp_path: Path) -> None:
 
 
 async def test_the_time_limit_cuts_a_command_short_and_keeps_what_it_printed(tmp_path: Path) -> None:
-    async with driven(tmp_path, ListAgent(["echo before; sleep 60"]), limits=Limits(seconds=1.2)) as session:
+    class InTheLastMoment(ListAgent):
+        async def propose(self, state: SessionState) -> Proposal:
+            session.runner.controls.change_limits(seconds=session.runner.live.clock.working + 0.01)
+            return await super().propose(state)
+
+    async with driven(tmp_path, InTheLastMoment(["echo before; sleep 60"])) as session:
         ended = await session.ended()
     assert ended.exit_status == "autosubmission (max_time)"
     step = session.state.steps[1]
@@ -229,8 +235,8 @@ async def test_limits_are_raised_while_it_runs(tmp_path: Path) -> None:
     agent = ListAgent(["echo 1", "echo 2", "echo 3"], then="echo more")
     async with driven(tmp_path, agent, mode="step", limits=Limits(steps=2, seconds=600.0)) as session:
         await session.review(1)
-        session.runner.controls.raise_limits(steps=3)
-        session.runner.controls.raise_limits(steps=3)
+        session.runner.controls.change_limits(steps=3)
+        session.runner.controls.change_limits(steps=3)
         session.runner.controls.continue_()
         ended = await session.ended()
     assert (ended.exit_status, ended.steps) == ("autosubmission (max_steps)", 3)
@@ -246,7 +252,7 @@ async def test_a_limit_that_is_none_is_refused(tmp_path: Path, value: float) -> 
     async with driven(tmp_path, ListAgent(["true"]), mode="step") as session:
         await session.review(1)
         with pytest.raises(ValueError, match="a limit on cost must be a number over 0"):
-            session.runner.controls.raise_limits(cost=value)
+            session.runner.controls.change_limits(cost=value)
         assert session.events(ev.LimitsChanged) == []
 
 
@@ -262,7 +268,7 @@ async def test_the_time_limit_ends_a_model_call_and_keeps_what_came(
         async with driven(tmp_path, make_agent(OPENAI, server)) as session:
             begun = (lambda: server.calls) if what == "head" else (lambda: "so far" in session.runner.status.draft)
             await session.until(begun, "the model is asked")
-            session.runner.controls.raise_limits(seconds=0.001)
+            session.runner.controls.change_limits(seconds=0.001)
             ended = await session.ended()
     assert (ended.exit_status, ended.steps, len(server.calls)) == ("autosubmission (max_time)", 0, 1)
     assert ended.scores.last is not None, "what was there is scored"

@@ -8,9 +8,9 @@ import pytest
 
 from tests.runner.rig import GOOD, ListAgent, driven
 from workbench.agents.agent import LoopPolicy
-from workbench.runner.loops import repetition
 from workbench.session import events as ev
 from workbench.session.events import Event
+from workbench.session.repetition import repetition
 from workbench.session.state import SessionState, fold
 
 AGENT, PERSON = "model:m", "human:ada"

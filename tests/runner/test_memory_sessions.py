@@ -178,7 +178,7 @@ async def test_hostile_notes_are_harmless_and_keys_are_not_kept(
         "memory_read",
     )
     shown = session.state.steps[4].observation
-    assert "\\x1b]0;title\\x07\\x1b[2J\\u202ereversed" in shown and '{"id": 1}' in shown
+    assert "^[]0;title^G^[[2J<U+202E>reversed" in shown and '{"id": 1}' in shown
     kept = NoteFile("quick", own_memory).file.read_text()
     assert "abcdefgh-secret" not in kept and "the key is [redacted]" in kept
     assert all(json.loads(line)["text"] for line in kept.splitlines())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.agents.models.dialects import Dialect
 from tests.agents.models.server import Server, serving
@@ -38,7 +39,7 @@ async def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 
 def language_agent(answers: Sequence[str | Exception], **changes: object) -> tuple[LanguageAgent, ScriptedChat]:
     chat = ScriptedChat(answers)
-    return LanguageAgent(read_agent(FOLDER / "default.yaml").model_copy(update=changes), chat), chat
+    return LanguageAgent(replace(read_agent(FOLDER / "default.yaml"), **changes), chat), chat
 
 
 def action(command: str) -> str:
@@ -74,8 +75,8 @@ def _settings(body: dict[str, Any]) -> dict[str, Any]:
 
 async def test_every_prompt_comes_out_of_the_log_as_it_was_sent(tmp_path: Path) -> None:
     commands = [f"seq {i} {i + 30}" for i in range(14)]
-    history = [LastObservations(processor="last_observations", first=1, last=3)]
-    budget = TokenBudget(processor="token_budget", tokens=1700)
+    history = [LastObservations(first=1, last=3)]
+    budget = TokenBudget(tokens=1700)
     agent, chat = language_agent(
         [action(commands[0]), "no fence", *map(action, [*commands[1:], "exit_status=1; submit"])],
         history=[*history, budget],

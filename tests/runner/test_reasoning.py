@@ -15,9 +15,9 @@ from workbench.session import events as ev
 
 THOUGHT = "I look first, then I leap."
 
-SIGNING = [ANTHROPIC, *([GEMINI] if GEMINI.new else [])]
+SIGNING = [ANTHROPIC, GEMINI]
 signing = pytest.mark.parametrize("dialect", SIGNING, ids=str)
-"""The providers that sign it, and want it back with the call that it led to; the old SDK of Gemini cannot do that."""
+"""The providers that sign it, and want it back with the call that it led to."""
 
 
 @pytest.fixture(autouse=True)

@@ -63,7 +63,7 @@ async def test_time_goes_on_where_it_ended(tmp_path: Path) -> None:
     async with driven(tmp_path, ListAgent(["true"]), resume=folder) as again:
         await again.ended()
     resumed = again.events(ev.SessionResumed)[0]
-    assert before.elapsed <= resumed.elapsed < before.elapsed + 5
+    assert before.elapsed <= resumed.elapsed < before.elapsed + 50
     assert resumed.seq == before.seq + 1
 
 
@@ -190,7 +190,7 @@ async def test_time_counts_again_after_a_kill_while_somebody_decided(tmp_path: P
     before = fold(read_log(file)[0])
     async with driven(tmp_path, ListAgent(["sleep 0.2"]), resume=session.folder) as again:
         await again.ended()
-    assert again.state.clock_paused_at is None
+    assert again.state.clock.paused_at is None
     worked = again.state.steps[2].finished - again.state.steps[2].started
     assert again.state.working >= worked
     [resumed] = again.events(ev.SessionResumed)

@@ -20,8 +20,6 @@ from workbench.session import events as ev
 from workbench.session.log import read_log
 from workbench.session.socket import RemoteSession, SessionServer, SocketError
 
-SECOND_VIEW = Path(__file__).with_name("second_view.py")
-
 
 @pytest.fixture
 def place() -> Iterator[Path]:
@@ -32,7 +30,7 @@ def place() -> Iterator[Path]:
 
 async def offered(session: Driven, path: Path) -> SessionServer:
     runner = session.runner
-    server = SessionServer(session.folder, runner.live.bus, runner.state, lambda: runner.status, runner.controls.do)
+    server = SessionServer(session.folder, runner.live.bus, runner.state, lambda: runner.status, runner.wheel)
     await server.start(path)
     return server
 
@@ -41,15 +39,14 @@ async def test_a_second_process_drives_a_whole_session(tmp_path: Path, place: Pa
     agent = ListAgent(["echo proposed", "rm -rf .", "echo three", "echo four"])
     async with driven(tmp_path, agent, mode="step", interactive=True) as session:
         server = await offered(session, place)
-        view = await asyncio.create_subprocess_exec(
-            sys.executable, SECOND_VIEW, place, stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
-        )
+        command = [sys.executable, "-m", "tests.runner.second_view", str(place)]
+        view = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
         await session.ended()
         await server.stop()
         printed, _ = await view.communicate()
     assert view.returncode == 0
     seen = json.loads(printed)
-    assert set(seen["imported"]) <= {"workbench.errors", "workbench.session"}, (
+    assert set(seen["imported"]) <= {"workbench.errors", "workbench.session", "workbench.text"}, (
         "it needs no runner, no sandbox and no screen"
     )
     assert seen["steps"] == [[step.status, step.author, step.action] for step in session.state.steps[1:]]
@@ -65,13 +62,14 @@ async def test_who_comes_late_sees_the_same(tmp_path: Path, place: Path) -> None
     async with driven(tmp_path, ListAgent(["echo 1", "echo 2"]), mode="step", interactive=True) as session:
         server = await offered(session, place)
         await session.review(1)
-        views = [await RemoteSession.connect(place) for _ in range(2)]
+        views = [await RemoteSession.connect(place, drives=True) for _ in range(2)]
         assert (await views[0].do(do.RunProposal())).done
         await session.review(2)
         for view in views:
             await session.until(lambda view=view: view.status == session.runner.status, "the same status")  # type: ignore[misc]
             assert view.state == session.state
         await views[0].close()
+        assert (await views[1].do(do.Drive())).done
         assert (await views[1].do(do.Stop())).done
         await session.ended()
         await server.stop()

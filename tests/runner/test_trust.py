@@ -170,7 +170,7 @@ async def test_what_was_allowed_is_logged_and_asked_once(tmp_path: Path) -> None
 
 def test_without_a_sandbox_nothing_of_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_quick_task(tmp_path / "quick")
-    monkeypatch.setattr("workbench.isolation.bwrap.probe_bubblewrap", lambda: "there is none")
+    monkeypatch.setattr("workbench.isolation.local.best_way", lambda: ("none", "there is none"))
     for agent in ("", "openai:m"):
         with pytest.raises(SandboxError, match="no protected sandbox") as raised:
             make_sandbox(task, SessionSpec(), "s", tmp_path, [], {}, None, [], Actor(foreign=True, untrusted=agent))

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from workbench.isolation.local import LocalWay
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.guest_sandbox import GuestSandbox
 from workbench.sandbox.local import LocalSandbox
 from workbench.sandbox.pty import DirectPty, RelayedPty
 
-PATIENCE = 10.0
+PATIENCE = 45.0
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""Seconds that anything may take, however busy the machine is."""
 
 
 class Terminal:
@@ -66,7 +76,39 @@ class Terminal:
     async def run(self, command: str) -> str:
         """A command's output. Its echo is switched off by `quiet`."""
         self.type(f"{command}\necho E''ND$?E''ND\n")
+        await self.until(lambda: re.search(rb"END\d+END\r?\n", self.printed) is not None)
         return (await self.expect("END")).strip()
+
+
+@pytest.fixture
+def ordinary() -> Iterator[tuple[list[str], Path]]:
+    """What runs a Python with this package as an ordinary user, and a folder of theirs with a workspace in it."""
+    with tempfile.TemporaryDirectory(prefix="ordinary-") as folder:
+        code, workspace = Path(folder, "code"), Path(folder, "workspace")
+        workspace.mkdir()
+        if os.geteuid():
+            code.mkdir()
+            yield [sys.executable], Path(folder)
+            return
+        become = ["setpriv", "--reuid=65533", "--regid=65533", "--clear-groups", "--"]
+        become += ["env", "HOME=/tmp", f"PATH={os.defpath}"]
+        python = _python_for_others(become)
+        os.chmod(folder, 0o711)
+        os.chown(workspace, 65533, 65533)
+        shutil.copytree(CHECKOUT / "workbench", code / "workbench", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(Path(msgspec.__file__).parent, code / "msgspec")
+        yield [*become, f"PYTHONPATH={code}", python], Path(folder)
+
+
+def _python_for_others(become: list[str]) -> str:
+    """A Python of this version that somebody else can run too."""
+    for python in (os.path.realpath(sys.executable), "/usr/bin/python3"):
+        command = [*become, python, "-c", "import sys; print(*sys.version_info[:2])"]
+        if subprocess.run(command, capture_output=True, text=True, cwd="/").stdout.split() == [
+            str(number) for number in sys.version_info[:2]
+        ]:
+            return python
+    pytest.skip("no Python of this version that an ordinary user can run")
 
 
 async def open_terminal(sandbox: GuestSandbox, cwd: str | None = None) -> Terminal:
@@ -79,9 +121,13 @@ async def open_terminal(sandbox: GuestSandbox, cwd: str | None = None) -> Termin
 
 BACKENDS = [
     pytest.param("local", marks=pytest.mark.bwrap),
+    pytest.param("landlock", marks=pytest.mark.landlock),
     pytest.param("docker", marks=pytest.mark.docker),
     pytest.param("unsafe"),
 ]
+
+
+WAYS: dict[str, LocalWay] = {"local": "bubblewrap", "landlock": "landlock", "unsafe": "none"}
 
 
 def make_sandbox(backend: str, workspace: Path, spec: SandboxSpec | None = None) -> GuestSandbox:
@@ -91,7 +137,7 @@ def make_sandbox(backend: str, workspace: Path, spec: SandboxSpec | None = None)
         from workbench.sandbox.docker import DockerSandbox
 
         return DockerSandbox(spec, workspace)
-    return LocalSandbox(spec, workspace, unsafe=backend == "unsafe")
+    return LocalSandbox(spec, workspace, WAYS[backend])
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests.sandbox.conftest import PATIENCE
 from workbench.isolation import seccomp
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.base import SandboxSpec
@@ -51,7 +52,7 @@ class FakeGuest:
         while (
             len(self.received) < HEADER.size or len(self.received) < HEADER.size + HEADER.unpack_from(self.received)[0]
         ):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 data = await loop.sock_recv(self.connection, 1 << 20)
             assert data, "the host closed the stream"
             self.received += data
@@ -119,7 +120,7 @@ async def test_frames_survive_any_cutting(ends: tuple[GuestChannel, FakeGuest]) 
         await asyncio.sleep(0)
         stream = stream[cut:]
     await guest.say(id=0, ok=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(printed) < sum(map(len, pieces)):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     assert bytes(printed) == b"".join(pieces)
@@ -146,7 +147,7 @@ async def test_a_bad_frame_ends_the_channel(ends: tuple[GuestChannel, FakeGuest]
     waiting = asyncio.ensure_future(channel.call("op", time_limit=5))
     await guest.next_call()
     await guest.send(rubbish)
-    assert "protocol" in await asyncio.wait_for(reason, 5)
+    assert "protocol" in await asyncio.wait_for(reason, PATIENCE)
     with pytest.raises(SandboxError, match="protocol"):
         await waiting
     with pytest.raises(SandboxError, match="not running"):
@@ -159,7 +160,7 @@ async def test_more_data_than_asked_for_ends_the_channel(ends: tuple[GuestChanne
     waiting = asyncio.ensure_future(channel.call("read_file", time_limit=5, max_data=100))
     number = (await guest.next_call())["id"]
     await guest.send(frame(BLOB_KIND, BLOB_HEADER.pack(number, 1), b"x" * 101))
-    assert "more data" in await asyncio.wait_for(reason, 5)
+    assert "more data" in await asyncio.wait_for(reason, PATIENCE)
     with pytest.raises(SandboxError):
         await waiting
 
@@ -216,7 +217,7 @@ async def test_a_large_message_does_not_wait_for_the_guest(ends: tuple[GuestChan
 class RelayedSandbox(GuestSandbox):
     """A sandbox whose guest is played by the test."""
 
-    async def start(self) -> None:
+    async def _start(self) -> None:
         """Nothing to start."""
 
     async def stop(self) -> None:
@@ -234,7 +235,7 @@ async def played() -> AsyncIterator[tuple[RelayedSandbox, FakeGuest]]:
     ours, theirs = socket.socketpair()
     guest = FakeGuest(theirs)
     sandbox = RelayedSandbox(SandboxSpec(session="s"), Path("/nowhere"))
-    attaching = asyncio.ensure_future(sandbox.attach(ours, decode=bytes))
+    attaching = asyncio.ensure_future(sandbox.attach(ours))
     await guest.say(event="ready", passes_descriptors=False)
     await attaching
     yield sandbox, guest
@@ -255,7 +256,7 @@ async def test_output_of_a_relayed_shell_waits_for_its_reader(played: tuple[Rela
     seen: list[bytes | int] = []
     pty.on_exit = seen.append
     pty.on_output = seen.append
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while len(seen) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     assert seen == [b"early", 3]
@@ -264,7 +265,7 @@ async def test_output_of_a_relayed_shell_waits_for_its_reader(played: tuple[Rela
 async def test_a_relayed_shell_gets_credit_only_for_what_was_taken(played: tuple[RelayedSandbox, FakeGuest]) -> None:
     sandbox, guest = played
     lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-    sandbox.on_lost = lost.set_result
+    sandbox.on_warning = lost.set_result
     opening = asyncio.ensure_future(sandbox.open_shell("/"))
     number = (await guest.next_call())["id"]
     await guest.say(id=number, ok=True, pid=5)
@@ -278,7 +279,7 @@ async def test_a_relayed_shell_gets_credit_only_for_what_was_taken(played: tuple
     pty.pause_reading()
     await guest.send(half + half)
     await guest.send(frame(SHELL_KIND, SHELL_HEADER.pack(number), b"x"))  # one byte too many
-    assert "credit" in await asyncio.wait_for(lost, 5)
+    assert "credit" in await asyncio.wait_for(lost, PATIENCE)
     assert len(taken) == RELAY_CREDIT // 2
 
 
@@ -321,3 +322,29 @@ def test_the_guest_is_for_old_pythons_and_needs_nothing(program: ModuleType) -> 
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
         assert all(name.split(".")[0] in {*sys.stdlib_module_names, "seccomp"} for name in names), names
+
+
+@pytest.mark.parametrize(
+    ("moments", "group"),
+    [
+        ([("R", 100), ("D", 100), ("R", 700), ("S", 200)], 200),  # it starts a program: that has ended, the next runs
+        ([("R", 100), ("S", 100)], 100),  # it waits, as `wait` and `read` do
+        ([("R", 100)] * 4, 100),  # it works: a loop of builtins
+    ],
+)
+def test_an_interrupt_spares_bash_while_it_starts_a_program(
+    moments: list[tuple[str, int]], group: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell = guest_program.Shell.__new__(guest_program.Shell)
+    shell.pid, left = 100, list(moments)
+    monkeypatch.setattr(shell, "foreground", lambda: left[0][1])
+    ticks = guest_program.TICKS_OF_FORK
+
+    def stat_fields(pid: int) -> list[bytes]:
+        state, _ = left.pop(0)
+        used = ticks * (len(moments) - len(left))
+        return [state.encode(), *[b"0"] * 10, str(used if moments[-1][0] == "R" else 0).encode(), b"0"]
+
+    monkeypatch.setattr(guest_program, "stat_fields", stat_fields)
+    monkeypatch.setattr(guest_program, "process_table", lambda: [(100, 1, 100, 100), (200, 100, 200, 100)])
+    assert shell.settled() == group

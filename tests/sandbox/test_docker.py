@@ -7,39 +7,45 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
 import random
 import signal
-import socket
+import struct
 import subprocess
 import sys
-import tarfile
 import tempfile
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.sandbox.conftest import PATIENCE
+from tests.sandbox.images import import_image
 from workbench.isolation import container as container_module
 from workbench.isolation import engine, orphans
-from workbench.isolation.bwrap import own
-from workbench.isolation.container import ContainerPlan, FrameSplitter, container_name, host_config
-from workbench.isolation.engine import probe_docker
-from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.bwrap import OPEN_FILES
+from workbench.isolation.container import AGENT_UID, ContainerPlan, FrameSplitter, container_name, host_config
 from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint
-from workbench.isolation.orphans import find_orphans, remove_orphans
-from workbench.isolation.spec import RUN_FOLDER, ResourceLimits, SandboxError
+from workbench.isolation.orphans import find_orphans, remove_container
+from workbench.isolation.spec import DEFAULT_IMAGE, RUN_FOLDER, Confinement, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder, find_stale_folders, remove_stale_folders
+from workbench.isolation.users import own
 from workbench.sandbox import docker as docker_module
 from workbench.sandbox.base import WORKSPACE, SandboxSpec
-from workbench.sandbox.docker import AGENT_UID, DockerSandbox, agent_user, guest_files
+from workbench.sandbox.docker import DockerSandbox, agent_user, guest_files
 from workbench.sandbox.pty import DirectPty, RelayedPty
 
 MIB = 1 << 20
+ENGINES: dict[str, dict[str, Any]] = {
+    "docker": {"engine": "docker", "version": "20.10.24+dfsg1", "rootless": False, "limits": True, "cpus": 2},
+    "podman": {"engine": "podman", "version": "4.3.1", "rootless": False, "limits": True, "cpus": 2},
+    "rootless": {"engine": "podman", "version": "4.3.1", "rootless": True, "limits": False, "cpus": 2},
+    "rootless of old": {"engine": "podman", "version": "3.4.4", "rootless": True, "limits": False, "cpus": 2},
+    "rootless docker": {"engine": "docker", "version": "24.0.2", "rootless": True, "limits": True, "cpus": 2},
+}
 
 
 # --- without an engine ------------------------------------------------------------------------------------------------
@@ -100,7 +106,7 @@ class TestOwners:
 
 
 class TestPlan:
-    def configuration(self, folder: Path, spec: SandboxSpec) -> dict[str, Any]:
+    def configuration(self, folder: Path, spec: SandboxSpec, engine: str = "docker") -> dict[str, Any]:
         import docker
 
         api = docker.APIClient(base_url="unix:///nowhere", version="1.41")
@@ -112,7 +118,7 @@ class TestPlan:
             user=(1234, 1234),
             session="s",
         )
-        return dict(host_config(api, plan))
+        return dict(host_config(api, plan, ENGINES[engine]))
 
     def test_names_can_be_given_to_an_engine(self) -> None:
         name = container_name("20260101-101010-böse/Sitzung mit $x")
@@ -123,6 +129,30 @@ class TestPlan:
         (request,) = self.configuration(tmp_path, SandboxSpec("s", gpus=[0, 2]))["DeviceRequests"]
         assert request["DeviceIDs"] == ["0", "2"]
         assert request["Capabilities"] == [["gpu"]]
+
+    def test_podman_hands_out_no_gpus(self, tmp_path: Path) -> None:
+        with pytest.raises(SandboxError, match="Podman hands out no GPUs") as caught:
+            self.configuration(tmp_path, SandboxSpec("s", gpus=[0]), "podman")
+        assert "--sandbox local" in caught.value.hint
+
+    def test_a_limit_is_set_wherever_the_engine_sets_none(self) -> None:
+        limits = ResourceLimits(processes=77, file_bytes=5 * MIB)
+        plan = ContainerPlan(Confinement(limits=limits), ["/program.py"], [], DEFAULT_IMAGE, (1234, 1234), "s")
+        assert plan.limits(ENGINES["docker"]) == {"core": 0, "nofile": OPEN_FILES, "fsize": 5 * MIB}
+        assert plan.limits(ENGINES["podman"])["nproc"] > 1000, "else it asks for more than there may be"
+        assert plan.limits(ENGINES["rootless"])["nproc"] == 77
+        assert "nproc=77" in plan.command(ENGINES["rootless"])[-2]
+
+    def test_who_writes_folders_of_the_host_is_its_user_in_a_rootless_engine_too(self, tmp_path: Path) -> None:
+        plan = ContainerPlan(Confinement(), ["/program.py"], [], DEFAULT_IMAGE, (1234, 1234), "s")
+        assert plan.user_inside(ENGINES["rootless"]) == plan.user_inside(ENGINES["podman"]) == (1234, 1234)
+        plan = replace(plan, confinement=Confinement(writable={tmp_path: "/work"}))
+        assert plan.user_inside(ENGINES["podman"]) == (1234, 1234)
+        assert plan.user_inside(ENGINES["rootless"]) == (AGENT_UID, AGENT_UID)
+        assert plan.user_inside(ENGINES["rootless of old"]) == (os.getuid(), os.getgid())
+        assert plan.user_inside(ENGINES["rootless docker"]) == (0, 0)
+        modes = [self.configuration(tmp_path, SandboxSpec("s"), engine).get("UsernsMode") for engine in ENGINES]
+        assert modes == [None, None, "keep-id:uid=1000,gid=1000", "keep-id", None]
 
     def test_no_limits_are_no_limits(self, tmp_path: Path) -> None:
         limits = ResourceLimits(memory_bytes=None, cpus=None, processes=None, file_bytes=None, workspace_bytes=None)
@@ -136,10 +166,10 @@ class TestPlan:
 
     def test_the_agent_is_never_root_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "getuid", lambda: 0)
-        assert agent_user(rootless=False) == (AGENT_UID, AGENT_UID)
+        assert agent_user() == (AGENT_UID, AGENT_UID)
         monkeypatch.setattr(os, "getuid", lambda: 501)
         monkeypatch.setattr(os, "getgid", lambda: 20)
-        assert agent_user(rootless=False) == (501, 20)
+        assert agent_user() == (501, 20)
 
     @pytest.mark.skipif(os.getuid() != 0, reason="needs root: changes owners")
     def test_workspace_is_given_without_following_links(self, tmp_path: Path) -> None:
@@ -165,109 +195,6 @@ class TestPlan:
             guest_files(os.getuid() + 1)
         assert "chmod" in caught.value.hint
         assert guest_files(os.getuid()) == {tmp_path / "guest.py": f"{RUN_FOLDER}/guest.py"}
-
-
-class TestNoEngine:
-    def test_the_sdk_is_imported_only_when_it_is_used(self) -> None:
-        script = "import sys, workbench.sandbox.docker; sys.exit('docker' in sys.modules or 'requests' in sys.modules)"
-        assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
-
-    @pytest.mark.parametrize(
-        "address", ["nonsense", "tcp://127.0.0.1:1", "ssh://nobody@127.0.0.1:1", "unix:///dev/null"]
-    )
-    def test_an_address_that_leads_nowhere(self, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("DOCKER_HOST", address)
-        with pytest.raises(SandboxError):
-            engine.connect(time_limit=1.0)
-
-    def test_socket_is_missing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-        said = probe_docker()
-        assert said is not None and f"{tmp_path}/docker.sock is not there" in said and "--sandbox local" in said
-
-    def test_nobody_listens(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(tmp_path / "docker.sock"))
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-        with pytest.raises(SandboxError, match="no container engine answers") as caught:
-            engine.connect()
-        assert "start docker" in caught.value.hint
-
-    def test_permission_denied(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def connect(self: socket.socket, address: str) -> None:
-            raise PermissionError(13, "Permission denied")
-
-        monkeypatch.setattr(socket.socket, "connect", connect)
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-        with pytest.raises(SandboxError, match="permission denied") as caught:
-            engine.connect()
-        assert "usermod -aG docker" in caught.value.hint
-
-    def test_an_engine_that_hangs_costs_two_seconds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.socket(socket.AF_UNIX) as server:
-            server.bind(str(tmp_path / "docker.sock"))
-            server.listen()
-            monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-            with pytest.raises(SandboxError, match="does not answer in time"):
-                engine.connect(time_limit=1.0)
-
-    def test_an_old_engine_is_named_as_such(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with answering(tmp_path / "docker.sock", b'{"ApiVersion": "1.30", "Version": "17.06"}'):
-            monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-            with pytest.raises(SandboxError, match=r"too old \(API 1\.30") as caught:
-                engine.connect()
-        assert "19.03" in caught.value.hint
-
-    @pytest.mark.parametrize(
-        ("text", "said", "hint"),
-        [
-            ("write /var/lib/docker/x: no space left on device", "disk is full", "prune"),
-            ("No such image: a:b", "not on this machine", "mlgym-tui image build"),
-            ('could not select device driver "" with capabilities: [[gpu]]', "GPUs", "NVIDIA"),
-            ("something new", "says: something new", ""),
-        ],
-    )
-    def test_errors_say_what_to_do(self, text: str, said: str, hint: str) -> None:
-        from docker.errors import APIError
-
-        explained = engine.explain(APIError("500 Server Error", explanation=text))
-        assert said in str(explained)
-        assert hint in explained.hint
-
-    async def test_a_session_that_finds_no_engine(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
-        sandbox = DockerSandbox(SandboxSpec("s"), tmp_path)
-        with pytest.raises(SandboxError, match="no container engine"):
-            await sandbox.start()
-        await sandbox.stop()
-
-
-@contextlib.contextmanager
-def answering(path: Path, body: bytes) -> Iterator[None]:
-    """An HTTP server on a unix socket that gives the same answer to whatever it is asked."""
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            with connection, contextlib.suppress(OSError):
-                if connection.recv(65536):
-                    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-                    connection.sendall(f"{head}Connection: close\r\n\r\n".encode() + body)
-
-    server = socket.socket(socket.AF_UNIX)
-    server.bind(str(path))
-    server.listen()
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown(socket.SHUT_RDWR)
-        server.close()
-        thread.join(5)
 
 
 class TestTemporaryFolders:
@@ -360,16 +287,19 @@ class TestContainer:
         host, labels = found["HostConfig"], found["Config"]["Labels"]
         assert labels[orphans.PID_LABEL] == str(os.getpid())
         assert labels[orphans.HOST_LABEL] == os.uname().nodename
-        assert (host["Memory"], host["MemorySwap"]) == (256 * MIB, 256 * MIB)
-        assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 60)
-        assert (host["NetworkMode"], host["ReadonlyRootfs"], host["Init"]) == ("none", True, False)
-        assert (host["CapDrop"], host["Privileged"], host["AutoRemove"]) == (["ALL"], False, True)
-        assert host["SecurityOpt"] == ["no-new-privileges"]
+        described = sandbox.describe()
+        if described["engine"]["limits"]:
+            assert (host["Memory"], host["MemorySwap"]) == (256 * MIB, 256 * MIB)
+            assert (host["NanoCpus"], host["PidsLimit"]) == (500_000_000, 60)
+        assert (host["NetworkMode"], host["ReadonlyRootfs"], host.get("Init", False)) == ("none", True, False)
+        assert (host["Privileged"], host["AutoRemove"]) == (False, True)
+        assert "no-new-privileges" in host["SecurityOpt"]
 
         status = await said(sandbox, "cat /proc/self/status")
         assert "CapEff:\t0000000000000000" in status and "CapBnd:\t0000000000000000" in status
         assert "NoNewPrivs:\t1" in status
-        assert await said(sandbox, "id -u") == str(AGENT_UID if os.getuid() == 0 else os.getuid())
+        own = AGENT_UID if os.getuid() == 0 else os.getuid()
+        assert await said(sandbox, "id -u") == str(AGENT_UID if described["engine"]["rootless"] else own)
         assert await said(sandbox, "ls /sys/class/net") == "lo"
         assert "Read-only file system" in await said(sandbox, "touch /usr/x")
         assert "Read-only file system" in await said(sandbox, "echo x >> /data/file")
@@ -378,12 +308,16 @@ class TestContainer:
         assert await said(sandbox, "touch /tmp/a ~/b ./c && echo yes") == "yes"
         await said(sandbox, "head -c 4000000 /dev/zero > big")
         assert await said(sandbox, "stat -c %s big") == str(3 * MIB)
-        described = sandbox.describe()
         assert described["backend"] == "docker" and described["network"] is False
         assert described["image_id"] == found["Image"]
+        assert described["engine"]["engine"] in ("docker", "podman") and described["engine"]["version"]
+        for folder in ("/", "/var", "/var/tmp", "/etc"):
+            assert await said(sandbox, f"touch {folder}/x && echo written") != "written", folder
 
     async def test_more_processors_than_there_are(self, make: Callable[..., Any], api: Any) -> None:
         sandbox = await make(limits=ResourceLimits(cpus=1000))
+        if not sandbox.describe()["engine"]["limits"]:
+            return  # of this engine nothing is asked
         (number,) = containers_of(api, sandbox.spec.session)
         assert api.inspect_container(number)["HostConfig"]["NanoCpus"] == api.info()["NCPU"] * 10**9
 
@@ -408,7 +342,9 @@ for child in children:
 
     async def test_memory_limit_kills_the_command_and_spares_the_session(self, make: Callable[..., Any]) -> None:
         sandbox = await make(limits=ResourceLimits(memory_bytes=96 * MIB))
-        result = await sandbox.exec(["python3", "-c", "x = b'x' * (300 << 20)"])
+        result = await sandbox.exec(
+            ["python3", "-c", "import time; x = b'x' * (300 << 20); time.sleep(30)"]
+        )  # or is watched
         assert result.exit_code in (137, -9)
         assert await said(sandbox, "echo alive") == "alive"
 
@@ -418,7 +354,7 @@ for child in children:
             result = await sandbox.exec(["bash", "-c", f"cd {RUN_FOLDER} && {change}"])
             assert result.exit_code != 0, change
         for path, inside in guest_files(AGENT_UID).items():
-            assert await sandbox.read_file(inside) == path.read_bytes()
+            assert (await sandbox.exec(["cat", inside])).stdout == path.read_bytes()
 
     async def test_stop_removes_it_and_can_be_called_twice(self, make: Callable[..., Any], api: Any) -> None:
         sandbox = await make()
@@ -441,7 +377,7 @@ for child in children:
         shell.on_output = printed.extend
         shell.on_exit = exited.set_result
         shell.write(b"tty; echo pid=$((1 == $$)); stty size; exit 7\n")
-        assert await asyncio.wait_for(exited, 10) == 7
+        assert await asyncio.wait_for(exited, PATIENCE) == 7
         assert b"pid=0" in printed and b"/dev/pts/" in printed and b"40 120" in printed
 
     async def test_the_socket_of_the_host_is_dead_once_the_guest_has_it(
@@ -487,9 +423,7 @@ class TestFailures:
 
     async def test_image_without_python(self, make: Callable[..., Any], api: Any) -> None:
         name = f"mlgym-tui-test/empty:{os.getpid()}"
-        archive = io.BytesIO()
-        tarfile.open(fileobj=archive, mode="w").close()
-        api.import_image_from_data(archive.getvalue(), repository=name.split(":")[0], tag=name.split(":")[1])
+        import_image(api, name, {})
         try:
             with pytest.raises(SandboxError, match="has no python3"):
                 await make(image=name)
@@ -497,8 +431,26 @@ class TestFailures:
         finally:
             api.remove_image(name, force=True)
 
+    @pytest.mark.parametrize("direct", [True, False])
+    async def test_image_for_another_processor(self, make: Callable[..., Any], api: Any, direct: bool) -> None:
+        other = 183 if os.uname().machine == "x86_64" else 62  # machines by their number in an ELF header
+        header = (
+            b"\x7fELF\x02\x01\x01"
+            + bytes(9)
+            + struct.pack("<HHIQQQIHHHHHH", 2, other, 1, 0, 0, 0, 0, 64, 0, 0, 0, 0, 0)
+        )
+        name = f"mlgym-tui-test/foreign:{os.getpid()}"
+        import_image(api, name, {"usr/bin/python3": header}, ["ENV PATH=/usr/bin"])
+        try:
+            with pytest.raises(SandboxError, match="made for another processor") as caught:
+                await make(image=name, direct=direct)
+            assert "mlgym-tui image build" in caught.value.hint
+            wait_until(lambda: containers_of(api, f"test-{os.getpid()}") == [])
+        finally:
+            api.remove_image(name, force=True)
+
     async def test_mount_that_is_not_there(self, make: Callable[..., Any], api: Any, tmp_path: Path) -> None:
-        with pytest.raises(SandboxError, match="does not see"):
+        with pytest.raises(SandboxError, match="nothing is to be seen in the container, and is not there"):
             await make(mounts={tmp_path / "nothing": "/data"})
         assert containers_of(api, f"test-{os.getpid()}") == []
 
@@ -537,12 +489,18 @@ class TestFailures:
         assert sandbox.guest_facts["pid"] == 1
         await said(sandbox, "for signal in KILL STOP TERM INT HUP SEGV ABRT; do kill -$signal 1; done")
         assert await said(sandbox, "echo alive") == "alive"
-        assert "ermission denied" in await said(sandbox, "ls /proc/1/fd")
+        for look in (
+            "readlink -v /proc/1/fd/0",
+            "readlink -v /proc/1/exe",
+            "head -c 1 /proc/1/environ",
+            "ls /proc/1/root/",
+        ):
+            assert "ermission denied" in await said(sandbox, look), look
 
     async def test_orphans_inside_are_reaped(self, make: Callable[..., Any]) -> None:
         sandbox = await make()
         await said(sandbox, "for i in 1 2 3; do (setsid sleep 0.01 &) ; done")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while "sleep" in await said(sandbox, "ps -eo args="):
                 pass
 
@@ -553,13 +511,13 @@ class TestFailures:
         sandbox = await make(direct=direct)
         lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        sandbox.on_lost = lost.set_result
+        sandbox.on_warning = lost.set_result
         shell = await sandbox.open_shell(WORKSPACE)
         shell.on_output = lambda data: None
         shell.on_exit = exited.set_result
         await asyncio.to_thread(api.kill, sandbox.describe()["container"])
-        await asyncio.wait_for(lost, 10)
-        assert await asyncio.wait_for(exited, 10) == 137
+        await asyncio.wait_for(lost, PATIENCE)
+        assert await asyncio.wait_for(exited, PATIENCE) == 137
         await sandbox.stop()
         assert containers_of(api, sandbox.spec.session) == []
 
@@ -567,6 +525,8 @@ class TestFailures:
 OWNER = """
 import asyncio, sys
 from pathlib import Path
+from workbench.isolation.engine import connect
+from workbench.isolation.orphans import owner_labels
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.docker import DockerSandbox
 
@@ -574,7 +534,12 @@ async def main():
     sandbox = DockerSandbox(SandboxSpec(sys.argv[1]), Path(sys.argv[2]))
     await sandbox.start()
     if sys.argv[3] == "freeze":
-        sandbox._container.api.pause(sandbox._container.name)
+        api = sandbox._container.api
+        if sandbox.describe()["engine"]["limits"]:
+            api.pause(sandbox._container.name)
+        else:  # it pauses nothing
+            await sandbox.stop()
+            made = connect().create_container(sandbox.describe()["image_id"], labels=owner_labels(sys.argv[1]))
     print("up", flush=True)
     if sys.argv[3] == "leave":
         return
@@ -617,24 +582,16 @@ class TestOwnerIsGone:
         session = f"test-frozen-{os.getpid()}"
         with owner(session, tmp_path, "freeze") as process:
             (number,) = containers_of(api, session)
-            assert number not in [orphan.container for orphan in find_orphans()], "its owner lives"
+            assert number not in [orphan.container for orphan in find_orphans(api)], "its owner lives"
             process.kill()
             process.wait()
-            found = [orphan for orphan in find_orphans() if orphan.session == session]
-            assert [orphan.container for orphan in found] == [number]
-            assert found[0].owner == process.pid
-            assert remove_orphans(found) == found
-            assert containers_of(api, session) == []
-            assert remove_orphans(found) == found, "gone already is fine"
+            assert [orphan.container for orphan in find_orphans(api) if orphan.session == session] == [number]
+            for _ in range(2):  # gone already is fine
+                remove_container(api, number)
+                assert containers_of(api, session) == []
 
 
-@pytest.mark.docker
-def test_probe_says_nothing_when_an_engine_answers() -> None:
-    assert probe_docker() is None
-    assert engine.engine_info()["os"] == "linux"
-
-
-def wait_until(condition: Callable[[], bool], patience: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], patience: float = PATIENCE) -> None:
     end = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -9,11 +9,9 @@ import pytest
 
 from tests.sandbox.test_suite import (  # noqa: F401 (run here with the fixtures below)
     test_a_background_job_does_not_hold_up_the_exit,
-    test_a_pty_is_what_the_protocol_says,
     test_close_kills_the_session,
     test_exec_gives_output_status_and_takes_input,
     test_exec_several_at_once,
-    test_files_come_out,
     test_interrupt_of_a_loop_and_of_a_substitution_spares_the_shell,
     test_much_input_is_queued,
     test_output_flows_without_loss_and_stops_when_paused,
@@ -22,6 +20,7 @@ from tests.sandbox.test_suite import (  # noqa: F401 (run here with the fixtures
     test_resize_reaches_the_shell,
     test_signals_reach_the_foreground,
     test_the_exit_status_comes_after_the_last_output,
+    test_the_exit_status_of_a_shell_is_told,
 )
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.docker import DockerSandbox

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.isolation import hidden
+from workbench.isolation import bwrap
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.local import LocalSandbox
 
@@ -17,10 +17,10 @@ def test_the_checkout_is_hidden_and_packages_beside_it(tmp_path: Path, monkeypat
     source, tasks = usr / "local" / "src" / "mlgym-tui", usr / "share" / "tasks"
     for folder in (copy, source / "workbench", tasks):
         folder.mkdir(parents=True)
-    monkeypatch.setattr(hidden, "checkout", lambda: source)
-    monkeypatch.setattr(hidden, "_PACKAGE", source / "workbench")
+    monkeypatch.setattr(bwrap, "checkout", lambda: source)
+    monkeypatch.setattr(bwrap, "_PACKAGE", source / "workbench")
     monkeypatch.setenv("MLGYM_TASKS", str(tasks))
-    found = hidden.hidden_in({usr: Path("/usr")})
+    found = bwrap.hidden_in({usr: Path("/usr")})
     assert found == [Path("/usr") / path.relative_to(usr) for path in (source, copy, tasks)]
 
 

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.sandbox.rendered import render
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
-from workbench.sandbox.render import Renderer, render
+from workbench.sandbox.render import Renderer
 
 CORPUS = os.environ.get("MLGYM_CORPUS", "")
 RECORDINGS = sorted(Path(CORPUS, "training-output").glob("*.raw")) if CORPUS else []

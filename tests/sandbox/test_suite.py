@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import Terminal, make_sandbox, open_terminal
+from tests.sandbox.conftest import make_sandbox, open_terminal
 from workbench.isolation.spec import ResourceLimits, SandboxError
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.guest_sandbox import GuestSandbox
@@ -33,10 +32,12 @@ async def test_exec_gives_output_status_and_takes_input(sandbox: GuestSandbox) -
 
 
 async def test_exec_kills_at_its_time_limit_and_keeps_the_output(sandbox: GuestSandbox) -> None:
-    start = time.monotonic()
-    done = await sandbox.exec(["sh", "-c", "echo before; sleep 60 & sleep 60"], time_limit=0.3)
-    assert done.timed_out and done.exit_code == 137 and done.stdout == b"before\n"
-    assert time.monotonic() - start < 10
+    for limit in (0.3, 3.0, 30.0):  # long enough for sh to begin, however busy the machine is
+        done = await sandbox.exec(["sh", "-c", "echo before; sleep 600 & sleep 600"], time_limit=limit)
+        assert done.timed_out and done.exit_code == 137
+        if done.stdout:
+            break
+    assert done.stdout == b"before\n"
 
 
 async def test_exec_truncates(sandbox: GuestSandbox) -> None:
@@ -61,28 +62,17 @@ async def test_exec_several_at_once(sandbox: GuestSandbox) -> None:
     assert [result.stdout for result in done] == [f"{n}\n".encode() for n in range(8)]
 
 
-async def test_files_come_out(sandbox: GuestSandbox, workspace: Path) -> None:
-    data = os.urandom(3_000_000)
-    (workspace / "data.bin").write_bytes(data)
-    assert await sandbox.read_file(f"{sandbox.workspace}/data.bin") == data
-    (workspace / "empty").touch()
-    assert await sandbox.read_file(f"{sandbox.workspace}/empty") == b""
-
-
-async def test_read_file_refuses_what_is_no_plain_file(sandbox: GuestSandbox) -> None:
-    await sandbox.exec(["sh", "-c", "ln -s hello.txt link; mkfifo pipe; mkdir folder; head -c 5000 /dev/zero > large"])
-    at = sandbox.workspace
-    with pytest.raises(SandboxError, match="symbolic link"):
-        await sandbox.read_file(f"{at}/link")
-    with pytest.raises(SandboxError, match="not a regular file"):
-        await sandbox.read_file(f"{at}/pipe")
-    with pytest.raises(SandboxError, match="larger than 4999"):
-        await sandbox.read_file(f"{at}/large", max_bytes=4999)
-    with pytest.raises(IsADirectoryError):
-        await sandbox.read_file(f"{at}/folder")
-    with pytest.raises(FileNotFoundError):
-        await sandbox.read_file(f"{at}/absent")
-    assert await sandbox.read_file("/proc/version", max_bytes=10_000)
+async def test_what_it_uses_is_measured(sandbox: GuestSandbox, workspace: Path) -> None:
+    assert sandbox.measure is not None
+    busy = asyncio.ensure_future(sandbox.exec(["sh", "-c", "until [ -e over ]; do :; done"]))
+    used = await asyncio.to_thread(sandbox.measure)
+    while not used.cpus:
+        assert not busy.done()
+        await asyncio.sleep(0.02)
+        used = await asyncio.to_thread(sandbox.measure)
+    assert (used.memory or 0) > 1 << 20 and (used.memory_free or 0) > 0 and (used.disk_free or 0) > 0
+    (workspace / "over").touch()
+    assert (await busy).exit_code == 0
 
 
 async def test_shell_is_an_interactive_bash_on_a_terminal(sandbox: GuestSandbox) -> None:
@@ -102,8 +92,8 @@ async def test_shell_starts_in_the_workspace_when_its_folder_is_gone(sandbox: Gu
 
 async def test_resize_reaches_the_shell(sandbox: GuestSandbox) -> None:
     terminal = await open_terminal(sandbox)
-    terminal.pty.resize(77, 22)
-    assert await terminal.run("stty size") == "22 77"
+    terminal.pty.resize(77, 22)  # readline may draw its line anew, now or a little later
+    assert "<22 77>" in await terminal.run('echo "<$(stty size)>"')
 
 
 async def test_reset_modes_and_echo(sandbox: GuestSandbox) -> None:
@@ -195,8 +185,7 @@ async def test_output_flows_without_loss_and_stops_when_paused(sandbox: GuestSan
     terminal.type("seq 300000; echo D''ONE > marker\n")
     await sandbox.exec(["sleep", "0.2"])
     assert not terminal.printed
-    with pytest.raises(FileNotFoundError):  # the writer is held back
-        await sandbox.read_file(f"{sandbox.workspace}/marker")
+    assert not (sandbox.workspace_folder / "marker").exists()  # the writer is held back
     terminal.pty.resume_reading()
     await terminal.expect("300000")
     assert terminal.printed.count(b"\n") == 300_000
@@ -209,7 +198,7 @@ async def test_much_input_is_queued(sandbox: GuestSandbox) -> None:
     lines = "".join(f"line {n} of the input\n" for n in range(20_000))
     terminal.type(lines + "\x04")
     await terminal.expect("END")
-    assert await sandbox.read_file(f"{sandbox.workspace}/typed") == lines.encode()
+    assert (sandbox.workspace_folder / "typed").read_bytes() == lines.encode()
 
 
 async def ask(sandbox: GuestSandbox, request: str) -> Any:
@@ -286,12 +275,8 @@ def _command_lines(text: str) -> list[str]:
     return found
 
 
-async def test_a_pty_is_what_the_protocol_says(sandbox: GuestSandbox) -> None:
-    from workbench.sandbox.base import Pty, Sandbox
-
-    as_protocol: Sandbox = sandbox
-    pty: Pty = await as_protocol.open_shell(sandbox.workspace)
-    terminal = Terminal(pty)  # type: ignore[arg-type]
+async def test_the_exit_status_of_a_shell_is_told(sandbox: GuestSandbox) -> None:
+    terminal = await open_terminal(sandbox)
     terminal.type("exit 9\n")
     assert await terminal.exited() == 9
     assert sandbox.describe()["backend"] in ("local", "docker")
@@ -336,13 +321,18 @@ while True:
         if os.fork() == 0:
             os.setsid()
     except OSError:
+        open("full", "w").close()
         time.sleep(0.05)
 """
 
 
 @pytest.mark.parametrize(
     "backend",
-    [pytest.param("local", marks=pytest.mark.bwrap), pytest.param("docker", marks=pytest.mark.docker)],
+    [
+        pytest.param("local", marks=pytest.mark.bwrap),
+        pytest.param("landlock", marks=pytest.mark.landlock),
+        pytest.param("docker", marks=pytest.mark.docker),
+    ],
 )
 async def test_a_sandbox_recovers_from_a_fork_bomb_and_says_so(backend: str, workspace: Path) -> None:
     limits = ResourceLimits(processes=40)
@@ -352,12 +342,14 @@ async def test_a_sandbox_recovers_from_a_fork_bomb_and_says_so(backend: str, wor
     await sandbox.start()
     try:
         (sandbox.workspace_folder / "bomb.py").write_text(FORK_BOMB)
-        shell = Shell(sandbox, time_limit=40.0)
+        os.mkfifo(sandbox.workspace_folder / "never", 0o666)
+        shell = Shell(sandbox, time_limit=80.0)
         await shell.start()
-        await shell.run("kept=variable; python3 bomb.py & while kill -0 $! && (:); do :; done 2>/dev/null")
+        await shell.run("exec 3<>never; kept=variable; python3 bomb.py & until [ -e full ]; do read -rt 0.1 -u 3; done")
+        await shell.run("/bin/true")  # finds the sandbox full, and may fail for it
         result = await shell.run("/bin/echo $kept")
         assert result.observation.endswith("variable\n")
-        assert "full of processes" in warnings[0] and "python3" in warnings[0]
-        assert len(warnings) == 1
+        (warned,) = [text for text in warnings if "full of processes" in text]
+        assert "python3" in warned
     finally:
         await sandbox.stop()

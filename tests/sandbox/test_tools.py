@@ -764,7 +764,7 @@ def test_a_silent_host_holds_up_a_command_for_a_second_at_most(
     place.lines("a.txt", 3)
     began = time.monotonic()
     assert place.run("open", "a.txt").code == 0
-    assert 0.9 < time.monotonic() - began < 10  # the command's own second, and a busy machine
+    assert 0.9 < time.monotonic() - began < 45  # the command's own second, and a busy machine
     assert there.requests
 
 
@@ -811,9 +811,9 @@ def test_an_interrupt_ends_validate_and_the_rest_of_the_action(
         stderr=subprocess.STDOUT,
         start_new_session=True,
     ) as process:
-        assert there.asked.wait(10)
+        assert there.asked.wait(45)
         os.killpg(process.pid, signal.SIGINT)
-        output, _ = process.communicate(timeout=10)
+        output, _ = process.communicate(timeout=45)
     assert output == b""
     assert process.returncode == -signal.SIGINT
 
@@ -896,7 +896,7 @@ def test_a_person_at_a_terminal_types_the_text(place: Place) -> None:
         stderr=subprocess.PIPE,
     ) as process:
         os.write(master, b"typed\nend_of_edit\n")
-        process.communicate(timeout=10)
+        process.communicate(timeout=45)
     os.close(master)
     os.close(slave)
     assert path.read_bytes() == b"typed\nline 2\n"

@@ -6,28 +6,34 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
-from tests.sandbox.test_shell import Watched
+from tests.sandbox.test_shell import Watched, sandbox
 from workbench.sandbox import supervisor
 from workbench.sandbox.guest_sandbox import GuestSandbox
+
+__all__ = ["sandbox"]
 
 POLLS = """
 import select, sys, termios, time, tty
 terminal = open("/dev/tty", "rb", buffering=0)
 if sys.argv[1] == "raw":
     tty.setcbreak(terminal)
-select.select([terminal], [], [], 3 if sys.argv[1] == "raw" else 1)
+select.select([terminal], [], [], 3 if sys.argv[1] == "raw" else 0.5)
 print("went on")
 """
 LISTENS_BESIDE_WORK = """
 import threading, time
 threading.Thread(target=open("/dev/tty").read, daemon=True).start()
-time.sleep(1)
+time.sleep(0.5)
 print("worked")
 """
 
 
-@pytest.fixture
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def watched(sandbox: GuestSandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
     """A started shell in each backend, which has little patience with programs that wait."""
     monkeypatch.setattr(supervisor, "_SAMPLE", 0.05)
@@ -69,7 +75,7 @@ async def test_only_what_took_the_terminal_over_is_ended_for_waiting_for_events(
 async def test_a_program_that_works_is_left_alone(watched: Watched, sandbox: GuestSandbox) -> None:
     (sandbox.workspace_folder / "listens.py").write_text(LISTENS_BESIDE_WORK)
     assert (await watched.shell.run("python3 listens.py")).observation == "worked\n"
-    assert (await watched.shell.run("sleep 0.8; read -t 0.3 x </dev/tty; echo slept")).observation == "slept\n"
+    assert (await watched.shell.run("sleep 0.4; read -t 0.2 x </dev/tty; echo slept")).observation == "slept\n"
 
 
 async def test_a_person_who_takes_over_answers_it(watched: Watched) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from workbench.tasks.catalogue import Task, load_task
 
-JUDGE = """
+EVALUATOR = """
     import struct
 
     from workbench.tasks.submission import Failure, Job, Scores
@@ -30,7 +30,7 @@ RUNNER = """
     import struct
     import sys
 
-    from player import NotASubmission
+    from submission_server import NotASubmission
 
     folder = os.environ["ARTIFACT"]
     try:
@@ -55,7 +55,7 @@ def make_model_task(folder: Path, *, rooms: int = 1, seconds: float = 5.0) -> Ta
     """A task folder that is complete: `error` is 0 for the weight 2."""
     for part in ("starter", "evaluate"):
         (folder / part).mkdir(parents=True)
-    (folder / "evaluate" / "judge.py").write_text(textwrap.dedent(JUDGE))
+    (folder / "evaluate" / "evaluator.py").write_text(textwrap.dedent(EVALUATOR))
     (folder / "evaluate" / "runner.py").write_text(textwrap.dedent(RUNNER))
     (folder / "task.yaml").write_text(
         textwrap.dedent(
@@ -68,8 +68,8 @@ def make_model_task(folder: Path, *, rooms: int = 1, seconds: float = 5.0) -> Ta
             metrics:
               - {{key: error, direction: minimize, primary: true}}
             artifact: {{kind: model, path: model, also: [src, settings.json], max_bytes: 20000}}
-            limits: {{answer_seconds: 1, loading_seconds: 3, evaluation_seconds: {seconds}, memory_bytes: 300000000}}
-            evaluate: {{file: evaluate/judge.py, runner: evaluate/runner.py, rooms: {rooms}}}
+            limits: {{answer_seconds: 30, loading_seconds: 30, evaluation_seconds: {seconds}, memory_bytes: 300000000}}
+            evaluate: {{file: evaluate/evaluator.py, runner: evaluate/runner.py, rooms: {rooms}}}
             """
         )
     )

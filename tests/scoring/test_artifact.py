@@ -44,7 +44,16 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
         link = tmp_path / f"to-{Path(target).name}"
         link.symlink_to(target)
         error = refused(link)
-        assert error.verdict == "invalid" and "symbolic link" in str(error)
+        assert error.verdict == "invalid" and "it is a link" in str(error)
+
+
+def test_a_folder_on_the_way_is_no_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "out.csv").write_text("secret")
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "results").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ArtifactError, match="it should be a folder"):
+        open_artifact(tmp_path / "workspace" / "results" / "out.csv", 100, below=1)
 
 
 def test_folders_fifos_sockets_and_devices(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from tests.scoring.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
-from workbench.isolation import bwrap, hidden
+from workbench.isolation import bwrap
+from workbench.isolation import container as container_module
 from workbench.isolation.spec import describe_status
 from workbench.scoring import evaluation
 from workbench.scoring import room as room_module
@@ -105,7 +106,10 @@ async def test_nothing_of_the_judge_is_in_the_room(task: Task, room: RoomKind) -
         before=f"import importlib.util, os\npaths = {sought!r}\n",
     )
     message = await said(task, source, room)
-    assert "found [] beside ['player.py', 'seccomp.py', 'strategy.py'] in /tmp" in message and "as 0" not in message
+    assert (
+        "found [] beside ['seccomp.py', 'strategy.py', 'submission_server.py'] in /tmp" in message
+        and "as 0" not in message
+    )
 
 
 @pytest.mark.bwrap
@@ -155,7 +159,7 @@ async def test_a_package_installed_in_usr_is_masked(task: Task, monkeypatch: pyt
     folder = next(path for path in map(Path, ("/usr/lib/python3", "/usr/share", "/usr/lib")) if path.is_dir())
     source = body(f"raise LookupError(os.listdir({str(folder)!r}))", before="import os\n")
     assert "LookupError: []" not in await said(task, source, "bubblewrap")
-    monkeypatch.setattr(hidden, "_PACKAGE", folder)
+    monkeypatch.setattr(bwrap, "_PACKAGE", folder)
     assert "LookupError: []" in await said(task, source, "bubblewrap")
 
 
@@ -166,7 +170,7 @@ def test_masks_follow_a_python_that_is_bound_elsewhere(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     hide = [package / "_data" / "tasks", other, python]
-    found = hidden.hidden_in({python: Path("/opt/python")}, hide)
+    found = bwrap.hidden_in({python: Path("/opt/python")}, hide)
     assert found == [Path("/opt/python/lib/python3.11/site-packages/workbench")]
 
 
@@ -284,13 +288,18 @@ async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.Mon
     with pytest.raises(RoomError):
         await evaluate(task, ALWAYS_0.encode(), seed=1, room="docker")
     found = await evaluate(task, ALWAYS_0.encode(), seed=1)
-    assert found.verdict == "ok" and found.isolation == "reduced isolation"
+    named = {"landlock": "reduced isolation: landlock", "reduced": "reduced isolation"}
+    assert found.verdict == "ok" and found.isolation == named[await choose("auto")]
+    monkeypatch.setattr(room_module, "probe_landlock", lambda: "this kernel has no Landlock")
+    with pytest.raises(RoomError, match="no Landlock"):
+        await evaluate(task, ALWAYS_0.encode(), seed=1, room="landlock")
+    assert await choose("auto") == "reduced"
 
 
 @pytest.mark.docker
 async def test_an_engine_that_shares_no_sockets(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     direct = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
-    monkeypatch.setattr(room_module, "shares_sockets", lambda: False)
+    monkeypatch.setattr(container_module, "same_kernel", lambda engine: False)
     found = await evaluate(task, RANDOM.encode(), seed=1, room="docker")
     assert found.verdict == "ok" and found.score == direct.score
     ended = await said(task, body("os._exit(5)", before="import os\n"), "docker")

@@ -6,14 +6,18 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from tests.scoring.hostile import CASES, Hostile
 from tests.tasks.quick_task import make_quick_task
+from workbench.scoring import evaluation
 from workbench.scoring.evaluation import Evaluation, evaluate
 from workbench.scoring.room import RoomKind
+from workbench.tasks.catalogue import Task
 
 Found = dict[str, Evaluation]
 IN_CONTAINER = (
@@ -28,7 +32,16 @@ IN_CONTAINER = (
 
 def score_all(folder: Path, cases: Sequence[Hostile], room: RoomKind) -> Found:
     """All cases, a few at a time: most of the time they are waiting."""
-    task = make_quick_task(folder / "quick")
+    quick = make_quick_task(folder / "quick")
+
+    def task(case: Hostile) -> Task:
+        limits = replace_fields(
+            quick.spec.limits,
+            answer_seconds=case.answer,
+            loading_seconds=case.loading,
+            evaluation_seconds=case.seconds,
+        )
+        return replace(quick, spec=replace_fields(quick.spec, limits=limits))
 
     async def score() -> Found:
         gate = asyncio.Semaphore(4)
@@ -36,19 +49,23 @@ def score_all(folder: Path, cases: Sequence[Hostile], room: RoomKind) -> Found:
         async def one(case: Hostile) -> Evaluation:
             data = case.source.encode() if isinstance(case.source, str) else case.source
             async with gate:
-                return await evaluate(task, data, seed=3, secret=b"the same for all", room=room)
+                return await evaluate(task(case), data, seed=3, secret=b"the same for all", room=room)
 
         results = await asyncio.gather(*(one(case) for case in cases))
         return {case.name: result for case, result in zip(cases, results, strict=True)}
 
-    return asyncio.run(score())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(evaluation, "BY_THE_CLOCK", 1)
+        return asyncio.run(score())
 
 
 def check(found: Evaluation, case: Hostile, room: RoomKind) -> None:
     assert found.verdict == case.verdict, found
     for word in case.words:
         assert word in found.message, found.message
-    assert found.isolation == ("reduced isolation" if room == "reduced" else "sandbox")
+    assert found.isolation == {"reduced": "reduced isolation", "landlock": "reduced isolation: landlock"}.get(
+        room, "sandbox"
+    )
     if found.verdict == "ok":
         # The opponent's dice hang on the artifact, so the scores differ; each is a mean of 360 tosses of 2 or 0.
         assert found.score is not None and found.standard_error is not None

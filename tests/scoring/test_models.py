@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from tests.scoring.model_task import make_model_task, make_submission
 from workbench.scoring import evaluation
@@ -24,6 +25,7 @@ from workbench.tasks.errors import TaskError
 ROOMS = [
     pytest.param("bubblewrap", marks=pytest.mark.bwrap),
     pytest.param("docker", marks=pytest.mark.docker),
+    pytest.param("landlock", marks=pytest.mark.landlock),
     "reduced",
 ]
 FORGERY = b'{"result": {"verdict": "ok", "metrics": {"error": -1}, "standard_error": null}}'
@@ -139,7 +141,9 @@ def test_a_model_needs_a_program_that_loads_it(tmp_path: Path) -> None:
 async def test_a_model_is_loaded_and_asked(task: Task, workspace: Path, room: RoomChoice) -> None:
     found = await evaluate(task, workspace, seed=1, room=room)
     assert (found.verdict, found.score, found.message) == ("ok", 0.0, "")
-    assert found.isolation == ("reduced isolation" if room == "reduced" else "sandbox")
+    assert found.isolation == {"reduced": "reduced isolation", "landlock": "reduced isolation: landlock"}.get(
+        room, "sandbox"
+    )
 
 
 async def test_its_archive_scores_the_same(tmp_path: Path, task: Task, workspace: Path) -> None:
@@ -163,14 +167,14 @@ HOSTILE = {
     "broken": ("{", "", "invalid", "model/weights.json"),
     "fails": ("", "def apply(weight, value):\n    return 1 / 0\n", "crashed", "ZeroDivisionError"),
     "ends": ("", "import os\n\ndef apply(weight, value):\n    os._exit(3)\n", "crashed", "exit status 3"),
-    "endless": ("", "def apply(weight, value):\n    while True: pass\n", "timeout", "no answer within 1 s"),
-    "endless import": ("", "while True: pass\n", "timeout", "did not load within 3 s"),
+    "endless": ("", "def apply(weight, value):\n    while True: pass\n", "timeout", "no answer within 0.3 s"),
+    "endless import": ("", "while True: pass\n", "timeout", "did not load within 0.6 s"),
     "memory": ("", "held = []\nwhile True: held.append(bytearray(10 ** 7))\n", "crashed", "MemoryError"),
     "forges": (
         "",
         f"import os\nfor number in range(64):\n    try: os.write(number, {FORGERY!r})\n    except OSError: pass\n",
         "invalid",
-        "written to the judge",
+        "written to the evaluator",
     ),
     "wrong size": (
         "",
@@ -186,9 +190,9 @@ HOSTILE = {
         "timeout",
         "no answer",
     ),
-    "reads the judge": (
+    "reads the evaluator": (
         "",
-        "import os\nfound = [os.path.join(a, f) for a, _, fs in os.walk('/') for f in fs if f == 'judge.py']\n"
+        "import os\nfound = [os.path.join(a, f) for a, _, fs in os.walk('/') for f in fs if f == 'evaluator.py']\n"
         "def apply(weight, value):\n    raise LookupError(len(found))\n",
         "crashed",
         "LookupError: 0",
@@ -212,6 +216,10 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_hostile_models(tmp_path: Path, task: Task, name: str) -> None:
     weight, network, verdict, said = HOSTILE[name]
+    loading = 0.6 if verdict == "timeout" and "import" in name else 60.0
+    answer = 0.3 if verdict == "timeout" else 60.0
+    limits = replace_fields(task.spec.limits, evaluation_seconds=60.0, loading_seconds=loading, answer_seconds=answer)
+    task = replace(task, spec=replace_fields(task.spec, limits=limits))
     workspace = make_submission(tmp_path / "workspace", weight or '{"weight": 2.0}', network)
     found = await evaluate(task, workspace, seed=1, room="bubblewrap")
     assert found.verdict == verdict, found
@@ -220,17 +228,18 @@ async def test_hostile_models(tmp_path: Path, task: Task, name: str) -> None:
 
 @pytest.mark.bwrap
 async def test_threads_and_processes_are_killed_with_the_room(tmp_path: Path, task: Task) -> None:
-    network = """
+    seconds = f"98765.{os.getpid()}"
+    network = f"""
         import os, subprocess, threading
         threading.Thread(target=lambda: None).start()
-        subprocess.Popen(["sleep", "98765"])
+        subprocess.Popen(["sleep", "{seconds}"])
 
         def apply(weight, value):
             return weight * value
     """
     found = await evaluate(task, make_submission(tmp_path / "workspace", network=network), seed=1, room="bubblewrap")
     assert (found.verdict, found.score) == ("ok", 0.0)
-    assert not _commands_with(b"98765")
+    assert not _commands_with(seconds.encode())
 
 
 def _commands_with(text: bytes) -> list[Path]:
@@ -278,8 +287,8 @@ async def test_processes_that_got_away_from_their_parent_are_counted(
     monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 1000)
     monkeypatch.setattr(room_module, "MOST_THREADS", 1)
     task = make_model_task(tmp_path / "task", seconds=1.0)
-    limits = task.spec.limits.model_copy(update={"answer_seconds": 600.0})
-    task = replace(task, spec=task.spec.model_copy(update={"limits": limits}))
+    limits = replace_fields(task.spec.limits, answer_seconds=600.0)
+    task = replace(task, spec=replace_fields(task.spec, limits=limits))
     source = DETACHED.format(then="__import__('time').sleep(600)")
     found = await evaluate(task, make_submission(tmp_path / "w", network=source), seed=1, room=room)
     assert found.verdict == "timeout" and "more than 1 s of processor time" in found.message, found

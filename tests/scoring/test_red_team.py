@@ -29,9 +29,14 @@ from workbench.tasks.packages import installed_for
 ROOMS = [
     pytest.param("bubblewrap", marks=pytest.mark.bwrap),
     pytest.param("docker", marks=pytest.mark.docker),
+    pytest.param("landlock", marks=pytest.mark.landlock),
     "reduced",
 ]
-PROCESS_ROOMS = [pytest.param("bubblewrap", marks=pytest.mark.bwrap), "reduced"]
+PROCESS_ROOMS = [
+    pytest.param("bubblewrap", marks=pytest.mark.bwrap),
+    pytest.param("landlock", marks=pytest.mark.landlock),
+    "reduced",
+]
 
 
 @pytest.fixture

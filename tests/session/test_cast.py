@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.session.printed import printed
+from workbench.session import cast as cast_module
 from workbench.session.cast import CAST_FILE, Cast, CastWriter
 from workbench.session.secrets import Redactor
 
@@ -77,7 +84,6 @@ def test_a_torn_last_line_costs_only_itself(tmp_path: Path) -> None:
     again.close()
     read = Cast(file)
     assert printed(read, 99.0) == "kept and on"
-    assert read.damaged == 1
 
 
 def test_a_flood_is_cut_and_said(tmp_path: Path) -> None:
@@ -125,4 +131,55 @@ def test_absurd_sizes_are_cut(tmp_path: Path) -> None:
     )
     cast = Cast(tmp_path / CAST_FILE)
     assert (cast.columns, cast.rows) == (500, 1) and cast.pieces_until(1.5) == [(500, 1)]
-    assert cast.damaged == 1
+
+
+@given(
+    items=st.lists(st.sampled_from(["a", "bcd", "é" * 40, 80, 90]), max_size=40),
+    moment=st.integers(0, 40),
+    limit=st.integers(1, 60),
+)
+def test_a_moment_is_found_wherever_it_is(
+    items: list[str | int], moment: int, limit: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As reading the file from its beginning would find it."""
+    file = tmp_path_factory.mktemp("cast") / CAST_FILE
+    lines: list[object] = [{"version": 2, "width": 100, "height": 30}]
+    lines += [[at, "o", item] if isinstance(item, str) else [at, "r", f"{item}x9"] for at, item in enumerate(items)]
+    file.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    so_far = items[: moment + 1]
+    texts = [at for at, item in enumerate(so_far) if isinstance(item, str)]
+    begin, size = len(so_far), 0
+    while texts and size < limit:
+        begin = texts.pop()
+        size += len(str(so_far[begin]))
+    expected: list[object] = [(100, 30)]
+    for at, item in enumerate(so_far):
+        if isinstance(item, str) and at >= begin:
+            expected.append(item)
+        elif isinstance(item, int) and isinstance(expected[-1], tuple):
+            expected[-1] = (item, 9)
+        elif isinstance(item, int):
+            expected.append((item, 9))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cast_module, "_NEAR", 64)
+        assert Cast(file).pieces_until(moment, limit) == expected
+
+
+def test_no_more_is_read_than_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / CAST_FILE).open("w") as stream:
+        stream.write('{"version": 2, "width": 80, "height": 24}\n')
+        for at in range(100_000):
+            stream.write(f'[{at}, "o", "{at:090}"]\n[{at}, "r", "80x24"]\n')
+    read: list[int] = []
+
+    class Counting(io.FileIO):
+        def readinto(self, buffer: Any) -> int | None:
+            count = super().readinto(buffer)
+            read.append(count or 0)
+            return count
+
+    cast = Cast(tmp_path / CAST_FILE)
+    monkeypatch.setattr(cast, "_open", lambda: io.BufferedReader(Counting(tmp_path / CAST_FILE)))
+    for moment in (10, 50_000, 99_999):
+        assert str(cast.pieces_until(moment, 1000)[-2]).lstrip("0") == str(moment)
+    assert sum(read) < 2 << 20 < (tmp_path / CAST_FILE).stat().st_size // 4

@@ -16,6 +16,7 @@ from tests.session.hostile import everything, files_of, make_session
 from tests.session.printed import printed
 from workbench.formats.actions import read_plan
 from workbench.formats.open import open_recording
+from workbench.library.index import runs
 from workbench.session.cast import Cast
 from workbench.session.clock import Clock
 from workbench.session.log import EventLog, LogError, is_locked, read_log, repair_log
@@ -24,7 +25,7 @@ from workbench.session.prompt_view import last_step_asked, prompt_of_step
 from workbench.session.recording import RecordingError
 from workbench.session.snapshot import restore
 from workbench.session.state import fold
-from workbench.session.store import SessionNotFound, find_session, find_unbegun, list_sessions, remove_session
+from workbench.session.store import SessionNotFound, find_session, find_unbegun, remove_session
 from workbench.tui.source import RecordedSource
 
 _KINDS = ("link", "folder link", "dangling", "loop", "fifo", "folder", "gone", "bytes", "hard link")
@@ -77,7 +78,7 @@ def _damage(folder: Path, changes: list[tuple[str, int, bytes | str]], artifact:
 
 
 def _look(root: Path, folder: Path, artifact: str) -> None:
-    for row in list_sessions(root):
+    for row in runs([root]):
         assert row.status
     assert find_unbegun(root) == []
     with contextlib.suppress(SessionNotFound):

@@ -130,18 +130,6 @@ def test_two_writers_are_refused(tmp_path: Path) -> None:
     assert not is_locked(tmp_path)
 
 
-def test_subscribers_are_told_in_order(tmp_path: Path) -> None:
-    log = EventLog(tmp_path, Clock())
-    seen: list[int] = []
-    end = log.subscribe(lambda event: seen.append(event.seq))
-    log.append(ev.NoteAdded(text="a"))
-    log.append(ev.NoteAdded(text="b"))
-    end()
-    log.append(ev.NoteAdded(text="c"))
-    log.close()
-    assert seen == [0, 1]
-
-
 _FULL = """
 import resource, signal, sys
 from pathlib import Path

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from workbench.session import events as ev
@@ -31,9 +32,8 @@ def write(folder: Path, *events: ev.Event, redactor: Redactor | None = None) -> 
     """A log as a session of this user writes it."""
     state = fold([])
     log = EventLog(folder, Clock(), redactor=redactor, mark=lambda event: marked(event, state.named))
-    log.subscribe(state.apply)
     for event in events:
-        log.append(event)
+        state.apply(log.append(event))
     log.close()
     return folder / EVENTS_FILE
 
@@ -156,3 +156,19 @@ def test_processes_that_make_the_secret_at_once_have_the_same(tmp_path: Path) ->
     assert len(bytes.fromhex(secret)) == 32
     [file] = state_folder().iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_job_of_a_sweep_is_its_users_own_wherever_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other machine has the secret of that job alone."""
+    job = msgspec.structs.replace(STARTED, sweep="0123456789abcdef")
+    lent = marks.sweep_secret(job.sweep)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
+        elsewhere.setenv(marks.LENT_SECRET, lent.hex())
+        events, _ = read_log(write(tmp_path / "job", job))
+        wrong, _ = read_log(write(tmp_path / "wrong", msgspec.structs.replace(job, sweep="another")))
+        assert origin(fold(events).named).own  # goes on there
+    assert origin(fold(events).named).own
+    assert not origin(fold(wrong).named).own  # it was lent for the one job
+    again, _ = read_log(write(tmp_path / "here", job))
+    assert origin(fold(again).named).own

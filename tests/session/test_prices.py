@@ -94,7 +94,7 @@ def test_the_table_is_plausible(model: str) -> None:
         assert 0 < price.cached <= price.input <= price.cache_write <= 1.25 * price.input
         assert price.input < price.output <= 10 * price.input
     if entry.long_prompt:
-        assert entry.long_prompt.input > entry.price.input and entry.long_prompt_above < (entry.context or 0)
+        assert entry.long_prompt.input > entry.price.input and entry.long_prompt.above < (entry.context or 0)
 
 
 def test_the_table_says_when_and_where_from() -> None:

@@ -11,12 +11,11 @@ import msgspec
 import pytest
 
 from workbench.session import events as ev
+from workbench.session.diff import DiffLine, diff_lines
 from workbench.session.events import Event
 from workbench.session.prompt_view import (
-    DiffLine,
     compare,
     comparison,
-    diff_lines,
     last_step_asked,
     message_text,
     message_value,
@@ -210,19 +209,19 @@ def test_what_became_of_each_message() -> None:
 
 
 def test_lines_of_a_changed_message() -> None:
-    assert diff_lines("a\nb\nc", "a\nx\nc\nd") == [
+    assert diff_lines([*"abc"], [*"axcd"]) == [
         DiffLine(" ", "a"),
         DiffLine("-", "b"),
         DiffLine("+", "x"),
         DiffLine(" ", "c"),
         DiffLine("+", "d"),
     ]
-    assert diff_lines("a", "a") == [DiffLine(" ", "a")]
+    assert diff_lines(["a"], ["a"]) == [DiffLine(" ", "a")]
 
 
 def test_long_texts_are_compared_at_once() -> None:
     old, new = (["head", *(f"{side} {i % 7}" for i in range(20_000)), "tail"] for side in ("old", "new"))
-    lines = diff_lines("\n".join(old), "\n".join(new))
+    lines = diff_lines(old, new)
     assert (lines[0], lines[-1]) == (DiffLine(" ", "head"), DiffLine(" ", "tail"))
     assert len(lines) == 40_002
 

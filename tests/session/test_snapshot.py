@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from tests.session.hostile import everything
 from workbench.isolation.temporary import OwnedFolder
 from workbench.session.events import FileChange, WorkspaceSnapshot, decode, encode
-from workbench.session.objects import ObjectStore
+from workbench.session.objects import ObjectStore, content_hash
+from workbench.session.secrets import Redactor
 from workbench.session.snapshot import Snapshotter, file_name, logged_name, restore
 
 
@@ -117,6 +119,7 @@ def test_restore_gives_the_same_tree(
     copy.mkdir()
     snapshotter = Snapshotter(workspace, objects)
     files: dict[str, FileChange] = {}
+    folders: dict[str, FileChange] = {}
     tree = ""
     for name, data in writes:
         target = workspace / name
@@ -127,12 +130,13 @@ def test_restore_gives_the_same_tree(
             target.write_bytes(data)
         found = snapshotter.scan()
         tree = found.tree
-        for change in found.changes:
-            if change.kind == "deleted":
-                files.pop(change.path)
-            else:
-                files[change.path] = change
-    assert restore(files.values(), objects, copy) == []
+        for known, changes in ((files, found.changes), (folders, found.folders)):
+            for change in changes:
+                if change.kind == "deleted":
+                    known.pop(change.path)
+                else:
+                    known[change.path] = change
+    assert restore(files.values(), objects, copy, folders.values()) == []
     if writes:
         assert Snapshotter(copy, ObjectStore(root / "o2")).scan().tree == tree
 
@@ -197,6 +201,22 @@ def test_a_store_that_cannot_be_written_is_no_deleted_file(workspace: Path, tmp_
     assert kinds(snapshotter.scan().changes) == {"a": "modified"}
 
 
+def test_who_stops_a_restoration_leaves_no_half_of_a_file(
+    tmp_path: Path, objects: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pieces(_: str) -> Iterator[bytes]:
+        yield b"half"
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "w"
+    folder.mkdir()
+    digest = objects.put(b"half of it")
+    monkeypatch.setattr(objects, "pieces", pieces)
+    with pytest.raises(KeyboardInterrupt):
+        restore([FileChange(path="a", kind="added", object=digest)], objects, folder)
+    assert not (folder / "a").exists()
+
+
 def test_nothing_is_restored_outside_or_over_something_else(tmp_path: Path, objects: ObjectStore) -> None:
     digest = objects.put(b"evil")
     outside = tmp_path / "outside"
@@ -248,3 +268,134 @@ def test_names_that_are_no_text_stay_apart(workspace: Path, objects: ObjectStore
 def test_each_name_has_its_own_form_in_the_log(name: bytes) -> None:
     assert file_name(logged_name(name)) == name
     logged_name(name).encode("utf-8")
+
+
+def test_folders_come_back_with_what_they_allow(workspace: Path, objects: ObjectStore, tmp_path: Path) -> None:
+    (workspace / "empty" / "inner").mkdir(parents=True)
+    (workspace / "closed").mkdir()
+    (workspace / "closed" / "run.sh").write_text("#!/bin/sh")
+    (workspace / "closed" / "run.sh").chmod(0o750)
+    (workspace / "closed").chmod(0o555)
+    (workspace / "empty").chmod(0o700)
+    snapshotter = Snapshotter(workspace, objects)
+    found = snapshotter.scan()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    assert restore(found.changes, objects, copy, found.folders) == []
+    modes = {path.relative_to(copy).as_posix(): path.stat().st_mode & 0o777 for path in copy.rglob("*")}
+    assert modes == {"empty": 0o700, "empty/inner": 0o755, "closed": 0o555, "closed/run.sh": 0o750}
+    assert Snapshotter(copy, objects).scan().tree == found.tree
+    (workspace / "empty" / "inner").rmdir()
+    (workspace / "empty").chmod(0o755)
+    after = snapshotter.scan()
+    assert after.changes == [] and kinds(after.folders) == {"empty": "modified", "empty/inner": "deleted"}
+    assert after.tree != found.tree
+    for folder in (workspace / "closed", copy / "closed"):
+        folder.chmod(0o755)
+
+
+def test_a_folder_is_not_made_through_a_link_or_outside(tmp_path: Path, objects: ObjectStore) -> None:
+    outside, folder = tmp_path / "outside", tmp_path / "w"
+    for each in (outside, folder):
+        each.mkdir()
+    link = FileChange(path="link", kind="added", target=str(outside))
+    assert restore([link], objects, folder) == []
+    bad = [FileChange(path=path, kind="added", mode=0o777) for path in ("../evil", "link/new", "/evil", "")]
+    assert sorted(restore([], objects, folder, bad)) == sorted(change.path for change in bad)
+    assert list(outside.iterdir()) == [] and outside.stat().st_mode & 0o777 != 0o777
+
+
+def stored_bytes(objects: ObjectStore) -> int:
+    return sum(path.stat().st_size for path in objects.folder.rglob("*") if path.is_file())
+
+
+def content_of(found: list[FileChange], path: str, objects: ObjectStore) -> bytes:
+    (change,) = (change for change in found if change.path == path)
+    assert change.object is not None
+    return objects.get(change.object)
+
+
+def test_what_is_appended_to_a_large_file_costs_what_is_appended(workspace: Path, objects: ObjectStore) -> None:
+    large = workspace / "train.log"
+    large.write_bytes(os.urandom(9 << 20))
+    snapshotter = Snapshotter(workspace, objects)
+    snapshotter.scan()
+    for number in range(40):
+        before = stored_bytes(objects)
+        with large.open("ab") as stream:
+            stream.write(b"step %d: loss 0.5\n" % number)
+        found = snapshotter.scan()
+        assert content_of(found.changes, "train.log", objects) == large.read_bytes()
+        assert stored_bytes(objects) - before < 20_000
+
+
+def test_a_change_within_a_large_file_that_also_grew_is_seen(workspace: Path, objects: ObjectStore) -> None:
+    large = workspace / "weights"
+    large.write_bytes(os.urandom(9 << 20))
+    snapshotter = Snapshotter(workspace, objects)
+    snapshotter.scan()
+    before, status = stored_bytes(objects), large.stat()
+    with large.open("r+b") as stream:
+        stream.seek(4 << 20)
+        stream.write(b"other")
+        stream.seek(0, os.SEEK_END)
+        stream.write(b"more")
+    os.utime(large, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert content_of(snapshotter.scan().changes, "weights", objects) == large.read_bytes()
+    assert stored_bytes(objects) - before < 9 << 20, "chunks that are as they were are not stored again"
+    os.truncate(large, 3 << 20)
+    assert content_of(snapshotter.scan().changes, "weights", objects) == large.read_bytes()
+
+
+def test_what_is_inserted_leaves_the_other_chunks_as_they_were(workspace: Path, objects: ObjectStore) -> None:
+    data = os.urandom(16 << 20)
+    (workspace / "a").write_bytes(data)
+    snapshotter = Snapshotter(workspace, objects)
+    snapshotter.scan()
+    before = stored_bytes(objects)
+    (workspace / "a").write_bytes(b"in front of all" + data)
+    snapshotter.scan()
+    assert stored_bytes(objects) - before < 10 << 20
+
+
+@pytest.mark.parametrize("first", [5 << 20, (5 << 20) + 7])
+def test_no_secret_is_stored_in_two_halves(workspace: Path, tmp_path: Path, first: int) -> None:
+    secret = "sk-0123456789abcdef0123456789abcdef"
+    objects = ObjectStore(tmp_path / "objects", Redactor([secret]))
+    snapshotter = Snapshotter(workspace, objects)
+    large, data = workspace / "log", secret.encode() * (first // len(secret))
+    large.write_bytes(data + b"sk-01234567")
+    snapshotter.scan()
+    with large.open("ab") as stream:
+        stream.write(b"89abcdef0123456789abcdef and more")
+    kept = content_of(snapshotter.scan().changes, "log", objects)
+    assert secret.encode() not in kept
+    assert kept == (data + secret.encode() + b" and more").replace(secret.encode(), b"[redacted]")
+
+
+def test_sessions_share_what_they_hold(workspace: Path, tmp_path: Path) -> None:
+    pool = tmp_path / ".objects"
+    stores = [ObjectStore(tmp_path / name / "objects", pool=pool) for name in ("one", "two")]
+    (workspace / "data.csv").write_bytes(os.urandom(50_000))
+    (workspace / "model.bin").write_bytes(os.urandom(6 << 20))
+    for store in stores:
+        found = Snapshotter(workspace, store).scan()
+        for change in found.changes:
+            assert content_of(found.changes, change.path, store) == (workspace / change.path).read_bytes()
+    one, two = (
+        {path.stat().st_ino for path in store.folder.rglob("*") if path.stat().st_size > 4096} for store in stores
+    )
+    assert one and {inode for inode in one if inode in two} == {
+        path.stat().st_ino for path in stores[0].folder.rglob("*") if path.is_file() and path.suffix != ".chunks"
+    }
+
+
+def test_an_object_of_the_pool_that_is_not_what_its_name_says_is_found_out(workspace: Path, tmp_path: Path) -> None:
+    data = b"x" * 10_000
+    store = ObjectStore(tmp_path / "one" / "objects", pool=tmp_path / ".objects")
+    digest = content_hash(data)
+    pooled = tmp_path / ".objects" / digest[:2] / digest[2:]
+    pooled.parent.mkdir(parents=True)
+    pooled.write_bytes(b"y" * 10_000)
+    assert store.put(data) == digest
+    assert store.get(digest) == data

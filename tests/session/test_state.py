@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from workbench.session import events as ev
+from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, fold
-from workbench.tui.scores import ScoreTrail
 
 
 def started(direction: ev.Direction = "maximize") -> ev.SessionStarted:
@@ -98,7 +98,7 @@ def test_best_is_among_scores_of_one_split() -> None:
             assert trail.at(number).last == each.last_score(number)
     trail = ScoreTrail(state)
     assert (trail.at(3).before, trail.at(3).own) == (0.8, 0.7)
-    assert (trail.at(4).before, trail.at(4).own) == (0.5, 0.9)  # the baseline, which is a score on test data
+    assert (trail.at(4).before, trail.at(4).own) == (None, 0.9)  # the first on test data
 
 
 def test_the_window_is_as_of_the_step() -> None:

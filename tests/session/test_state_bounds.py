@@ -11,7 +11,8 @@ from collections.abc import Hashable
 import pytest
 
 from workbench.session import events as ev
-from workbench.session.prompt_view import compare, diff_lines
+from workbench.session.diff import diff_lines
+from workbench.session.prompt_view import compare
 from workbench.session.prompts import SentMessage
 from workbench.session.state import fold
 
@@ -97,7 +98,7 @@ def test_repetitive_texts_are_compared_within_the_work_that_others_take(
         return real(None, a, b, autojunk=autojunk)
 
     monkeypatch.setattr(difflib, "SequenceMatcher", sparing)
-    lines = diff_lines(old, new)
+    lines = diff_lines(old.split("\n"), new.split("\n"))
     assert [line.text for line in lines if line.mark != "+"] == old.split("\n")
     assert [line.text for line in lines if line.mark != "-"] == new.split("\n")
     before, now = (

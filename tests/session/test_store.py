@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from workbench.library.index import own_run, runs
 from workbench.session import events as ev
 from workbench.session import store
 from workbench.session.clock import Clock
@@ -15,11 +16,9 @@ from workbench.session.store import (
     SessionNotFound,
     find_session,
     find_unbegun,
-    list_sessions,
     new_session_folder,
     remove_session,
     sessions_root,
-    summarize,
 )
 
 
@@ -51,7 +50,7 @@ def test_a_finished_and_a_crashed_session_are_listed_alike(tmp_path: Path) -> No
     make(tmp_path)
     make(tmp_path, "prisonersDilemma", end=None)
     (tmp_path / "not-a-session").mkdir()
-    rows = {row.task: row for row in list_sessions(tmp_path)}
+    rows = {row.task: row for row in runs([tmp_path])}
     assert {task: (row.status, row.steps, row.scores.best) for task, row in rows.items()} == {
         "blotto": ("submitted", 1, 0.5),
         "prisonersDilemma": ("crashed", 1, 0.5),
@@ -61,7 +60,7 @@ def test_a_finished_and_a_crashed_session_are_listed_alike(tmp_path: Path) -> No
 def test_a_driven_session_is_running(tmp_path: Path) -> None:
     folder = make(tmp_path, end=None)
     log = EventLog(folder, Clock(), next_seq=3)
-    assert summarize(folder).status == "running"
+    assert own_run(folder).status == "running"
     with pytest.raises(ValueError, match="running"):
         remove_session(folder)
     log.close()
@@ -70,7 +69,7 @@ def test_a_driven_session_is_running(tmp_path: Path) -> None:
 def test_damage_is_a_row_not_an_error(tmp_path: Path) -> None:
     folder = make(tmp_path)
     (folder / EVENTS_FILE).write_bytes(b"\x00\x01")
-    row = summarize(folder)
+    row = own_run(folder)
     assert row.status == "damaged"
     assert row.problem
 
@@ -107,6 +106,6 @@ def test_what_was_killed_before_its_first_event_is_found_and_is_no_session(tmp_p
     for folder in (bare, empty, driven, used, tmp_path / "other"):
         os.utime(folder, (0, 0))
     assert set(find_unbegun(tmp_path)) == {bare, empty}
-    assert [row.path for row in list_sessions(tmp_path)] == [kept] and find_session(tmp_path, "last") == kept
+    assert [row.path for row in runs([tmp_path])] == [str(kept)] and find_session(tmp_path, "last") == kept
     assert find_unbegun(tmp_path / "nowhere") == []
     log.close()

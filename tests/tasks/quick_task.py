@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import textwrap
 from pathlib import Path
 
@@ -45,3 +47,18 @@ def quick_evaluator(games: int = GAMES) -> str:
         )
         + "\n\nGAME = matrix_game(PAYOFFS, column)\n"
     )
+
+
+def with_fewer_games(task: str, folder: Path, games: int = 1_000) -> Path:
+    """A copy of a shipped task, of whose games fewer are played."""
+    shutil.copytree(data_folder("tasks") / task, folder)
+    evaluator = folder / "evaluate" / "game.py"
+    few = f", games={games}), job)"
+    played = re.sub(r"return play\((.*), job\)", rf"return play(replace(\1{few}", evaluator.read_text())
+    assert few in played
+    evaluator.write_text(
+        played.replace("import annotations\n", "import annotations\n\nfrom dataclasses import replace\n")
+        if "import annotations\n" in played
+        else played
+    )
+    return folder

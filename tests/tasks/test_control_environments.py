@@ -105,7 +105,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Recorded:
     seed = int.from_bytes(os.urandom(2), "big")
     subprocess.run(
         [python_inside()[0], str(GYMNAX / "record.py"), str(target), "40", "500", str(seed)],
-        env={"PYTHONPATH": str(packages), "PATH": os.environ["PATH"], "OMP_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"},
+        env={
+            "PYTHONPATH": str(packages),
+            "PATH": os.environ["PATH"],
+            "OMP_NUM_THREADS": "1",
+            "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # most of the time goes into translating
+        },
         check=True,
         capture_output=True,
     )

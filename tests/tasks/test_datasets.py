@@ -11,10 +11,10 @@ import pytest
 
 from tests.tasks.small_data import bring, make_data_task, numbers_of
 from workbench.scoring.evaluation import evaluate
+from workbench.session.secrets import cache_folder
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import (
     DatasetError,
-    cache_folder,
     find_dataset,
     label_of,
     missing,

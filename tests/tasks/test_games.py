@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from workbench.scoring.evaluation import evaluate
-from workbench.scoring.judge import load_evaluator
-from workbench.scoring.player import encode
+from workbench.scoring.evaluator import load_evaluator
 from workbench.scoring.seeds import UnpredictableRandom, derive, evaluation_key
+from workbench.scoring.submission_server import encode
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.games import BadMove, mean_and_error
 from workbench.tasks.submission import Job, Submission

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from workbench.scoring.judge import load_evaluator
+from workbench.scoring.evaluator import load_evaluator
 from workbench.tasks.author_code import load_function
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.making import Making, SourceError

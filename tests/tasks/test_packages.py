@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox.base import SandboxSpec
@@ -65,9 +66,9 @@ def task(wheel: str, tmp_path: Path) -> Task:
     """A task of code that can do without `greeting`, and has `farewell` on request."""
     make_wheel(tmp_path, "farewell", "MOVE = 0\n")
     task = make_quick_task(tmp_path / "quick")
-    optional = {"requirements": ["greeting==1.0"], "requirements_optional": True}
     extras = {"more": ["--no-cache-dir", "farewell==1.0"]}
-    return replace(task, spec=task.spec.model_copy(update={**optional, "extras": extras}))
+    spec = replace_fields(task.spec, requirements=["greeting==1.0"], requirements_optional=True, extras=extras)
+    return replace(task, spec=spec)
 
 
 def test_installed_once(wheel: str) -> None:

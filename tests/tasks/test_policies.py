@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace as replace_fields
 from numpy.typing import NDArray
 
 from workbench.isolation.bwrap import python_inside
 from workbench.scoring.evaluation import Evaluation, evaluate
-from workbench.scoring.judge import load_evaluator
+from workbench.scoring.evaluator import load_evaluator
 from workbench.tasks.catalogue import find_task
 from workbench.tasks.control_environments import Breakout, Environment, MetaMaze, MountainCar
 from workbench.tasks.datasets import prepare_task
@@ -246,6 +247,7 @@ for folder, folders, files in os.walk("/"):
     found += {"evaluation.json", "rewards.py", "control_environments.py", "task.yaml", "budget.json"} & set(files)
 raise SystemExit(f"found {found}")
 """
+ENDLESS = "while True: pass"
 FORK = "import os\nwhile True:\n    os.fork()\n"
 
 
@@ -256,8 +258,8 @@ class TestInTheRoom:
 
     async def score(self, folder: Path | None, seconds: float = 60.0, name: str = TASKS[0]) -> Evaluation:
         task = find_task(name).under(variant="tiny")
-        limits = task.spec.limits.model_copy(update={"loading_seconds": seconds, "answer_seconds": seconds})
-        spec = task.spec.model_copy(update={"limits": limits})
+        limits = replace_fields(task.spec.limits, loading_seconds=seconds, answer_seconds=seconds)
+        spec = replace_fields(task.spec, limits=limits)
         return await evaluate(dataclasses.replace(task, spec=spec), folder, seed=1, room="bubblewrap")
 
     async def test_a_fine_one(self, tmp_path: Path) -> None:
@@ -282,15 +284,16 @@ class TestInTheRoom:
     @pytest.mark.parametrize(
         ("code", "verdict", "said"),
         [
-            (FORGE, "invalid", "written to the judge"),
+            (FORGE, "invalid", "written to the evaluator"),
             (SEARCH, "crashed", "found ['budget.json']"),
             (FORK, "", ""),
             ("raise ValueError('no')", "invalid", "config-0.pkl cannot be loaded: ValueError: no"),
-            ("while True: pass", "timeout", "did not load"),
+            (ENDLESS, "timeout", "did not load"),
         ],
     )
     async def test_pickles_that_run_code(self, tmp_path: Path, code: str, verdict: str, said: str) -> None:
-        found = await self.score(submission(tmp_path / "w", content=bomb(code)), seconds=4)
+        seconds = 1 if code in (FORK, ENDLESS) else 4
+        found = await self.score(submission(tmp_path / "w", content=bomb(code)), seconds=seconds)
         assert found.verdict in ([verdict] if verdict else ["invalid", "crashed", "timeout"]), found
         assert found.score is None and said in found.message, found
 
@@ -336,14 +339,19 @@ class TestInTheRoom:
             (tmp_path / "w" / name).write_bytes(data)
         made = await asyncio.to_thread(
             subprocess.run,
-            [python_inside()[0], "train.py", "--minutes", "0.01", "--steps", "1000000"],
+            [python_inside()[0], "train.py", "--minutes", "0.01", "--steps", "100000"],
             cwd=tmp_path / "w",
-            env={"PYTHONPATH": str(packages), "PATH": os.environ["PATH"], "JAX_PLATFORMS": "cpu"},
+            env={
+                "PYTHONPATH": str(packages),
+                "PATH": os.environ["PATH"],
+                "JAX_PLATFORMS": "cpu",
+                "XLA_FLAGS": "--xla_backend_optimization_level=0",  # most of the time goes into translating
+            },
             capture_output=True,
             text=True,
             check=True,
         )
-        assert "488 updates of 2,048 steps on cpu" in made.stdout and made.stdout.endswith("wrote checkpoints/\n")
+        assert "48 updates of 2,048 steps on cpu" in made.stdout and made.stdout.endswith("wrote checkpoints/\n")
         assert len(list((tmp_path / "w" / "checkpoints").glob("config-?.pkl"))) == 5
         found = await self.score(tmp_path / "w", name=task.id)
         assert found.verdict == "ok" and found.score is not None and 0 <= found.score < 10, found

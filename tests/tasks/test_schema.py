@@ -119,3 +119,17 @@ def test_shipped_tasks_are_complete() -> None:
         assert demo is not None and "def row_strategy(history)" in demo
         description = task.description()
         assert "/home/agent/workspace" in description and "10,000 games" in description and "$" not in description
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("dice (", "is no regular expression"),
+        ("dice [0-9]+", "names no metric"),
+        ("(?P<step>[0-9]+)", "names no metric"),
+        ("(?P<name>[a-z]+)", "has one of the groups name and value without the other"),
+    ],
+)
+def test_a_pattern_that_finds_no_metric_is_a_fault(folder: Path, pattern: str, said: str) -> None:
+    [problem] = problems_after(folder, "name:", f"printed_metrics: ['(?P<dice>[0-9.]+)', '{pattern}']\nname:")
+    assert said in str(problem) and "printed_metrics.1" in str(problem)

@@ -166,7 +166,7 @@ async def test_a_wrong_answer_is_a_bad_score(task: Task, body: str) -> None:
         ("raise KeyError(7)", "crashed", "KeyError: 7 (instance 1, decision 1)"),
         ("return heuristic_fn()", "crashed", "TypeError"),
         ("import os; os._exit(3)", "crashed", "exit status 3"),
-        ("import sys; sys._getframe(1).f_locals['send'](b'x [1,true]\\n')", "invalid", "written to the judge"),
+        ("import sys; sys._getframe(1).f_locals['send'](b'x [1,true]\\n')", "invalid", "written to the evaluator"),
     ],
 )
 async def test_failures_are_verdicts(task: Task, body: str, verdict: str, words: str) -> None:

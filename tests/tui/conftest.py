@@ -1,10 +1,53 @@
-"""What makes screens the same everywhere. Set before Textual is imported: it reads these once."""
+"""What makes screens the same everywhere, and their tests quick."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
+from typing import Any
 
+# Set before Textual is imported: it reads these once.
 os.environ["TEXTUAL_ANIMATIONS"] = "none"
 os.environ["TEXTUAL_SMOOTH_SCROLL"] = "0"
 os.environ["COLORTERM"] = "truecolor"
 os.environ.pop("NO_COLOR", None)
+
+import textual.app
+import textual.pilot
+from textual.css.stylesheet import Stylesheet
+
+
+async def _idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
+    """The event loop has nothing to do, now and in the next two frames. (Textual asks how busy the processor is.)
+
+    `max_sleep`: seconds that it may wait or be at work; those that other programs have the processor do not count.
+    """
+    loop: Any = asyncio.get_running_loop()
+    waited, began = 0.0, time.thread_time()
+    await asyncio.sleep(0.005)
+    while waited < max_sleep and time.thread_time() - began < max_sleep:
+        await asyncio.sleep(0)
+        if not loop._ready:
+            soon = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=1e9) - loop.time()
+            if soon > 0.04:
+                return
+            await asyncio.sleep(max(0.0, soon))
+            waited += max(0.001, soon)
+
+
+textual.app.wait_for_idle = textual.pilot.wait_for_idle = _idle  # type: ignore[attr-defined]
+
+_parsed: dict[Any, Any] = {}
+_parse_rules = Stylesheet._parse_rules
+
+
+def _parse_once(self: Stylesheet, *args: Any, **options: Any) -> Any:
+    """Each app parses the style sheets of all its widgets; those of one theme are the same for all apps."""
+    key = (tuple(self._variables.items()), args, tuple(options.items()))
+    if key not in _parsed:
+        _parsed[key] = _parse_rules(self, *args, **options)
+    return _parsed[key]
+
+
+Stylesheet._parse_rules = _parse_once  # type: ignore[method-assign]

@@ -17,16 +17,17 @@ LONGEST = 60.0
 async def wait_for(
     pilot: Pilot[Any], predicate: Callable[[], object], description: str, seconds: float = LONGEST
 ) -> None:
-    """Wait until something holds. (`pilot.pause` alone is a guess that the app is idle, not a promise.)
+    """Wait until something holds; the app goes on by itself meanwhile.
 
     Raises:
         AssertionError: When it does not hold in time.
     """
-    end = time.monotonic() + seconds
-    while not predicate():
+    end, pause = time.monotonic() + seconds, 0.003
+    workbench = getattr(pilot.app, "ground", None)  # before it is painted, it hears no key
+    while not getattr(workbench, "painted", True) or not predicate():
         assert time.monotonic() < end, f"waited {seconds:g} s for: {description}"
-        await pilot.pause()
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(pause)  # looking at the whole screen takes as long as drawing it
+        pause = min(1.3 * pause, 0.03)
 
 
 def screen_text(app: App[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -13,11 +14,15 @@ from textual.dom import DOMNode
 from tests.tui.sessions import battle
 from tests.tui.support import screen_text, wait_for
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
-from workbench.tui.app import WorkbenchApp
+from workbench.tui.app import METHODS, WorkbenchApp
+from workbench.tui.places import PLACES
 from workbench.tui.screens.alternatives import Alternatives
+from workbench.tui.screens.compare import CompareScreen
 from workbench.tui.screens.dialogs import Ask, Confirm, EditAction
 from workbench.tui.screens.help import HelpScreen, help_lines
+from workbench.tui.screens.home import HomeScreen
 from workbench.tui.screens.model_dialog import ChangeModel
+from workbench.tui.screens.run_hits import HitsScreen
 from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.steering import Steering
 from workbench.tui.screens.workbench import WorkbenchScreen
@@ -28,7 +33,7 @@ from workbench.tui.widgets.terminal_pane import TerminalPane
 
 Bound = type[DOMNode]
 
-PLACES: tuple[Bound, ...] = (
+BOUND: tuple[Bound, ...] = (
     WorkbenchApp,
     WorkbenchScreen,
     RowList,
@@ -40,7 +45,10 @@ PLACES: tuple[Bound, ...] = (
     EditAction,
     Alternatives,
     ChangeModel,
+    CompareScreen,
     HelpScreen,
+    HomeScreen,
+    HitsScreen,
 )
 
 
@@ -49,7 +57,7 @@ def own_bindings(place: Bound) -> list[Binding]:
     return list(chain.from_iterable(Binding.make_bindings([binding]) for binding in found))
 
 
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("place", BOUND)
 def test_every_binding_is_in_the_registry(place: Bound) -> None:
     known = {key for action in ACTIONS for key in action.keys}
     for binding in own_bindings(place):
@@ -57,7 +65,19 @@ def test_every_binding_is_in_the_registry(place: Bound) -> None:
 
 
 @pytest.mark.parametrize(
-    "place", (WorkbenchApp, WorkbenchScreen, RowList, PanelView, Ask, Confirm, EditAction, Alternatives, ChangeModel)
+    "place",
+    (
+        WorkbenchApp,
+        WorkbenchScreen,
+        RowList,
+        PanelView,
+        Ask,
+        Confirm,
+        EditAction,
+        Alternatives,
+        ChangeModel,
+        HomeScreen,
+    ),
 )
 def test_bindings_carry_the_id_under_which_they_can_be_changed(place: Bound) -> None:
     for binding in own_bindings(place):
@@ -87,7 +107,7 @@ def test_ids_are_unique_and_handled() -> None:
         elif room == "search":
             assert callable(getattr(Searching, name))
         elif room == "app":
-            assert callable(getattr(WorkbenchApp, f"_do_{name}"))
+            assert callable(getattr(WorkbenchApp, METHODS.get(name, f"_do_{name}")))
 
 
 def test_key_bindings_are_made_from_the_table() -> None:
@@ -100,6 +120,7 @@ def test_the_help_names_every_key() -> None:
     for action in (action for action in ACTIONS if action.keys):
         assert action.description in text
         assert action.shown_keys in text
+        assert text.splitlines().count(action.group) == 1, "one heading for each group"
 
 
 @pytest.mark.parametrize("action", [action for action in ACTIONS if action.need != "nothing"], ids=lambda a: a.id)
@@ -134,6 +155,9 @@ def test_when_an_action_can_be_done(action_id: str, phase: str, mode: str, possi
 def test_a_person_who_acts_alone_can_write_an_action() -> None:
     now = Situation(live=True, phase="waiting", mode="paused", agent=False)
     assert why_not(BY_ID["session.edit"], now) == ""
+    program = Situation(live=True, phase="proposing", mode="step", under_way=1)
+    assert why_not(BY_ID["session.edit"], program) == "", "a person may answer in the place of its model"
+    assert "still thinking" in why_not(BY_ID["session.edit"], replace(program, under_way=0))
     assert "you are the one who acts" in why_not(BY_ID["session.step"], now)
 
 
@@ -152,6 +176,23 @@ async def test_the_help_screen_opens_and_closes(tmp_path: Path) -> None:
     app = WorkbenchApp(RecordedSource(battle(tmp_path / "s").recording()))
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("question_mark")
-        await wait_for(pilot, lambda: "Run the proposed action" in screen_text(app), "the help")
+        await wait_for(pilot, lambda: "Next step; at the end" in screen_text(app), "the help")
         await pilot.press("escape")
         await wait_for(pilot, lambda: app.screen is app.workbench, "the workbench")
+
+
+def test_every_pane_is_explained_with_keys_that_there_are() -> None:
+    for place in PLACES.values():
+        assert set(place.ids) <= set(BY_ID)
+        text = [line.plain for line in help_lines("", place)]
+        assert text[0] == f"Here: {place.title}" and text[1] == place.says
+
+
+@pytest.mark.parametrize(("key", "place"), [("1", "steps"), ("4", "observation"), ("6", "prompt")])
+async def test_the_help_begins_with_the_pane_that_has_the_focus(tmp_path: Path, key: str, place: str) -> None:
+    app = WorkbenchApp(RecordedSource(battle(tmp_path / "s").recording()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: "1 Steps" in screen_text(app), "the workbench")
+        await pilot.press(key, "question_mark")
+        await wait_for(pilot, lambda: f"Here: {PLACES[place].title}" in screen_text(app), "the help")
+        assert BY_ID[PLACES[place].ids[0]].description in screen_text(app)

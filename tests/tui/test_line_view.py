@@ -13,9 +13,8 @@ from textual.pilot import Pilot
 from tests.tui.support import wait_for
 from workbench.tui.highlight import highlight_lines
 from workbench.tui.text import NARROW, display_line, expand_tabs, one_line, printable, split_lines
-from workbench.tui.widgets.line_layout import Columns, WrapLayout
-from workbench.tui.widgets.line_search import MAX_MATCHES
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineView, Match
+from workbench.tui.widgets.lines import MAX_MATCHES, Columns, WrapLayout
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -214,7 +213,7 @@ async def test_follow_the_end() -> None:
     app = Lines()
     async with app.run_test(size=(80, 24)) as pilot:
         view = app.view
-        await pilot.press("F")
+        await pilot.press("ctrl+e")
         view.show_lines([f"line {n}" for n in range(100)])
         await wait_for(pilot, lambda: rows(view)[-1] == "line 99", "the end")
         await pilot.press("k")

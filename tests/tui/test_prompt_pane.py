@@ -137,10 +137,10 @@ async def test_what_is_new_in_a_long_text_is_brought_into_view(tmp_path: Path) -
 async def test_the_calls_that_were_made_for_a_step(narrow: Replay) -> None:
     await narrow.open(2)
     assert "call 2 of 2 for this step" in narrow.text and len(narrow.view.messages.rows) == 7
-    await narrow.press("[")
+    await narrow.press("<")
     await narrow.until(lambda: "call 1 of 2" in narrow.text, "the first call")
     assert "bad_format: it has no fenced block" in narrow.text and len(narrow.view.messages.rows) == 5
-    await narrow.press("[", "]", "d")
+    await narrow.press("<", ">", "d")
     await narrow.until(lambda: "against step 1: 4 added, 3 as before" in narrow.text, "the comparison")
 
 
@@ -169,11 +169,11 @@ async def test_hostile_text_is_only_shown(narrow: Replay) -> None:
 async def test_escape_closes_it_and_so_do_the_panes_below(narrow: Replay) -> None:
     await narrow.open(4)
     await narrow.press("escape")
-    assert not narrow.screen.arranging.prompting
+    assert not narrow.screen.arranging.open
     assert "6 Prompt" not in narrow.text and "4 Observation" in narrow.text
     assert narrow.screen.focused is narrow.screen.steps
     await narrow.press("6", "4")
-    assert not narrow.screen.arranging.prompting and "4 Observation" in narrow.text
+    assert not narrow.screen.arranging.open and "4 Observation" in narrow.text
     await narrow.press("6", "z")
     assert "1 Steps" not in narrow.text and "6 Prompt" in narrow.text
     await narrow.press("escape")
@@ -186,7 +186,7 @@ async def test_tab_goes_round_the_panes_that_are_to_be_seen(tmp_path: Path) -> N
         assert isinstance(replay.screen.focused, StepList)
         await replay.press("j", "shift+tab")
         assert isinstance(replay.screen.focused, MessageList)
-        assert replay.screen.arranging.prompting
+        assert replay.screen.arranging.open
 
 
 async def test_long_texts_scroll_from_the_list_and_can_be_copied(narrow: Replay) -> None:
@@ -195,7 +195,7 @@ async def test_long_texts_scroll_from_the_list_and_can_be_copied(narrow: Replay)
     view.text_view.show("\n".join(map(str, range(500))))
     await narrow.press("ctrl+d", "pagedown")
     assert view.text_view.top_line > 8 and view.messages.cursor == 2
-    await narrow.press("b", "ctrl+u")
+    await narrow.press("pageup", "ctrl+u")
     assert view.text_view.top_line == 0
     assert narrow.screen.text_to_copy().startswith("0\n1\n")
 
@@ -205,7 +205,7 @@ async def test_a_session_without_a_model_says_so(tmp_path: Path) -> None:
         await replay.open(3)
         assert "Nothing was sent: scripted:demo has its actions ready, and no model is asked." in replay.text
         await replay.press("d", "j", "n", "escape")
-        assert not replay.screen.arranging.prompting
+        assert not replay.screen.arranging.open
 
 
 async def test_a_message_that_is_lost_is_said_to_be(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.style import Style
 
 from workbench.tui.terminal.bittty_engine import BitttyEngine
-from workbench.tui.terminal.engine import PLAIN, CellStyle, Run
+from workbench.tui.terminal.engine import PLAIN, Run
 from workbench.tui.terminal.pump import (
     BATCH_BYTES,
     HARD_LIMIT,
@@ -52,8 +53,8 @@ class Clock:
 def make(
     engine: BitttyEngine | None = None,
     *,
-    on_high: Callable[[], None] | None = None,
-    on_low: Callable[[], None] | None = None,
+    on_high: Callable[[], object] = lambda: None,
+    on_low: Callable[[], object] = lambda: None,
 ) -> Pump:
     return Pump(engine or CountingEngine(), Ring(), on_high=on_high, on_low=on_low)
 
@@ -207,7 +208,7 @@ async def test_colour_and_carriage_returns_in_skipped_lines() -> None:
     await finish(pump)
     pump.feed(b"10%\r50%\r100%\r\n\x07bell\r\n" + b"line\r\n" * 200)
     await finish(pump)
-    green = CellStyle(foreground=2)
+    green = Style(color="color(2)")
     assert pump.skipped > 0
     assert pump.ring.row(0) == (Run("100%", green),)
     assert pump.ring.row(1) == (Run("bell", green),)
@@ -227,7 +228,7 @@ def test_the_ring_is_bounded_in_lines_and_in_colours() -> None:
     ring = Ring(max_lines=100, max_runs=50)
     ring.extend_text([str(n) for n in range(250)])
     assert (len(ring), ring.first, ring.text(0)) == (100, 150, "150")
-    red = CellStyle(foreground=1)
+    red = Style(color="color(1)")
     for n in range(20):
         ring.append((Run("a", red), Run("b", PLAIN), Run(f"{n}", red), Run("d", PLAIN), Run("e", red)))
     assert len(ring) == 10

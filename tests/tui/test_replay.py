@@ -35,11 +35,7 @@ async def go(pilot: AppPilot, app: WorkbenchApp, *keys: str) -> None:
     """Press keys, and wait until every pane shows the step under the cursor."""
     await pilot.press(*keys)
     screen = app.workbench
-    await wait_for(
-        pilot,
-        lambda: screen._load is None or screen._load._task is None or screen._load._task.done(),
-        "the panes to follow",
-    )
+    await wait_for(pilot, lambda: screen._load is None, "the panes to follow")
     await wait_for(pilot, lambda: screen.shell_then.idle and screen._shell_step == screen.shown, "the shell")
     await pilot.pause()
 
@@ -87,9 +83,9 @@ async def test_scores_are_as_of_the_step(recording: Recording) -> None:
         await go(pilot, app, "0")
         assert "no score yet" in bar.text
         await go(pilot, app, *["l"] * 3)
-        assert "best ▲1.023" in bar.text and "1.441" not in bar.text
+        assert "best 1.023 about the baseline" in bar.text and "1.441" not in bar.text
         await go(pilot, app, *["l"] * 9)
-        assert "best ▲1.441" in bar.text and "last 1.212" in bar.text
+        assert "best 1.441 beats baseline" in bar.text and "last 1.212" in bar.text
 
 
 async def test_what_became_of_each_step_is_seen(recording: Recording) -> None:
@@ -137,7 +133,7 @@ async def test_search_goes_through_steps_and_back(recording: Recording) -> None:
         await pilot.press(*"assert 0")
         await pilot.press("enter")
         await wait_for(pilot, lambda: screen.shown == 10, "the step with the failed assertion")
-        assert "1 of 1 in the observation" in screen.status_bar.text
+        assert "1 of 1 · step 10, observation" in screen.status_bar.text
         await pilot.press("slash")
         await wait_for(pilot, lambda: app.screen is not screen, "the search line")
         await pilot.press("ctrl+u", *"baseline", "enter")
@@ -147,11 +143,16 @@ async def test_search_goes_through_steps_and_back(recording: Recording) -> None:
         await pilot.press("ctrl+u", *"validate", "enter")
         await wait_for(pilot, lambda: screen.searching.query == "validate" and app.screen is screen, "the search")
         await pilot.press("n")
-        await wait_for(pilot, lambda: "2 of 2 in the observation" in screen.status_bar.text, "the next match here")
+        await wait_for(pilot, lambda: "2 of " in screen.status_bar.text, "the next match here")
         await pilot.press("n")
         await wait_for(pilot, lambda: screen.shown == 9, "the next validate")
         await pilot.press("N")
         await wait_for(pilot, lambda: screen.shown == 3, "the one before")
+        count = len(screen.searching.hits)
+        await pilot.press("number_sign")
+        await wait_for(pilot, lambda: f"/validate: {count} places" in screen_text(app), "the list of all")
+        await pilot.press("G", "enter")
+        await wait_for(pilot, lambda: f"{count} of {count} · step " in screen.status_bar.text, "the last")
         await pilot.press("slash")
         await wait_for(pilot, lambda: app.screen is not screen, "the search line")
         await pilot.press("ctrl+u", *"nowhere at all", "enter")

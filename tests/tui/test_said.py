@@ -28,8 +28,8 @@ async def test_a_long_message_is_shown_to_its_end_and_can_be_read_again(tmp_path
         await on.until(lambda: on.screen.status_bar.size.height > 1, "rows for the message")
         shown = on.text.splitlines()[: on.screen.status_bar.size.height]
         assert " ".join(line.strip() for line in shown[1:]) == REASON and "STEP" in shown[0]
-        on.screen.say("")
-        await on.until(lambda: on.screen.status_bar.size.height == 1, "the line alone")
+        on.screen.say("saving …")
+        await on.until(lambda: on.screen.status_bar.size.height == 1 and "saving …" in on.text, "the line alone")
         await on.press("exclamation_mark")
         await on.shows("the sandbox is gone")
         assert "start the session anew." in " ".join(line.strip(" │▁▂▃▄▅▆▇") for line in on.text.splitlines())
@@ -62,10 +62,14 @@ async def test_a_score_worse_than_the_baseline_says_so(
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("dollar_sign")
         await wait_for(pilot, lambda: f"{score:.3f}" in app.workbench.observation.text, "the score")
-        await wait_for(pilot, lambda: f"best {'▼' if worse else '▲'}{score:.3f}" in screen_text(app), "the status")
+        await wait_for(
+            pilot,
+            lambda: f"best {score:.3f} {'worse than' if worse else 'beats'} baseline" in screen_text(app),
+            "the status",
+        )
         assert ("worse than baseline" in app.workbench.query_one(StatusBar).text) == worse
         assert ("worse than the baseline" in app.workbench.observation.text) == worse
-        assert ("▼ worse than the baseline" in standing(app.workbench.state.final_scores())) == worse
+        assert ("worse than the baseline" in standing(app.workbench.state.final_scores())) == worse
         assert words.score_change(app.workbench.state, score, before or 1.0227).colour == (
             "warning" if worse else "success"
         )
@@ -90,11 +94,11 @@ async def test_the_prompt_closes_wherever_the_focus_is(tmp_path: Path, key: str,
     async with opened(tmp_path, ["echo one"]) as on:
         await on.review(1)
         await on.press("6")
-        await on.until(lambda: on.screen.arranging.prompting, "the prompt")
+        await on.until(lambda: on.screen.arranging.open, "the prompt")
         if pane != "6":
             await on.press(pane)
         await on.press(key)
-        await on.until(lambda: not on.screen.arranging.prompting, "the panes")
+        await on.until(lambda: not on.screen.arranging.open, "the panes")
         assert on.app.focused is not None
 
 

@@ -38,8 +38,8 @@ def test_a_line_as_people_write_it() -> None:
         ("cost=lots", "'cost=lots': 'lots' is no number"),
         ("steps=1.5", "'1.5' is no number"),
         ("steps", "'' is no number"),
-        ("dollars=5", "limits are steps, seconds, cost and tokens"),
-        ("5", "limits are steps, seconds, cost and tokens"),
+        ("dollars=5", "limits are steps, seconds, cost, tokens and validates"),
+        ("5", "limits are steps, seconds, cost, tokens and validates"),
     ],
 )
 def test_what_is_no_limit_is_said(line: str, says: str) -> None:

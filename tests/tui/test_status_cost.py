@@ -6,9 +6,9 @@ import pytest
 
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
+from workbench.session.scores import Standing
 from workbench.session.state import fold
 from workbench.tui.actions import Situation
-from workbench.tui.scores import Standing
 from workbench.tui.screens.status import status_parts
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from workbench.session import events as ev
+from workbench.session.scores import Standing
 from workbench.session.state import fold
 from workbench.tui.actions import Situation
-from workbench.tui.scores import Standing
 from workbench.tui.screens.status import hint, status_parts
 
 
@@ -18,9 +18,14 @@ def test_an_evaluation_is_followed() -> None:
 
 def test_what_helps_is_among_the_keys() -> None:
     now = Situation(live=True, phase="waiting", mode="paused", asks_model=True)
-    for cause, keys in (("auth", ["c", "s", "M", "t"]), ("cost_limit", ["c", "s", "u", "t"])):
+    for cause, remedy in (("auth", "model"), ("cost_limit", "limits")):
         state = fold([ev.SessionStarted(format=1, task="t"), ev.ModelFailed(cause=cause, message="")])
-        assert [key for key, _ in hint(state.current, state, now, seconds=0, delay=0).keys] == keys
+        assert list(hint(state.current, state, now, seconds=0, delay=0).keys) == [
+            "continue",
+            "step",
+            remedy,
+            "take_over",
+        ]
 
 
 def test_the_limit_is_of_the_agents_steps() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from rich.style import Style
 
 from tests.tui.record import DATA, RECORDINGS, last_alternate, screen
 from workbench.tui.terminal.bittty_engine import MAX_OPEN_SEQUENCE, BitttyEngine
@@ -39,9 +40,9 @@ def test_styles() -> None:
     row = engine.line(0)
     assert [run.text for run in row] == ["a", "b", "c", "d", " 中", " "]
     assert row[0].style == PLAIN
-    assert (row[1].style.foreground, row[1].style.bold) == (1, True)
-    assert row[2].style.foreground == 208
-    assert row[3].style.background == "#010203"
+    assert row[1].style == Style(color="color(1)", bold=True)
+    assert row[2].style == Style(color="color(208)")
+    assert row[3].style == Style(color="color(208)", bgcolor="#010203")
     assert row[5].style.reverse, "a styled blank at the end is no trailing blank"
 
 

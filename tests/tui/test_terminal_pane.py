@@ -26,8 +26,10 @@ from textual.widgets import Input as TextInput
 
 from tests.tui.record import DATA, last_alternate
 from tests.tui.support import wait_for
+from workbench.text import megabytes
 from workbench.tui.terminal.pump import HIGH_WATER
-from workbench.tui.widgets.terminal_pane import FRAME_SECONDS, REPLAY_BYTES, TerminalPane, megabytes
+from workbench.tui.widgets.terminal_pane import TerminalPane
+from workbench.tui.widgets.terminal_view import FRAME_SECONDS, REPLAY_BYTES
 
 EMULATOR = "workbench.tui.terminal.bittty_engine"
 
@@ -103,7 +105,8 @@ async def test_only_changed_rows_are_drawn() -> None:
     app = Terminal()
     async with app.run_test(size=(120, 40)) as pilot:
         app.pane.feed(lines(0, 20) + b"last")
-        await wait_for(pilot, lambda: "last" in rows(app.pane), "the first output")
+        await wait_for(pilot, lambda: "last" in rows(app.pane) and app.pane.idle, "the first output")
+        await pilot.pause()  # it is drawn
         regions: list[Region] = []
         original = app.pane.refresh
 
@@ -238,10 +241,14 @@ async def test_paste_and_mouse() -> None:
         pane = app.pane
         pane.feed(b"$ ")
         pane.post_message(events.Paste("ignored"))
+        for hearing in (pane, app.screen, app, pane):  # who does not want it passes it on, and the app gives it back
+            heard = asyncio.Event()
+            hearing.call_later(heard.set)
+            await heard.wait()
         await wait_for(pilot, lambda: rows(pane)[0] == "$", "the prompt")
         pane.interactive = True
-        pane.feed(b"\x1b[?2004h")
-        await wait_for(pilot, lambda: pane.idle, "the mode")
+        pane.feed(b"\x1b[?2004h$")
+        await wait_for(pilot, lambda: rows(pane)[0] == "$ $", "the mode")
         pane.post_message(events.Paste("two\nlines"))
         await wait_for(pilot, lambda: app.typed() == b"\x1b[200~two\rlines\x1b[201~", "the paste in brackets")
         app.seen.clear()
@@ -261,7 +268,8 @@ async def test_selecting_text() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         pane = app.pane
         pane.feed(lines(0, 60) + b"the \x1b[1mlast\x1b[0m row")
-        await wait_for(pilot, lambda: rows(pane)[-1] == "the last row", "the output")
+        await wait_for(pilot, lambda: rows(pane)[-1] == "the last row" and pane.idle, "the output")
+        await pilot.pause()  # it is drawn
         bottom = pane.scrollable_content_region.height
         await pilot.mouse_down(pane, offset=(1 + 4, bottom))
         await pilot.hover(pane, offset=(1 + 7, bottom))
@@ -368,7 +376,7 @@ class LocalShell:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", height, columns, 0, 0))
 
     def close(self) -> None:
-        self.pane.on_high = self.pane.on_low = None
+        self.pane.on_high = self.pane.on_low = lambda: None
         self.hold()
         os.close(self.master)
         os.kill(self.pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 
 from workbench.session.events import SessionStarted
-from workbench.tui.greeting import greeting
+from workbench.tui.screens.status import greeting
 from workbench.tui.text import flowed, wrapped
 
 TEXT = """A paragraph that was

@@ -101,7 +101,7 @@ async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -
     async with opened(tmp_path, ["echo one", "echo two"], mode="auto") as on:
         await on.until(lambda: on.runner.status.phase == "ended", "the end")
         await on.shows("ENDED")
-        assert "over and saved" in on.screen.status_bar.text
+        await on.until(lambda: "over and saved" in on.screen.status_bar.text, "what is said of it")
         await on.press("h")
         await on.until(lambda: on.screen.shown == 1, "the step before")
         await on.until(lambda: "echo one" in on.screen.shell_then.screen_text(), "the shell as of then")
@@ -115,7 +115,9 @@ async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -
 async def test_pause_and_continue(tmp_path: Path) -> None:
     async with opened(tmp_path, ["sleep 2", "echo two", "echo three"], mode="auto") as on:
         await on.until(lambda: on.runner.status.phase == "executing", "the first command")
+        await on.shows("p pause after it")
         await on.press("p")
+        await on.until(lambda: "pause after it" not in on.text, "nothing is offered that is done")
         await on.review(2)
         assert on.runner.state.mode == "paused" and on.state.steps[1].exit_code == 0
         await on.shows("PAUSED")
@@ -222,6 +224,24 @@ async def test_why_a_model_failed_can_be_read_to_the_end(tmp_path: Path) -> None
         await on.press("c")
         await on.shows("$ echo one")
         assert "quota" not in on.text and "there is none" not in on.text
+
+
+async def test_the_action_is_in_view_where_there_is_little_room(tmp_path: Path) -> None:
+    class Thinking(ListAgent):
+        async def propose(self, state: SessionState) -> Proposal:
+            return Proposal(action="echo one\necho two", thought="\n".join(f"thought {line}" for line in range(9)))
+
+    async with opened(tmp_path, Thinking([]), (80, 24)) as on:
+        await on.review(1)
+        await on.shows("$ echo one")
+        await on.shows("your decision")
+        on.screen.say("so many words that they do not all fit " * 4)
+        await on.shows("so many words")
+        await on.pilot.pause()
+        assert "$ echo one" in on.text and "your decision" in on.text
+        await on.press("s")
+        await on.review(2)
+        await on.shows("$ echo one")
 
 
 async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
@@ -479,7 +499,7 @@ async def test_help_is_always_in_the_key_bar(tmp_path: Path) -> None:
 
 async def test_a_message_about_a_command_goes_with_it(tmp_path: Path) -> None:
     async with opened(tmp_path, ["sleep 60", "true"], mode="auto") as on:
-        await on.until(lambda: on.runner.status.phase == "executing", "the command to run")
+        await on.until(lambda: on.screen._seen[:1] == ("executing",), "the command to be seen to run")
         await on.press("p")
         await on.shows("pauses when the command is over")
         await on.press("i")

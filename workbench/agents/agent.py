@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from workbench.agents.messages import ChatModel, Sampling
 from workbench.errors import WorkbenchError
 from workbench.sandbox.commands import LintPolicy
 from workbench.session.events import Limits, Usage
 from workbench.session.state import SessionState
+
+if TYPE_CHECKING:
+    from workbench.sandbox.base import Sandbox
 
 _STANDARD = os.path.dirname(os.__file__) + os.sep
 """The folder of Python's standard library."""
@@ -26,7 +30,7 @@ class Prompt:
     messages: tuple[str, ...] = ()
     """Each as a JSON object with `role`, `content`, and perhaps `tool_calls`, `tool_call_id`, `step`, `elided`."""
     tokens: tuple[int, ...] = ()
-    """Estimated tokens of each message; empty where nobody counted."""
+    """Estimated tokens of each message; empty if they were not counted."""
     budget: int | None = None
     """The most tokens that the messages may have; None if there is no limit."""
     tools: str = ""
@@ -52,21 +56,27 @@ class Proposal:
     attempt: int = 1
     """The number of the answer, from 1: the earlier ones could not be used."""
     latency: float | None = None
-    """Seconds until the answer was complete; None if nobody measured."""
+    """Seconds until the answer was complete; None if they were not measured."""
     remark: str = ""
     """What the model is told about its answer together with the outcome; logged in `action.proposed`."""
     reasoning: str = ""
     """The reasoning before the answer, as far as the provider shows it."""
     continuation: str = ""
     """What the model wants sent back with this action in later calls, unread; logged in `model.responded`."""
+    answer: int | None = None
+    """The number of the event `model.responded` that it is from, where that is in the log already."""
+    conversation: str = ""
+    """Of several that the agent has with its model."""
+    author: str = ""
+    """Whose it is, where that is not the agent's own."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A call that gave no proposal: malformed, filtered, cut short, or not answered at all."""
+    """A model call that led to no proposal: its answer was malformed, filtered or cut short, or never came."""
 
     response: str
-    """As much as was received. If nothing was, it is empty and `usage` is None."""
+    """The part of the answer that was received. If nothing was, it is empty and `usage` is None."""
     cause: str
     """bad_format | cancelled | one of the causes of ModelError."""
     reason: str
@@ -78,11 +88,14 @@ class Attempt:
     latency: float = 0.0
     reasoning: str = ""
     again: bool = False
-    """The agent asks the model again by itself; nobody has to decide."""
+    """The agent asks the model again by itself; the user does not have to decide."""
 
 
 class Listener:
-    """Told what happens while an agent proposes. Called on the event loop; must not block or raise."""
+    """Follows an agent while it works on a proposal. Its methods run on the event loop and must not block or raise."""
+
+    alternative: int = 0
+    """Which alternative to the proposal under review is asked for; 0 for a proposal."""
 
     def delta(self, text: str) -> None:
         """A piece of the answer, as it arrives. The pieces of a new attempt follow `attempted`."""
@@ -91,10 +104,10 @@ class Listener:
         """A piece of the reasoning before the answer, where the provider shows it."""
 
     def retrying(self, reason: str, seconds: float) -> None:
-        """The call failed, and the agent tries again in so many seconds."""
+        """The call failed; the agent tries again after this many seconds."""
 
     def attempted(self, attempt: Attempt) -> None:
-        """An answer gave no proposal. It costs money all the same: log it at once."""
+        """An answer led to no proposal. It still costs money, so it is logged at once."""
 
 
 LoopPolicy = Literal["warn", "tell", "pause", "off"]
@@ -102,7 +115,7 @@ LoopPolicy = Literal["warn", "tell", "pause", "off"]
 
 
 class ModelError(WorkbenchError):
-    """A model call that gave no action. `cause` is one of the causes of the event `model.failed`."""
+    """A model call that produced no action. `cause` is one of the causes of the event `model.failed`."""
 
     def __init__(self, cause: str, message: str) -> None:
         super().__init__(message)
@@ -110,14 +123,23 @@ class ModelError(WorkbenchError):
 
 
 class ActionsExhausted(Exception):
-    """The replayed list of actions has come to its end.
+    """There will be no more actions: a replayed list has come to its end, or a program has ended.
 
-    `cause` says why the recorded session was scored although its agent had not submitted; empty if it was not.
+    With a `cause`, as MLGym names it, what is there is submitted.
     """
 
     def __init__(self, message: str, cause: str = "") -> None:
         super().__init__(message)
         self.cause = cause
+
+
+class Closing(Protocol):
+    """What answered until another model took its place."""
+
+    name: str
+
+    async def close(self) -> None:
+        """Close the connections."""
 
 
 class Agent(ABC):
@@ -137,37 +159,56 @@ class Agent(ABC):
     limits: Limits | None = None
     """What a session may spend unless its user says otherwise; None without a configuration."""
     window: int | None = None
-    """Lines of the file window; None leaves it to the user and to the workbench."""
+    """Lines of the file window; None if the user or the workbench decides."""
     commands: Sequence[str] = ()
     """The agent commands that it wants; naming one of memory or literature switches that service on."""
     lint: LintPolicy = "warn"
     """What happens to an edit of a Python file that introduces undefined names."""
     loops: LoopPolicy = "off"
     """What happens when it repeats itself."""
+    submit: Literal["last", "best"] = "last"
+    """What a submission is that is worse than the best that was validated: as it is, or that one instead."""
     as_mlgym: bool = False
-    """Its actions were written for MLGym, whose commands are a little different."""
+    """Its actions were written for MLGym, whose commands differ slightly."""
 
     asks_model: bool = False
     """It asks a chat model and has `sampling` and `use`: the user can change the model between two calls, and ask for
     alternatives to a proposal.
     """
     sampling: Sampling = Sampling()
-    """How answers are drawn."""
+    """How answers are sampled."""
     tells_edits: bool | None = None
-    """Whether its model learns that a person edited its proposal, unless that person decides; None if there is no model
-    to tell.
+    """Whether the model is told that a person edited its proposal. That person may decide otherwise. None if the agent
+    has no model.
     """
+
+    mounts: Mapping[Path, str] = {}
+    """What the sandbox must show of this machine for an agent that runs in it: host path → path inside, read-only."""
+
+    @property
+    def replayed(self) -> bool | None:
+        """Whether all that a recording has was asked again, and nothing else; None where none is replayed."""
+        return None
+
+    async def enter(  # noqa: B027  # most stay outside
+        self, sandbox: Sandbox, state: SessionState, show: Callable[[bytes], None]
+    ) -> None:
+        """The sandbox is up: an agent that runs in it starts, and has what it prints shown. Called once, before the
+        first proposal. Raises SandboxError.
+        """
 
     @abstractmethod
     async def propose(self, state: SessionState) -> Proposal:
-        """The next action. May be cancelled at any moment, and asked again.
-
-        Raises ModelError when there is none, ActionsExhausted at the end of a replayed list.
+        """The next action. The call may be cancelled at any moment, and repeated. Raises ModelError when there is none,
+        ActionsExhausted at the end of a replayed list.
         """
 
-    def use(self, chat: ChatModel) -> ChatModel:
-        """Ask another model from here on; returns the one asked so far, to be closed."""
+    def use(self, chat: ChatModel) -> Closing:
+        """Use another model from now on. Returns what answered before, which the caller closes."""
         raise NotImplementedError
+
+    def check_model(self, chat: ChatModel) -> None:  # noqa: B027  # most take any
+        """Raises ModelError, in a sentence, where it cannot use that model."""
 
     def comment(self, state: SessionState) -> str:
         """A remark for the log about the step that is over; empty for none."""
@@ -175,31 +216,6 @@ class Agent(ABC):
 
     async def close(self) -> None:  # noqa: B027  # most have nothing to close
         """Close the connections, if there are any."""
-
-
-class AdaptedAgent(Agent):
-    """An object of another class that has what an agent must have. Attributes that it lacks have the defaults."""
-
-    def __init__(self, adapted: Any) -> None:
-        object.__setattr__(self, "_adapted", adapted)
-        if hasattr(adapted, "use") and hasattr(adapted, "sampling"):
-            object.__setattr__(self, "asks_model", True)
-
-    def __getattribute__(self, name: str) -> Any:
-        adapted = object.__getattribute__(self, "_adapted")
-        own = name.startswith("__") or not hasattr(adapted, name)
-        return object.__getattribute__(self, name) if own else getattr(adapted, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        adapted = object.__getattribute__(self, "_adapted")
-        if hasattr(adapted, name):
-            setattr(adapted, name, value)
-        else:
-            object.__setattr__(self, name, value)
-
-    async def propose(self, state: SessionState) -> Proposal:
-        proposal: Proposal = await object.__getattribute__(self, "_adapted").propose(state)
-        return proposal
 
 
 def with_place(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from workbench.agents.agent import AdaptedAgent, Agent, with_place
+from workbench.agents.agent import Agent, with_place
 from workbench.text import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FOLDER = Path(__file__).resolve().parent / "configs"
 
 @dataclass(frozen=True)
 class AgentSetup:
-    """What an agent class of the user is constructed with."""
+    """The argument that an agent class of the user is constructed with."""
 
     task: str
     """Id of the task."""
@@ -99,7 +99,15 @@ def make_agent(reference: str, setup: AgentSetup) -> Agent:
         raise AgentError(f"the agent {reference} has no {', '.join(missing)}; see docs/agents.md for what it needs")
     if not inspect.iscoroutinefunction(agent.propose):
         raise AgentError(f"`propose` of the agent {reference} must be an `async def`")
-    return agent if isinstance(agent, Agent) else AdaptedAgent(agent)
+    if not isinstance(agent, Agent):  # what its class lacks has the defaults of `Agent`
+        kind = type(agent)
+        own = {"asks_model": getattr(agent, "asks_model", hasattr(agent, "use") and hasattr(agent, "sampling"))}
+        try:
+            agent.__class__ = type(kind.__name__, (kind, Agent), own)
+        except TypeError as error:
+            raise AgentError(f"the agent {reference} must derive from workbench.agents.agent.Agent: {error}") from error
+    made: Agent = agent
+    return made
 
 
 def _agent_class(reference: str) -> AgentClass:

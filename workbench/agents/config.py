@@ -1,39 +1,30 @@
-"""The schema of an agent's YAML file. Errors name file, line and field.
-
-Needs pydantic, so it is imported only when such a file is read.
-"""
+"""The schema of an agent's YAML file. Errors name file, line and field."""
 
 from __future__ import annotations
 
-from functools import partial
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from msgspec import Meta, field
 
 from workbench.agents import history, prompts
 from workbench.agents.agent import LoopPolicy
-from workbench.agents.messages import Sampling
+from workbench.agents.messages import Message, Sampling
 from workbench.agents.parsing import ParserName
 from workbench.errors import WorkbenchError
 from workbench.sandbox.commands import COMMAND_NAMES, USUAL_COMMANDS, LintPolicy
 from workbench.session.events import Limits
 from workbench.text import did_you_mean
-from workbench.yamlfile import Place, Problem, in_lines, read_yaml
+from workbench.yamlfile import Part, Place, Problem, in_lines, read_yaml
 
 
 class AgentError(WorkbenchError):
     """An agent that cannot be used. `str()` says where and why, in words for people."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-Count = Annotated[int, Field(ge=0)]
-
-
-class Prompts(_Part):
+class Prompts(Part, frozen=True, kw_only=True):
     """Templates; workbench.agents.prompts says which names each may use."""
 
     system: str
@@ -43,64 +34,73 @@ class Prompts(_Part):
     format_error: str = prompts.FORMAT_ERROR
 
 
-class Full(_Part):
+class HistoryStep(Part, frozen=True, kw_only=True, tag_field="processor"):
+    """A step of shortening the conversation; see workbench.agents.history."""
+
+    def process(self, messages: Sequence[Message], context: int | None, count: history.Count) -> list[Message]:
+        """The messages that are left. `context` is how many tokens of input the model can take, if that is known;
+        `count` counts the tokens of a message. Raises ContextTooLong.
+        """
+        return list(messages)
+
+
+class Full(HistoryStep, frozen=True, kw_only=True, tag="full"):
     """Everything is sent."""
 
-    processor: Literal["full"]
 
-
-class LastObservations(_Part):
+class LastObservations(HistoryStep, frozen=True, kw_only=True, tag="last_observations"):
     """The first and the last outputs are sent in full."""
 
-    processor: Literal["last_observations"]
-    first: Count = 5
-    last: Annotated[int, Field(ge=1)] = 5
+    first: Annotated[int, Meta(ge=0)] = 5
+    last: Annotated[int, Meta(ge=1)] = 5
+
+    def process(self, messages: Sequence[Message], context: int | None, count: history.Count) -> list[Message]:
+        return history.last_observations(messages, first=self.first, last=self.last)
 
 
-class ClosedWindows(_Part):
+class ClosedWindows(HistoryStep, frozen=True, kw_only=True, tag="closed_windows"):
     """Only the newest view of each file is sent."""
 
-    processor: Literal["closed_windows"]
+    def process(self, messages: Sequence[Message], context: int | None, count: history.Count) -> list[Message]:
+        return history.closed_windows(messages)
 
 
-class TokenBudget(_Part):
+class TokenBudget(HistoryStep, frozen=True, kw_only=True, tag="token_budget"):
     """The messages have at most so many tokens."""
 
-    processor: Literal["token_budget"]
-    tokens: Annotated[int, Field(ge=500)] | None = None
+    tokens: Annotated[int, Meta(ge=500)] | None = None
     """None: as many as fit into the model's context window beside the answer; no limit if the window is not known."""
 
+    def most(self, context: int | None) -> int | None:
+        """The budget for a model with that much room; None if there is none."""
+        return min((number for number in (self.tokens, context) if number is not None), default=None)
 
-HistoryStep = Annotated[Full | LastObservations | ClosedWindows | TokenBudget, Field(discriminator="processor")]
+    def process(self, messages: Sequence[Message], context: int | None, count: history.Count) -> list[Message]:
+        most = self.most(context)
+        return list(messages) if most is None else history.token_budget(messages, tokens=most, count=count)
 
 
-def _tool_name(name: str) -> str:
-    if name not in COMMAND_NAMES:
-        raise ValueError(f"is not an agent command; {did_you_mean(name, COMMAND_NAMES)}")
-    return name
-
-
-class AgentLimits(_Part):
+class AgentLimits(Part, frozen=True, kw_only=True):
     """What a session of this agent may spend, unless the user says otherwise. None is no limit."""
 
-    steps: Annotated[int, Field(ge=1)] | None = 50
-    cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 4.0
+    steps: Annotated[int, Meta(ge=1)] | None = 50
+    cost: Annotated[float, Meta(gt=0, le=sys.float_info.max)] | None = 4.0
     """US dollars."""
-    tokens: Annotated[int, Field(ge=1)] | None = 2_000_000
+    tokens: Annotated[int, Meta(ge=1)] | None = 2_000_000
     """Of input and output together. It matters where the price of the model is not known."""
-    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    seconds: Annotated[float, Meta(gt=0, le=sys.float_info.max)] | None = None
 
     def as_limits(self) -> Limits:
         """As the limits of a session."""
         return Limits(steps=self.steps, cost=self.cost, tokens=self.tokens, seconds=self.seconds)
 
 
-class SamplingSpec(_Part):
+class SamplingSpec(Part, frozen=True, kw_only=True):
     """How answers are sampled. A setting that the model refuses is not sent; null leaves it to the provider."""
 
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = 0.95
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = 8192
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = 0.0
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = 0.95
+    max_output_tokens: Annotated[int, Meta(ge=1)] | None = 8192
     """Reasoning tokens count too."""
 
     def as_sampling(self) -> Sampling:
@@ -108,40 +108,49 @@ class SamplingSpec(_Part):
         return Sampling(self.temperature, self.top_p, self.max_output_tokens)
 
 
-class AgentConfig(_Part):
+class AgentConfig(Part, frozen=True, kw_only=True):
     """A whole agent file."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
     description: str = ""
-    model: Annotated[str, Field(pattern=r"^[^:\s]+:\S+$")] | None = None
+    model: Annotated[str, Meta(pattern=r"^[^:\s]+:\S+\Z")] | None = None
     """`provider:name`; None if the user has to name one."""
     prompts: Prompts
     parser: ParserName = "thought_action"
-    history: list[HistoryStep] = [
-        LastObservations(processor="last_observations"),
-        TokenBudget(processor="token_budget"),
-    ]
+    history: list[Full | LastObservations | ClosedWindows | TokenBudget] = field(
+        default_factory=lambda: [LastObservations(), TokenBudget()]
+    )
     """Applied one after the other; an empty list sends everything."""
-    tools: list[Annotated[str, AfterValidator(_tool_name)]] = list(USUAL_COMMANDS)
-    """The agent commands that the model is told of, besides bash. Naming one of memory or literature switches it on."""
-    window: Annotated[int, Field(ge=10, le=100_000)] = 1000
+    tools: list[str] = field(default_factory=lambda: list(USUAL_COMMANDS))
+    """The agent commands that the model is told about, besides bash. Naming a memory or literature command enables it.
+    """
+    window: Annotated[int, Meta(ge=10, le=100_000)] = 1000
     """Lines of the file window."""
     limits: AgentLimits = AgentLimits()
     sampling: SamplingSpec = SamplingSpec()
-    format_attempts: Annotated[int, Field(ge=1, le=20)] = 3
+    format_attempts: Annotated[int, Meta(ge=1, le=20)] = 3
     """How many answers in a row may be unusable before the call counts as failed."""
     tell_edits: bool = True
-    """Whether the model learns that a person edited its action, unless that person decides."""
+    """Whether the model is told that a person edited its action. That person may decide otherwise."""
     tell_budget: bool = True
     """Whether the model is told how many steps and how much money are left."""
+    submit: Literal["last", "best"] = "last"
+    """What a submission is that is worse than the best that was validated: as it is, or that one instead."""
     loops: LoopPolicy = "warn"
     """What happens when it repeats itself."""
     lint: LintPolicy = "warn"
     """What happens to an edit of a Python file that introduces undefined names."""
 
+    def prompt_budget(self, context: int | None) -> int | None:
+        """The most tokens that the messages of a call may have: the smallest budget of the history, else what fits into
+        the model's context (`context`). None if there is no known limit.
+        """
+        budgets = [step.most(context) for step in self.history if isinstance(step, TokenBudget)]
+        return min((number for number in (*budgets, context) if number is not None), default=None)
+
 
 def read_agent(file: Path) -> AgentConfig:
-    """The agent that a file describes, checked as a whole. Raises AgentError."""
+    """The agent that a file describes, with all its faults checked at once. Raises AgentError."""
 
     def fault(problems: list[Problem]) -> AgentError:
         return AgentError(in_lines(problems))
@@ -160,36 +169,8 @@ def _cross_check(config: AgentConfig) -> list[tuple[Place, str]]:
     if "description" not in prompts.names_in(f"{config.prompts.system}\n{config.prompts.task}"):
         found.append((("prompts", "task"), "neither it nor the system prompt uses $description: what is to be done"))
     for index, name in enumerate(config.tools):
+        if name not in COMMAND_NAMES:
+            found.append((("tools", index), f"{name!r} is not an agent command; {did_you_mean(name, COMMAND_NAMES)}"))
         if name in config.tools[:index]:
             found.append((("tools", index), f"{name!r} is given twice"))
     return found
-
-
-def processors(config: AgentConfig, *, context: int | None, count: history.Count) -> list[history.Processor]:
-    """The history processors of an agent, in order. `context` is how many tokens of input its model can take."""
-    result: list[history.Processor] = []
-    for item in config.history:
-        match item:
-            case Full():
-                result.append(history.full)
-            case LastObservations(first=first, last=last):
-                result.append(partial(history.last_observations, first=first, last=last))
-            case ClosedWindows():
-                result.append(history.closed_windows)
-            case TokenBudget():
-                most = _at_most(item, context)
-                if most is not None:
-                    result.append(partial(history.token_budget, tokens=most, count=count))
-    return result
-
-
-def prompt_budget(config: AgentConfig, *, context: int | None) -> int | None:
-    """The most tokens that the messages of a call may have: the smallest budget among the processors, else what fits
-    into the model's context (`context`). None if there is no known limit.
-    """
-    budgets = [_at_most(item, context) for item in config.history if isinstance(item, TokenBudget)]
-    return min((number for number in (*budgets, context) if number is not None), default=None)
-
-
-def _at_most(budget: TokenBudget, context: int | None) -> int | None:
-    return min((number for number in (budget.tokens, context) if number is not None), default=None)

@@ -1,5 +1,4 @@
-"""A session as the conversation that a model reads: its own steps as turns, and what others did as messages to it.
-
+"""A session as the conversation that a model reads: its own steps are turns, and what others did are messages to it.
 Everything comes from the state of the session. So a resumed session, a changed model, or another agent on the same
 session needs no memory of its own.
 """
@@ -22,7 +21,7 @@ from workbench.session.state import NewShell, SessionState, Step
 from workbench.text import many
 
 _MOST_FILES = 20
-"""How many changed files are named after a person's command."""
+"""The most changed files that are listed after a person's command."""
 
 
 class Conversation:
@@ -170,26 +169,20 @@ class Conversation:
 
 def message_json(message: Message) -> str:
     """The message as the log keeps it: one JSON object without empty fields."""
-    value: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        value["tool_calls"] = [_call(call.id, call.name, call.arguments) for call in message.tool_calls]
-    if message.tool_call_id:
-        value["tool_call_id"] = message.tool_call_id
-    if message.continuation:
-        value["continuation"] = message.continuation
-    if message.step is not None:
-        value["step"] = message.step
-    if message.elided:
-        value["elided"] = message.elided
-    return json.dumps(value, ensure_ascii=False)
+    optional: dict[str, Any] = {
+        "tool_calls": [_call(call.id, call.name, call.arguments) for call in message.tool_calls],
+        "tool_call_id": message.tool_call_id,
+        "continuation": message.continuation,
+        "step": message.step,
+        "elided": message.elided,
+    }
+    given = {name: value for name, value in optional.items() if value not in ("", [], None)}
+    return json.dumps({"role": message.role, "content": message.content, **given}, ensure_ascii=False)
 
 
 def tools_json(tools: Sequence[Tool]) -> str:
     """The offered tools as the log keeps them: a JSON array with name, description and schema of the parameters."""
-    return json.dumps(
-        [{"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)} for tool in tools],
-        ensure_ascii=False,
-    )
+    return json.dumps([tool.declared() for tool in tools], ensure_ascii=False)
 
 
 def response_text(response: Response) -> str:
@@ -215,8 +208,11 @@ def _injected(author: str, text: str) -> Message:
 
 
 def _new_shell(shell: NewShell) -> str:
-    """What a model is told about a new shell, which knows nothing of the one before."""
+    """What a model is told about a new shell, and what it knows of the one before."""
     gone = "shell variables, functions and background jobs of before are gone"
+    if shell.given or shell.gone:
+        gone = f"the shell has these as before: {', '.join(shell.given) or 'nothing'}"
+        gone += f"; these are gone: {', '.join(shell.gone)}" if shell.gone else ""
     where = f" You are in {shell.cwd}." if shell.cwd else ""
     if not shell.resumed:
         return f"the shell ended, and there is a new one: {gone}.{where}"
@@ -224,8 +220,8 @@ def _new_shell(shell: NewShell) -> str:
     if shell.not_restored:
         files += f", but for these, which are lost: {', '.join(shell.not_restored)}"
     return (
-        f"the session was interrupted here and goes on in a new sandbox. {files}; {gone}, and so is everything that "
-        f"was outside of the workspace.{where}"
+        f"the session was interrupted here and goes on in a new sandbox. {files}; {gone}. What was outside of the "
+        f"workspace is gone, too.{where}"
     )
 
 

@@ -15,7 +15,6 @@ from dataclasses import replace
 from workbench.agents.messages import Message
 from workbench.text import many
 
-Processor = Callable[[Sequence[Message]], list[Message]]
 Count = Callable[[Message], int]
 """Counts the tokens of a message, including its overhead."""
 
@@ -35,11 +34,6 @@ class ContextTooLong(Exception):
         super().__init__(f"even the shortest form of the conversation has {needed:,} tokens, and {budget:,} fit")
         self.needed = needed
         self.budget = budget
-
-
-def full(messages: Sequence[Message]) -> list[Message]:
-    """Everything."""
-    return list(messages)
 
 
 def last_observations(messages: Sequence[Message], *, first: int = 5, last: int = 5) -> list[Message]:
@@ -78,10 +72,9 @@ def closed_windows(messages: Sequence[Message]) -> list[Message]:
 
 
 def token_budget(messages: Sequence[Message], *, tokens: int, count: Count) -> list[Message]:
-    """At most `tokens` in all.
-
-    It leaves out, in this order and only as far as needed: older outputs, the oldest first; most of the newest output;
-    whole steps, the oldest first; the rest of the newest output. Raises ContextTooLong if that is not enough.
+    """Shortens the conversation to at most `tokens` in total. It leaves out, in this order and only as far as needed:
+    older outputs, the oldest first; most of the newest output; whole steps, the oldest first; the rest of the newest
+    output. Raises ContextTooLong if that is not enough.
     """
     result = list(messages)
     sizes = [count(message) for message in result]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from workbench.agents.agent import Agent, Attempt, Listener, ModelError, Prompt, Proposal
-from workbench.agents.config import AgentConfig, processors, prompt_budget
+from workbench.agents.config import AgentConfig
 from workbench.agents.conversation import Conversation, message_json, response_text, tools_json
 from workbench.agents.history import ContextTooLong
 from workbench.agents.messages import ChatModel, Message, Response, Sampling
@@ -40,6 +40,7 @@ class LanguageAgent(Agent):
         self.tells_edits = config.tell_edits
         self.lint = config.lint
         self.loops = config.loops
+        self.submit = config.submit
         self.listener = listener or Listener()
         self.chat = chat
         self.use(chat)
@@ -48,14 +49,14 @@ class LanguageAgent(Agent):
         self.tools = make_tools(config.tools) if config.parser == "tool_calls" else ()
 
     def use(self, chat: ChatModel) -> ChatModel:
-        """Ask another model from here on; returns the one asked so far, to be closed."""
+        """Use another model from now on. Returns the previous one, which the caller closes."""
         before, self.chat = self.chat, chat
         self.model = chat.name
         self.author = f"model:{chat.name.partition(':')[2] or chat.name}"
         return before
 
     async def close(self) -> None:
-        """Let go of the model's connections."""
+        """Close the model's connections."""
         await self.chat.close()
 
     async def propose(self, state: SessionState) -> Proposal:
@@ -100,8 +101,8 @@ class LanguageAgent(Agent):
         """The messages that are sent for a state. Raises ModelError (context_length)."""
         messages = [*self._conversation.messages(state), *(retries or ())]
         try:
-            for process in processors(self.config, context=self._room(), count=_tokens):
-                messages = process(messages)
+            for step in self.config.history:
+                messages = step.process(messages, self._room(), _tokens)
         except ContextTooLong as error:
             raise ModelError("context_length", str(error)) from None
         return messages
@@ -111,7 +112,7 @@ class LanguageAgent(Agent):
         return Prompt(
             messages=tuple(map(message_json, messages)),
             tokens=tuple(map(_tokens, messages)),
-            budget=prompt_budget(self.config, context=self._room()),
+            budget=self.config.prompt_budget(self._room()),
             tools=tools_json(self.tools) if self.tools else "",
             tool_tokens=estimate_prompt((), self.tools),
             settings=self.chat.settings(self.sampling_sent()),
@@ -160,30 +161,28 @@ class LanguageAgent(Agent):
             )
 
 
+@dataclass
 class _Call:
-    """One call of the model, and the report of it if it gives no proposal."""
+    """One call of the model, and the report of it if it leads to no proposal."""
 
-    def __init__(
-        self, agent: LanguageAgent, state: SessionState, messages: list[Message], number: int, spent: float
-    ) -> None:
-        self._agent = agent
-        self._state = state
-        self._messages = messages
-        self._number = number
-        self.spent = spent
-        """Dollars spent before this call, and on its answers that failed and were asked for again."""
-        self._in_vain = False
-        """The server refused the call, and has sent nothing since."""
-        self._began = time.monotonic()
-        self.seconds = 0.0
+    agent: LanguageAgent
+    state: SessionState
+    messages: list[Message]
+    number: int
+    spent: float
+    """Dollars spent before this call, and on its answers that failed and were asked for again."""
+    seconds: float = 0.0
+    _in_vain: bool = False
+    """The server refused the call and has sent nothing since."""
+    _began: float = field(default_factory=time.monotonic)
 
     async def answer(self) -> Response:
         """The whole answer. Raises ModelError."""
-        agent = self._agent
+        agent = self.agent
         self._check_cost()
         try:
             response = await agent.chat.respond(
-                self._messages,
+                self.messages,
                 tools=agent.tools,
                 sampling=agent.sampling_sent(),
                 on_delta=self._delta,
@@ -208,18 +207,18 @@ class _Call:
         return response
 
     def _check_cost(self) -> None:
-        self._agent.check_cost(self._state, max(self.spent, self._state.cost), self._messages)
+        self.agent.check_cost(self.state, max(self.spent, self.state.cost), self.messages)
 
     def failed(self, cause: str, reason: str, response: Response | None, *, again: bool = False) -> None:
-        """Report a call that gave no proposal; `response` is None if nothing was received and nothing is to be paid."""
-        self._agent.listener.attempted(
+        """Report a call that led to no proposal. `response` is None if nothing was received or has to be paid."""
+        self.agent.listener.attempted(
             Attempt(
                 response=response_text(response) if response is not None else "",
                 cause=cause,
                 reason=reason,
-                prompt=self._agent.prompt(self._messages),
+                prompt=self.agent.prompt(self.messages),
                 usage=response.usage if response is not None else None,
-                number=self._number,
+                number=self.number,
                 latency=time.monotonic() - self._began,
                 reasoning=response.reasoning if response is not None else "",
                 again=again,
@@ -228,25 +227,27 @@ class _Call:
 
     def _delta(self, text: str) -> None:
         self._in_vain = False
-        self._agent.listener.delta(text)
+        self.agent.listener.delta(text)
 
     def _reasoning(self, text: str) -> None:
         self._in_vain = False
-        self._agent.listener.reasoning(text)
+        self.agent.listener.reasoning(text)
 
     def _retrying(self, reason: str, seconds: float) -> None:
         self._in_vain = True
-        partial = self._agent.chat.partial()
+        partial = self.agent.chat.partial()
         if _holds_something(partial):
             cause = "content_filter" if partial.stop_reason == "content_filter" else "network"
             self.failed(cause, reason, partial, again=True)
             self.spent += partial.usage.cost or 0.0
             self._check_cost()
-        self._agent.listener.retrying(reason, seconds)
+        self.agent.listener.retrying(reason, seconds)
 
     def _cut_short(self, cause: str, reason: str) -> None:
-        """Report what was received: it has to be paid, and so may a cancelled call of which nothing was seen yet."""
-        partial = self._agent.chat.partial()
+        """Report what was received, since it has to be paid. A cancelled call may cost money even if nothing was
+        received.
+        """
+        partial = self.agent.chat.partial()
         if _holds_something(partial) or (cause == "cancelled" and not self._in_vain):
             self.failed(cause, f"{reason} (tokens and cost may be estimates)", partial)
         else:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from workbench.agents.thinking import split_thinking
 from workbench.session.events import Usage
 
 Role = Literal["system", "user", "assistant", "tool"]
@@ -34,6 +33,10 @@ class Tool:
     name: str
     description: str
     parameters: Mapping[str, Any]
+
+    def declared(self, schema: str = "parameters") -> dict[str, Any]:
+        """The tool as providers want it; they differ in their name for the schema."""
+        return {"name": self.name, "description": self.description, schema: dict(self.parameters)}
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ class Response:
     attempts: int = 1
 
     def __post_init__(self) -> None:
+        from workbench.agents.thinking import split_thinking
+
         thought, text = split_thinking(self.text)
         if text != self.text:
             object.__setattr__(self, "text", text)

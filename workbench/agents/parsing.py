@@ -9,9 +9,10 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from workbench.agents.messages import Message, Response
 from workbench.agents.tools import BadCall, action_of, call_of, left_aside
@@ -47,31 +48,39 @@ class Parsed:
             object.__setattr__(self, name, getattr(self, name).replace("\r\n", "\n"))
 
 
-class Parser(Protocol):
+class Parser(ABC):
     """A format of answers."""
 
     instructions: str
     """The format in words for the model."""
 
+    def __init__(self, tools: Sequence[str] = ()) -> None:
+        """`tools` are the agent commands that tool calls may use, besides bash."""
+        self.tools = tuple(tools)
+
+    @abstractmethod
     def parse(self, response: Response) -> Parsed:
         """The action of an answer. Raises FormatError, and nothing else."""
 
     def turn(self, thought: str, action: str, step: int) -> Message:
         """The answer from which `parse` reads this action."""
+        return Message("assistant", self.written(thought, action), step=step)
+
+    def written(self, thought: str, action: str) -> str:
+        """The text of such an answer."""
+        return action
 
 
 def make_parser(name: ParserName, tools: Sequence[str] = ()) -> Parser:
-    """The parser of that name; `tools` are the agent commands that tool calls may use, besides bash."""
-    if name == "tool_calls":
-        return ToolCallParser(tools)
-    return _PARSERS[name]()
+    """The parser of that name."""
+    return _PARSERS[name](tools)
 
 
 # -- fenced blocks -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class _Block:
+class Block:
     """A fenced block. Lines count from 0 and include the fences; `end` is None if it is never closed."""
 
     start: int
@@ -80,10 +89,10 @@ class _Block:
     content: str
 
 
-def _blocks(text: str) -> tuple[list[str], list[_Block]]:
+def fenced_blocks(text: str) -> tuple[list[str], list[Block]]:
     """The lines of a text and its fenced blocks, which may be items of a list."""
     lines = text.split("\n")
-    blocks: list[_Block] = []
+    blocks: list[Block] = []
     opening: re.Match[str] | None = None
     start = 0
     for number, line in enumerate(lines):
@@ -105,15 +114,15 @@ def _blocks(text: str) -> tuple[list[str], list[_Block]]:
     return lines, blocks
 
 
-def _block(opening: re.Match[str], start: int, end: int | None, lines: list[str]) -> _Block:
+def _block(opening: re.Match[str], start: int, end: int | None, lines: list[str]) -> Block:
     """A block; its lines lose the indentation of the fence."""
     if opening["indent"]:
         margin = re.compile(rf"^[ \t]{{0,{len(opening['indent'])}}}")
         lines = [margin.sub("", line, 1) for line in lines]
-    return _Block(start, end, opening["tag"].strip(), "\n".join(lines))
+    return Block(start, end, opening["tag"].strip(), "\n".join(lines))
 
 
-def _last_block(opening: re.Match[str], start: int, lines: list[str]) -> _Block:
+def _last_block(opening: re.Match[str], start: int, lines: list[str]) -> Block:
     """A block that no line of its own closes; a fence at the end of a line may."""
     ends = (
         (number, found)
@@ -127,13 +136,13 @@ def _last_block(opening: re.Match[str], start: int, lines: list[str]) -> _Block:
     return _block(opening, start, start + 1 + number, [*lines[:number], lines[number][: found.start()]])
 
 
-def _without(lines: list[str], block: _Block) -> str:
+def without(lines: list[str], block: Block) -> str:
     end = len(lines) if block.end is None else block.end + 1
     before, after = "\n".join(lines[: block.start]).strip(), "\n".join(lines[end:]).strip()
     return "\n\n".join(part for part in (before, after) if part)
 
 
-def _command(block: _Block) -> str:
+def _command(block: Block) -> str:
     """The content of a block that bash can run. Raises FormatError."""
     if not block.content.strip():
         raise FormatError(f"the fenced block that begins on line {block.start + 1} is empty.")
@@ -147,12 +156,6 @@ def _command(block: _Block) -> str:
     if language is not None:
         raise FormatError(f"the fenced block is marked as {language}, but it would go to bash.")
     return block.content
-
-
-def _fenced(thought: str, action: str) -> str:
-    longest = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", action, re.MULTILINE)), default=2)
-    fence = "`" * (longest + 1)
-    return f"{thought}\n\n{fence}\n{action}\n{fence}" if thought else f"{fence}\n{action}\n{fence}"
 
 
 def _not_closed(response: Response, what: str) -> FormatError:
@@ -179,7 +182,7 @@ def _said(response: Response) -> str:
     return text
 
 
-class ThoughtAction:
+class ThoughtAction(Parser):
     """Some text, and exactly one fenced block with the command."""
 
     instructions = (
@@ -194,7 +197,7 @@ class ThoughtAction:
     """There may be other blocks before the one with the command."""
 
     def parse(self, response: Response) -> Parsed:
-        lines, blocks = _blocks(_said(response))
+        lines, blocks = fenced_blocks(_said(response))
         if not blocks:
             raise _nothing_fenced(response)
         if len(blocks) > 1 and not self.several:
@@ -206,10 +209,12 @@ class ThoughtAction:
         if blocks[-1].end is None:
             raise _not_closed(response, f"the fenced block that begins on line {blocks[-1].start + 1}")
         remark = f"Your answer had {len(blocks)} fenced blocks; only the last one was run." if blocks[1:] else ""
-        return Parsed(_command(blocks[-1]), _without(lines, blocks[-1]), remark)
+        return Parsed(_command(blocks[-1]), without(lines, blocks[-1]), remark)
 
-    def turn(self, thought: str, action: str, step: int) -> Message:
-        return Message("assistant", _fenced(thought, action), step=step)
+    def written(self, thought: str, action: str) -> str:
+        longest = max((len(run) for run in re.findall(r"^ {0,3}(`{3,})", action, re.MULTILINE)), default=2)
+        fence = "`" * (longest + 1)
+        return f"{thought}\n\n{fence}\n{action}\n{fence}" if thought else f"{fence}\n{action}\n{fence}"
 
 
 class LastFence(ThoughtAction):
@@ -234,7 +239,7 @@ def _nothing_fenced(response: Response) -> FormatError:
 # -- other texts -------------------------------------------------------------------------------------------------------
 
 
-class Xml:
+class Xml(Parser):
     """The command in an `<action>` element. What is inside is taken as it stands, not as XML."""
 
     instructions = (
@@ -265,12 +270,12 @@ class Xml:
             body.removeprefix("\n").removesuffix("\n"), "\n\n".join(part for part in (thought, after) if part)
         )
 
-    def turn(self, thought: str, action: str, step: int) -> Message:
+    def written(self, thought: str, action: str) -> str:
         said = f"<thought>\n{thought}\n</thought>\n" if thought else ""
-        return Message("assistant", f"{said}<action>\n{action}\n</action>", step=step)
+        return f"{said}<action>\n{action}\n</action>"
 
 
-class Json:
+class Json(Parser):
     """One JSON object with `thought` and `action`."""
 
     instructions = (
@@ -280,7 +285,7 @@ class Json:
 
     def parse(self, response: Response) -> Parsed:
         text = _said(response).strip()
-        _, blocks = _blocks(text)
+        _, blocks = fenced_blocks(text)
         if len(blocks) == 1 and blocks[0].end is not None and not text.startswith("{"):
             text = blocks[0].content
         try:
@@ -301,12 +306,11 @@ class Json:
             raise FormatError('the "action" of its JSON object is empty.')
         return Parsed(action, thought.strip() if isinstance(thought, str) else json.dumps(thought))
 
-    def turn(self, thought: str, action: str, step: int) -> Message:
-        content = json.dumps({"thought": thought, "action": action}, ensure_ascii=False)
-        return Message("assistant", content, step=step)
+    def written(self, thought: str, action: str) -> str:
+        return json.dumps({"thought": thought, "action": action}, ensure_ascii=False)
 
 
-class ActionOnly:
+class ActionOnly(Parser):
     """The whole answer is the command."""
 
     instructions = (
@@ -318,19 +322,16 @@ class ActionOnly:
         if response.stop_reason == "length":
             raise FormatError("it was cut off at the limit for the length of one answer. Do less at a time.")
         text = _said(response)
-        lines, blocks = _blocks(text)
-        if len(blocks) == 1 and blocks[0].end is not None and not _without(lines, blocks[0]):
+        lines, blocks = fenced_blocks(text)
+        if len(blocks) == 1 and blocks[0].end is not None and not without(lines, blocks[0]):
             return Parsed(_command(blocks[0]))
         return Parsed(text)
-
-    def turn(self, thought: str, action: str, step: int) -> Message:
-        return Message("assistant", action, step=step)
 
 
 # -- native tool calls -------------------------------------------------------------------------------------------------
 
 
-class ToolCallParser:
+class ToolCallParser(Parser):
     """The provider's native tool calling: the first call of an answer is the action."""
 
     instructions = (
@@ -338,18 +339,15 @@ class ToolCallParser:
         "its outcome before you call the next."
     )
 
-    def __init__(self, tools: Sequence[str] = ()) -> None:
-        self._tools = tuple(tools)
-
     def parse(self, response: Response) -> Parsed:
         if not response.tool_calls:
             if response.stop_reason == "length":
                 raise FormatError("it reached the limit for the length of one answer before any call. Be brief.")
-            hint = " When you are done, call submit." if "submit" in self._tools else ""
+            hint = " When you are done, call submit." if "submit" in self.tools else ""
             raise FormatError(f"it calls no tool.{hint}")
         first, *others = response.tool_calls
         try:
-            action = action_of(first, self._tools)
+            action = action_of(first, self.tools)
         except BadCall as error:
             if first.raw_arguments and response.stop_reason == "length":
                 raise _not_closed(response, f"the call of {first.name}") from None
@@ -367,7 +365,7 @@ class ToolCallParser:
         return Parsed(action, response.text.strip(), " ".join(remarks))
 
     def turn(self, thought: str, action: str, step: int) -> Message:
-        return Message("assistant", thought, tool_calls=(call_of(action, self._tools, call_id(step)),), step=step)
+        return Message("assistant", thought, tool_calls=(call_of(action, self.tools, call_id(step)),), step=step)
 
 
 def call_id(step: int) -> str:
@@ -375,10 +373,11 @@ def call_id(step: int) -> str:
     return f"step{step:05d}"
 
 
-_PARSERS: dict[str, type[ThoughtAction | LastFence | Xml | Json | ActionOnly]] = {
+_PARSERS: dict[ParserName, type[Parser]] = {
     "thought_action": ThoughtAction,
     "last_fence": LastFence,
     "xml": Xml,
     "json": Json,
     "action_only": ActionOnly,
+    "tool_calls": ToolCallParser,
 }

@@ -123,7 +123,7 @@ def _line(*words: str | int | None) -> str:
     return " ".join([str(name), *(shlex.quote(str(word)) for word in arguments)])
 
 
-def _with_text(line: str, text: str) -> str:
+def here_document(line: str, text: str) -> str:
     """The command with the text as a here-document; the text's last line end may be left out."""
     text = text if text.endswith("\n") else text + "\n"
     delimiter = "END_OF_TEXT"
@@ -143,7 +143,7 @@ def _action(command: Command, arguments: Mapping[str, Any]) -> str:
         words[0] = "*"  # a number that stands alone would be taken for the query
     line = _line(command.name, *words)
     if arguments.get("text"):
-        return _with_text(line, arguments["text"])
+        return here_document(line, arguments["text"])
     if command.name == "insert":
         raise BadCall("insert needs a text that is not empty.")
     return f"{line} --delete" if command.name == "edit" else line

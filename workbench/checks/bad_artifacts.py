@@ -20,30 +20,30 @@ _LARGE = 64 << 20
 
 def bad_files(task: Task) -> Iterator[tuple[str, bytes]]:
     """Cases for a task whose submission is one file: the name of each, and its bytes."""
-    yield "wrong artefact: not of the kind", b"\xff\xfe\0 this is nothing \0" * 9
+    yield "wrong artifact: not of the kind", b"\xff\xfe\0 this is nothing \0" * 9
     if task.artifact.kind == "code":
         function = task.artifact.function or "f"
-        yield "wrong artefact: no such function", f"def {function}_(*arguments):\n    return 0\n".encode()
-        yield "wrong artefact: an exception", f"def {function}(*arguments):\n    raise ValueError('no')\n".encode()
-        yield "hostile artefact: forged result", _forging(task).encode()
-        yield "hostile artefact: ends its process", b"import os\nos._exit(0)\n"
+        yield "wrong artifact: no such function", f"def {function}_(*arguments):\n    return 0\n".encode()
+        yield "wrong artifact: an exception", f"def {function}(*arguments):\n    raise ValueError('no')\n".encode()
+        yield "hostile artifact: forged result", _forging(task).encode()
+        yield "hostile artifact: ends its process", b"import os\nos._exit(0)\n"
     if task.artifact.kind == "csv":
-        yield "wrong artefact: no rows", b"Id,value\n"
-        yield "hostile artefact: one endless line", b"Id," + b"a" * 1_000_000
-        yield "hostile artefact: quotes left open", b'Id,value\n1,"' + b"1\n" * 100_000
+        yield "wrong artifact: no rows", b"Id,value\n"
+        yield "hostile artifact: one endless line", b"Id," + b"a" * 1_000_000
+        yield "hostile artifact: quotes left open", b'Id,value\n1,"' + b"1\n" * 100_000
     if task.artifact.max_bytes < _LARGE:
-        yield "hostile artefact: too large", b"\0" * (task.artifact.max_bytes + 1)
+        yield "hostile artifact: too large", b"\0" * (task.artifact.max_bytes + 1)
 
 
 def bad_tables(good: bytes) -> Iterator[tuple[str, bytes]]:
     """Cases for a task whose submission is a table: the name of each, and the valid table `good` with that fault."""
     first, *rows = good.decode("utf-8", "replace").splitlines(keepends=True) or [""]
-    yield "wrong artefact: every second row is missing", "".join([first, *rows[::2]]).encode()
-    yield "wrong artefact: every row twice", "".join([first, *rows, *rows]).encode()
+    yield "wrong artifact: every second row is missing", "".join([first, *rows[::2]]).encode()
+    yield "wrong artifact: every row twice", "".join([first, *rows, *rows]).encode()
     cells = [row.rstrip("\r\n").rpartition(",") for row in rows]
     if all(_NUMBER.fullmatch(value) for _, _, value in cells):
         spoiled = (f"{before}{comma}nan\n" for before, comma, _ in cells)
-        yield "wrong artefact: NaN in the last column", "".join([first, *spoiled]).encode()
+        yield "wrong artifact: NaN in the last column", "".join([first, *spoiled]).encode()
 
 
 def bad_folders(task: Task, good: Path, making: Path) -> Iterator[tuple[str, Path]]:
@@ -65,12 +65,12 @@ def bad_folders(task: Task, good: Path, making: Path) -> Iterator[tuple[str, Pat
 
 def _cases(task: Task) -> Iterator[tuple[str, Callable[[Path], None]]]:
     def main_file(folder: Path) -> Path:
-        """The artefact, or one of its files."""
+        """The artifact, or one of its files."""
         path = folder / task.artifact.path
         return path if path.is_file() else next(file for file in sorted(path.rglob("*")) if file.is_file())
 
     def weights(folder: Path) -> list[Path]:
-        """All files other than text; where there are none, the artefact's main file."""
+        """All files other than text; if there are none, the artifact's main file."""
         return _files(folder, code=False) or [main_file(folder)]
 
     def cut(folder: Path) -> None:
@@ -96,12 +96,12 @@ def _cases(task: Task) -> Iterator[tuple[str, Callable[[Path], None]]]:
         file.chmod(0o600)
         os.truncate(file, task.artifact.max_bytes + 1)
 
-    yield "wrong artefact: files cut short", cut
-    yield "hostile artefact: pickles that run code", bomb
+    yield "wrong artifact: files cut short", cut
+    yield "hostile artifact: pickles that run code", bomb
     if task.artifact.also:
-        yield "hostile artefact: code that forges a result", forge
-    yield "hostile artefact: a link", link
-    yield "hostile artefact: too large", large
+        yield "hostile artifact: code that forges a result", forge
+    yield "hostile artifact: a link", link
+    yield "hostile artifact: too large", large
 
 
 class _Bomb:

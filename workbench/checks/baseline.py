@@ -1,4 +1,6 @@
-"""A task's baseline: its submission (made by its program, in a sandbox, where there is one) is scored and compared."""
+"""A task's baseline: its submission is scored and compared. If the task has a program for it, that runs in a sandbox
+first.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from workbench.environment.assembly import Actor, find_packages, make_sandbox
+from workbench.environment.assembly import Actor, fill_with, find_packages, make_sandbox, make_workspace, offer_data
 from workbench.environment.resources import lease_gpus, shortage_notes
-from workbench.environment.workspace import fill_with, make_workspace, offer_data
-from workbench.isolation.spec import SandboxError
 from workbench.isolation.temporary import OwnedFolder
 from workbench.sandbox.base import Sandbox
+from workbench.scoring.artifact import ArtifactError
 from workbench.scoring.evaluation import Evaluation, evaluate, room_for
+from workbench.scoring.submissions import read_submission
 from workbench.session.spec import SandboxName, SessionSpec
 from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task
@@ -43,7 +45,7 @@ class Comparison:
     tolerance: float
     primary: bool
     reaches: float | None = None
-    """The value to expect instead of the published one, where no run of the baseline reaches that."""
+    """The value to expect if no run of the baseline reaches the published one."""
 
     @property
     def agrees(self) -> bool:
@@ -182,7 +184,7 @@ async def _run(task: Task, name: str, sandbox: Sandbox, notes: list[str], progre
 
 
 async def _tick(text: str, limit: float, progress: Progress | None) -> None:
-    """Say each second that the program still runs; only the program knows how far it is."""
+    """Report each second that the program still runs; only the program itself knows its progress."""
     began = time.monotonic()
     while progress is not None:
         progress(0.0, f"{text}, {time.monotonic() - began:.0f} s of at most {limit:g} s")
@@ -190,8 +192,7 @@ async def _tick(text: str, limit: float, progress: Progress | None) -> None:
 
 
 async def _submission(task: Task, name: str, sandbox: Sandbox) -> bytes:
-    path = f"{sandbox.workspace}/{task.artifact.path}"
     try:
-        return await sandbox.read_file(path, task.artifact.max_bytes)
-    except (OSError, SandboxError) as error:
+        return await asyncio.to_thread(read_submission, task, sandbox)
+    except ArtifactError as error:
         raise BaselineError(f"{name} of task {task.id} left no {task.artifact.path}: {error}") from error

@@ -1,5 +1,4 @@
-"""Rescoring: what a saved session submitted, scored again in a fresh clean room and compared with its ledger.
-
+"""Rescoring: the submissions of a saved session are scored again in a fresh clean room and compared with its ledger.
 Only the session's folder and its task are needed; the ledger itself is never written. The random numbers of an
 evaluation depend on the session's seed and the artifact alone, so the same task, data and seed give the same score
 again. Where one of them has changed, or is not known, two scores agree when they are within their noise.
@@ -18,7 +17,8 @@ from typing import Literal
 from workbench.checks.baseline import NOISE, REPEATED
 from workbench.environment.assembly import session_secret
 from workbench.errors import WorkbenchError
-from workbench.formats.open import SOURCE, open_recording
+from workbench.formats.open import open_recording
+from workbench.formats.table import SOURCE
 from workbench.isolation.spec import SandboxError
 from workbench.runner.trust import Consent, named_task, trust
 from workbench.scoring.evaluation import Evaluation, evaluate, room_for
@@ -36,7 +36,7 @@ from workbench.tasks.making import Progress
 Outcome = Literal["agrees", "differs", "not scored"]
 Which = Literal["last", "best", "all"]
 _ROUNDING = 1e-12
-"""Relative tolerance between two sums of the same numbers."""
+"""Relative tolerance for two sums of the same numbers."""
 
 
 class NotScorable(WorkbenchError):
@@ -52,7 +52,7 @@ class SavedSession:
     task: Task
     """The task as it is now, under the session's protocol and on its variant of the data."""
     problems: list[str] = field(default_factory=list)
-    """What is damaged."""
+    """What is damaged in the session's folder."""
     own: bool = False
     """Whether the session is this user's. What somebody else's session submitted is scored in a sandbox only."""
 

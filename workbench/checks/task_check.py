@@ -22,7 +22,7 @@ from workbench.tasks.needs import examine
 
 Outcome = Literal["ok", "failed", "skipped"]
 Score = Callable[..., Awaitable[Evaluation]]
-"""Scores an artefact, on the split of `submit` or on a named one."""
+"""Scores an artifact, on the split of `submit` or on a named one."""
 
 NO_SCORE = ("invalid", "crashed", "timeout", "missing")
 LONG = 60.0
@@ -85,14 +85,14 @@ async def _all_checks(task: Task, sandbox: SandboxName, progress: Progress | Non
     yield await _guarded("baseline", _baseline(task, sandbox, progress))
     async for finding in _demo(task, sandbox, score):
         yield finding
-    yield await _guarded("missing artefact", _refused(score, None, ("missing",)))
+    yield await _guarded("missing artifact", _refused(score, None, ("missing",)))
     for name, artifact in [] if task.artifact.bundled else bad_files(task):
         yield await _guarded(name, _refused(score, artifact))
     if not task.artifact.bundled:
         with tempfile.TemporaryDirectory() as folder:
             link = Path(folder) / Path(task.artifact.path).name
             link.symlink_to(task.evaluator)
-            yield await _guarded("hostile artefact: a link", _refused(score, link, ("invalid",)))
+            yield await _guarded("hostile artifact: a link", _refused(score, link, ("invalid",)))
 
 
 async def _baseline(task: Task, sandbox: SandboxName, progress: Progress | None) -> tuple[Outcome, str]:

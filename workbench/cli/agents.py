@@ -28,7 +28,7 @@ def agents(context: click.Context, as_json: bool) -> None:
 
     found = list_agents()
     if as_json:
-        print_json([agent.model_dump(mode="json") for agent in found])
+        print_json(found)
         return
     print_table(
         ["agent", "parser", "window", "what it is"],
@@ -56,8 +56,10 @@ def show(agent: str, as_json: bool) -> None:
         click.echo(f"{agent} is a class; what it does stands in its code")
         return
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(found)
         return
+    from msgspec import to_builtins
+
     from workbench.yamlfile import readable_yaml
 
-    click.echo(readable_yaml(found.model_dump(mode="json")).rstrip())
+    click.echo(readable_yaml(to_builtins(found)).rstrip())

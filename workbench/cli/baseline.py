@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from workbench.cli.errors import Command
-from workbench.cli.options import data_options, gpu_options, json_option
+from workbench.cli.options import data_options, gpu_options, json_option, sandbox_option, task_argument
 from workbench.cli.output import picked, print_json, print_table, progress_line
 from workbench.cli.tasks import prepare_first
 from workbench.text import visible
 
-if TYPE_CHECKING:
-    from workbench.session.spec import SandboxName
-
 
 @click.command(cls=Command)
-@click.argument("task")
-@click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
+@task_argument
+@sandbox_option("Where.", "local")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the evaluation.")
 @gpu_options
 @data_options
 @json_option
-def baseline(
-    task: str,
-    sandbox: SandboxName,
-    seed: int,
-    gpus: str,
-    share_gpus: bool,
-    dataset: str | None,
-    protocol: str | None,
-    as_json: bool,
-) -> None:
-    """Run TASK's baseline and compare it with the published score.
+def baseline(task: str, dataset: str | None, protocol: str | None, as_json: bool, **how: Any) -> None:
+    """Run the baseline of TASK, and compare it with its published score.
 
     On the real data where they are here, else on the stand-in. Exits with 0 when it agrees, within noise.
 
@@ -56,23 +44,14 @@ def baseline(
         found = found.under(protocol or "", "tiny")
     with progress_line() as progress:
         prepare_first(found, progress)
-        run = run_stoppable(
-            run_baseline(found, sandbox=sandbox, seed=seed, gpus=gpus, share_gpus=share_gpus, progress=progress)
-        )
+        run = run_stoppable(run_baseline(found, **how, progress=progress))
     result = run.evaluation
     for note in run.notes:
         click.echo(f"note: {visible(note)}", err=True)
     if as_json:
-        print_json(
-            {
-                "task": found.id,
-                **picked(result, "verdict message standard_error split dataset isolation duration"),
-                "metrics": [
-                    picked(item, "metric got published tolerance primary reaches agrees") for item in run.comparisons
-                ],
-                "agrees": run.agrees,
-            }
-        )
+        facts = picked(result, "verdict message standard_error split dataset isolation duration")
+        metrics = [picked(each, "metric got published tolerance primary reaches agrees") for each in run.comparisons]
+        print_json({"task": found.id, **facts, "metrics": metrics, "agrees": run.agrees})
         sys.exit(0 if run.agrees else 1)
     click.echo(f"{found.id}: {result.verdict}" + (f" — {visible(result.message)}" if result.message else ""))
     if run.comparisons:

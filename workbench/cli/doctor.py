@@ -32,18 +32,15 @@ class Check:
 def examine() -> list[Check]:
     """All checks; none takes more than a few seconds."""
     checks: list[Callable[[], Check]] = [
-        _python,
-        _bubblewrap,
-        _docker,
-        _image,
         _terminal,
         _colour,
         _sessions,
         _marks,
         _temporary,
+        _gateway,
         _keys,
     ]
-    return [check() for check in checks]
+    return [_python(), *_sandboxes(), *(check() for check in checks)]
 
 
 def _python() -> Check:
@@ -51,44 +48,58 @@ def _python() -> Check:
     return Check("python", "ok", f"{version} ({sys.executable})", required=True)
 
 
-def _bubblewrap() -> Check:
-    from workbench.isolation.bwrap import probe_bubblewrap
+def _sandboxes() -> list[Check]:
+    """Each way to confine commands, and the one that a session takes."""
+    from workbench.isolation.bwrap import bubblewrap_version, try_bubblewrap
+    from workbench.isolation.keeper import landlock_version
+    from workbench.isolation.landlock import LACKS, differences, try_landlock
 
-    problem = probe_bubblewrap()
-    if problem is None:
-        return Check("bubblewrap", "ok", "the local sandbox works")
-    return Check(
-        "bubblewrap",
-        "warning",
-        f"{problem}; the shipped scripted agent and you run unprotected, a model's commands are refused",
-        "apt install bubblewrap (or dnf, pacman), or use --sandbox docker",
-    )
+    docker, image = _docker(), _image()
+    container = docker.status == image.status == "ok"
+    no_bubblewrap, no_landlock = try_bubblewrap(), try_landlock()
+    own = f"{bubblewrap_version()}: commands have files, processes, users and a network of their own"
+    shared = "; ".join([f"version {landlock_version()}: {LACKS}", *differences(landlock_version())])
+    if no_bubblewrap is None:
+        best = Check("sandbox", "ok", "--sandbox local (the default) takes bubblewrap")
+    elif no_landlock is None:
+        remedy = "--sandbox docker isolates better" if container else "bubblewrap or Docker isolate better: see above"
+        best = Check("sandbox", "ok", "--sandbox local (the default) takes Landlock", remedy)
+    else:
+        what = "nothing confines the local sandbox: you and the shipped agent run unprotected, a model is refused"
+        best = Check("sandbox", "warning", what, "--sandbox docker" if container else "mend one of the ways above")
+    return [
+        Check("bubblewrap", "warning" if no_bubblewrap else "ok", no_bubblewrap or own),
+        Check("landlock", "warning" if no_landlock else "ok", no_landlock or shared),
+        docker,
+        image,
+        best,
+    ]
 
 
 def _docker() -> Check:
-    from workbench.isolation.engine import probe_docker
+    from workbench.isolation.engine import engine, engine_address, introduction
+    from workbench.isolation.spec import SandboxError
 
-    problem = probe_docker()
-    if problem is None:
-        return Check("docker", "ok", "the engine answers")
-    return Check("docker", "warning", problem, "start the engine, or use the local sandbox")
+    try:
+        with engine(time_limit=2.0) as api:
+            kind, version, _ = introduction(api)
+    except SandboxError as error:
+        return Check("docker", "warning", str(error), error.hint or "start the engine, or use the local sandbox")
+    return Check("docker", "ok", f"{kind.title()} {version} answers at {engine_address()}")
 
 
 def _image() -> Check:
-    from workbench.isolation.engine import engine, probe_docker
-    from workbench.isolation.image import DEFAULT_IMAGE
-    from workbench.isolation.spec import SandboxError
+    from workbench.isolation.image import image_state
+    from workbench.isolation.spec import DEFAULT_IMAGE, SandboxError
 
-    if probe_docker() is not None:
-        return Check("image", "warning", "not looked at: no engine")
     try:
-        with engine(time_limit=3.0) as api:
-            found = bool(api.images(name=DEFAULT_IMAGE))
-    except (SandboxError, OSError) as error:
-        return Check("image", "warning", f"cannot be looked up: {error}")
-    if found:
+        state = image_state(time_limit=2.0)
+    except SandboxError:
+        return Check("image", "warning", "not looked at: no engine")
+    if state == "current":
         return Check("image", "ok", DEFAULT_IMAGE)
-    return Check("image", "warning", f"{DEFAULT_IMAGE} is not built", "mlgym-tui image build")
+    wrong = "is not built" if state == "missing" else "was made for another version"
+    return Check("image", "warning", f"{DEFAULT_IMAGE} {wrong}", "mlgym-tui image build")
 
 
 def _terminal() -> Check:
@@ -148,6 +159,33 @@ def _writable(name: str, folder: Path, remedy: str) -> Check:
     if free < 1 << 30:
         return Check(name, "warning", f"{folder}: only {free >> 20} MB free", "free some space")
     return Check(name, "ok", f"{folder} ({free >> 30} GB free)")
+
+
+def _gateway() -> Check:
+    """One is started, and asked without its key."""
+    import asyncio
+
+    import httpx2
+
+    from workbench.gateway.scripted import Scripted
+    from workbench.gateway.server import Gateway
+
+    async def ask() -> int:
+        gateway = Gateway(Scripted([]))
+        try:
+            (address,) = await gateway.serve(host_port=0)
+            async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as client:
+                return (await client.get(f"{address}/v1/models")).status_code
+        finally:
+            await gateway.close()
+
+    try:
+        status = asyncio.run(ask())
+    except (OSError, httpx2.HTTPError) as error:
+        return Check("gateway", "warning", f"agent programs cannot be served: {error}", "look at what 127.0.0.1 allows")
+    if status != 401:
+        return Check("gateway", "warning", f"it answered {status} to who has no key", "report this")
+    return Check("gateway", "ok", "agent programs can be served, and need the session's key")
 
 
 def _keys() -> Check:

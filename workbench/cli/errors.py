@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from workbench.errors import WorkbenchError
+from workbench.signals import say_stopped
 from workbench.text import visible
 
 
@@ -34,7 +35,14 @@ class Group(Command, click.Group):
 
     command_class = Command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say_stopped()
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        _have_streams()
         try:
             return super().main(*args, **kwargs)
         except (SystemExit, KeyboardInterrupt):
@@ -45,6 +53,28 @@ class Group(Command, click.Group):
             sys.exit(141)
         except Exception as error:
             sys.exit(_report(error))
+
+
+class GroupOr(Group):
+    """What is none of its commands is given to `otherwise`."""
+
+    otherwise: click.Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = args[0] in self.commands
+        return super().resolve_command(ctx, args) if known else (self.otherwise.name, self.otherwise, args)
+
+
+def _have_streams() -> None:
+    """Whoever started this may have closed its standard streams: then the next file would be taken for one."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
 
 
 @contextlib.contextmanager

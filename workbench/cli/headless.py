@@ -26,7 +26,9 @@ _OBSERVATION_LINES = 12
 
 
 def run_headless(runner: Runner, *, as_json: bool) -> int:
-    """Drive the session to its end. Returns the exit code: 0 when submitted, 128 + n when signal n ended it, else 1."""
+    """Drive the session to its end. Returns the exit code: 0 when submitted, 3 when a breakpoint stopped it, 128 + n
+    when signal n ended it, else 1. A replay of an agent program is 0 where it came out as it was recorded, else 1.
+    """
     received: list[int] = []
 
     async def drive() -> ev.SessionEnded:
@@ -55,9 +57,17 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
         say_end(ended)
     elif ended.exit_status != "submitted":
         complain(ended.exit_status + (f": {ended.reason}" if ended.reason else ""))
-    if ended.exit_status == "submitted":
+    if succeeded(runner, ended):
         return 0
+    if ended.exit_status == "breakpoint":
+        return 3
     return 128 + received[0] if received else 1
+
+
+def succeeded(runner: Runner, ended: ev.SessionEnded) -> bool:
+    """Whether it was submitted; of a replay of an agent program, whether it came out as it was recorded."""
+    replayed = None if runner.agent is None else runner.agent.replayed
+    return ended.exit_status == "submitted" if replayed is None else replayed
 
 
 class _Listener:
@@ -153,7 +163,11 @@ def say_end(ended: ev.SessionEnded) -> None:
     folder = Path(ended.session)
     click.echo(f"saved in {folder}")
     if ended.exit_status != "submitted":
-        click.echo(f"go on with: {command_for(folder, 'resume')}{_further(ended, fold(read_log(folder)[0]))}")
+        state = fold(read_log(folder)[0])
+        if state.started is not None and state.started.agent_command:  # a program cannot be taken up in the middle
+            click.echo(f"begin again at a step: {command_for(folder, 'fork')} --step N")
+        else:
+            click.echo(f"go on with: {command_for(folder, 'resume')}{_further(ended, state)}")
     click.echo(f"replay it with: {command_for(folder, 'replay')}")
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench.cli.errors import Command, Failure, complain
-from workbench.cli.options import json_option
+from workbench.cli.options import json_option, task_argument
 from workbench.cli.output import print_json
 from workbench.text import visible
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("task")
+@task_argument
 @json_option
 @click.option("--remove", "removed", multiple=True, metavar="ID", help="Remove this note; may be given several times.")
 def memory(task: str, as_json: bool, removed: tuple[str, ...]) -> None:

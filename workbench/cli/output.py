@@ -22,13 +22,13 @@ _LEAST = 8
 """Columns of the terminal to which a column is cut at most."""
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Any, *, in_a_line: bool = False) -> None:
     """`value` as JSON on stdout: plain values, records and paths."""
     import msgspec
 
     try:
         plain = msgspec.to_builtins(value, enc_hook=str)
-        text = json.dumps(plain, indent=2, ensure_ascii=False).encode("utf-8", "replace")
+        text = json.dumps(plain, indent=None if in_a_line else 2, ensure_ascii=False).encode("utf-8", "replace")
     except RecursionError:
         raise Failure("it is nested too deeply to be printed") from None
     click.echo(harmless_json(text).decode())
@@ -55,25 +55,15 @@ def print_table(
     """Columns, as wide as they must be; those in `right` are aligned to the right, those in `cut` are cut where the
     table is wider than the terminal.
     """
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from workbench.library.columns import Column, table_lines
 
+    columns = [
+        Column(visible(name), str, str, -1, at in right, least=_LEAST if at in cut else 0)
+        for at, name in enumerate(header)
+    ]
     cells = [[visible(cell).replace("\n", " ") for cell in row] for row in rows]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    least = -2
-    for place, name in enumerate(header):
-        width = max(cell_len(line[place]) for line in [header, *cells])
-        least += 2 + (min(width, _LEAST) if place in cut else width)
-        table.add_column(name, justify="right" if place in right else "left", no_wrap=place not in cut)
-    for row in cells:
-        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in row))
-    console = Console(width=max(least, shutil.get_terminal_size().columns), markup=False, highlight=False)
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+    for line in table_lines(cells, columns, shutil.get_terminal_size().columns):
+        click.echo(line)
 
 
 def ending(ended: SessionEnded) -> str:
@@ -87,7 +77,7 @@ def standing(scores: FinalScores) -> str:
     mixed = bool(scores.last_split and scores.best_split) and scores.last_split != scores.best_split
     last = number(scores.last) + (f" ({scores.last_split})" if mixed else "")
     best = number(scores.best) + (f" ({scores.best_split})" if mixed else "")
-    worse = " ▼ worse than the baseline" if scores.worse_than_baseline else ""
+    worse = ", worse than the baseline" if scores.worse_than_baseline else ""
     caveats = "".join(f" ({caveat})" for caveat in scores.caveats)
     return visible(
         f"{scores.metric or 'score'}: last {last}, best {best}{worse}, baseline {number(scores.baseline)}{caveats}"

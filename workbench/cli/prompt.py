@@ -9,13 +9,12 @@ import click
 
 from workbench.cli.errors import Command, Failure
 from workbench.cli.options import read_session, session_argument
-from workbench.cli.output import print_json, print_table
+from workbench.cli.output import picked, print_json, print_table
 from workbench.text import visible
 
 if TYPE_CHECKING:
     from workbench.session.prompt_view import PromptOfStep, Read
     from workbench.session.prompts import SentMessage, SentPrompt
-    from workbench.session.recording import Recording
 
 
 @click.command(cls=Command)
@@ -43,7 +42,7 @@ def prompt(session: Path, step: int | None, call: int | None, diff: bool, as_jso
     from workbench.session.prompt_view import last_step_asked, prompt_of_step
 
     recording, state = read_session(session)
-    read = _reader(recording)
+    read = recording.object
     if step is None:
         step = last_step_asked(state)
     elif step > max(state.last_step, last_step_asked(state)):
@@ -59,21 +58,6 @@ def prompt(session: Path, step: int | None, call: int | None, diff: bool, as_jso
         _print_diff(found, read)
     else:
         _print_prompt(found, found.prompt, read)
-
-
-def _reader(recording: Recording) -> Read:
-    """Gives objects of the recording; None for what is lost or damaged."""
-    from workbench.session.objects import ObjectStore
-
-    store = ObjectStore(recording.folder / "objects") if recording.folder is not None else None
-
-    def read(digest: str) -> bytes | None:
-        try:
-            return None if store is None else store.get(digest)
-        except (OSError, ValueError):
-            return None
-
-    return read
 
 
 def _print_head(found: PromptOfStep, sent: SentPrompt) -> None:
@@ -143,11 +127,7 @@ def _as_dict(found: PromptOfStep, read: Read, *, diff: bool) -> dict[str, Any]:
         "step": found.step,
         "call": found.place + 1,
         "calls": len(found.calls),
-        "attempt": call.sent.attempt,
-        "alternative": call.sent.alternative,
-        "model": call.sent.model,
-        "settings": call.sent.settings,
-        "budget": call.sent.budget,
+        **picked(call.sent, "attempt alternative model settings budget"),
         "tokens": sent.tokens,
         "tokens_counted_by": call.sent.counted_by or None,
         "usage": msgspec.to_builtins(call.usage),

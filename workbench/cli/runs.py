@@ -2,89 +2,71 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from workbench.cli.driving import detach_from, drive, go_on, without_screen
 from workbench.cli.errors import Command, Failure
+from workbench.cli.home import is_terminal, open_home
 from workbench.cli.options import (
-    consent,
+    Amount,
     data_options,
+    execute_options,
     gpu_options,
+    headless_options,
+    limit_options,
+    pattern_option,
+    program_options,
+    sandbox_option,
     session_argument,
     sessions_option,
+    several,
+    task_argument,
     trust_option,
 )
 from workbench.cli.output import progress_line
-from workbench.cli.tasks import prepare_data
+from workbench.text import visible
 
 if TYPE_CHECKING:
-    from workbench.runner.runner import Runner
-    from workbench.session.events import SessionEnded
+    from workbench.gateway.program_agent import ProgramAgent
     from workbench.session.spec import SessionSpec
+    from workbench.tasks.catalogue import Task
+    from workbench.tasks.datasets import Prepared
 
-_DELAY, _RESUMED_DELAY = 1.5, 1.0
+_DELAY = 1.5
 """Seconds before a proposal runs by itself: a scripted agent answers at once, and nobody could watch it."""
 
-_Function = Callable[..., Any]
+
+def _person(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    from workbench.session.spec import is_name
+
+    if value and not is_name(value):
+        raise click.BadParameter("a name has up to 60 letters, digits and . _ - @")
+    return value
 
 
-class _Amount(click.FloatRange):
-    """A finite number over 0."""
-
-    def __init__(self, min_open: bool = True) -> None:
-        super().__init__(min=0, min_open=min_open)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is no finite number", param, ctx)
-        return number
-
-
-def _shared_options(function: _Function) -> _Function:
-    options: list[_Function] = [
-        click.option(
-            "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True,
-            help="Where commands run.",
-        ),
-        click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap."),
-        click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes."),
-        click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="Limit on steps."),
-        click.option("--max-time", type=_Amount(), metavar="S", help="Limit on seconds."),
-        click.option("--max-cost", type=_Amount(), metavar="USD", help="Limit on cost."),
-        click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Limit on tokens without a price."),
-        click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
-        data_options,
-        gpu_options,
-        click.option(
-            "--window", type=click.IntRange(min=5, max=10_000), metavar="LINES",
-            help="Lines of the agent's file window (else as its configuration says, or 100).",
-        ),
-        sessions_option,
-    ]  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def _headless_options(function: _Function) -> _Function:
-    function = click.option(
-        "--approve", default="", metavar="WHAT",
-        help="What waits for your approval: always, never (as a new session has it), or a YAML file of rules.",
-    )(function)  # fmt: skip
-    function = click.option("--json", "as_json", is_flag=True, help="Without a screen: each event as a line of JSON.")(
-        function
-    )
-    return click.option("--headless", is_flag=True, help="Without a screen: print each step.")(function)
+_shared_options = several(
+    sandbox_option("Where commands run.", "local"),
+    click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap."),
+    click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes."),
+    limit_options(),
+    click.option("--seed", type=int, metavar="N", help="Seed of the evaluations."),
+    data_options,
+    gpu_options,
+    click.option(
+        "--window", type=click.IntRange(min=5, max=10_000), metavar="LINES",
+        help="Lines of the agent's file window (else as its configuration says, or 100).",
+    ),
+    pattern_option,
+    sessions_option,
+)  # fmt: skip
 
 
 @click.command(cls=Command)
-@click.argument("task")
+@task_argument
 @click.option(
     "-m",
     "--model",
@@ -104,13 +86,17 @@ def _headless_options(function: _Function) -> _Function:
     "--starter", default="", metavar="DIR", help="Files that the agent starts with, in place of the task's own."
 )
 @click.option(
-    "--delay", type=_Amount(min_open=False), metavar="SECONDS", help="How long each proposal is shown before it runs."
+    "--delay", type=Amount(min_open=False), metavar="SECONDS", help="How long each proposal is shown before it runs."
 )
-@_headless_options
+@click.option("--submit-best", is_flag=True, help="Submit the best that was validated, where the last is worse.")
+@click.option("--detach", is_flag=True, help="In the background; `attach` follows and drives it.")
+@program_options
+@headless_options
 @_shared_options
 def run(
-    task: str, model: str, step_mode: bool, delay: float | None, headless: bool, as_json: bool, **options: Any
-) -> None:
+    task: str, model: str, step_mode: bool, delay: float | None, headless: bool, as_json: bool, detach: bool,
+    **options: Any,
+) -> None:  # fmt: skip
     """Run an agent on TASK (an id, or the path of a task folder).
 
     Opens the workbench; with --headless, with --json, or where there is no terminal, runs without it. Exits with 0
@@ -119,29 +105,46 @@ def run(
     Examples:
       mlgym-tui run battleOfSexes
       mlgym-tui run battleOfSexes --step               stop at each proposal
+      mlgym-tui run battleOfSexes --detach             in the background: `attach`
       mlgym-tui run blotto --sandbox docker --max-steps 20
+      mlgym-tui run blotto --break kind:submit --break 'once exit!=0 => notify'
       mlgym-tui run blotto --model replay:actions.yaml --headless --json
       mlgym-tui run blotto --model anthropic:claude-sonnet-4-5
       mlgym-tui run blotto -m openai:llama3 --base-url http://localhost:11434/v1
+      mlgym-tui run blotto --agent-command 'agent --go' --upstream openai:gpt-4o
     """
-    plain = _without_screen(headless, as_json, step_mode)
-    if plain and model == "human":
-        raise Failure("a person needs a terminal", "run it in one, without --headless and --json", 2)
-    sys.exit(_start(task, model, plain, as_json, step_mode, delay, options))
+    plain = not detach and without_screen(headless, as_json, step_mode)
+    model = _who_acts(model, options)
+    if (plain or detach) and model == "human":
+        raise Failure("a person needs a terminal", "run it in one, without --headless, --json and --detach", 2)
+    sys.exit(_start(task, model, plain, as_json, step_mode, delay, options, detached=detach))
 
 
 @click.command(cls=Command)
-@click.argument("task")
+@task_argument
+@click.option("--as", "person", default="", callback=_person, metavar="NAME", help="Who works [you].")
+@click.option(
+    "--interface",
+    type=click.Choice(["agent", "shell"]),
+    default="agent",
+    show_default=True,
+    help="The workbench, or the shell alone in your own terminal.",
+)
+@click.option("--blind", is_flag=True, help="Show no score before the end.")
 @_shared_options
-def human(task: str, **options: Any) -> None:
+def human(task: str, interface: str, **options: Any) -> None:
     """Work on TASK yourself, as a human baseline.
 
-    You have the agent's commands. Short for `run TASK --model human`.
+    You have the agent's commands. The clock stands still whenever you give the shell back (P names the reason), and
+    asks whether you were away when nothing happens for ten minutes.
 
-    Example:
+    Examples:
       mlgym-tui human prisonersDilemma
+      mlgym-tui human blotto --as ann --time-limit 4h --blind
+      mlgym-tui human blotto --interface shell
     """
-    if not _is_terminal():
+    options["interface"] = "" if interface == "agent" else interface
+    if not is_terminal():
         raise Failure("a person needs a terminal", "run it in one", 2)
     sys.exit(_start(task, "human", False, False, False, None, options))
 
@@ -152,19 +155,12 @@ def human(task: str, **options: Any) -> None:
 @click.option(
     "--temperature", type=click.FloatRange(0, 2), metavar="T", help="Another temperature from here on, from 0 to 2."
 )
-@_headless_options
+@headless_options
 @click.option("--step", "step_mode", is_flag=True, help="Begin in step mode: each proposal waits for you.")
-@click.option("--sandbox", type=click.Choice(["local", "docker"]), help="Where commands run (else as before).")
+@sandbox_option("Where commands run (else as before).")
 @click.option("--unsafe-local", is_flag=True, help="Run commands on this machine, without bubblewrap.")
 @gpu_options
-@click.option(
-    "--max-steps", type=click.IntRange(min=1), metavar="N", help="New limit on steps, over the whole session."
-)
-@click.option("--max-time", type=_Amount(), metavar="S", help="New limit on seconds, over the whole session.")
-@click.option("--max-cost", type=_Amount(), metavar="USD", help="New limit on cost, over the whole session.")
-@click.option(
-    "--max-tokens", type=click.IntRange(min=1), metavar="N", help="New limit on tokens without a price, likewise."
-)
+@limit_options("New limit", ", over the whole session")
 @trust_option
 @session_argument
 def resume(
@@ -182,11 +178,8 @@ def resume(
       mlgym-tui resume last --model openai:gpt-5.4 --temperature 0.5
       mlgym-tui resume ~/from-a-colleague --trust task,server
     """
-    from workbench.runner.start import start
     from workbench.session.log import is_locked
-    from workbench.signals import stoppable
 
-    plain = _without_screen(headless, as_json, step_mode)
     folder = session if session.is_dir() else session.parent
     if is_locked(folder):
         raise Failure(f"{folder.name} is being driven by another process", "end that one first")
@@ -194,105 +187,124 @@ def resume(
         raise Failure(
             f"{folder} is not a session of mlgym-tui", "only its own sessions can be resumed; others can be replayed"
         )
-    spec = _spec(
-        options, mode="step" if step_mode else None, interactive=not plain, delay=0.0 if plain else _RESUMED_DELAY
-    )
-    with stoppable():
-        runner = start(spec, resume=folder, consent=consent(trust))
-    sys.exit(_drive(runner, plain, as_json))
-
-
-def _without_screen(headless: bool, as_json: bool, step_mode: bool) -> bool:
-    """Whether to run without the workbench. Raises Failure where that cannot be: somebody has to step."""
-    plain = headless or as_json or not _is_terminal()
-    if plain and step_mode:
-        raise Failure(
-            "in step mode a person decides about each action, and needs a terminal",
-            "leave --step out, or run it in a terminal, without --headless and --json",
-            2,
-        )
-    return plain
+    sys.exit(go_on(folder, headless, as_json, step_mode, trust, options))
 
 
 @click.command(cls=Command)
+@execute_options
 @session_argument
-def replay(session: Path) -> None:
-    """Look at a saved SESSION step by step.
+def replay(session: Path, execute: bool, **options: Any) -> None:
+    """Look at a saved SESSION step by step, or run it again.
 
-    SESSION is one of ours (folder, id, `last`), or a .traj of MLGym. Nothing is run.
+    SESSION is one of ours (folder, id, `last`), an archive of `share`, or a file of MLGym, SWE-agent, mini-swe-agent,
+    Inspect, Harbor or asciinema; `FILE#SAMPLE/EPOCH` names one run of several; of a folder or a file of many the
+    browser opens. Nothing is run, unless --execute is given: then its actions are run again in a fresh sandbox, and
+    each step is compared with what was recorded (exit code, output, scores, files). Exits with 0 only where all came
+    out as it was recorded.
 
     Examples:
       mlgym-tui replay last
       mlgym-tui replay 3fa9c1
       mlgym-tui replay path/to/battleOfSexes.traj
+      mlgym-tui replay last --execute --json
     """
-    from workbench.formats.open import open_recording
+    if execute:
+        from workbench.cli.reexecution import run_again
+
+        sys.exit(run_again(session, **options))
+    from workbench.formats.open import holds_many, open_recording
     from workbench.session.store import command_for
 
+    if is_terminal() and holds_many(session):
+        open_home([session], own=False)
+        return
     recording = open_recording(session)
-    if not _is_terminal():
-        show = command_for(recording.folder or recording.path, "sessions", "show")
+    if not is_terminal():
+        show = command_for(
+            recording.folder if recording.folder and session.is_dir() else Path(recording.reference), "sessions", "show"
+        )
         raise Failure("a replay needs a terminal", f"print it with `{show}`", 2)
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.source import RecordedSource
 
-    WorkbenchApp(RecordedSource(recording)).run()
+    app = WorkbenchApp(RecordedSource(recording))
+    ended = app.run()
+    if ended is not None:  # of a fork that was opened
+        from workbench.cli.headless import say_end
+
+        say_end(ended)
+    sys.exit(app.return_code or 0)
+
+
+def _who_acts(model: str, options: dict[str, Any]) -> str:
+    """The model to begin with; none where a program is the agent. The agent and the server in the user's
+    configuration are for the model there: no other is sent to that server. Raises Failure for what goes not together.
+    """
+    from click.core import ParameterSource
+
+    from workbench.config import OF_A_MODEL
+
+    context = click.get_current_context()
+    configured = {
+        name for name in ("model", *OF_A_MODEL) if context.get_parameter_source(name) == ParameterSource.DEFAULT_MAP
+    }
+    if options["agent_command"]:
+        options.update(dict.fromkeys(configured - {"model"}))
+        given = [name for name in ("agent", "temperature") if options[name] not in (None, "")]
+        if model and "model" not in configured:
+            given.append("model")
+        if given:
+            raise Failure(f"--agent-command goes without --{given[0]}", "--upstream says where its model calls go", 2)
+        if not options["upstream"]:
+            raise Failure("--agent-command needs a model for the program", "--upstream openai:gpt-4o, for example", 2)
+        return ""
+    for name in ("agent_mount", "agent_env", "agent_on_host", "upstream", "upstream_model"):
+        if options[name]:
+            raise Failure(f"--{name.replace('_', '-')} goes with --agent-command", "it says what a program gets", 2)
+    if "model" not in configured and model != (context.lookup_default("model") or ""):
+        options.update(dict.fromkeys(configured))
+    return model
 
 
 def _start(
-    task: str, model: str, plain: bool, as_json: bool, step_mode: bool, delay: float | None, options: dict[str, Any]
-) -> int:
+    task: str, model: str, plain: bool, as_json: bool, step_mode: bool, delay: float | None, options: dict[str, Any],
+    *, detached: bool = False,
+) -> int:  # fmt: skip
     from workbench.runner.start import start
+    from workbench.session.spec import spec_of
     from workbench.session.store import sessions_root
     from workbench.signals import stoppable
-    from workbench.tasks.catalogue import find_task
 
-    with progress_line() as progress:  # here, where it can be shown and stopped; `start` finds it done
-        prepare_data(find_task(task).under(options["protocol"] or "", options["dataset"] or ""), progress)
-    spec = _spec(
+    spec = spec_of(
         options,
         task=task,
         model=model,
         mode="human" if model == "human" else "step" if step_mode else "auto",
         interactive=not plain,
-        delay=delay if delay is not None else 0.0 if plain else _DELAY,
+        delay=delay if delay is not None else 0.0 if plain or detached or options.get("agent_command") else _DELAY,
     )
     with stoppable():
-        runner = start(spec, sessions_root(options["sessions_folder"]))
-    return _drive(runner, plain, as_json)
+        root = sessions_root(options["sessions_folder"])
+        program = program_of(spec, root) if spec.agent_command else None
+        spec = spec if program is None else program.as_recorded(spec)
+        runner = start(spec, root, agent=program, prepare=_prepare)
+    if detached:
+        return detach_from(runner)
+    return drive(runner, plain, as_json)
 
 
-def _spec(options: dict[str, Any], **more: Any) -> SessionSpec:
-    """What the options of the command line ask for: they have the names of its fields, but for the limits."""
-    from workbench.session.events import Limits
-    from workbench.session.spec import SessionSpec
+def program_of(spec: SessionSpec, root: Path, edited: str | None = None) -> ProgramAgent:
+    """The agent that is a program, as `program_agent` has it. What it is and what it sees is said."""
+    from workbench.gateway.program_agent import program_agent
 
-    names = {"max_steps": "steps", "max_time": "seconds", "max_cost": "cost", "max_tokens": "tokens"}
-    limits = Limits(**{field: options[name] for name, field in names.items()})
-    given = {name: options[name] for name in SessionSpec.__struct_fields__ if options.get(name) is not None}
-    return SessionSpec(**{**given, **more}, limits=limits)
-
-
-def _drive(runner: Runner, plain: bool, as_json: bool) -> int:
-    if plain:
-        from workbench.cli.headless import run_headless
-
-        return run_headless(runner, as_json=as_json)
-    from workbench.tui.app import WorkbenchApp
-    from workbench.tui.source import LiveSource
-
-    ended: SessionEnded | None = WorkbenchApp(LiveSource(runner)).run()
-    if ended is None:
-        return 1
-    from workbench.cli.headless import say_end
-
-    say_end(ended)
-    return 0 if ended.exit_status == "submitted" else 1
+    agent = program_agent(spec, root, edited)
+    for line in agent.program.described():
+        click.echo(visible(line), err=True)
+    return agent
 
 
-def _is_terminal() -> bool:
-    import os
+def _prepare(task: Task) -> dict[str, Prepared]:
+    from workbench.cli.tasks import prepare_data
 
-    return (
-        sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    )
+    with progress_line() as progress:
+        return prepare_data(task, progress)

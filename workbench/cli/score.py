@@ -29,7 +29,7 @@ DIFFERS, NOT_SCORED = 1, 3
 @click.option("--task", default="", metavar="TASK", help="Where the task is now, if it was moved.")
 @click.option(
     "--room",
-    type=click.Choice(["auto", "bubblewrap", "docker", "reduced"]),
+    type=click.Choice(["auto", "bubblewrap", "docker", "landlock", "reduced"]),
     help="Where the submissions run (else as in the session).",
 )
 @gpu_options
@@ -47,7 +47,7 @@ def score(
     trust: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Score what SESSION submitted once more, in a fresh clean room.
+    """Score the submission of SESSION once more, in a fresh clean room.
 
     It says if the result agrees with the session's ledger. Only its folder and its task are needed; nothing is
     written there. The same task, data and seed must give the same score; where one of them is not what it was, a

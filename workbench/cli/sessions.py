@@ -11,70 +11,142 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from workbench.cli.errors import Failure, Group
-from workbench.cli.options import json_option, read_session, session_argument, sessions_option
-from workbench.cli.output import picked, print_json, print_table, standing
-from workbench.text import age, many, number, visible
+from workbench.cli.errors import Command, Failure, GroupOr
+from workbench.cli.library import noted
+from workbench.cli.options import json_option, read_session, session_argument, sessions_option, several
+from workbench.cli.output import picked, print_json, print_table, progress_line, standing
+from workbench.cli.time_machine import prune
+from workbench.text import many, number, visible
 
 if TYPE_CHECKING:
-    from workbench.session.events import FinalScores, ScoreRecorded
+    from workbench.library.notes import Notes
+    from workbench.session.events import ScoreRecorded
+    from workbench.session.recording import Recording
+    from workbench.session.run import Run
     from workbench.session.spending import Spending
     from workbench.session.state import SessionState, Step
 
 
-@click.group(cls=Group, invoke_without_command=True)
-@click.option("--wide", is_flag=True, help="All that is known of each, with whole names, however wide.")
-@json_option
-@sessions_option
-@click.pass_context
-def sessions(context: click.Context, wide: bool, as_json: bool, sessions_folder: Path | None) -> None:
-    """List the saved sessions.
+_list_options = several(
+    click.option("--wide", is_flag=True, help="All that is known of each, with whole names, however wide."),
+    click.option(
+        "--filter", "condition", default="", metavar="EXPR",
+        help="Those alone, as in `task:blotto score>1.2 not by:human`.",
+    ),
+    json_option,
+    sessions_option,
+)  # fmt: skip
 
-    `show`, `rm` and `artifact` work on one.
+
+@click.group(cls=GroupOr, invoke_without_command=True, subcommand_metavar="[DIR|FILE]… | COMMAND …")
+@_list_options
+@click.pass_context
+def sessions(context: click.Context, /, sessions_folder: Path | None, **options: Any) -> None:
+    """List the saved sessions, or all runs below DIR.
+
+    Runs are sessions of ours and the files of other programs that `replay` opens. A file of several runs lists
+    like a folder. What --filter understands is in docs/library.md.
 
     Examples:
       mlgym-tui sessions --wide
+      mlgym-tui sessions ~/runs --filter 'task:blotto status:format score>1.2'
       mlgym-tui sessions --json | jq '.[0].scores.best'
       mlgym-tui sessions show last
       mlgym-tui sessions artifact last --best -o strategy.py
     """
     context.obj = sessions_folder
-    if context.invoked_subcommand is not None:
-        return
-    from workbench.session.store import list_sessions, sessions_root, short_id
+    if context.invoked_subcommand is None:
+        _list((), sessions_folder, **options)
 
-    root = sessions_root(sessions_folder)
-    rows = list(list_sessions(root))
-    if as_json:
-        print_json(rows)
-        return
-    if not rows:
-        click.echo(f"no sessions in {root} yet; `mlgym-tui run battleOfSexes` makes one")
-        return
-    if wide:
-        print_table(
-            ["session", "task", "model", "steps", "best", "last", "status", "age"],
-            [
-                [r.id, r.task, r.model, str(r.steps), _best(r.scores), number(r.scores.last),
-                 r.status + (f" ({r.problem})" if r.problem else ""), age(r.age_seconds)]
-                for r in rows
-            ],
-            right=(3, 4, 5),
+
+@click.command("list", cls=Command, hidden=True)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@_list_options
+@click.pass_context
+def listed(context: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
+    """List the runs below PATHS."""
+    before: dict[str, Any] = context.parent.params if context.parent is not None else {}
+    given: dict[str, Any] = {name: value or before.get(name) for name, value in options.items()}
+    _list(paths, **given)
+
+
+sessions.otherwise = listed
+
+
+def _list(
+    paths: tuple[Path, ...], sessions_folder: Path | None, wide: bool, condition: str | None, as_json: bool
+) -> None:
+    from workbench.library.columns import FIELDS, NOTED, fields_of
+    from workbench.library.filter import parse
+    from workbench.library.index import runs
+    from workbench.library.notes import NONE, read_all
+    from workbench.session.store import sessions_root
+    from workbench.signals import stoppable
+
+    missing = next((path for path in paths if not os.path.lexists(path)), None)
+    if missing is not None:
+        raise Failure(
+            f"there is no file or folder {str(missing)!r}, and no such command",
+            f"the commands are {', '.join(sessions.commands)}", 2,
         )  # fmt: skip
-        return
-    print_table(
-        ["session", "task", "model", "steps", "best", "status", "age"],
-        [[short_id(r.id), r.task, r.model, str(r.steps), _best(r.scores), r.status, age(r.age_seconds)] for r in rows],
-        right=(3, 4),
-        cut=(0, 1, 2, 5),
-    )
-    click.echo("--wide tells all; a session is also called by what stands here, or `last`", err=True)
+    wanted = parse(condition or "", FIELDS)
+    folders = list(paths) or [sessions_root(sessions_folder)]
+    rows: list[Run] = []
+    with progress_line() as progress, stoppable():
+        for row in runs(folders):
+            rows.append(row)
+            if len(rows) % 50 == 0:
+                progress(0, f"{len(rows):,} runs")
+    notes = read_all(rows) if as_json or wide or wanted.names & NOTED else {}
+    rows = [row for row in rows if wanted.matches(fields_of(row, notes.get(row.path, NONE)))]
+    if as_json:
+        print_json([_row_as_dict(row, notes.get(row.path, NONE)) for row in rows])
+    elif not rows:
+        there = ", ".join(map(str, folders))
+        click.echo(
+            f"no run in {visible(there)} meets that filter" if condition else f"no runs in {visible(there)}"
+            if paths else f"no sessions in {visible(there)} yet; `mlgym-tui run battleOfSexes` makes one"
+        )  # fmt: skip
+    else:
+        _print_rows(rows, notes, wide)
 
 
-def _best(scores: FinalScores) -> str:
-    """The best score; with its split where the last is of another, for the two cannot be compared."""
-    mixed = scores.best is not None and scores.best_split != scores.last_split
-    return f"{scores.best_split} {number(scores.best)}" if mixed else number(scores.best)
+def _row_as_dict(run: Run, notes: Notes) -> dict[str, Any]:
+    import msgspec
+
+    return {
+        "id": run.ident,
+        **msgspec.structs.asdict(run),
+        "scores": run.scores,
+        "gain": run.gain,
+        "age_seconds": round(run.age, 1),
+        "tags": notes.values("tag"),
+        "star": notes.starred,
+        "rating": notes.rating,
+        "failures": notes.values("failure"),
+        "comments": notes.values("comment"),
+    }
+
+
+def _print_rows(rows: list[Run], notes: dict[str, Notes], wide: bool) -> None:
+    from workbench.library.columns import COLUMNS, Column, table_lines
+    from workbench.library.notes import NONE
+    from workbench.session.store import short_id
+
+    def name(run: Run) -> str:
+        whole = run.ident if run.format == "mlgym-tui" else run.path
+        return whole if wide else short_id(run.ident)
+
+    columns = [Column("session", name, name, 0, least=8), *COLUMNS]
+    if wide:
+        columns[4] = columns[4]._replace(text=lambda run: run.status + (f" ({run.problem})" if run.problem else ""))
+        columns.append(Column("notes", lambda run: noted(notes.get(run.path, NONE)), name, 11))
+    cells = [[visible(column.text(run)).replace("\n", " ") for column in columns] for run in rows]
+    width = 10**6 if wide else shutil.get_terminal_size().columns
+    for line in table_lines(cells, columns, width, keep_ends=True):
+        click.echo(line)
+    if not wide and any(run.format == "mlgym-tui" for run in rows):
+        click.echo("--wide tells all; a session is also called by what stands here, or `last`", err=True)
 
 
 @sessions.command()
@@ -91,9 +163,9 @@ def show(session: Path, as_json: bool) -> None:
     """
     recording, state = read_session(session)
     if as_json:
-        print_json(_as_dict(state, recording.path, recording.problems))
+        print_json(_as_dict(state, recording))
         return
-    _print_session(state, recording.path)
+    _print_session(state, recording)
 
 
 @sessions.command()
@@ -177,28 +249,44 @@ def _entry(state: SessionState, which: str, step: int | None) -> ScoreRecorded |
     return state.best_score() if which == "best" else state.last_score()
 
 
-def _as_dict(state: SessionState, path: Path, problems: list[str]) -> dict[str, Any]:
+def _as_dict(state: SessionState, recording: Recording) -> dict[str, Any]:
+    from workbench.library.notes import read
     from workbench.session.events import SessionStarted
+    from workbench.session.outcome import Failures, category, verdict
 
-    ended = state.ended
+    ended, failures = state.ended, Failures(state)
+    judged = verdict(state, failures)
+    unknown = None if recording.foreign else 0  # where nothing was counted: other programs may just not say
+    priced = not recording.foreign or (state.spending_by and not state.unpriced_tokens)
+    tokens = {"input": state.input_tokens or unknown, "output": state.output_tokens or unknown}
     return {
-        "path": path.absolute(),
+        "path": recording.reference,
+        "format": recording.source,
         **picked(state.started or SessionStarted(format=0, task=""), "session task agent model sandbox seed"),
         "exit_status": ended.exit_status if ended else None,
+        "category": category(ended.exit_status) if ended else None,
         "reason": ended.reason if ended else "",
+        "verdict": {"step": judged.step or None, "sentences": judged.sentences, "last_answer": judged.answer or None},
         "scores": state.final_scores(),
-        "cost": state.cost,
-        "tokens": {"input": state.input_tokens, "output": state.output_tokens, "price_unknown": state.unpriced_tokens},
+        "cost": state.cost if priced else None,
+        "tokens": {**tokens, "price_unknown": state.unpriced_tokens},
         "spending_by_author": {author: spent.as_dict() for author, spent in state.spending_by.items()},
         "limits": state.limits,
         "elapsed": state.elapsed,
-        "problems": problems,
+        "problems": recording.problems,
         "notes": [note.text for note in state.notes],
-        "steps": [_step_as_dict(step) for step in state.steps[1:]],
+        "annotations": list(read(str((recording.folder or Path(recording.reference)).absolute()))),
+        "steps": [
+            {
+                **_step_as_dict(step, foreign=recording.foreign),
+                "failures": [picked(failure, "kind text") for failure in failures.at(step.number)],
+            }
+            for step in state.steps[1:]
+        ],
     }
 
 
-def _step_as_dict(step: Step) -> dict[str, Any]:
+def _step_as_dict(step: Step, *, foreign: bool) -> dict[str, Any]:
     return {
         "step": step.number,
         **picked(step, "author thought proposed action"),
@@ -213,19 +301,26 @@ def _step_as_dict(step: Step) -> dict[str, Any]:
             }
             for item in step.alternatives.values()
         ],
+        "conversation": step.conversation or None,
+        "relation": step.relation or None,
         "model_changed": step.agent_change.model if step.agent_change else None,
         "status": step.status,
+        "executed": step.executed,
         "comment": step.comment or None,
-        **picked(step, "exit_code observation truncated cwd duration interrupted timed_out shell_restarted score"),
+        "time": step.time or None,
+        "duration": None if foreign and not step.duration else step.duration,  # few formats have it
+        **picked(step, "exit_code observation truncated cwd interrupted timed_out shell_restarted score"),
         **picked(step, "scores tools"),
         "changed_files": [change.path for change in step.changes],
         **step.spending.as_dict(),
     }
 
 
-def _print_session(state: SessionState, path: Path) -> None:
+def _print_session(state: SessionState, recording: Recording) -> None:
+    from workbench.session.outcome import verdict
+
     started, ended = state.started, state.ended
-    click.echo(visible(str(path)))
+    click.echo(visible(recording.reference))
     if started is not None:
         seed = f", seed {started.seed}" if started.seed is not None else ""
         click.echo(
@@ -236,6 +331,9 @@ def _print_session(state: SessionState, path: Path) -> None:
         click.echo("; ".join(_spent(author, spent) for author, spent in state.spending_by.items()))
     reason = f" ({visible(ended.reason)})" if ended and ended.reason else ""
     click.echo(f"status: {visible(ended.exit_status) if ended else 'not ended'}{reason}")
+    judged = verdict(state)
+    if judged.tells:
+        click.echo(visible(f"verdict: {' '.join(judged.sentences)}"))
     click.echo()
     print_table(
         ["step", "author", "action", "exit", "time", "score"],
@@ -245,7 +343,7 @@ def _print_session(state: SessionState, path: Path) -> None:
                 step.author,
                 _first_line(step),
                 "–" if step.exit_code is None else str(step.exit_code),
-                f"{step.duration:.2f} s",
+                "–" if recording.foreign and not step.duration else f"{step.duration:.2f} s",
                 "" if step.score is None else number(step.score),
             ]
             for step in state.steps[1:]
@@ -269,3 +367,6 @@ def _first_line(step: Step) -> str:
     marks = [chosen] * bool(step.chosen) + ["edited"] * step.edited + [ended] + ["timed out"] * step.timed_out
     said = ", ".join(filter(None, marks))
     return f"{text} [{said}]" if said else text
+
+
+sessions.add_command(prune)

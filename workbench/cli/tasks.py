@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Command, Group
-from workbench.cli.options import data_options, json_option
+from workbench.cli.options import data_options, json_option, sandbox_option, several, task_argument, tiny_option
 from workbench.cli.output import ProgressLine, picked, print_json, print_table, progress_line
 from workbench.text import many, visible
 
@@ -77,39 +76,16 @@ def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
     if as_json:
         print_json([_as_dict(task, needs) for task, needs in found])
     elif not wide:
-        print_table(
-            ["task", "metric", "baseline", "runs here"],
-            [
-                [
-                    task.id,
-                    f"{task.primary_metric.name} {_ARROWS[task.primary_metric.direction][0]}",
-                    _number(task.primary_metric.baseline),
-                    needs.verdict,
-                ]
-                for task, needs in found
-            ],
-            right=(2,),
-            cut=(0, 1),
-        )
+        rows = [
+            [task.id, f"{metric.name} {_ARROWS[metric.direction][0]}", _number(metric.baseline), needs.verdict]
+            for task, needs in found
+            for metric in [task.primary_metric]
+        ]
+        print_table(["task", "metric", "baseline", "runs here"], rows, right=(2,), cut=(0, 1))
         click.echo("▲ higher is better, ▼ lower; what a task needs: `mlgym-tui tasks show TASK`, or --wide", err=True)
     else:
-        print_table(
-            ["task", "domain", "metric", "baseline", "submission", "needs", "runs here", "name"],
-            [
-                [
-                    task.id,
-                    task.spec.domain,
-                    f"{task.primary_metric.name} {_ARROWS[task.primary_metric.direction]}",
-                    _number(task.primary_metric.baseline),
-                    task.artifact.path,
-                    ", ".join(needs.words) or "–",
-                    needs.verdict,
-                    task.spec.name,
-                ]
-                for task, needs in found
-            ],
-            right=(3,),
-        )
+        heads = ["task", "domain", "metric", "baseline", "submission", "needs", "runs here", "name"]
+        print_table(heads, [_wide_row(task, needs) for task, needs in found], right=(3,))
         for task, needs in found:
             for obstacle in needs.obstacles:
                 click.echo(f"{task.id}: {visible(obstacle)}", err=True)
@@ -125,6 +101,14 @@ def tasks(context: click.Context, wide: bool, as_json: bool) -> None:
 
 
 _ARROWS = {"maximize": "▲ higher is better", "minimize": "▼ lower is better"}
+
+
+def _wide_row(task: Task, needs: Needs) -> list[str]:
+    metric, spec = task.primary_metric, task.spec
+    return [
+        task.id, spec.domain, f"{metric.name} {_ARROWS[metric.direction]}", _number(metric.baseline),
+        task.artifact.path, ", ".join(needs.words) or "–", needs.verdict, spec.name,
+    ]  # fmt: skip
 
 
 def _number(value: float | None) -> str:
@@ -159,7 +143,7 @@ def _optional(found: list[Needs]) -> list[tuple[str, str]]:
 
 
 @tasks.command()
-@click.argument("task")
+@task_argument
 @json_option
 def show(task: str, as_json: bool) -> None:
     """Print what TASK is, and whether it can run here.
@@ -170,6 +154,8 @@ def show(task: str, as_json: bool) -> None:
       mlgym-tui tasks show blotto
       mlgym-tui tasks show ./my-task --json
     """
+    from msgspec.structs import asdict
+
     from workbench.environment.resources import sandbox_limits
     from workbench.tasks.catalogue import find_task
     from workbench.tasks.needs import examine, gigabytes
@@ -177,7 +163,7 @@ def show(task: str, as_json: bool) -> None:
     found = find_task(task)
     needs = examine(found)
     if as_json:
-        print_json({**_as_dict(found, needs), "description": found.description(), **found.spec.model_dump(mode="json")})
+        print_json({**_as_dict(found, needs), "description": found.description(), **asdict(found.spec)})
         return
     spec = found.spec
     click.echo(f"{found.id}: {found.spec.name} ({spec.domain}, {spec.level})\n{found.folder}\n")
@@ -257,10 +243,10 @@ def new(ident: str, kind: Kind, folder: Path, as_json: bool) -> None:
     click.echo(f"check it: mlgym-tui tasks check {quoted}\nrun it:   mlgym-tui run {quoted}")
 
 
-def several_tasks(command: Callable[..., None]) -> Callable[..., None]:
-    """One task or several, or all of them."""
-    command = click.option("--all", "every", is_flag=True, help="All that `mlgym-tui tasks` lists.")(command)
-    return click.argument("tasks", metavar="TASK...", nargs=-1)(command)
+several_tasks = several(
+    click.argument("tasks", metavar="TASK...", nargs=-1),
+    click.option("--all", "every", is_flag=True, help="All that `mlgym-tui tasks` lists."),
+)
 
 
 def named_tasks(names: tuple[str, ...], every: bool) -> list[Task]:
@@ -280,11 +266,9 @@ def named_tasks(names: tuple[str, ...], every: bool) -> list[Task]:
 
 @tasks.command()
 @several_tasks
-@click.option(
-    "--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="For which."
-)
+@sandbox_option("For which.", "local")
 @click.option("--image", metavar="NAME", help="Docker image, instead of the one `image build` makes.")
-@click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: the small generated stand-in for the task's data.")
+@tiny_option
 @click.option("--with", "extras", metavar="NAME", multiple=True, help="Packages that the task has on request, too.")
 @json_option
 def prepare(
@@ -322,7 +306,7 @@ def prepare(
 def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ...], as_json: bool) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from workbench.isolation.image import DEFAULT_IMAGE
+    from workbench.isolation.spec import DEFAULT_IMAGE
     from workbench.signals import stoppable
     from workbench.tasks.packages import install, installed_extras, installed_for, python_of, with_extras
 
@@ -351,7 +335,7 @@ def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ..
 
 @tasks.command()
 @several_tasks
-@click.option("--sandbox", type=click.Choice(["local", "docker"]), default="local", show_default=True, help="Where.")
+@sandbox_option("Where.", "local")
 @click.option("--dataset", type=click.Choice(["tiny"]), help="tiny: on the stand-in, though the real data are here.")
 @json_option
 def check(tasks: tuple[str, ...], every: bool, sandbox: SandboxName, dataset: str | None, as_json: bool) -> None:
@@ -401,12 +385,12 @@ def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
 
 
 @click.command(cls=Command)
-@click.argument("task")
+@task_argument
 @click.argument("artefact", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, metavar="N", help="Seed of the evaluation (else a random one, that is printed).")
 @click.option(
     "--room",
-    type=click.Choice(["auto", "bubblewrap", "docker", "reduced"]),
+    type=click.Choice(["auto", "bubblewrap", "docker", "landlock", "reduced"]),
     default="auto",
     show_default=True,
     help="Where the submission runs: a sandbox of its own, or a process under limits (reduced isolation).",
@@ -445,15 +429,8 @@ def evaluate(
         prepare_first(found, progress)
         result = run_stoppable(score(found, artefact, seed=seed, room=room, progress=progress, split=split))  # type: ignore[arg-type]
     if as_json:
-        print_json(
-            {
-                "task": found.id,
-                **picked(result, "verdict metrics score standard_error message isolation split dataset"),
-                "seed": seed,
-                "artifact": result.artifact,
-                "duration": result.duration,
-            }
-        )
+        facts = picked(result, "verdict metrics score standard_error message isolation split dataset")
+        print_json({"task": found.id, **facts, "seed": seed, **picked(result, "artifact duration")})
     else:
         _print_result(result, found, seed)
     sys.exit(0 if result.verdict == "ok" else 1)

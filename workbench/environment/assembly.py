@@ -1,63 +1,60 @@
-"""Puts the world's side of a session together, for whoever drives it: workspace, sandbox, episode."""
+"""Prepares the environment of a session: its workspace, its sandbox, and what both are made from."""
 
 from __future__ import annotations
 
-import functools
-import getpass
 import hashlib
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from workbench import __version__
-from workbench.environment.episode import Episode, Evaluate
 from workbench.environment.live import LiveSession
 from workbench.environment.resources import lease_gpus, sandbox_limits, shortage_notes
 from workbench.environment.services.notes import memory_folder
-from workbench.environment.workspace import fill_with, make_workspace, offer_data
 from workbench.isolation.gpus import GpuLease
-from workbench.isolation.spec import RUN_FOLDER, SandboxError
+from workbench.isolation.spec import DEFAULT_IMAGE, RUN_FOLDER, SandboxError
 from workbench.isolation.temporary import OwnedFolder
 from workbench.sandbox.base import WORKSPACE, Sandbox, SandboxSpec
 from workbench.sandbox.commands import LintPolicy, linter_folder
-from workbench.scoring.evaluation import evaluate
-from workbench.session.secrets import state_folder
+from workbench.session.events import Evaluation
+from workbench.session.secrets import cache_folder, state_folder
 from workbench.session.snapshot import restore
 from workbench.session.spec import WINDOW, SessionSpec
 from workbench.tasks.catalogue import Task, task_folders
-from workbench.tasks.datasets import Prepared, cache_folder, mounts
+from workbench.tasks.datasets import Prepared, mounts
 from workbench.tasks.packages import INSIDE as PACKAGES
-from workbench.tasks.packages import installed_for, missing_modules, not_installed
+from workbench.tasks.packages import installed_for, not_installed
 from workbench.tasks.packages import variables as package_variables
 
-if TYPE_CHECKING:
-    from workbench.environment.services.desk import Service
+Evaluate = Callable[..., Awaitable[Evaluation]]
+"""See `evaluate`."""
 
 
 @dataclass(frozen=True)
 class Actor:
-    """What the environment has to know of who acts in it."""
+    """What the environment has to know about the agent or person who acts in it."""
 
     untrusted: str = ""
-    """Whose commands must not run unprotected; empty where they may."""
+    """The model whose commands must not run unprotected; empty if they may."""
     foreign: bool = False
     """The session is not the user's own: nothing of it ever runs unprotected."""
     lint: LintPolicy = "warn"
-    """About edits of Python files. MLGym's protocol has them refused, and so has a recording of MLGym."""
+    """What happens to an edit that introduces undefined names. MLGym's protocol and recordings of MLGym refuse it."""
     as_mlgym: bool = False
-    """The actions were recorded in MLGym, and mean what they meant there."""
+    """The actions were recorded in MLGym and are interpreted as MLGym does."""
+    mounts: Mapping[Path, str] = field(default_factory=dict)
+    """What an agent that runs in the sandbox brings: folder or file of the host → path inside, read-only."""
 
 
 @dataclass(frozen=True)
 class Grounds:
-    """What a session stands on: the one place where a test puts something lighter."""
+    """The parts of a session that a test replaces by lighter ones."""
 
     unprotected: Callable[[SandboxSpec, Path], Sandbox] | None = None
-    """Makes the sandbox of `--unsafe-local`."""
-    evaluate: Evaluate = evaluate
+    """Makes the sandbox for `--unsafe-local`; None for the usual one."""
+    evaluate: Evaluate | None = None
 
 
 OURS = Grounds()
@@ -65,7 +62,7 @@ OURS = Grounds()
 
 @dataclass
 class World:
-    """A workspace and a sandbox over it, for one session, before anything is started or logged."""
+    """The workspace and sandbox of one session, before anything is started or logged."""
 
     task: Task
     sandbox: Sandbox
@@ -74,15 +71,15 @@ class World:
     packages: Path | None
     """The task's Python packages on the host, where they are installed."""
     cwd: str | None
-    """Where its shell begins; None: in the workspace."""
+    """The directory in which the shell starts; None for the workspace."""
     not_restored: list[str]
-    """Files of the workspace that are gone."""
+    """Files of the workspace that could not be restored."""
     notes: list[str]
-    """What the session's log should say of it."""
+    """Notes for the session's log."""
     run_folder: OwnedFolder
     """Holds the workspace."""
     lease: GpuLease
-    evaluate: Evaluate
+    evaluate: Evaluate | None
 
     def release(self) -> None:
         """Remove the workspace and give the GPUs back, once the sandbox is stopped. Can be called twice."""
@@ -120,7 +117,7 @@ def make_world(
         else:
             # Killed before the first snapshot, a session still has the files that it was to start with.
             files = live.state.files_at() if before is None or live.state.steps[0].tree else before.starting_files
-            missing = restore(files, live.objects, workspace)
+            missing = restore(files, live.objects, workspace, live.state.folders_at())
             if missing:
                 shown = ", ".join(name if len(name) <= 80 else f"{name[:79]}…" for name in missing[:20])
                 notes.append(f"not restored (too large to have been kept, or lost): {shown}")
@@ -129,7 +126,7 @@ def make_world(
         sandbox = make_sandbox(
             task, spec, live.folder.name, workspace, notes, data, packages, lease.gpus, actor, grounds
         )
-        offer_data(workspace, data, mounted=sandbox.protected)
+        offer_data(workspace, data, mounted=sandbox.workspace == WORKSPACE)
     except BaseException:
         lease.release()
         run_folder.remove()
@@ -141,48 +138,19 @@ def make_world(
     return World(task, sandbox, spec, actor, packages, cwd, missing[:20], notes, run_folder, lease, grounds.evaluate)
 
 
-def make_episode(live: LiveSession, world: World, seed: int, services: Mapping[str, Service] | None = None) -> Episode:
-    """The environment of the session, over its world."""
-    return Episode(
-        world.task,
-        world.sandbox,
-        folder=live.folder,
-        state=live.state,
-        emit=live.emit,
-        seed=seed,
-        secret=functools.cache(functools.partial(session_secret, seed)),
-        command_seconds=world.spec.command_seconds,
-        redactor=live.redactor,
-        services=services,
-        gpus=world.lease.gpus,
-        lacking=missing_modules(world.task, world.packages, world.spec.sandbox or "local"),
-        as_mlgym=world.actor.as_mlgym,
-        evaluate=world.evaluate,
-    )
-
-
 SECRET_ROUNDS = 500_000
 
 
 def session_secret(seed: int) -> bytes:
-    """What the dice of a session's evaluations hang on: the same for the same seed.
-
-    A seed that nobody gave is too long to be guessed. One that a person gave may be short, and a submission could try
-    them all against what it sees of its opponent: each try is made to take about a tenth of a second.
+    """The secret from which the random numbers of a session's evaluations are derived; the same seed gives the same
+    secret. A random seed is too long to be guessed. A seed that a person chose may be short, and a submission could
+    compare all of them with what it sees of its opponent, so each attempt is made to take about a tenth of a second.
     """
     return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui session", str(seed).encode(), SECRET_ROUNDS)
 
 
-def user_name() -> str:
-    """Who signs the steps of a person."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        return "someone"
-
-
 def versions() -> dict[str, str]:
-    """What ran this session."""
+    """The versions of the software that runs this session."""
     return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
 
 
@@ -192,8 +160,6 @@ def find_packages(task: Task, spec: SessionSpec, notes: list[str]) -> Path | Non
     Raises SandboxError where nothing of the task runs without them, unless the image or the host may have them: then a
     note says how they would be installed.
     """
-    from workbench.isolation.image import DEFAULT_IMAGE
-
     kind = spec.sandbox or "local"
     found = installed_for(task, kind, spec.image or DEFAULT_IMAGE)
     if found is None and task.requirements and not task.spec.requirements_optional:
@@ -216,7 +182,7 @@ def make_sandbox(
     actor: Actor,
     grounds: Grounds = OURS,
 ) -> Sandbox:
-    """The sandbox asked for. What keeps a model's commands from the host is never left out silently."""
+    """The sandbox that was asked for. Protection of the host from a model's commands is never dropped silently."""
     linter = linter_folder()
     confined = SandboxSpec(
         session=session,
@@ -224,11 +190,13 @@ def make_sandbox(
         gpus=gpus,
         env={
             "WINDOW": str(spec.window or WINDOW),
+            "PYTHONHASHSEED": "0",  # sets in the same order each time: a session that is run again comes out as it was
             "MLGYM_LINT": "refuse" if task.protocol == "mlgym" or actor.as_mlgym else actor.lint,
         },
         mounts={
             linter: f"{RUN_FOLDER}/{linter.name}",
             **{folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
+            **actor.mounts,
         },
         hidden=(*task.folders, *task_folders(), cache_folder(), memory_folder(), state_folder()),
     )
@@ -242,25 +210,85 @@ def make_sandbox(
         beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
         plain = replace(plain, env={**plain.env, **beside})
     if spec.sandbox == "docker":
-        from workbench.isolation.image import DEFAULT_IMAGE
+        from workbench.isolation.bwrap import hidden_in
         from workbench.sandbox.docker import DockerSandbox
 
+        brought = {path.resolve(): Path(inside) for path, inside in actor.mounts.items()}
+        if seen := hidden_in(brought, confined.hidden):
+            raise SandboxError(
+                f"a container would see {seen[0]}, which agents must not",
+                "name a folder without it, or use the local sandbox, which hides it",
+            )
         return DockerSandbox(confined, workspace, image=spec.image or DEFAULT_IMAGE)
-    from workbench.isolation.bwrap import probe_bubblewrap
+    from workbench.isolation.landlock import LACKS
+    from workbench.isolation.local import best_way
     from workbench.sandbox.local import LocalSandbox
 
     if spec.unsafe_local:
         notes.append("--unsafe-local: nothing keeps the commands of this session from the host")
         if grounds.unprotected is not None:
             return grounds.unprotected(plain, workspace)
-        return LocalSandbox(plain, workspace, unsafe=True)
-    problem = probe_bubblewrap()
-    if problem is None:
+        return LocalSandbox(plain, workspace, "none")
+    way, problem = best_way()
+    if way == "bubblewrap":
         return LocalSandbox(confined, workspace)
+    if way == "landlock":
+        if actor.mounts:
+            raise SandboxError(
+                f"an agent program cannot reach its model under Landlock, which refuses all networks ({problem})",
+                "--sandbox docker, bubblewrap (`mlgym-tui doctor` says how to get it), or --agent-on-host",
+            )
+        notes.append(f"reduced isolation: Landlock, since {problem}. The workspace is {workspace}; {LACKS}")
+        readable = [linter, *data, *([] if packages is None else [packages])]
+        return LocalSandbox(replace(plain, mounts=dict.fromkeys(readable, "")), workspace, way)
     if actor.untrusted or actor.foreign:
         raise SandboxError(
             f"no protected sandbox for the commands of {actor.untrusted or 'a session that is not yours'}: {problem}",
             "--sandbox docker runs them in a container" if actor.foreign else "--unsafe-local runs them unprotected",
         )
     notes.append(f"unprotected: {problem}")
-    return LocalSandbox(plain, workspace, unsafe=True)
+    return LocalSandbox(plain, workspace, "none")
+
+
+# -- the workspace -----------------------------------------------------------------------------------------------------
+
+
+def make_workspace(folder: OwnedFolder) -> Path:
+    """The agent's part of a run's temporary folder. Raises OSError."""
+    workspace = folder.path / "workspace"
+    workspace.mkdir(mode=0o755)
+    return workspace
+
+
+def offer_data(workspace: Path, data: Mapping[Path, str], *, mounted: bool) -> None:
+    """Places for the folders of `data` (host → path in the workspace): to mount at, or links where nothing is mounted.
+
+    Raises OSError.
+    """
+    for folder, inside in data.items():
+        *above, name = PurePosixPath(inside).parts
+        parent = workspace
+        for part in above:
+            parent = _folder_at(parent / part)
+        place = _folder_at(parent / name)
+        if not mounted:
+            place.rmdir()
+            place.symlink_to(folder)
+
+
+def _folder_at(place: Path) -> Path:
+    """A folder of ours, in the place of a link or a file: a restored workspace may hold those wherever it likes."""
+    if place.is_symlink() or (place.exists() and not place.is_dir()):
+        place.unlink()
+    place.mkdir(exist_ok=True)
+    return place
+
+
+def fill_with(workspace: Path, files: Mapping[str, bytes], modes: Mapping[str, int] | None = None) -> None:
+    """Write the files that a task starts with: path, with '/' between parts → content. Raises OSError."""
+    for path, data in files.items():
+        target = workspace / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        if modes is not None:
+            target.chmod(modes[path] & 0o777)

@@ -1,126 +1,101 @@
-"""An episode: one task in one sandbox with one shell. Runs commands, validates, submits, and says it all as events."""
+"""An episode: one task in one sandbox with one shell. It runs commands, scores submissions, and logs events for all of
+it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
 from typing import Any, Literal
 
 import msgspec
 
-from workbench.environment.services.desk import Service, ServiceDesk
+from workbench.environment.assembly import World, session_secret
+from workbench.environment.best import MEASURED, better_submission, kept, used_up, worth_measuring
+from workbench.environment.command_time import CommandTime
+from workbench.environment.live import LiveSession
+from workbench.environment.replies import reply
+from workbench.environment.services.desk import Service, ServiceDesk, refusal
 from workbench.isolation.spec import SandboxError
-from workbench.sandbox.base import Sandbox
 from workbench.sandbox.commands import OPTIONAL_COMMANDS
 from workbench.sandbox.multiline import MalformedEdit, rewrite_multiline
 from workbench.sandbox.shell import CommandResult, Shell
-from workbench.scoring.artifact import ArtifactError
-from workbench.scoring.evaluation import Evaluation, evaluate, room_for
-from workbench.scoring.fingerprint import fingerprint
-from workbench.scoring.submissions import take
 from workbench.session import events as ev
-from workbench.session.events import Event
-from workbench.session.objects import ObjectStore
-from workbench.session.secrets import Redactor
+from workbench.session.events import Evaluation
+from workbench.session.objects import ObjectStore, pool_of
+from workbench.session.shell_state import ShellState, decode_state, encode_state
 from workbench.session.snapshot import Snapshotter
-from workbench.session.state import SessionState
-from workbench.tasks.catalogue import Task
 from workbench.tasks.errors import TaskError
-from workbench.tasks.packages import failed_import
+from workbench.tasks.packages import failed_import, missing_modules
 
-Emit = Callable[[Event], Event]
-Evaluate = Callable[..., Awaitable[Evaluation]]
 ScoreKind = Literal["validate", "submit", "autosubmit"]
 
 MOST_EVALUATIONS = 20
-"""How many an agent may ask for in one step: a loop in the background must fill neither the ledger nor the time."""
-_TRAINING = re.compile(r"(?:^|[\n;&|(])\s*(?:\w+=\S*\s+)*(?:python[\d.]*|torchrun|accelerate|deepspeed)(?=\s|$)")
-
-
-def is_training_command(action: str) -> bool:
-    """Whether the action runs Python or a training launcher as a command (not merely in its text)."""
-    return _TRAINING.search(action) is not None
-
-
-_SUBMITTED = {"ok": False, "text": "there is a submission already; the session is over", "exit_code": 1}
+"""The most evaluations that an agent may ask for in one step: a loop in the background must not fill the ledger."""
+_SUBMITTED = "there is a submission already; the session is over"
 
 
 class AlreadySubmitted(Exception):
-    """Something was submitted: nothing more is evaluated in this session."""
+    """A submission was scored, so nothing more is evaluated in this session."""
 
 
 class Episode:
     """The environment of one session.
 
-    `secret` is asked for in a thread, at the first evaluation: making it takes time on purpose.
-    `emit` writes an event to the session's log; `state` is the fold over that log. The workspace is filled by
-    `prepare` before `start`. `services` are the memory and literature commands that are switched on, by name. `gpus`
-    are the session's: evaluations of a model may use them, too. `as_mlgym`: see `rewrite_multiline`.
+    `services` are the memory and literature commands that are switched on, by name. The seed of the evaluations is made
+    into a secret in a thread, at the first of them: that takes time on purpose.
     """
 
+    has_shell = True
+    """False where there is none that a person could take over."""
+
     def __init__(
-        self,
-        task: Task,
-        sandbox: Sandbox,
-        *,
-        folder: Path,
-        state: SessionState,
-        emit: Emit,
-        seed: int,
-        secret: Callable[[], bytes],
-        command_seconds: float | None = None,
-        redactor: Redactor | None = None,
-        services: Mapping[str, Service] | None = None,
-        gpus: Sequence[int] = (),
-        lacking: Mapping[str, str] | None = None,
-        as_mlgym: bool = False,
-        evaluate: Evaluate = evaluate,
+        self, live: LiveSession, world: World, seed: int, services: Mapping[str, Service] | None = None
     ) -> None:
-        """`lacking`: optional modules that are not installed, each with the command that installs it."""
-        self.task = task
-        self.sandbox = sandbox
+        self.task, self.sandbox = world.task, world.sandbox
         self.submitted = False
-        self.objects = ObjectStore(folder / "objects", redactor)
-        self.artifacts = ObjectStore(folder / "artifacts", redactor)
-        self._command_seconds = command_seconds or task.limits.command_seconds
-        self.shell = Shell(sandbox, time_limit=self._command_seconds)
+        self.objects = live.objects
+        self.artifacts = ObjectStore(live.folder / "artifacts", live.redactor, pool_of(live.folder))
+        self.shell = Shell(self.sandbox)
+        self.time = CommandTime(self.task.limits, world.spec.command_seconds, self.shell, live.state, live.clock)
         self.on_progress: Callable[[str], None] | None = None
-        """Told what the evaluation that runs is doing; nothing when it is over."""
-        self._state = state
-        self._emit = emit
+        """Called with what the running evaluation is doing, and with an empty text when it is over."""
+        self.on_question: Callable[[str], Awaitable[bool]] | None = None
+        """Asks the person who is about to submit something."""
+        self._live, self._state, self._emit = live, live.state, live.emit
+        self._world = world
         self._seed = seed
-        self._secret = secret
-        self._gpus = gpus
-        self._lacking = lacking or {}
+        self._secret = functools.cache(functools.partial(session_secret, seed))
+        self._lacking = missing_modules(self.task, world.packages, world.spec.sandbox or "local")
         self._told: set[str] = set()
-        self._as_mlgym = as_mlgym
-        self._evaluate = evaluate
-        self._session = folder.name
+        self._left_out: set[str] = set()
         self._step = 0
         self._window: dict[str, Any] | None = None
-        self._snapshotter = Snapshotter(sandbox.workspace_folder, self.objects)
-        self._snapshotter.assume(state.files_at())
+        self._snapshotter = Snapshotter(self.sandbox.workspace_folder, self.objects)
+        self._snapshotter.assume(live.state.files_at(), live.state.folders_at())
         self._evaluating = asyncio.Lock()
         self._evaluations: dict[asyncio.Task[ev.ScoreRecorded], Literal["validate", "submit"]] = {}
-        """Those that the agent asked for and that are not over."""
+        """Evaluations that the agent asked for and that still run."""
         self._asked_for = 0
-        """How many evaluations, in this step."""
-        redact = redactor.text if redactor is not None else str
-        self._desk = ServiceDesk(services or {}, session=folder.name, state=state, emit=emit, redact=redact)
+        """The number of evaluations that the agent asked for in this step."""
+        self._desk = ServiceDesk(services or {}, live)
 
     # -- life --------------------------------------------------------------------------------------------------------
 
-    async def start(self, cwd: str | None = None, *, reason: str = "") -> None:
+    async def start(self, cwd: str | None = None) -> None:
         """Start the sandbox and its shell. The first snapshot is the workspace as the agent finds it."""
         self.sandbox.on_request = self._answer
         self.sandbox.on_warning = self._warned
         await self.sandbox.start()
         self.shell.on_restart = self._shell_restarted
         await self.shell.start(cwd)
-        self._emit(ev.SandboxReady(sandbox=self.sandbox.describe(), cwd=self.shell.cwd, reason=reason))
+        given, gone = await self._give_shell()
+        self._emit(
+            ev.SandboxReady(sandbox=self.sandbox.describe(), cwd=self.shell.cwd, shell_given=given, shell_gone=gone)
+        )
         self._step = self._state.last_step
         await self.snapshot()
 
@@ -134,7 +109,8 @@ class Episode:
         await self.sandbox.stop()
 
     def _warned(self, message: str) -> None:
-        self._emit(ev.NoteAdded(text=message))
+        if self._state.ended is None:  # that the sandbox is gone, too, is no news then
+            self._emit(ev.NoteAdded(text=message))
 
     def _shell_restarted(self, reason: str, cwd: str) -> None:
         self._emit(ev.SandboxReady(sandbox={}, cwd=cwd, restarted=True, reason=reason))
@@ -148,36 +124,48 @@ class Episode:
         self._asked_for = 0
         self._desk.begin_step()
 
-    async def run(self, action: str, *, at_most: float | None = None) -> CommandResult:
-        """Run an action of an agent in the shell, for the task's limit or `at_most` seconds if that is less.
+    async def run(self, action: str) -> CommandResult:
+        """Run an action of an agent in the shell, for the task's limit, or as long as the session has left.
 
         A malformed edit comes back as refused, with exit code 2, as a syntax error does.
         """
         try:
-            command = rewrite_multiline(action, as_mlgym=self._as_mlgym)
+            command = rewrite_multiline(action, as_mlgym=self._world.actor.as_mlgym)
         except MalformedEdit as error:
-            return CommandResult(
-                exit_code=2,
-                observation=str(error),
-                truncated=False,
-                cwd=self.shell.cwd,
-                duration=0.0,
-                raw=None,
-                refused=True,
-            )
-        limit = self.task.limits.training_seconds if is_training_command(action) else self._command_seconds
-        limit = limit if at_most is None else min(limit, max(at_most, 1.0))
-        result = await self.shell.run(command, time_limit=limit, shown=action)
+            return CommandResult(2, str(error), self.shell.cwd, refused=True)
+        result = await self.shell.run(command, time_limit=self.time.begin(action), shown=action)
         if result.interrupted or result.timed_out:
             self._desk.cancel()
             for evaluation in tuple(self._evaluations):
                 evaluation.cancel()
         return result
 
-    def record(
-        self, step: int, result: CommandResult, cast: tuple[float, float] | None, raw: str | None = None
-    ) -> None:
-        """Log the outcome of a step: what came back, and where the window is. `snapshot` is the other half."""
+    async def carry_out(self, number: int) -> None:
+        """Run the action of step `number` as it stands in the state, and log what came of it.
+
+        Raises SandboxError, LogError or OSError.
+        """
+        step, clock = self._state.steps[number], self._live.clock
+        self.begin_step(number)
+        self._emit(ev.ActionStarted(step=number, author=step.edited_by or step.author, action=step.action))
+        began = clock.elapsed
+        result = await self.run(step.action)
+        ended = clock.elapsed
+        raw = None
+        try:
+            if result.raw:  # up to 8 MB: not on the event loop
+                raw = await asyncio.to_thread(self.objects.put, result.raw)
+            # First, so that a step that the log says is over has its files, whenever this process is killed.
+            if not result.refused:
+                await self.snapshot(number)
+        finally:
+            self.finish(number, result, began, ended, raw)
+
+    def finish(self, step: int, result: CommandResult, began: float, ended: float, raw: str | None = None) -> None:
+        """Log the outcome of a step, whose command ran from `began` to `ended` on the session's clock: what came back,
+        and where the window is. `raw` is the object with what it printed, where that is stored already.
+        """
+        self._live.cast.flush(end_of_command=True)
         if raw is None and result.raw:
             raw = self.objects.put(result.raw)
         observation, wanting = result.observation, self._wanting(result.observation)
@@ -191,7 +179,7 @@ class Episode:
                 truncated=result.truncated,
                 cwd=result.cwd,
                 duration=round(result.duration, 6),
-                cast=cast,
+                cast=(round(began, 6), round(ended, 6)),
                 raw=raw,
                 refused=result.refused,
                 interrupted=result.interrupted,
@@ -205,7 +193,9 @@ class Episode:
             self._emit(_window_event(step, window))
 
     def _wanting(self, text: str) -> str:
-        """What to tell an agent whose program printed `text` for want of an optional package; the user gets a note."""
+        """A hint for the agent if its program printed `text` because an optional package is missing; the user gets a
+        note.
+        """
         said = failed_import(text, self._lacking)
         if said and said not in self._told:
             self._told.add(said)
@@ -215,15 +205,49 @@ class Episode:
     async def snapshot(self, step: int | None = None) -> None:
         """Store what changed in the workspace. Logged when something did."""
         found = await asyncio.to_thread(self._snapshotter.scan)
-        if found.changes or not self._state.steps[0].tree:
+        shell = await self._shell_changes()
+        number = self._step if step is None else step
+        if found.changes or found.folders or shell or not self._state.steps[0].tree:
             self._emit(
                 ev.WorkspaceSnapshot(
-                    step=self._step if step is None else step,
+                    step=number,
                     tree=found.tree,
                     changes=found.changes,
                     skipped=found.skipped,
+                    folders=found.folders,
+                    shell=shell,
                 )
             )
+        if new := [path for path in found.skipped if path not in self._left_out]:
+            self._left_out.update(new)
+            said = ", ".join(f"{path[:80]} ({found.reasons[path]})" for path in new[:5])
+            more = f" and {len(new) - 5:,} more" if len(new) > 5 else ""
+            self._emit(ev.NoteAdded(text=f"not kept with the session's files: {said}{more}", step=number))
+
+    async def _shell_changes(self) -> str:
+        """The object with what the shell holds, where that may have changed; else empty."""
+        if self.shell.running or self.shell.driven_by_person or not self.shell.alive:
+            return ""
+        state = await self.shell.keeper.changes()
+        if state is None:
+            return ""
+        before = self._state.shell
+        if not before and state == ShellState():
+            return ""
+        digest = await asyncio.to_thread(self.objects.put, encode_state(state))
+        return "" if digest == before else digest
+
+    async def _give_shell(self) -> tuple[list[str], list[str]]:
+        """Have the shell of a session that goes on hold what the one before did: what it holds, and what is gone."""
+        digest = self._state.shell
+        if not digest:
+            return [], []
+        try:
+            saved = decode_state(self.objects.get(digest))
+        except (OSError, ValueError):
+            return [], ["what the shell held"]
+        lost = await self.shell.keeper.give(saved)
+        return [name for name in saved.names if name not in lost], lost
 
     async def reopen_window(self, path: str, line: int) -> None:
         """Put the agent's file window back where it was (after a resume)."""
@@ -239,26 +263,31 @@ class Episode:
             self._window = request
             return {"ok": True}
         if kind in ("validate", "submit"):
-            return self._refusal() or await self._evaluation(kind)
+            return self._refusal(kind) or await self._evaluation(kind)
         if kind in OPTIONAL_COMMANDS:
             release = self.shell.hold_time_limit()  # a rate limit is no fault of the command that waits
             try:
                 return await self._desk.answer(kind, request, self._step)
             finally:
                 release()
-        return {"ok": False, "text": f"unknown request {str(kind)[:40]!r}", "exit_code": 2}
+        return refusal(f"unknown request {str(kind)[:40]!r}", 2)
 
-    def _refusal(self) -> dict[str, Any] | None:
+    def used_up(self) -> str:
+        """Why nothing more can be validated; empty where it can."""
+        return used_up(self._state, sum(kind == "validate" for kind in self._evaluations.values()))
+
+    def _refusal(self, kind: str) -> dict[str, Any] | None:
         """Why the agent can have no evaluation now; else None."""
         if self.submitted:
-            return dict(_SUBMITTED)
+            return refusal(_SUBMITTED)
+        if kind == "validate" and (problem := self.used_up()):
+            return refusal(problem)
         if self._asked_for >= MOST_EVALUATIONS:
-            text = f"there were {MOST_EVALUATIONS} evaluations in this step already; go on in the next one"
-            return {"ok": False, "text": text, "exit_code": 1}
+            return refusal(f"there were {MOST_EVALUATIONS} evaluations in this step already; go on in the next one")
         return None
 
     async def _evaluation(self, kind: Literal["validate", "submit"]) -> dict[str, Any]:
-        """Evaluate for the agent. The command that waits for it loses no time."""
+        """Evaluate for the agent. The time does not count against the command that waits for it."""
         self._asked_for += 1
         release = self.shell.hold_time_limit()
         task = asyncio.ensure_future(self.score(kind, self._step))
@@ -269,38 +298,65 @@ class Episode:
             if not task.cancelled():
                 task.cancel()
                 raise
-            return {"ok": False, "text": "the evaluation was stopped", "exit_code": 130}
+            return refusal("the evaluation was stopped", 130)
         except AlreadySubmitted:
-            return dict(_SUBMITTED)
+            return refusal(_SUBMITTED)
         except SandboxError as error:
             self._emit(ev.NoteAdded(text=f"the evaluation failed, through no fault of the submission: {error}"))
-            return {"ok": False, "text": f"the evaluation itself failed: {error}", "exit_code": 1}
+            return refusal(f"the evaluation itself failed: {error}")
         finally:
             self._evaluations.pop(task, None)
             release()
-        return self._reply(entry)
+        return reply(entry, self._state, self.task)
 
     async def settle(self) -> None:
-        """No more commands will come: what was submitted in the background is scored, other evaluations are ended."""
+        """Called after the last command: submissions in the background are scored, other evaluations are cancelled."""
         for task, kind in tuple(self._evaluations.items()):
             if kind != "submit":
                 task.cancel()
         if self._evaluations:
             await asyncio.wait(tuple(self._evaluations))
 
-    async def score(self, kind: ScoreKind, step: int, *, visible_to_agent: bool = True) -> ev.ScoreRecorded:
-        """Evaluate the artifact as it is now and enter the result in the ledger. One evaluation at a time.
+    async def score(
+        self,
+        kind: ScoreKind,
+        step: int,
+        *,
+        visible_to_agent: bool = True,
+        author: str = "",
+        instead: ev.ScoreRecorded | None = None,
+    ) -> ev.ScoreRecorded:
+        """Evaluate the artifact as it is now, or that of the ledger's entry `instead`, and enter the result in the
+        ledger. One evaluation at a time.
 
         Raises AlreadySubmitted: a submission is the last entry, whatever still runs in the background.
         """
+        if (
+            kind != "validate"
+            and instead is None
+            and await worth_measuring(self._state, self.task, self.sandbox, self.artifacts)
+        ):
+            await self.score("validate", step, visible_to_agent=False, author=MEASURED)
         async with self._evaluating:
             if self.submitted:
                 raise AlreadySubmitted
-            split, digest = self.task.split_for(kind), None
+            # Imported now, and not on the loop: the first step of a session need not wait for it.
+            await asyncio.to_thread(import_module, "workbench.scoring.evaluation")
+            from workbench.scoring.artifact import ArtifactError
+            from workbench.scoring.evaluation import evaluate, room_for
+            from workbench.scoring.submissions import take
+
+            split, digest, better = self.task.split_for(kind), None, instead
             try:
-                digest, copy = await take(self.task, self.sandbox, self.artifacts, validation=kind == "validate")
+                if better is None:
+                    digest, copy = await take(self.task, self.sandbox, self.artifacts, validation=kind == "validate")
+                    if kind != "validate":
+                        ask = self.on_question if kind == "submit" else None
+                        better = await better_submission(self._state, digest, ask)
+                if better is not None and better.artifact is not None:
+                    digest, copy = better.artifact, await kept(self.task, self.artifacts, better.artifact)
                 secret = await asyncio.to_thread(self._secret)
-                found = await self._evaluate(
+                found = await (self._world.evaluate or evaluate)(
                     self.task,
                     copy,
                     seed=self._seed,
@@ -308,8 +364,8 @@ class Episode:
                     room=room_for(str(self.sandbox.describe().get("backend"))),
                     progress=self._progress,
                     split=split,
-                    session=self._session,
-                    gpus=self._gpus,
+                    session=self._live.folder.name,
+                    gpus=self._world.lease.gpus,
                 )
             except ArtifactError as error:
                 found = Evaluation(verdict=error.verdict, message=str(error), split=split)
@@ -324,17 +380,20 @@ class Episode:
                 kind=kind,
                 artifact_name=self.task.artifact.path,
                 visible_to_agent=visible_to_agent,
+                author=author,
+                instead=better.step if better is not None else None,
                 scored_with=scored_with,
                 **body,
             )
+            self.submitted = kind == "submit" and score.verdict == "ok"
             entry = self._emit(score)
             assert isinstance(entry, ev.ScoreRecorded)
-            if kind == "submit" and entry.verdict == "ok":
-                self.submitted = True
             return entry
 
     def _scored_with(self, stored: str | None, evaluation: Evaluation) -> dict[str, str]:
-        """For the ledger: what a later rescoring has to know."""
+        """What a later rescoring has to know; it is kept in the ledger."""
+        from workbench.scoring.fingerprint import fingerprint
+
         if stored is None:
             return {}
         try:
@@ -357,33 +416,9 @@ class Episode:
         if self.on_progress is not None:
             self.on_progress(text)
 
-    def _reply(self, entry: ev.ScoreRecorded) -> dict[str, Any]:
-        """What the agent reads after `validate` or `submit`."""
-        if entry.verdict != "ok":
-            advice = "Nothing was submitted. " if entry.kind == "submit" else ""
-            return {"ok": False, "text": f"{entry.verdict}: {entry.message}\n{advice}".rstrip(), "exit_code": 1}
-        metric = self.task.primary_metric
-        lines = [f"{name}: {_number(value)}" for name, value in sorted(entry.metrics.items())]
-        if entry.standard_error is not None:
-            lines.append(f"standard error: {_number(entry.standard_error)}")
-        best = self._state.best_score(split=entry.split)
-        if metric.baseline is not None:
-            lines.append(f"baseline: {_number(metric.baseline)}")
-        if best is not None and best.score is not None:
-            lines.append(f"best so far: {_number(best.score)}")
-        if len(self.task.spec.evaluate.splits) > 1:
-            lines.append(f"scored on the {entry.split} data")
-        lines += [f"({caveat})" for caveat in entry.caveats]
-        lines.append("Submitted." if entry.kind == "submit" else "Validated; nothing is submitted yet.")
-        return {"ok": True, "text": "\n".join(lines), "exit_code": 0}
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}"
-
 
 def _window_event(step: int, request: dict[str, Any]) -> ev.WindowChanged:
-    """A report of the agent commands, taken with caution: it comes from inside the sandbox."""
+    """The event for a report of the agent commands. It comes from inside the sandbox, so nothing in it is trusted."""
 
     def count(name: str) -> int:
         value = request.get(name)  # compared, not converted: an integer may have any number of digits

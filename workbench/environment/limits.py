@@ -1,4 +1,4 @@
-"""Limits on what a session may spend, checked before the next model call is paid for, and how a session then ends."""
+"""Limits on what a session may spend, checked before each model call, and how a session ends when one is reached."""
 
 from __future__ import annotations
 

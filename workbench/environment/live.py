@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.session.bus import Bus, ShellOutput
-from workbench.session.cast import CastWriter
+from workbench.session.cast import CAST_FILE, Cast, CastWriter
 from workbench.session.clock import Clock
 from workbench.session.events import Event
 from workbench.session.log import EventLog
 from workbench.session.marks import marked
-from workbench.session.objects import ObjectStore
+from workbench.session.objects import ObjectStore, pool_of
 from workbench.session.secrets import Redactor
 from workbench.session.state import SessionState
 
 _CAST_FLUSH_SECONDS = 0.1
+_LONGEST_SILENCE = 7 * 86400.0
+"""Seconds for which a shell may go on after the last event of a log."""
+
+
+def _clock_after(folder: Path, state: SessionState) -> Clock:
+    """The clock of a session that goes on: of one that was killed, from the last sign of life. That may be what the
+    shell printed last, since in an editor much may be done without an event.
+    """
+    silence = 0.0
+    if state.started is not None and state.ended is None:
+        with contextlib.suppress(OSError):
+            last = Cast(folder / CAST_FILE).last_time()
+            silence = min(max(0.0, last - state.elapsed), _LONGEST_SILENCE)
+    worked = silence if state.clock.paused_at is None else 0.0
+    return Clock(elapsed=state.elapsed + silence, working=state.working + worked)
 
 
 class LiveSession:
@@ -34,9 +50,9 @@ class LiveSession:
         self.state = state or SessionState()
         self.first_seq = self.state.last_seq + 1
         """Number of the first event that this process writes."""
-        self.clock = Clock(elapsed=self.state.elapsed, working=self.state.working)
+        self.clock = _clock_after(folder, self.state)
         self.redactor = Redactor()
-        self.objects = ObjectStore(folder / "objects", self.redactor)
+        self.objects = ObjectStore(folder / "objects", self.redactor, pool_of(folder))
         self.log: EventLog
         self.cast: CastWriter
         self._open = False
@@ -54,8 +70,6 @@ class LiveSession:
             mark=lambda event: marked(event, self.state.named),
         )
         self._open = True
-        self.log.subscribe(self.state.apply)
-        self.log.subscribe(self.bus.publish)
         self.cast = CastWriter(
             self.folder,
             lambda: self.clock.elapsed,
@@ -69,11 +83,14 @@ class LiveSession:
         """Append to the log, fold into the state, tell the subscribers. Raises LogError (disk full)."""
         if not self._open:
             self._open_files()
-        return self.log.append(event)
+        logged = self.log.append(event)
+        self.state.apply(logged)
+        self.bus.publish(logged)
+        return logged
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> Callable[[], None]:
-        """Be told of every event, after it is in the state. Returns the function that ends it."""
-        return self.log.subscribe(subscriber)
+        """Call `subscriber` for every event, after the event is in the state. Returns the function that ends this."""
+        return self.bus.subscribe(lambda message: subscriber(message) if isinstance(message, Event) else None)
 
     def show(self, data: bytes) -> None:
         """Output of the shell: recorded, and passed to the terminal panes."""
@@ -87,7 +104,7 @@ class LiveSession:
         self.cast.flush()
 
     async def sync(self) -> None:
-        """Have the step on the disk (fsync), off the event loop."""
+        """Make sure that the step is on the disk (fsync), without blocking the event loop."""
         await asyncio.to_thread(self.log.sync)
 
     def close(self) -> None:

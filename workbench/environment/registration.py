@@ -28,7 +28,9 @@ def register_tasks() -> None:
 
 
 def _task_ids() -> Iterator[str]:
-    """Without reading the whole files: `import gymnasium` waits for this. A faulty task is told of when it is made."""
+    """The ids, without parsing the files: `import gymnasium` waits for this. Faults of a task are reported when it is
+    made.
+    """
     from workbench.tasks.catalogue import TASK_FILE, task_folders
 
     for folder in task_folders():
@@ -41,7 +43,9 @@ def _task_ids() -> Iterator[str]:
 
 
 def register_when_imported() -> None:
-    """Register the tasks now if Gymnasium is loaded, else as soon as it is: nobody else pays for its import."""
+    """Register the tasks now if Gymnasium is loaded, else as soon as it is. Programs without it do not pay for its
+    import.
+    """
     if sys.modules.get("gymnasium") is not None:
         register_tasks()
     elif not any(isinstance(finder, _Gymnasium) for finder in sys.meta_path):
@@ -49,7 +53,7 @@ def register_when_imported() -> None:
 
 
 class _Gymnasium(MetaPathFinder):
-    """Sees to it that the import of Gymnasium is followed by the registration."""
+    """Registers the tasks after Gymnasium has been imported."""
 
     _searching = False
 

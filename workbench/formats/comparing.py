@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from workbench.formats import mlgym, mlgym_text
-from workbench.session.events import Event, ScoreRecorded
-from workbench.session.state import SessionState, Step, fold
-
-REPLAYED = "policy:replay"
-"""Author of the steps that come from a recording."""
+from workbench.formats import mlgym_text
+from workbench.session.events import ScoreRecorded
+from workbench.session.state import SessionState, Step
 
 Sameness = Literal["identical", "equal", "different"]
 
@@ -35,6 +32,8 @@ _OWN_HEADS = re.compile(
     r".*"
 )
 _MLGYM_TAILS = re.compile(r"File updated\. Please review the changes.*")
+_FOUND = re.compile(r"Found (\d+) (?:matches for|files? called) (\".*\") in")
+"""What `find_file` says first."""
 _TIMES = re.compile(
     r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?|\b(?:\d+:)?\d+:\d\d(?:\.\d+)?\b"
     r"|\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ms|s|secs?|seconds|minutes|min|m\d+\.\d+s)\b"
@@ -90,47 +89,13 @@ class Verdict:
 
 
 def steps_run(recorded: SessionState) -> list[Step]:
-    """The steps of a recording whose actions really ran.
+    """The steps of a recording whose actions really ran, and of our own those that bash refused: it would again.
 
-    Of MLGym's, without the exits that it writes in the place of an action, and without the one action beyond the step
-    limit, which it asks for, records and throws away.
+    So of MLGym's neither the exits that it writes in the place of an action, nor the one action beyond the step limit,
+    which it asks for, records and throws away.
     """
-    started = recorded.started
-    ran = [step for step in recorded.steps[1:] if step.status in ("running", "ran", "refused")]
-    if started is None or started.source != mlgym.SOURCE:
-        return ran
-    limit = started.limits.steps
-    return [step for step in ran if step.author != mlgym.FRAMEWORK and (limit is None or step.number <= limit)]
-
-
-def compare(recorded: Iterable[Event], replayed: Iterable[Event]) -> list[Verdict]:
-    """A verdict for each recorded step that ran, in order."""
-    then, now = fold(recorded), fold(replayed)
-    mine = [
-        moved(step, now.workspace, then.workspace)
-        for step in now.steps[1:]
-        if step.author == REPLAYED and step.had_its_turn
-    ]
-    verdicts: list[Verdict] = []
-    cascade = rewritten = False
-    for index, step in enumerate(steps_run(then)):
-        rewritten = rewritten or _rewrites_opponent(step)
-        if index >= len(mine):
-            verdict = Verdict(0, step.number, step.action, "different", "not reached", "the replay ended before", ())
-        else:
-            verdict = compare_step(step, mine[index], rewritten=rewritten, cascade=cascade)
-        cascade = cascade or (verdict.sameness == "different" and verdict.cause not in STATELESS)
-        verdicts.append(verdict)
-    return verdicts
-
-
-def final_score(recorded: Iterable[Event], replayed: Iterable[Event]) -> ScorePair | None:
-    """The last score of both, where the recorded session was scored when it was over."""
-    last = [[entry for step in fold(events).steps for entry in step.scores][-1:] for events in (recorded, replayed)]
-    if not last[0] or last[0][0].kind == "validate":
-        return None
-    now = last[1][0] if last[1] and last[1][0].kind != "validate" else None
-    return ScorePair(last[0][0], now)
+    foreign = recorded.started is not None and bool(recorded.started.source)
+    return [step for step in recorded.steps[1:] if step.executed or (step.status == "refused" and not foreign)]
 
 
 def moved(step: Step, workspace: str, there: str) -> Step:
@@ -144,13 +109,13 @@ def compare_step(recorded: Step, replayed: Step, *, rewritten: bool = False, cas
     """How one step came out. `rewritten`: the run had edited its opponent before; `cascade`: another step was different
     before, so that this one may be for that reason.
     """
-    pairs = tuple(_paired(recorded, replayed))
+    pairs = score_pairs(recorded, replayed)
     sameness: Sameness
     detail = ""
     if recorded.scores or mlgym_text.action_category(recorded.action) in ("Validate", "Submit"):
         same = all(pair.same for pair in pairs) and len(_evaluations(recorded)) == len(pairs)
         sameness = "equal" if same else "different"
-        detail = "" if same else _scores_in_words(pairs)
+        detail = "" if same else "{1}, recorded was {0}".format(*scores_in_words(pairs))
     elif recorded.observation == replayed.observation:
         sameness = "identical"
     else:
@@ -173,7 +138,10 @@ def normalised(observation: str, action: str = "") -> list[str]:
     if action.split()[:1] == ["ls"]:
         return _listed(lines)
     return [
-        line if _NUMBERED.match(line) else _MORE.sub(r"(\1 more lines \2)", _TIMES.sub("#", line)) for line in lines
+        line
+        if _NUMBERED.match(line)
+        else _MORE.sub(r"(\1 more lines \2)", _TIMES.sub("#", _FOUND.sub(r"Found \1 \2 in", line)))
+        for line in lines
     ]
 
 
@@ -207,17 +175,20 @@ def _evaluations(step: Step) -> list[ScoreRecorded]:
     return [entry for entry in step.scores if entry.kind != "autosubmit"]
 
 
-def _paired(recorded: Step, replayed: Step) -> Iterable[ScorePair]:
+def score_pairs(recorded: Step, replayed: Step) -> tuple[ScorePair, ...]:
+    """The recorded evaluations of a step, each with the one that it was in the replay."""
     now = _evaluations(replayed)
-    for index, entry in enumerate(_evaluations(recorded)):
-        yield ScorePair(entry, now[index] if index < len(now) else None)
+    return tuple(
+        ScorePair(entry, now[index] if index < len(now) else None) for index, entry in enumerate(_evaluations(recorded))
+    )
 
 
-def _scores_in_words(pairs: Sequence[ScorePair]) -> str:
+def scores_in_words(pairs: Sequence[ScorePair]) -> tuple[str, str]:
+    """The first pair that is not the same: as it was recorded, and now."""
     for pair in pairs:
         if not pair.same:
-            return f"{_score_in_words(pair.replayed)}, recorded was {_score_in_words(pair.recorded)}"
-    return "a score, recorded was none"
+            return _score_in_words(pair.recorded), _score_in_words(pair.replayed)
+    return "none", "a score"
 
 
 def _score_in_words(score: ScoreRecorded | None) -> str:
@@ -230,10 +201,6 @@ def _score_in_words(score: ScoreRecorded | None) -> str:
 
 # -- causes ------------------------------------------------------------------------------------------------------------
 
-BY_DECISION = ("refusal", "create", "opponent", "network")
-"""Causes that are how this workbench is meant to be: its own words of a refusal and of `create`, an opponent that
-cannot be seen or rewritten, no network.
-"""
 STATELESS = ("refusal", "create", "opponent")
 """Causes after which the files are as they would have been."""
 
@@ -278,10 +245,3 @@ def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
         return "opponent" if gone <= {"evaluate.py", "target.py"} else "listing"
     words = [_NUMBER.sub("#", " ".join(normalised(step.observation))) for step in (recorded, replayed)]
     return "numbers" if mlgym_text.action_category(recorded.action) == "Python" and words[0] == words[1] else ""
-
-
-def _rewrites_opponent(step: Step) -> bool:
-    """Whether it edits target.py, which the games of MLGym play against."""
-    windows = mlgym_text.shown_windows(step.observation)
-    edits = mlgym_text.action_category(step.action) == "Edit" and not mlgym_text.lint_rejected(step.observation)
-    return edits and any(window.path.endswith("/target.py") for window in windows)

@@ -12,10 +12,11 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
+from workbench.formats.reading import elements, record, refuse_crowded, text
 from workbench.session.files import read_file
 from workbench.session.plain import read_json, without_surrogates
 from workbench.session.recording import RecordingError
@@ -24,21 +25,33 @@ from workbench.session.recording import RecordingError
 class TrajStep(msgspec.Struct):
     """One step as the file has it. `state` is from before the action, and is JSON in a string."""
 
-    action: str = ""
-    observation: str | None = None
-    response: str | None = None
-    thought: str | None = None
-    state: str | None = None
-    execution_time: float | None = None
+    action: Any = ""
+    observation: Any = ""
+    response: Any = ""
+    thought: Any = ""
+    state: Any = None
+    execution_time: Any = None
+    mlgym_tui: Any = None
+    """What our export adds."""
+
+    def __post_init__(self) -> None:
+        for name in ("action", "observation", "response", "thought"):
+            if not isinstance(getattr(self, name), str):
+                setattr(self, name, "")
 
 
 class TrajInfo(msgspec.Struct):
     """The outcome of the run."""
 
-    exit_status: str | None = None
-    submission: str | None = None
-    score: list[Any] | None = None
-    model_stats: dict[str, Any] | None = None
+    exit_status: Any = ""
+    submission: Any = ""
+    score: Any = None
+    model_stats: Any = None
+
+    def __post_init__(self) -> None:
+        self.exit_status = self.exit_status if isinstance(self.exit_status, str) else ""
+        self.submission = self.submission if isinstance(self.submission, str) else ""
+        self.score = self.score if isinstance(self.score, list) else []
 
 
 @dataclass
@@ -46,13 +59,14 @@ class Trajectory:
     """A `.traj` as far as it could be read."""
 
     steps: list[TrajStep]
-    environment: str = ""
     info: TrajInfo | None = None
     """None when the file is cut before it."""
     system: str = ""
     """The first system message."""
     task_text: str = ""
     """The first user message."""
+    messages: list[tuple[str, msgspec.Raw]] = field(default_factory=list)
+    """The history, where it could be read: role and content."""
     answers: int | None = None
     """How many times the model answered, where the history could be read."""
     last_answer: str = ""
@@ -72,7 +86,7 @@ class RunName:
 
 
 class _Message(msgspec.Struct):
-    role: str = ""
+    role: Any = ""
     content: msgspec.Raw = msgspec.Raw(b'""')
     action: msgspec.Raw = msgspec.Raw(b'""')
 
@@ -81,24 +95,22 @@ class _File(msgspec.Struct):
     trajectory: list[TrajStep]
     history: msgspec.Raw = msgspec.Raw(b"[]")
     info: TrajInfo | None = None
-    environment: str | None = None
 
 
-_Struct = TypeVar("_Struct", bound=msgspec.Struct)
 _file_decoder = msgspec.json.Decoder(_File)
 _history_decoder = msgspec.json.Decoder(list[_Message])
 _UNREADABLE = (ValueError, RecursionError, MemoryError)
 """What a decoder raises: msgspec.DecodeError, UnicodeDecodeError and json.JSONDecodeError are ValueErrors."""
 
 _LARGEST_RESULTS = 4 << 20
-_MOST_VALUES = 2_000_000
-"""Lists and objects in a file: each takes more memory than it takes bytes."""
 _MOST_STEPS = 20_000
 _MOST_INFOS = 20
 
 _RUN_NAME = re.compile(
     r"(?P<model>.+?)__(?P<task>.+?)__(?P<agent>.+?)__t-[^_]*__p-[^_]*__c-(?P<cost>[\d.]+)__install-\d+(?:__.*)?"
 )
+EXITS = frozenset(("skip", "exit_forfeit", "exit_context", "exit_cost", "exit_error", "exit_format", "exit_api"))
+"""What SWE-agent, and MLGym after it, write in the place of an action."""
 _MODEL_ROUTES = ("metagen-", "litellm-", "litellm:")
 """How MLGym reached the model: no part of the model's name."""
 
@@ -116,6 +128,21 @@ def read_run_name(folder_name: str) -> RunName:
     except ValueError:
         cost = 0.0
     return RunName(model, match["task"], match["agent"], cost or None)
+
+
+def shell_state(state: object) -> tuple[str, str | None]:
+    """Working directory, and open file (None where not known, empty where there is none), of a step's state: an object,
+    or one as JSON in a string.
+    """
+    if isinstance(state, str):
+        try:
+            state = msgspec.json.decode(state)  # as almost all of them: in a fifth of the time
+        except (ValueError, RecursionError):
+            with contextlib.suppress(ValueError):
+                state = read_json(str(state), strict=False)
+    found = record(state)
+    open_file = text(found.get("open_file"))
+    return text(found.get("working_dir")), "" if open_file == "n/a" else open_file or None
 
 
 def read_results(path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -136,11 +163,7 @@ def decode_trajectory(data: bytes, path: Path) -> Trajectory:
 
     Raises RecordingError when there is nothing to show: not a trajectory, another program's, cut in its first step.
     """
-    if data.count(b"{") + data.count(b"[") > _MOST_VALUES:
-        raise RecordingError(
-            f"{path} is no trajectory of MLGym: it has more than {_MOST_VALUES:,} brackets",
-            "open a session folder of mlgym-tui, or a .traj file that MLGym wrote",
-        )
+    refuse_crowded(data, str(path))
     trajectory = _decode(data, path)
     if len(trajectory.steps) > _MOST_STEPS:
         trajectory.problems.append(f"only the first {_MOST_STEPS:,} of {len(trajectory.steps):,} steps are shown")
@@ -152,15 +175,13 @@ def _decode(data: bytes, path: Path) -> Trajectory:
     problems: list[str] = []
     try:
         file = _file_decoder.decode(data)
-        messages: list[_Message] | None = None
     except _UNREADABLE as error:
-        file, messages = _decode_leniently(data, path, error, problems)
-    _refuse_swe_agent(file.environment or "", file.info.model_stats if file.info else None, path)
-    trajectory = Trajectory(file.trajectory, file.environment or "", file.info, problems=problems)
+        file = _decode_leniently(data, path, error, problems)
+    trajectory = Trajectory(file.trajectory, file.info, problems=problems)
     if file.info is None and not any("how the run ended" in problem for problem in problems):
         problems.append("`info` is missing or not an object: how the run ended is not known")
     try:
-        _read_history(trajectory, _history_decoder.decode(file.history) if messages is None else messages)
+        _read_history(trajectory, _history_decoder.decode(file.history))
     except _UNREADABLE as error:
         problems.append(f"the message history cannot be read ({_short(error)}); the steps are complete")
     return trajectory
@@ -169,13 +190,21 @@ def _decode(data: bytes, path: Path) -> Trajectory:
 def _read_history(trajectory: Trajectory, messages: list[_Message]) -> None:
     first: dict[str, _Message] = {}
     for message in reversed(messages):
+        message.role = message.role if isinstance(message.role, str) else ""
         first[message.role] = message
     trajectory.system = _text(first.get("system", _Message()).content)
     trajectory.task_text = _text(first.get("user", _Message()).content)
+    trajectory.messages = [(message.role, message.content) for message in messages]
     answers = [message for message in messages if message.role == "assistant"]
     trajectory.answers = len(answers) or None
     if answers:
         trajectory.last_answer, trajectory.last_action = _text(answers[-1].content), _text(answers[-1].action)
+
+
+def last_answer(history: msgspec.Raw) -> tuple[str, str]:
+    """What the model answered last, and the action in it. Raises ValueError."""
+    answers = [message for message in _history_decoder.decode(history) if message.role == "assistant"]
+    return (_text(answers[-1].content), _text(answers[-1].action)) if answers else ("", "")
 
 
 def _text(content: msgspec.Raw) -> str:
@@ -186,15 +215,13 @@ def _text(content: msgspec.Raw) -> str:
 # -- files that do not decode in one pass ------------------------------------------------------------------------------
 
 
-def _decode_leniently(
-    data: bytes, path: Path, error: BaseException, problems: list[str]
-) -> tuple[_File, list[_Message]]:
-    """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file; and its history."""
-    text = data.decode("utf-8-sig", "replace")
+def _decode_leniently(data: bytes, path: Path, error: BaseException, problems: list[str]) -> _File:
+    """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file."""
+    said = data.decode("utf-8-sig", "replace")
     try:
-        whole = read_json(text, strict=False)
+        whole = read_json(said, strict=False)
     except ValueError as damage:
-        whole = without_surrogates(_salvage(text, path, damage, problems))
+        whole = without_surrogates(_salvage(said, path, damage, problems))
     if not isinstance(whole, dict) or not isinstance(whole.get("trajectory"), list):
         raise RecordingError(
             f"{path} is JSON, but no trajectory of MLGym ({_short(error)})",
@@ -206,39 +233,24 @@ def _decode_leniently(
     if good < len(steps):
         problems.append(f"step {good + 1} is not an object: it and what follows are left out")
     info, history = whole.get("info"), whole.get("history")
-    file = _File(
-        [_fitted(TrajStep, step) for step in steps[:good]],
-        info=_fitted(TrajInfo, info) if isinstance(info, dict) else None,
-        environment=str(whole.get("environment", "")),
+    messages = [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
+    return _File(
+        msgspec.convert(steps[:good], list[TrajStep]),
+        msgspec.Raw(msgspec.json.encode(messages)),
+        msgspec.convert(info, TrajInfo) if isinstance(info, dict) else None,
     )
-    messages = history if isinstance(history, list) else []
-    return file, [_fitted(_Message, message) for message in messages if isinstance(message, dict)]
 
 
-def _fitted(kind: type[_Struct], raw: dict[str, Any]) -> _Struct:
-    """The fields of an object that have the right type; the others as if they were not there."""
-    fields: dict[str, Any] = {}
-    for each in msgspec.structs.fields(kind):
-        with contextlib.suppress(KeyError, ValueError):
-            value = raw[each.name]
-            left = each.type is msgspec.Raw
-            fields[each.name] = msgspec.Raw(msgspec.json.encode(value)) if left else msgspec.convert(value, each.type)
-    return kind(**fields)
-
-
-def _salvage(text: str, path: Path, damage: BaseException, problems: list[str]) -> dict[str, Any]:
+def _salvage(said: str, path: Path, damage: BaseException, problems: list[str]) -> dict[str, Any]:
     """The complete steps of a file that is no valid JSON, and its info where the damage lies behind the steps."""
-    start = re.search(r'"trajectory"\s*:\s*\[', text)
+    start = re.search(r'"trajectory"\s*:\s*\[', said)
     if start is None:
         raise RecordingError(
             f"{path} is not JSON, or is cut off before its steps ({_short(damage)})",
             "if it is a copy, copy it again; a session of mlgym-tui is opened by its folder",
         )
-    environment = re.search(r'"environment"\s*:\s*"([^"]*)"', text[: start.start()])
-    name = environment[1] if environment else ""
-    _refuse_swe_agent(name, None, path)
-    steps, end, closed = _elements(text, start.end())
-    whole: dict[str, Any] = {"trajectory": steps, "environment": name}
+    steps, end, closed = elements(said, start.end())
+    whole: dict[str, Any] = {"trajectory": steps}
     if not steps or not isinstance(steps[0], dict):
         raise RecordingError(
             f"{path} is damaged before its first step is complete ({_short(damage)})",
@@ -250,11 +262,11 @@ def _salvage(text: str, path: Path, damage: BaseException, problems: list[str]) 
             f"the {len(steps)} complete steps before it are shown; how the run ended is not known"
         )
         return whole
-    history = re.compile(r'"history"\s*:\s*\[').search(text, end)
+    history = re.compile(r'"history"\s*:\s*\[').search(said, end)
     if history is not None:
-        messages, _, complete = _elements(text, history.end())
+        messages, _, complete = elements(said, history.end())
         whole["history"] = messages if complete else messages[:2]  # which answer was the last is not known from a part
-    whole["info"] = _find_info(text, end)
+    whole["info"] = _find_info(said, end)
     outcome = "" if whole["info"] is not None else "; how the run ended is not known"
     problems.append(
         f"the file is cut off or damaged behind its steps ({_short(damage)}): all {len(steps)} steps are shown{outcome}"
@@ -262,49 +274,16 @@ def _salvage(text: str, path: Path, damage: BaseException, problems: list[str]) 
     return whole
 
 
-def _elements(text: str, position: int) -> tuple[list[Any], int, bool]:
-    """The complete elements of the array at `position`, where reading stopped, and whether the array was closed."""
-    decoder = json.JSONDecoder(strict=False)
-    separator = re.compile(r"[\s,]*")
-    found: list[Any] = []
-    while True:
-        gap = separator.match(text, position)
-        position = gap.end() if gap else position
-        if text.startswith("]", position):
-            return found, position + 1, True
-        try:
-            value, position = decoder.raw_decode(text, position)
-        except _UNREADABLE:
-            return found, position, False
-        found.append(value)
-
-
-def _find_info(text: str, start: int) -> Any:
+def _find_info(said: str, start: int) -> Any:
     """The last object called "info" behind the steps that reads as an outcome."""
     decoder = json.JSONDecoder(strict=False)
-    for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(text, start), _MOST_INFOS)):
+    for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(said, start), _MOST_INFOS)):
         with contextlib.suppress(*_UNREADABLE):
-            value, _ = decoder.raw_decode(text, match.end())
+            value, _ = decoder.raw_decode(said, match.end())
             if isinstance(value, dict) and "exit_status" in value:
                 return value
     return None
 
 
-def _refuse_swe_agent(environment: str, stats: dict[str, Any] | None, path: Path) -> None:
-    """Old SWE-agent trajectories have the same shape; their environment and cost field have other names."""
-    if environment.startswith("mlgym"):
-        return
-    if environment in ("swe_main", "main") or (stats is not None and "instance_cost" in stats):
-        raise RecordingError(
-            f"{path} is a trajectory of SWE-agent, which is not supported yet",
-            "MLGym's .traj files and sessions of mlgym-tui can be opened",
-        )
-
-
 def _short(error: BaseException) -> str:
     return str(error).partition("\n")[0][:200] or type(error).__name__
-
-
-def seconds(value: float | None) -> float:
-    """A duration that can be added up: not negative, not NaN, not absurd."""
-    return value if value is not None and 0 < value < 1e12 else 0.0

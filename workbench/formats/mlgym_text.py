@@ -8,32 +8,24 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from workbench.session.events import Verdict
+from workbench.session.kinds import NAMES, kind_of
 
 _HEADER = re.compile(r"^\[File: (.+) \((\d+) lines total\)\]$", re.MULTILINE)
+_PROTECTED = re.compile(r"\[File: \S*/((?:evaluate|target)\.py) \(\d+ lines total\)\]")
 _MORE_ABOVE = re.compile(r"\(\d+ more lines above\)\n?")
 _EVALUATION = re.compile(r"^Evaluation Score: (\{.*\})", re.MULTILINE)
 
 _LONGEST_SCORE = 10_000
 
-_SCORED = "Your code produced a valid submission artefact"
+SCORED = "Your code produced a valid submission artefact"
 _NOT_FOUND = "Submission artefact not found"
 _BAD_OUTPUT = "Failed to decode metrics"
 _TIMED_OUT = "EXECUTION TIMED OUT BECAUSE"
 _READ_TIMED_OUT = "Timeout reached while reading"
 _LINT_REJECTED = "has introduced new syntax error"
-
-Category = Literal["Edit", "View", "Validate", "Submit", "Search", "Python", "Bash"]
-_PREFIXES: tuple[tuple[Category, tuple[str, ...]], ...] = (
-    ("Edit", ("create", "edit", "insert")),
-    ("View", ("open", "goto", "scroll_up", "scroll_down")),
-    ("Validate", ("validate",)),
-    ("Submit", ("submit",)),
-    ("Search", ("search_dir", "search_file", "find_file")),
-    ("Python", ("torchrun", "python", "python3", "accelerate", "deepspeed")),
-)
 
 
 @dataclass(frozen=True)
@@ -47,13 +39,9 @@ class SeenWindow:
     text: str
 
 
-def action_category(action: str) -> Category:
+def action_category(action: str) -> str:
     """Kind of an action by its prefix, as MLGym's published figures count it (`openssl` is View, `exit_cost` Bash)."""
-    stripped = action.strip()
-    for category, prefixes in _PREFIXES:
-        if stripped.startswith(prefixes):
-            return category
-    return "Bash"
+    return NAMES[kind_of(action, by_prefix=True)]
 
 
 def timed_out(observation: str) -> bool:
@@ -66,9 +54,18 @@ def lint_rejected(observation: str) -> bool:
     return _LINT_REJECTED in observation
 
 
+def protected_edit(action: str, observation: str) -> str:
+    """The evaluator's or the opponent's file that an edit has changed (in MLGym they lie in the workspace), or nothing.
+
+    An edit that was made shows the file, first thing.
+    """
+    found = _PROTECTED.match(observation) if action.lstrip().startswith(("edit", "insert")) else None
+    return found[1] if found else ""
+
+
 def was_scored(observation: str) -> bool:
     """Whether the step was a successful validate."""
-    return observation.startswith(_SCORED)
+    return observation.startswith(SCORED)
 
 
 def failed_verdict(observation: str) -> Verdict:

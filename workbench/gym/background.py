@@ -13,13 +13,12 @@ T = TypeVar("T")
 
 
 class ForeignProcess(RuntimeError):
-    """The loop was made in another process: after a fork its thread is not there."""
+    """The loop was made in another process; its thread does not exist after a fork."""
 
 
 class BackgroundLoop:
-    """Runs coroutines, one at a time, and waits for each.
-
-    The processes of a sandbox end with the thread that started them; that is this loop's, whoever calls.
+    """Runs coroutines, one at a time, and waits for each. The processes of a sandbox end with the thread that started
+    them, so all of them are started by this loop's thread, whichever thread calls.
     """
 
     def __init__(self) -> None:
@@ -64,7 +63,7 @@ class BackgroundLoop:
             raise
 
     def close(self) -> None:
-        """End what still runs in it, and its threads. Can be called twice."""
+        """End the loop, what still runs in it, and its threads. Can be called twice."""
         if not self.is_here or self._loop.is_closed():
             return
         self.run(_cancel_others())
@@ -85,7 +84,9 @@ async def _cancel_others() -> None:
 
 
 class _Workers(ThreadPoolExecutor):
-    """Threads; where none can be had any more, because Python is ending, the caller's own."""
+    """A pool of threads. While Python is shutting down and no thread can be started, work is done in the caller's
+    thread.
+    """
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         try:

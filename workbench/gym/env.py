@@ -18,27 +18,26 @@ from gymnasium.error import ResetNeeded
 from workbench.gym.background import BackgroundLoop
 from workbench.gym.reward import Outcome, Reward, improvement
 from workbench.gym.session import PolicySession
-from workbench.gym.text import fitted
-from workbench.gym.text_space import TextSpace
-from workbench.session.events import Limits, ScoreRecorded
+from workbench.gym.text_space import TextSpace, fitted
+from workbench.session.events import Limits, WindowChanged
 from workbench.session.spec import STEPS, WINDOW, SandboxName, SessionSpec
 from workbench.session.state import Step
 from workbench.session.store import sessions_root
 from workbench.tasks.catalogue import find_task
 
 OBSERVATION_LENGTH = 32_768
-"""Characters; what the shell keeps of a command's output fits in."""
+"""Characters. What the shell keeps of a command's output fits in."""
 ACTION_LENGTH = 16_384
 """Characters."""
 NO_EXIT_CODE = -1
-"""In `info`, where a command had none: an integer, so that vector environments can batch it."""
+"""The exit code in `info` of a command without one; an integer, so that vector environments can batch it."""
 _OPTIONS = ("steps", "seconds")
+_SCORE_FIELDS = ("kind", "split", "verdict", "score", "metrics", "standard_error", "message", "caveats")
 
 
 class TaskEnv(gymnasium.Env[str, str]):
-    """A task, worked on by a policy in a sandboxed shell. Each `reset` is a new session, with a log as of any other.
-
-    Made by `gymnasium.make`, or by hand with the path of a task's folder.
+    """A task on which a policy works in a sandboxed shell. Each `reset` begins a new session, with a log like any
+    other. Made by `gymnasium.make`, or by hand with the path of a task's folder.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}  # type: ignore[misc]
@@ -170,7 +169,9 @@ class TaskEnv(gymnasium.Env[str, str]):
 
 
 class _Running:
-    """What must be ended with an environment, apart from it so that it can be ended when the environment is gone."""
+    """The session and the loop of an environment. They are kept apart from it, so that they can be ended when it is
+    gone.
+    """
 
     def __init__(self) -> None:
         self.session: PolicySession | None = None
@@ -179,13 +180,15 @@ class _Running:
 
     @property
     def loop(self) -> BackgroundLoop:
-        """Made when it is first needed: an environment that only tells its spaces has no thread, and can be forked."""
+        """The loop, made when it is first needed: until `reset` an environment has no thread, and its process can be
+        forked.
+        """
         if self._loop is None:
             self._loop = BackgroundLoop()
         return self._loop
 
     def begin(self, spec: SessionSpec, policy: str, root: Path) -> PolicySession:
-        """A new session in place of the one that runs."""
+        """Begin a new session in place of the running one."""
         self._stop("the environment was reset")
         self.session = self.loop.run(PolicySession.begin(spec, policy, root))
         self.folder = self.session.runner.live.folder
@@ -197,7 +200,7 @@ class _Running:
             self.loop.run(session.end("stopped", reason))
 
     def close(self) -> None:
-        """End the session and the loop. In a forked process, where they are not, nothing happens."""
+        """End the session and the loop. Nothing happens in a forked process, which has neither."""
         loop = self._loop
         if loop is None or not loop.is_here:
             return
@@ -222,31 +225,13 @@ def _limits(limits: Limits, given: dict[str, Any]) -> Limits:
 
 
 def _info(step: Step) -> dict[str, Any]:
-    """What is known beside the text. Nothing in it depends on the time or on the session's name."""
-    window = step.window
+    """The `info` of a step. Nothing in it depends on the time or on the session's name."""
+    window = step.window or WindowChanged(step=0, path="")
     return {
         "exit_code": NO_EXIT_CODE if step.exit_code is None and step.number else step.exit_code or 0,
         "directory": step.cwd,
-        "window": {
-            "path": window.path if window is not None else "",
-            "first_line": window.first_line if window is not None else 0,
-            "last_line": window.last_line if window is not None else 0,
-            "total_lines": window.total_lines if window is not None else 0,
-        },
-        "scores": [_score(entry) for entry in step.scores],
+        "window": {name: getattr(window, name) for name in ("path", "first_line", "last_line", "total_lines")},
+        "scores": [{name: getattr(entry, name) for name in _SCORE_FIELDS} for entry in step.scores],
         "refused": step.status == "refused",
         "timed_out": step.timed_out,
-    }
-
-
-def _score(entry: ScoreRecorded) -> dict[str, Any]:
-    return {
-        "kind": entry.kind,
-        "split": entry.split,
-        "verdict": entry.verdict,
-        "score": entry.score,
-        "metrics": dict(entry.metrics),
-        "standard_error": entry.standard_error,
-        "message": entry.message,
-        "caveats": entry.caveats,
     }

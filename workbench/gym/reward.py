@@ -1,4 +1,4 @@
-"""What a step of an environment is worth. Any function of an `Outcome` can take the place of `improvement`."""
+"""The reward of a step. Any function of an `Outcome` can take the place of `improvement`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Outcome:
     scores: tuple[ScoreRecorded, ...]
     """Evaluations of this step, failed ones too (their `score` is None)."""
     exit_code: int | None
-    """None where the command had none: it was killed with its shell, or the sandbox was lost."""
+    """None if the command had none because it was killed with its shell, or the sandbox was lost."""
     refused: bool
     """Bash could not parse the action: nothing was run."""
     terminated: bool
     truncated: bool
     steps: int
-    """Taken so far, this one included."""
+    """The number of steps so far, including this one."""
 
 
 Reward = Callable[[Outcome], float]

@@ -1,4 +1,4 @@
-"""A session whose actions come from outside, one call each: a runner, and an agent that waits for what it is given."""
+"""A session whose actions come from outside, one call each: a runner with an agent that waits for its next action."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.session.state import SessionState, Step
 
 
 class PolicyAgent(Agent):
-    """Proposes what a policy hands it. Steps are signed `policy:<name>`."""
+    """Proposes the actions that a policy gives it. Steps are signed `policy:<name>`."""
 
     def __init__(self, policy: str) -> None:
         self.name = policy
@@ -32,7 +32,7 @@ class PolicyAgent(Agent):
         self._actions.put_nowait(action)
 
     async def propose(self, state: SessionState) -> Proposal:
-        """Wait for it."""
+        """Wait for the next action."""
         self.asked.set()
         return Proposal(await self._actions.get())
 
@@ -90,7 +90,7 @@ class PolicySession:
         return self.state.steps[number]
 
     async def _until_asked(self) -> None:
-        """Until the runner waits for the next action, or the session is over."""
+        """Wait until the runner waits for the next action, or the session is over."""
         asked = asyncio.ensure_future(self._agent.asked.wait())
         try:
             await asyncio.wait({asked, self._running}, return_when=asyncio.FIRST_COMPLETED)

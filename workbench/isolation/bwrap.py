@@ -15,18 +15,18 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workbench.isolation.gpus import device_nodes, visible_devices
-from workbench.isolation.hidden import hidden_in
+from workbench.isolation.known import NAMESPACE_SWITCHES, boundaries, known, programs
 from workbench.isolation.spec import HOME, Confinement, ResourceLimits
 from workbench.isolation.temporary import OwnedFolder
+from workbench.isolation.users import HOST_UID, processes_of, running_as_root, sandbox_uid
+from workbench.resources import checkout
 
-HOST_UID = 60990
-"""The user that sandboxes run as when the workbench is run by root; it owns their workspaces. No account has it."""
 INSIDE_UID = 1000
-"""The same user as seen inside."""
+"""The user of the sandbox as seen inside."""
 OPEN_FILES = 4096
 
 _ETC_FILES = (
@@ -38,40 +38,18 @@ _ETC_FILES_NETWORK = ("resolv.conf", "gai.conf")
 _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 
 
-def running_as_root() -> bool:
-    """Whether commands must be handed to HOST_UID."""
-    return os.geteuid() == 0
-
-
-def sandbox_uid() -> int:
-    """The user, as the host sees it, that confined commands run as."""
-    return HOST_UID if running_as_root() else os.geteuid()
-
-
-def own(path: Path, user: tuple[int, int] = (HOST_UID, HOST_UID)) -> None:
-    """As root: give a file or folder, with everything in it, to the user of a sandbox. Links are not followed."""
-    if not running_as_root():
-        return
-    os.chown(path, *user, follow_symlinks=False)
-    if path.is_symlink() or not path.is_dir():
-        return
-    for folder, folders, files in os.walk(path):
-        for name in folders + files:
-            entry = os.path.join(folder, name)
-            with contextlib.suppress(FileNotFoundError):
-                found = os.lstat(entry)
-                if (found.st_uid, found.st_gid) != user:
-                    os.chown(entry, *user, follow_symlinks=False)
-
-
 @functools.cache
 def python_inside() -> tuple[str, Path | None]:
     """Python >= 3.8 as the sandbox finds it, and the folder that must be mounted for it (None when it is in /usr)."""
     system = "/usr/bin/python3"
     check = "import sys; sys.exit(sys.version_info < (3, 8))"
     if os.path.exists(system):
-        done = subprocess.run([system, "-I", "-S", "-c", check], capture_output=True, check=False)
-        if done.returncode == 0:
+
+        def new_enough() -> str:
+            done = subprocess.run([system, "-I", "-S", "-c", check], capture_output=True, check=False)
+            return "" if done.returncode else "yes"
+
+        if known("system python", [*programs(system)], new_enough):
             return system, None
     prefix = Path(os.path.realpath(sys.base_prefix))
     binary = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -81,27 +59,30 @@ def python_inside() -> tuple[str, Path | None]:
 @functools.cache
 def bubblewrap_options() -> frozenset[str]:
     """Options that the installed bubblewrap knows; empty when there is none."""
-    try:
-        done = subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False)
-    except OSError:
-        return frozenset()
-    return frozenset(word for word in (done.stdout + done.stderr).split() if word.startswith("--"))
+    return frozenset(word for word in _bubblewrap_says("--help").split() if word.startswith("--"))
 
 
 @functools.cache
 def bubblewrap_version() -> str:
     """Version of the installed bubblewrap, or ''."""
-    try:
-        done = subprocess.run(["bwrap", "--version"], capture_output=True, text=True, check=False)
-    except OSError:
-        return ""
-    return done.stdout.strip().rpartition(" ")[2]
+    return _bubblewrap_says("--version").strip().rpartition(" ")[2]
+
+
+def _bubblewrap_says(option: str) -> str:
+    def ask() -> str:
+        try:
+            done = subprocess.run(["bwrap", option], capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
+        return done.stdout + done.stderr
+
+    return known(f"bwrap {option}", [*programs("bwrap")], ask)
 
 
 def limit_command(limits: ResourceLimits) -> list[str]:
     """The prefix that sets resource limits (memory is watched, not limited: RLIMIT_AS breaks GPU libraries).
 
-    None can be raised over what this process itself may have at most.
+    A limit above this process's own hard limit cannot be set, so that one is taken instead.
     """
     wanted = {"core": 0, "nofile": OPEN_FILES}
     if limits.processes is not None:
@@ -110,13 +91,13 @@ def limit_command(limits: ResourceLimits) -> list[str]:
         wanted["fsize"] = limits.file_bytes
     command = ["prlimit"]
     for name, value in wanted.items():
-        own = _own_limit(name)
+        own = own_limit(name)
         within = value if own is None else min(value, own)
         command.append(f"--{name}={within}:{within}")
     return [*command, "--"]
 
 
-def _own_limit(name: str) -> int | None:
+def own_limit(name: str) -> int | None:
     """Our own hard limit; None where there is none."""
     hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
     return None if hard == resource.RLIM_INFINITY else hard
@@ -132,7 +113,7 @@ def lowered_limits(limits: ResourceLimits) -> list[str]:
     return [
         f"this machine allows no more than {own // unit:,} {what} (ulimit -H{flag[1]}), so the sandbox does not either"
         for name, what, flag, value, unit in wanted
-        if value is not None and (own := _own_limit(name)) is not None and own < value
+        if value is not None and (own := own_limit(name)) is not None and own < value
     ]
 
 
@@ -141,14 +122,7 @@ def _processes_counted_already() -> int:
     release = platform.release().split(".")
     if (int(release[0]), int("".join(c for c in release[1] if c.isdigit()) or 0)) >= (5, 14):
         return 0
-    uid, count = sandbox_uid(), 0
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and entry.stat().st_uid == uid:
-                count += len(os.listdir(entry / "task"))
-        except OSError:
-            continue
-    return count
+    return processes_of(sandbox_uid())
 
 
 def bwrap_command(argv: Sequence[str], confinement: Confinement, run_folder: Path) -> list[str]:
@@ -173,6 +147,7 @@ def bwrap_command(argv: Sequence[str], confinement: Confinement, run_folder: Pat
     if os.path.exists("/proc/keys"):  # the user's, whatever the namespaces
         command += ["--ro-bind", "/dev/null", "/proc/keys"]
     mounted = {Path("/usr"): Path("/usr"), **{prefix.resolve(): prefix for prefix in prefixes}}
+    brought = {path.resolve(): Path(place) for path, place in confinement.readonly.items() if path.is_dir()}
     for path, mode in (("/dev/shm", "1777"), ("/tmp", "1777"), (HOME, "0755")):
         command += ["--perms", mode] if "--perms" in known else []
         command += [*_size(confinement.scratch_bytes, known), "--tmpfs", path]
@@ -186,12 +161,12 @@ def bwrap_command(argv: Sequence[str], confinement: Confinement, run_folder: Pat
         command += ["--ro-bind", stage.reachable(python_prefix), str(python_prefix)]
     for place, target in confinement.links.items():
         command += ["--symlink", target, place]
-    for hidden in hidden_in(mounted, confinement.hidden):
-        command += [*_size(4096, known), "--tmpfs", str(hidden), "--remount-ro", str(hidden)]
+    command += _hide(hidden_in(mounted, confinement.hidden), known)
     binds = [("--ro-bind", *bind) for bind in confinement.readonly.items()]
     binds += [("--bind", *bind) for bind in confinement.writable.items()]
     for option, source, target in sorted(binds, key=lambda bind: bind[2].count("/")):  # what is inside comes later
         command += [option, stage.reachable(source), target]
+    command += _hide(hidden_in(brought, confinement.hidden), known)
     env = {**confinement.environment, **visible_devices(confinement.gpus, confined=True)}
     if python_prefix is not None:
         env["PATH"] = f"{os.path.dirname(binary)}:{env['PATH']}"
@@ -199,6 +174,13 @@ def bwrap_command(argv: Sequence[str], confinement: Confinement, run_folder: Pat
         command += ["--setenv", name, value]
     command += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", confinement.cwd, "--"]
     return stage.wrap([*command, *limit_command(confinement.limits), *argv])
+
+
+def _hide(places: Sequence[Path], known: frozenset[str]) -> list[str]:
+    """Options that have these folders of the sandbox be empty."""
+    return [
+        word for place in places for word in (*_size(4096, known), "--tmpfs", str(place), "--remount-ro", str(place))
+    ]
 
 
 def _size(size: int, known: frozenset[str]) -> list[str]:
@@ -288,29 +270,45 @@ class _Stage:
 _HINT_DOCKER = "or use Docker: --sandbox docker"
 
 
+WORKS = "bubblewrap works"
+
+
 @functools.cache
 def probe_bubblewrap() -> str | None:
-    """None when bubblewrap can confine a command here (it is tried); else why not, and how to mend it."""
+    """None when bubblewrap can confine a command here; else why not, and how to mend it.
+
+    It is tried where it is not known from an earlier start. Where it has changed since, a sandbox does not start, and
+    says why: nothing runs unconfined for it.
+    """
+    problem: str | None = None
+
+    def works() -> str:
+        nonlocal problem
+        problem = try_bubblewrap()
+        return "" if problem else "yes"
+
+    known(WORKS, [*programs("bwrap", "prlimit", "setpriv", "unshare", "/usr/bin/python3"), *boundaries()], works)
+    return problem
+
+
+def try_bubblewrap() -> str | None:
+    """As `probe_bubblewrap`, but tried whatever is known."""
     if sys.platform != "linux":
         return f"bubblewrap needs Linux; use Docker here: --sandbox docker (this is {platform.system()})"
     for program, package in (
         ("bwrap", "bubblewrap"), ("prlimit", "util-linux"), ("setpriv", "util-linux"), ("unshare", "util-linux"),
     ):  # fmt: skip
         if shutil.which(program) is None:
-            return f"{program} is not installed; install it: sudo apt-get install {package}, {_HINT_DOCKER}"
-    run_folder: OwnedFolder | None = None
+            return f"{program} is not installed; install it: {installing(package)}, {_HINT_DOCKER}"
+    inside = [python_inside()[0], "-I", "-S", "-c", "print('inside')"]
     try:
-        run_folder = OwnedFolder("probe")
-        inside = [python_inside()[0], "-I", "-S", "-c", "print('inside')"]
-        command = bwrap_command(inside, Confinement(), run_folder.path)
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
-        )
+        with OwnedFolder("probe") as run_folder:
+            command = bwrap_command(inside, Confinement(), run_folder)
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+            )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap could not be tried: {error}; {_HINT_DOCKER}"
-    finally:
-        if run_folder is not None:
-            run_folder.remove()
     if done.returncode == 0 and done.stdout == "inside\n":
         return None
     return explain_failure(done.stderr or f"exit code {done.returncode}")
@@ -323,7 +321,7 @@ def explain_failure(said: str) -> str:
     if lower.startswith("prlimit:"):
         return f"a limit of this machine is in the way ({said}); `ulimit -Ha` shows them"
     if "python" in lower and "no such file" in lower:
-        return f"no Python in the sandbox ({said}); install it: sudo apt-get install python3"
+        return f"no Python in the sandbox ({said}); install it: {installing('python3')}"
     if "unknown option" in lower:
         return f"bubblewrap {bubblewrap_version()} is too old ({said}); 0.5 or later is needed, {_HINT_DOCKER}"
     if any(word in lower for word in ("namespace", "uid map", "loopback", "mount proc", "operation not permitted")):
@@ -332,15 +330,54 @@ def explain_failure(said: str) -> str:
 
 
 def _namespace_hint() -> str:
-    for path, bad, mend in (
-        ("kernel/apparmor_restrict_unprivileged_userns", "1", "kernel.apparmor_restrict_unprivileged_userns=0"),
-        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
-        ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
-    ):
-        try:
-            value = Path("/proc/sys", path).read_text().strip()
-        except OSError:
-            continue
-        if value == bad:
-            return f"allow them: sudo sysctl -w {mend}"
+    wrong = []
+    for path, bad, good in NAMESPACE_SWITCHES:
+        with contextlib.suppress(OSError):
+            if Path(path).read_text().strip() == bad:
+                wrong.append(f"{path.removeprefix('/proc/sys/').replace('/', '.')}={good}")
+    if wrong:
+        return f"allow them: sudo sysctl -w {' '.join(wrong)} (in /etc/sysctl.d it outlives a restart)"
     return "in a container, start it with --security-opt seccomp=unconfined --security-opt systempaths=unconfined"
+
+
+_INSTALLERS = {"fedora": "dnf install", "rhel": "dnf install", "arch": "pacman -S", "suse": "zypper install"}
+
+
+def installing(package: str) -> str:
+    """The command that installs a package on this system: Debian's and Ubuntu's where it is none that is known."""
+    try:
+        system = platform.freedesktop_os_release()
+    except OSError:
+        system = {}
+    names = [system.get("ID", ""), *system.get("ID_LIKE", "").split()]
+    found = [_INSTALLERS[name] for name in names if name in _INSTALLERS]
+    return f"sudo {found[0] if found else 'apt install'} {package}"
+
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def hidden_in(mounted: Mapping[Path, Path], hide: Sequence[Path] = ()) -> list[Path]:
+    """Where evaluators and answers would be seen, as they lie under something that is mounted. /usr and the host's
+    Python are visible inside: where this package is installed there, its tasks would be too.
+
+    `mounted`: folder of the host → place inside.
+
+    Besides those in `hide`, these are this package (with the checkout that it runs from), any copy of it installed
+    beside a mounted Python, and the folders of `$MLGYM_TASKS`.
+    """
+    named = [Path(part).expanduser() for part in os.environ.get("MLGYM_TASKS", "").split(os.pathsep) if part]
+    source = checkout()
+    wanted = {path.resolve() for path in (_PACKAGE, *([] if source is None else [source]), *named, *hide)}
+    for root in mounted:
+        for pattern in ("lib/python3*", "local/lib/python3*", "local/*/lib/python3*"):
+            for packages in root.glob(f"{pattern}/*-packages"):
+                wanted.update(path.resolve() for path in packages.glob("workbench") if path.is_dir())
+    found: list[Path] = []
+    for path in sorted(wanted):
+        for root, place in mounted.items():
+            if path.is_dir() and path.is_relative_to(root) and path != root:
+                seen = place / path.relative_to(root)
+                if not any(seen.is_relative_to(other) for other in found):
+                    found.append(seen)
+    return found

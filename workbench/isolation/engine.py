@@ -37,9 +37,9 @@ def engine_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def engine(time_limit: float = 60.0) -> Iterator[APIClient]:
+def engine(time_limit: float = 60.0, address: str = "") -> Iterator[APIClient]:
     """A connection, closed at the end; errors as of `engine_errors`. Raises SandboxError."""
-    api = connect(time_limit)
+    api = connect(time_limit, address)
     with contextlib.closing(api), engine_errors():
         yield api
 
@@ -47,147 +47,179 @@ def engine(time_limit: float = 60.0) -> Iterator[APIClient]:
 OLDEST_API = (1, 40)
 """Docker 19.03: the first that knows device requests."""
 
+DOCKER_SOCKET = "/var/run/docker.sock"
 START_HINT = "start it (for example: sudo systemctl start docker), or use the local sandbox: --sandbox local"
 
 
 def engine_address() -> str:
-    """Where the engine listens: DOCKER_HOST, the current docker context, or the first usual socket that is there."""
-    if os.environ.get("DOCKER_HOST"):
-        return os.environ["DOCKER_HOST"]
+    """Where the engine listens that sessions use. Where none can be used, it is the first that is there, so that what
+    is wrong with it can be said.
+    """
+    return next(engine_addresses(), "") or f"unix://{next(usual_sockets(), DOCKER_SOCKET)}"
+
+
+def engine_addresses() -> Iterator[str]:
+    """Where engines listen: DOCKER_HOST, the current docker context, then the usual sockets that may be used."""
     from docker.context import ContextAPI
 
-    try:
+    if os.environ.get("DOCKER_HOST"):
+        yield os.environ["DOCKER_HOST"]
+    with contextlib.suppress(Exception):  # a damaged ~/.docker is no reason to fail: the usual places are left
         context = ContextAPI.get_current_context()
-    except Exception:  # a damaged ~/.docker is no reason to fail: the usual places are left
-        context = None
-    if context is not None and context.Name != "default" and context.Host:
-        return str(context.Host)
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    home = Path.home()
-    candidates = (
-        "/var/run/docker.sock",
-        f"{runtime}/docker.sock",
-        f"{home}/.docker/run/docker.sock",
-        f"{runtime}/podman/podman.sock",
-        "/run/podman/podman.sock",
-    )
-    for candidate in candidates:
-        if os.path.exists(candidate):
-            return f"unix://{candidate}"
-    return f"unix://{candidates[0]}"
+        if context is not None and context.Name != "default" and context.Host:
+            yield str(context.Host)
+    yield from (f"unix://{path}" for path in usual_sockets() if _socket_problem(path, 1.0) is None)
 
 
-def connect(time_limit: float = 60.0) -> APIClient:
-    """A connection to the engine. `time_limit` is for each of its answers, in seconds. Raises SandboxError."""
-    address = engine_address()
+def usual_sockets() -> Iterator[str]:
+    """What is there of the sockets of Docker and Podman, in the order in which they are tried: the user's own engine
+    comes before the machine's, and Docker before Podman.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    own = (f"{runtime}/docker.sock", f"{Path.home()}/.docker/run/docker.sock", f"{runtime}/podman/podman.sock")
+    return filter(os.path.exists, (*own, DOCKER_SOCKET, "/run/podman/podman.sock"))
+
+
+def connect(time_limit: float = 60.0, address: str = "") -> APIClient:
+    """A connection to the engine, there or where `engine_address` says. `time_limit` is for each of its answers, in
+    seconds. Raises SandboxError.
+    """
+    address = address or engine_address()
     if address.startswith("unix://"):
-        _try_socket(address.removeprefix("unix://"), min(time_limit, 2.0))
+        problem = _socket_problem(address.removeprefix("unix://"), min(time_limit, 2.0))
+        if problem is not None:
+            raise problem
     import docker
+    from docker.utils import kwargs_from_env
 
     with engine_errors():
-        if os.environ.get("DOCKER_HOST"):
-            # Reads DOCKER_TLS_VERIFY and DOCKER_CERT_PATH as well.
-            api = docker.from_env(timeout=max(1, round(time_limit))).api
-        else:
-            api = docker.APIClient(base_url=address, version="auto", timeout=max(1, round(time_limit)))
-    version = tuple(int(part) for part in re.findall(r"\d+", api.api_version)[:2])
-    if version < OLDEST_API:
-        api.close()
-        raise SandboxError(
-            f"the container engine is too old (API {api.api_version}; at least "
-            f"{'.'.join(map(str, OLDEST_API))} is needed)",
-            "install Docker 19.03 or later",
-        )
-    return api
+        named = address == os.environ.get("DOCKER_HOST")  # then with the certificates that are named beside it
+        options: dict[str, Any] = dict(kwargs_from_env()) if named else {}
+        options |= {"base_url": address, "timeout": max(1, round(time_limit))}
+        with contextlib.closing(docker.APIClient(version=".".join(map(str, OLDEST_API)), **options)) as asking:
+            version = introduction(asking)[2]
+        if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_API:
+            raise SandboxError(
+                f"the container engine is too old (API {version}; at least {'.'.join(map(str, OLDEST_API))} is needed)",
+                "install Docker 19.03 or later",
+            )
+        return docker.APIClient(version=version, **options)
 
 
-def probe_docker() -> str | None:
-    """None when an engine answers, else one sentence that says why none does. Takes at most about 2 seconds."""
-    try:
-        connect(time_limit=2.0).close()
-    except SandboxError as error:
-        return error.in_full
-    return None
+def introduction(api: APIClient) -> tuple[str, str, str]:
+    """Kind and version of the engine, and the version of its API, as it says when it is pinged. Raises EngineError.
 
-
-def engine_info() -> dict[str, Any]:
-    """Name, version, API and properties of the engine, for logs and `doctor`. Raises SandboxError."""
-    with engine(time_limit=5.0) as api:
-        return describe_engine(api)
+    Whoever asks Podman for its version, or for what it is like, waits for dpkg to name packages: a second or two.
+    """
+    with engine_errors():
+        answer = api.get(f"{api.base_url}/_ping", timeout=api.timeout)
+        answer.raise_for_status()
+    name, _, version = answer.headers.get("Server", "").partition(" ")[0].partition("/")
+    api_version = answer.headers.get("Api-Version", "")
+    if not re.fullmatch(r"\d+\.\d+", api_version):
+        raise EngineError(f"what answers at {engine_address()} is no container engine", START_HINT)
+    return "podman" if name.lower() == "libpod" else "docker", version, api_version
 
 
 def describe_engine(api: APIClient) -> dict[str, Any]:
-    """As `engine_info`, on a connection that is there."""
+    """Name, version, API and properties of the engine; `limits`: whether it can limit memory, processors and
+    processes. Raises SandboxError.
+    """
+    key = (engine_address(), *introduction(api))
+    if key not in _described:
+        _described[key] = _describe(api, *key[1:])
+    return _described[key]
+
+
+_described: dict[tuple[str, ...], dict[str, Any]] = {}
+"""What was asked once: an engine's properties stay while it runs, and with Podman the question takes a second."""
+
+
+def _describe(api: APIClient, name: str, version: str, api_version: str) -> dict[str, Any]:
     with engine_errors():
-        version, info = api.version(), api.info()
+        info = api.info()
     security = [str(item) for item in info.get("SecurityOptions") or []]
-    components = [str(part.get("Name", "")) for part in version.get("Components") or []]
+    rootless = any("rootless" in item for item in security) or info.get("Rootless") is True
+    groups = str(info.get("CgroupVersion", ""))
     return {
-        "engine": "podman" if any("podman" in name.lower() for name in components) else "docker",
-        "version": str(version.get("Version", "")),
-        "api": str(version.get("ApiVersion", "")),
-        "os": str(info.get("OSType", "")),
+        "engine": name,
+        "version": version,
+        "api": api_version,
         "kernel": str(info.get("KernelVersion", "")),
         "storage": str(info.get("Driver", "")),
         "cpus": int(info.get("NCPU") or 0),
-        "cgroups": str(info.get("CgroupVersion", "")),
-        "rootless": any("rootless" in item for item in security),
-        "runtimes": sorted(info.get("Runtimes") or {}),
-        "images_folder": str(info.get("DockerRootDir", "")),
+        "cgroups": groups,
+        "rootless": rootless,
+        "limits": not (rootless and groups == "1"),
     }
 
 
 def explain(error: Exception) -> EngineError:
     """An engine's or connection's error as one that a user can act on."""
-    text = str(getattr(error, "explanation", None) or error).strip()
-    explained = EngineError(*_explained(text, text.lower()))
+    said = str(getattr(error, "explanation", None) or error).strip()
+    message, hint = next((message, hint) for sign, message, hint in _MEANINGS if re.search(sign, said, re.IGNORECASE))
+    where = engine_address() if "{where}" in message else ""
+    explained = EngineError(message.format(said=said, where=where), hint)
     explained.status = getattr(error, "status_code", None)
     return explained
 
 
-def _explained(text: str, lower: str) -> tuple[str, str]:
-    if "no space left" in lower:
-        return f"the engine's disk is full: {text}", "free some space (docker system prune), then try again"
-    if "no such image" in lower:
-        return f"the image is not on this machine: {text}", "build it: mlgym-tui image build"
-    if "bind source path does not exist" in lower or "invalid mount config" in lower or "mounts denied" in lower:
-        return (
-            f"the container engine does not see this machine's files: {text}",
-            "an engine on another machine or in a VM must share the sessions folder; or use --sandbox local",
-        )
-    if "could not select device driver" in lower or "nvidia-container" in lower:
-        return f"the engine cannot hand out GPUs: {text}", "install the NVIDIA container toolkit"
-    if "permission denied" in lower and ("socket" in lower or "connection aborted" in lower):
-        return _denied(engine_address())
-    if "timed out" in lower or "timeout" in lower:
-        return "the container engine does not answer in time", f"restart it, or {START_HINT}"
-    if "connection aborted" in lower or "connection refused" in lower or "server api version" in lower:
-        return f"no container engine answers at {engine_address()}", START_HINT
-    if "bind address" in lower or "paramiko" in lower or "npipe" in lower:
-        return f"{engine_address()} is no address of an engine that can be used: {text}", "unset DOCKER_HOST"
-    return f"the container engine says: {text}", ""
+_DENIED = "you may not use the container engine at {where} (permission denied)"
+_DENIED_HINT = (
+    "Docker: sudo usermod -aG docker $USER, log in again; Podman: serve a socket of your own (docs/engines.md); "
+    "or use the local sandbox: --sandbox local"
+)
+_MEANINGS = (
+    (
+        "no space left",
+        "the engine's disk is full: {said}",
+        "free some space (docker or podman: system prune), then try again",
+    ),
+    ("no such image", "the image is not on this machine: {said}", "build it: mlgym-tui image build"),
+    (
+        "bind source path does not exist|invalid mount config|mounts denied",
+        "the container engine does not see this machine's files: {said}",
+        "an engine on another machine or in a VM must share the sessions folder; or use --sandbox local",
+    ),
+    (
+        "container-init binary not found",
+        "Podman has no init for containers: {said}",
+        "apt install catatonit (or dnf), or set init_path in containers.conf",
+    ),
+    (
+        "newuidmap|subuid|insufficient uids|not enough (available )?ids",
+        "this user has too few user ids for containers: {said}",
+        "as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER; then podman system migrate",
+    ),
+    (
+        "could not select device driver|nvidia-container",
+        "the engine cannot hand out GPUs: {said}",
+        "install the NVIDIA container toolkit",
+    ),
+    ("(?s)(?=.*permission denied)(?=.*(socket|connection aborted))", _DENIED, _DENIED_HINT),
+    (
+        r"incompleteread|\(char \d+\)$",
+        "the container engine broke off in its answer: {said}",
+        f"restart it, or {START_HINT}",
+    ),
+    ("timed out|timeout", "the container engine does not answer in time", f"restart it, or {START_HINT}"),
+    ("connection aborted|connection refused|server api version", "no container engine answers at {where}", START_HINT),
+    ("bind address|paramiko|npipe", "{where} is no address of an engine that can be used: {said}", "unset DOCKER_HOST"),
+    ("", "the container engine says: {said}", ""),
+)
+"""By what the engine, or the connection to it, says: what that means, and what to do. The first that fits counts."""
 
 
-def _try_socket(path: str, patience: float) -> None:
+def _socket_problem(path: str, patience: float) -> SandboxError | None:
     """Open the engine's socket once: the errors of the SDK do not tell a missing engine from a forbidden one."""
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    probe.settimeout(patience)
-    try:
-        probe.connect(path)
-    except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise SandboxError(*_denied(path)) from error
-        if error.errno == errno.ENOENT:
-            raise SandboxError(
-                f"no container engine: {path} is not there", f"install Docker or {START_HINT}"
-            ) from error
-        raise SandboxError(f"no container engine answers at {path} ({error})", START_HINT) from error
-    finally:
-        probe.close()
-
-
-def _denied(address: str) -> tuple[str, str]:
-    return (
-        f"you may not use the container engine at {address} (permission denied)",
-        "sudo usermod -aG docker $USER, log in again; or use the local sandbox: --sandbox local",
-    )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(patience)
+        try:
+            probe.connect(path)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM):
+                return SandboxError(_DENIED.format(where=path), _DENIED_HINT)
+            if error.errno == errno.ENOENT:
+                return SandboxError(f"no container engine: {path} is not there", f"install Docker or {START_HINT}")
+            return SandboxError(f"no container engine answers at {path} ({error})", START_HINT)
+    return None

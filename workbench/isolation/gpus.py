@@ -1,7 +1,7 @@
 """GPUs: which are here, how one asks for some, and leases, so that sessions never share one unless asked.
 
 A lease is a lock (flock) on a file for each GPU, which goes with the process that holds it, however it ends. Another
-file for each is locked by those who share: who asks for GPUs of its own waits for no one, it is told who has them.
+file for each is locked by those who share. Nobody waits for a GPU: who asks for one of its own is told who holds it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.isolation.batch import gpus_granted
 from workbench.isolation.spec import SandboxError
-from workbench.session.files import lock
+from workbench.session.files import NoLocks, lock
+from workbench.text import many
 
 _DEVICE = re.compile(r"nvidia(\d+)")
 _REQUEST = re.compile(r"\d{1,3}(?P<list>(,\d{1,3})*,?)")
@@ -59,9 +61,10 @@ def read_request(text: str) -> GpuRequest:
 
 
 def list_gpus(devices: Path = Path("/dev")) -> list[int]:
-    """Indices of this machine's NVIDIA devices."""
-    found = (_DEVICE.fullmatch(path.name) for path in devices.glob("nvidia*"))
-    return sorted(int(match[1]) for match in found if match)
+    """Indices of this machine's NVIDIA devices, as far as this process may use them and was given them."""
+    named = ((_DEVICE.fullmatch(path.name), path) for path in devices.glob("nvidia*"))
+    seen = sorted(int(match[1]) for match, path in named if match and os.access(path, os.R_OK | os.W_OK))
+    return gpus_granted(seen, _unique_ids(_DRIVER)) if seen else []
 
 
 def device_nodes(gpus: Sequence[int]) -> list[str]:
@@ -121,7 +124,7 @@ def lease(request: GpuRequest, available: Sequence[int], folder: Path, holder: s
     unknown = [index for index in request.indices if index not in available]
     if unknown or request.count > len(available):
         here = f"this machine has GPU {_some(available)}" if available else "this machine has no GPU that can be seen"
-        wanted = f"there is no GPU {_some(unknown)}" if unknown else f"{_gpus(request.count)} wanted"
+        wanted = f"there is no GPU {_some(unknown)}" if unknown else f"{many(request.count, 'GPU')} wanted"
         raise GpuError(f"{wanted}: {here}", "--gpus none runs without")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     taken: dict[int, int] = {}
@@ -136,7 +139,7 @@ def lease(request: GpuRequest, available: Sequence[int], folder: Path, holder: s
         if len(taken) < request.number:
             busy = [index for index in candidates if index not in taken]
             raise GpuError(
-                f"{_gpus(request.number)} wanted, but "
+                f"{many(request.number, 'GPU')} wanted, but "
                 + "; ".join(f"GPU {index} is held by {_holder(folder, index)}" for index in busy),
                 "end that session, or name others: --gpus; --share-gpus takes them all the same",
             )
@@ -176,8 +179,15 @@ def _take_shared(folder: Path, index: int, holder: str, _share: bool) -> int | N
 
 def _lock(path: Path, *, shared: bool = False) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    if lock(descriptor, shared=shared, wait=shared):
-        return descriptor
+    try:
+        if lock(descriptor, shared=shared, wait=shared):
+            return descriptor
+    except NoLocks as error:
+        os.close(descriptor)
+        raise GpuError(
+            f"no GPU can be kept for this session alone: {path.parent}: {error.strerror}",
+            "set $MLGYM_CACHE to a folder on a disk of this machine",
+        ) from error
     os.close(descriptor)
     return None
 
@@ -199,10 +209,6 @@ def _holder(folder: Path, index: int) -> str:
         said = json.loads(path.read_text(encoding="utf-8"))
         return f"{said['holder']} (process {int(said['pid'])})"
     return "another process"
-
-
-def _gpus(number: int) -> str:
-    return f"{number} GPU{'s' * (number > 1)}"
 
 
 def _some(indices: Sequence[int]) -> str:

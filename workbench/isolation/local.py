@@ -1,4 +1,4 @@
-"""Processes of this machine kept apart: under bubblewrap, or under limits alone."""
+"""Processes of this machine kept apart: under bubblewrap, Landlock, or limits alone."""
 
 from __future__ import annotations
 
@@ -9,33 +9,47 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from workbench.isolation import seccomp
-from workbench.isolation.bwrap import bwrap_command
+from workbench.isolation.bwrap import bwrap_command, installing, probe_bubblewrap
+from workbench.isolation.landlock import Domain, landlock_command, probe_landlock
 from workbench.isolation.processes import (
     kill_group,
     kill_quietly,
     memory_of,
     processes_below,
-    processor_seconds,
     start_process,
+    used_by,
 )
 from workbench.isolation.spec import STDERR_TAIL, Confinement, IsolatedProcess, SandboxError, describe_status
-from workbench.isolation.watch import DISK_RESERVE, free_space, megabytes
+from workbench.isolation.watch import DISK_RESERVE, free_space
+from workbench.text import megabytes
 
 UNPRIVILEGED = 65532
 """User and group of what is not trusted when we are root: process limits do not bind root."""
 
+LocalWay = Literal["bubblewrap", "landlock", "none"]
+"""How processes of this machine are kept apart."""
+
 _python_for_others: list[str] = []
 """The Python for an unprivileged user, once it was found."""
+
+
+def best_way() -> tuple[LocalWay, str]:
+    """The best way to confine that works here, and why no better one does."""
+    if (bubblewrap := probe_bubblewrap()) is None:
+        return "bubblewrap", ""
+    if (landlock := probe_landlock()) is None:
+        return "landlock", bubblewrap
+    return "none", f"{bubblewrap}; {landlock}"
 
 
 class LocalProcess(IsolatedProcess):
     """A process of this machine."""
 
     def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket, *, walled: bool) -> None:
-        """`walled`: the process is bubblewrap's."""
+        """`walled`: the process is bubblewrap's, or Landlock's keeper: what it confines is its only child."""
         self.process = process
         self.channel = channel
         self.confined = walled and not seccomp.unsupported()
@@ -49,7 +63,7 @@ class LocalProcess(IsolatedProcess):
 
     @property
     def child(self) -> int | None:
-        """Process 1 of what bubblewrap confines, as the host sees it; None when it is gone."""
+        """What is confined, as the host sees it; None when it is gone."""
         below = processes_below(self.process.pid)
         return below[0].pid if below else None
 
@@ -72,7 +86,9 @@ class LocalProcess(IsolatedProcess):
     async def processor_seconds(self) -> float:
         if self.process.returncode is not None:
             return 0.0
-        return await asyncio.to_thread(processor_seconds, self.process.pid)
+        with contextlib.suppress(ProcessLookupError):
+            return (await asyncio.to_thread(used_by, self.process.pid))[0]
+        return 0.0
 
     async def ended(self, patience: float) -> int | None:
         """The exit status, once it has ended; None where that takes longer."""
@@ -94,7 +110,7 @@ class LocalProcess(IsolatedProcess):
         return self._tail.decode("utf-8", "replace")
 
     async def end(self) -> None:
-        """Bubblewrap ends after the last process that it confines; else the end of standard error says that."""
+        """What has walls ends after the last process within them; else the end of standard error says that."""
         self.channel.close()
         if self._over:  # its number may be another process's by now
             return
@@ -116,30 +132,32 @@ async def start_confined(
     """Under bubblewrap; `folder` is as `bwrap_command` says. Raises SandboxError or OSError."""
     command = await asyncio.to_thread(bwrap_command, argv, confinement, folder)
     env = {"PATH": os.environ.get("PATH", os.defpath)}
-    return await _start(command, env, Path("/"), descriptors, walled=True)
+    return await start_plain(command, env, Path("/"), descriptors, walled=True)
+
+
+async def start_in_domain(domain: Domain) -> LocalProcess:
+    """Under Landlock. Raises SandboxError or OSError."""
+    command = await asyncio.to_thread(landlock_command, domain)
+    env = {"PATH": os.environ.get("PATH", os.defpath)}
+    return await start_plain(command, env, Path("/"), domain.descriptors, walled=True)
 
 
 async def start_plain(
-    argv: Sequence[str],
+    command: Sequence[str],
     env: Mapping[str, str],
     cwd: Path,
     descriptors: Sequence[int] = (),
     *,
-    unprivileged: bool = False,
+    user: int | None = None,
+    walled: bool = False,
 ) -> LocalProcess:
-    """With no walls around it; `unprivileged`: as another user where we are root. Raises SandboxError or OSError."""
-    return await _start(argv, env, cwd, descriptors, walled=False, **(_identity() if unprivileged else {}))
+    """With no walls around it, but for those that the command itself puts up (`walled`).
 
-
-async def _start(
-    command: Sequence[str],
-    env: Mapping[str, str],
-    cwd: Path,
-    descriptors: Sequence[int],
-    *,
-    walled: bool,
-    **identity: Any,
-) -> LocalProcess:
+    `user`: who it runs as, where we are root. Raises SandboxError or OSError.
+    """
+    identity: dict[str, Any] = {}
+    if user is not None and os.geteuid() == 0:
+        identity = {"user": user, "group": user, "extra_groups": []}
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with theirs:  # the process holds the only other end: its death is seen
@@ -183,7 +201,7 @@ async def _try_pythons() -> str:
     for python in _candidates():
         test = [python, "-s", "-c", "import sys, socket, resource, random; sys.exit(sys.version_info < (3, 8))"]
         try:
-            process = await start_plain(test, os.environ, Path("/"), unprivileged=True)
+            process = await start_plain(test, os.environ, Path("/"), user=UNPRIVILEGED)
         except OSError as error:
             said = said or str(error.strerror)
             continue
@@ -194,17 +212,12 @@ async def _try_pythons() -> str:
         if status == 0:
             return python
         said = said or errors.strip()[-200:]
-    raise SandboxError(f"no Python for an unprivileged user: {said}", "install one for all users: apt install python3")
+    raise SandboxError(
+        f"no Python for an unprivileged user: {said}", f"install one for all users: {installing('python3')}"
+    )
 
 
 def _candidates() -> list[str]:
     system = [path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.access(path, os.X_OK)]
     mine = str(Path(sys.base_prefix) / f"bin/python{sys.version_info.major}.{sys.version_info.minor}")
     return [*system, mine] if sys.platform == "linux" else [mine, *system]
-
-
-def _identity() -> dict[str, Any]:
-    """Arguments for a process that must not run as root."""
-    if os.geteuid() != 0:
-        return {}
-    return {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": []}

@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.isolation.engine import engine_address
 from workbench.isolation.spec import RUN_FOLDER
 from workbench.isolation.temporary import OwnedFolder, short_base
 
@@ -26,8 +25,9 @@ INSIDE = f"{RUN_FOLDER}/host"
 """The socket as the guest sees it."""
 
 LAUNCH = """
-import os, signal, socket, sys
+import os, resource, signal, socket, sys
 signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.environ.pop("container", None)
 link = socket.socket(socket.AF_UNIX)
 try:
     link.connect(sys.argv[1])
@@ -35,16 +35,24 @@ try:
 except OSError:
     pass
 link.close()
-path = sys.argv[2]
+for limit in sys.argv[2].split(","):
+    name, _, value = limit.partition("=")
+    kind = getattr(resource, "RLIMIT_" + name.upper())
+    hard = resource.getrlimit(kind)[1]
+    value = int(value) if hard < 0 else min(int(value), hard)
+    resource.setrlimit(kind, (value, value))
+path = sys.argv[3]
 if not sys.flags.isolated:
     sys.path[0] = os.path.dirname(path)
-sys.argv[:] = sys.argv[2:]
+sys.argv[:] = sys.argv[3:]
 with open(path, "rb") as file:
     code = compile(file.read(), path, "exec")
 exec(code)
 """
-"""Starts a program of Python on the socket if it can be reached, else on the standard streams that it was given.
+"""Starts a program of Python on the socket if it can be reached, else on the standard streams that it was given, within
+limits that it sets first.
 
+What Podman puts among the variables is taken away: a command sees the same in every sandbox.
 Without Python's own handler for it, INT does nothing to process 1, like any other signal from inside.
 """
 
@@ -52,11 +60,6 @@ Without Python's own handler for it, INT does nothing to process 1, like any oth
 def same_kernel(engine: Mapping[str, Any]) -> bool:
     """Whether the engine (see `describe_engine`) runs on our kernel: not in a virtual machine, nor far away."""
     return sys.platform == "linux" and engine.get("kernel") == platform.release()
-
-
-def shares_sockets() -> bool:
-    """Whether the engine is likely to run on our kernel, without asking it (that costs it some processes)."""
-    return sys.platform == "linux" and engine_address().startswith("unix://")
 
 
 class MeetingPoint:

@@ -12,12 +12,11 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.isolation.engine import EngineError, engine, engine_errors
+from workbench.isolation.engine import EngineError, engine_errors
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -31,18 +30,12 @@ REMOVAL_LIMIT = 10.0
 """Seconds to wait for a removal that the engine has begun by itself."""
 
 
-@dataclass(frozen=True)
-class Orphan:
-    """A container of ours whose owner is gone."""
+class Orphan(NamedTuple):
+    """A container of ours whose owner is gone: its id, its name, and the session that it was of."""
 
     container: str
-    """Its id."""
     name: str
     session: str
-    owner: int
-    """Process id that the owner had."""
-    status: str
-    """What the engine says of it: "Up 3 minutes", "Created"."""
 
 
 def owner_labels(session: str) -> dict[str, str]:
@@ -74,21 +67,6 @@ def process_started(pid: int) -> str:
     return "" if state in "ZX" else f"{boot}:{started}"
 
 
-def find_orphans() -> list[Orphan]:
-    """Containers left by processes that are gone. Raises SandboxError when there is no engine to ask."""
-    with engine(time_limit=10.0) as api:
-        return _find(api)
-
-
-def remove_orphans(orphans: Sequence[Orphan] | None = None) -> list[Orphan]:
-    """Remove them (all that are found, when none are given). What was removed. Raises SandboxError."""
-    with engine(time_limit=30.0) as api:
-        chosen = _find(api) if orphans is None else list(orphans)
-        for orphan in chosen:
-            remove_container(api, orphan.container)
-        return chosen
-
-
 def remove_container(api: APIClient, container: str) -> None:
     """Kill and remove a container, and wait until it is gone; one that is gone is fine. Raises SandboxError."""
     end = time.monotonic() + REMOVAL_LIMIT
@@ -100,29 +78,21 @@ def remove_container(api: APIClient, container: str) -> None:
         except EngineError as error:
             if error.status == 404:
                 return
-            if error.status != 409 or time.monotonic() > end:  # 409: the engine is removing it already
+            busy = error.status == 409 or "state improper" in str(error)  # the engine is removing it already
+            if not busy or time.monotonic() > end:
                 raise
         time.sleep(0.01)
 
 
-def _find(api: APIClient) -> list[Orphan]:
-    containers = api.containers(all=True, filters={"label": SESSION_LABEL})
-    orphans = []
-    for container in containers:
-        labels = container.get("Labels") or {}
-        if not owner_is_gone(labels):
-            continue
-        pid = labels.get(PID_LABEL, "")
-        orphans.append(
-            Orphan(
-                container=container["Id"],
-                name=(container.get("Names") or [""])[0].lstrip("/"),
-                session=labels.get(SESSION_LABEL, ""),
-                owner=int(pid) if pid.isdigit() else 0,
-                status=container.get("Status", ""),
-            )
-        )
-    return orphans
+def find_orphans(api: APIClient) -> list[Orphan]:
+    """Containers left by processes that are gone. Raises EngineError."""
+    with engine_errors():
+        containers = api.containers(all=True, filters={"label": SESSION_LABEL})
+    return [
+        Orphan(found["Id"], (found.get("Names") or [""])[0].lstrip("/"), found["Labels"][SESSION_LABEL])
+        for found in containers
+        if owner_is_gone(found["Labels"])
+    ]
 
 
 def _started_by_ps(pid: int) -> str:

@@ -6,7 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from asyncio.subprocess import Process
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +19,38 @@ _PATIENCE = 5.0
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
+def run_and_tell(command: Sequence[str], tell: Callable[[str], object], **options: Any) -> tuple[int, list[str]]:
+    """Run a command to its end; its status, and the last lines of its output. Each line is passed to `tell`.
+
+    Blocks. The command has a group of its own, so that ctrl+c is for us: that, or an exception in `tell`, kills it.
+    """
+    last: deque[str] = deque(maxlen=20)
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        **options,
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                if text := line.strip():
+                    last.append(text)
+                    tell(text)
+            return process.wait(), list(last)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
 async def start_process(*command: str, **options: Any) -> Process:
     """As `asyncio.create_subprocess_exec`, in a session of its own (ctrl+c is for the workbench). Raises OSError.
 
-    That one, cancelled between the start of the process and the connection of its pipes, waits for ever (CPython 3.11).
-    So it is never cancelled: what nobody wants any more is killed once it is there.
+    Cancelled between the start of the process and the connection of its pipes, CPython 3.11's own function waits for
+    ever. So it is never cancelled: a process that nobody wants any more is killed once it is there.
     """
     starting = asyncio.ensure_future(asyncio.create_subprocess_exec(*command, start_new_session=True, **options))
     try:
@@ -61,7 +91,7 @@ class HostProcess:
     resident: int
     """Bytes."""
     ticks: int
-    """The processor time that it took, and those that it waited for: in clock ticks."""
+    """Processor time of this process, and of the children that it has waited for, in clock ticks."""
     leads_terminal: bool
     """Leader of a session with a terminal: the agent's shell, as a rule."""
 
@@ -72,7 +102,7 @@ def processes_below(ancestor: int) -> list[HostProcess]:
     parents = [ancestor]
     while parents:
         for pid in _children(parents.pop()):
-            if process := _read(pid):
+            if process := read_process(pid):
                 found.append(process)
                 parents.append(pid)
     return found
@@ -84,10 +114,11 @@ def all_processes() -> list[HostProcess]:
         names = os.listdir("/proc")
     except OSError:
         return []
-    return [process for name in names if name.isdigit() and (process := _read(int(name)))]
+    return [process for name in names if name.isdigit() and (process := read_process(int(name)))]
 
 
-def _read(pid: int) -> HostProcess | None:
+def read_process(pid: int) -> HostProcess | None:
+    """A process as it is now; None where it is gone, or there is no /proc."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         line = Path(f"/proc/{pid}/stat").read_bytes()
         name = line[line.index(b"(") + 1 : line.rindex(b")")].decode("utf-8", "replace")
@@ -127,11 +158,16 @@ def memory_of(ancestor: int, limit: int) -> int:
     return used if used <= limit else sum(proportional_memory(process) for process in processes)
 
 
-def processor_seconds(ancestor: int) -> float:
-    """The processor time of a process and of all that came of it: what ended is counted by who waited for it."""
-    found = [_read(ancestor), *processes_below(ancestor)]
-    ticks = sum(process.ticks for process in found if process is not None)
-    return ticks / int(os.sysconf("SC_CLK_TCK"))
+def used_by(ancestor: int) -> tuple[float, int]:
+    """Seconds of processor time of a process and of all that came of it (what ended is counted by who waited for it),
+    and the bytes of memory that they take now. Raises ProcessLookupError where it is gone, or there is no /proc.
+    """
+    first = read_process(ancestor)
+    if first is None:
+        raise ProcessLookupError(ancestor)
+    found = [first, *processes_below(ancestor)]
+    ticks = sum(process.ticks for process in found)
+    return ticks / int(os.sysconf("SC_CLK_TCK")), sum(process.resident for process in found)
 
 
 def _kill_started(starting: asyncio.Future[Process]) -> None:

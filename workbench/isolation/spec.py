@@ -9,14 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench import __version__
 from workbench.errors import WorkbenchError
 
+DEFAULT_IMAGE = f"mlgym-tui/agent:{__version__}"
 RUN_FOLDER = "/run/mlgym"
 """Read-only folder inside the sandbox with our program, and what it offers to others."""
 
 HOME = "/home/agent"
 PYTHON_FOLDER = f"{RUN_FOLDER}/bin"
 """Where `python` and `python3` are the Python of the sandbox, which a task's packages are for."""
+COMMANDS_FOLDER = f"{HOME}/.mlgym/bin"
+"""Where `validate` and `submit` are programs, for what is no shell of ours."""
 
 
 class SandboxError(WorkbenchError):
@@ -38,7 +42,7 @@ class ResourceLimits:
 def base_environment() -> dict[str, str]:
     """Variables of every confined command. None of the host's."""
     return {
-        "PATH": f"{PYTHON_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{PYTHON_FOLDER}:{COMMANDS_FOLDER}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": HOME,
         "USER": "agent",
         "LOGNAME": "agent",
@@ -76,7 +80,7 @@ class Confinement:
 
 
 class IsolatedProcess:
-    """A process kept apart, and the socket to it, however it is kept."""
+    """An isolated process, whatever isolates it, and the socket to it."""
 
     channel: socket.socket
     """Our end of what is standard input (and, if that is a socket, output) to the process."""

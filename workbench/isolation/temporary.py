@@ -1,6 +1,6 @@
-"""Temporary folders that can be told from abandoned ones: each is locked by the process that made it.
+"""Temporary folders that are recognised when they were abandoned: each is locked by the process that made it.
 
-The lock goes with the process, however it ends, so what can be locked by another is nobody's any more.
+The lock goes with the process, however it ends. So a folder that another process can lock belongs to nobody any more.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from workbench.session.files import lock
+from workbench.session.files import NoLocks, lock
 
 PREFIX = "mlgym-tui-"
 PURPOSES = ("meeting", "image", "run", "room", "guest", "probe")
@@ -37,6 +37,12 @@ class OwnedFolder:
         self._lock = os.open(self.path / _LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         lock(self._lock, wait=True)
 
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
     def remove(self) -> None:
         """Delete the folder. Can be called twice."""
         _delete(self.path)
@@ -45,13 +51,19 @@ class OwnedFolder:
             self._lock = -1
 
 
+def enterable(folder: Path) -> None:
+    """As root: let another user pass through a folder of ours to what it may enter there; nothing where it is none."""
+    if os.geteuid() == 0 and folder.name.startswith(PREFIX) and (folder / _LOCK).is_file():
+        folder.chmod(0o711)
+
+
 def find_stale_folders() -> list[Path]:
     """Temporary folders of ours, and of this user, whose process is gone."""
     return [path for path in _candidates() if _is_stale(path)]
 
 
 def remove_stale_folders() -> list[Path]:
-    """Delete them. What was deleted."""
+    """Delete them. Returns what was deleted."""
     removed = find_stale_folders()
     for path in removed:
         _delete(path)
@@ -107,5 +119,7 @@ def _is_stale(path: Path) -> bool:
         return False
     try:
         return lock(owner)
+    except NoLocks:
+        return False
     finally:
         os.close(owner)

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.isolation.processes import kill_quietly, memory_of, processes_below, proportional_memory
+from workbench.isolation.processes import (
+    kill_group,
+    kill_quietly,
+    memory_of,
+    processes_below,
+    proportional_memory,
+    start_process,
+)
 from workbench.isolation.spec import ResourceLimits
+from workbench.text import megabytes
 
 DISK_RESERVE = 512 << 20
 """Bytes that stay free on the disk of the workspace, whatever the sandbox does."""
@@ -28,32 +36,25 @@ def free_space(folder: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def megabytes(size: float) -> str:
-    """A size for people."""
-    return f"{size / (1 << 20):,.0f} MB"
-
-
+@dataclass
 class ResourceWatch:
     """Looks again and again until cancelled, more often when a limit is near."""
 
-    def __init__(
-        self,
-        guest: int,
-        workspace_folder: Path,
-        limits: ResourceLimits,
-        warn: Callable[[str], None],
-        give_up: Callable[[str], None],
-        disk_reserve: int = DISK_RESERVE,
-    ) -> None:
-        self.guest = guest
-        self.folder = workspace_folder
-        self.limits = limits
-        self.warn = warn
-        self.give_up = give_up
-        """Called when killing commands did not help: end the sandbox."""
-        self.disk_reserve = disk_reserve
-        self._strikes = 0
-        self._measure_at = 0.0
+    guest: int
+    """The process that all in the sandbox descend from."""
+    folder: Path
+    """The workspace."""
+    limits: ResourceLimits
+    warn: Callable[[str], None]
+    give_up: Callable[[str], None]
+    """Called when killing commands did not help: end the sandbox."""
+    scratch: tuple[Path, ...] = ()
+    """Other folders that are its own, on a disk."""
+    disk_reserve: int = DISK_RESERVE
+    workspace_size: int | None = None
+    """Bytes of the workspace, as measured last."""
+    _strikes: int = 0
+    _measure_at: float = 0.0
 
     async def run(self) -> None:
         """Watch."""
@@ -92,7 +93,8 @@ class ResourceWatch:
         start = time.monotonic()
         if limit is None or start < self._measure_at:
             return 1.0
-        size = await folder_size(self.folder)
+        size = await folder_size(self.folder, *self.scratch)
+        self.workspace_size = size
         self._measure_at = time.monotonic() + max(1.0, 30 * (time.monotonic() - start))
         if size > limit:
             self._stop_commands(
@@ -112,25 +114,21 @@ class ResourceWatch:
         elif processes and self._strikes:
             self._strikes += 1  # the shell itself may be what writes
         if self._strikes > _STRIKES:
-            self.give_up(why)
+            self.give_up(f"{why}: the sandbox was ended")
 
 
-async def folder_size(folder: Path) -> int:
-    """Bytes of disk that a folder takes, measured by `du` (which no hostile tree confuses)."""
-    # Not asyncio's subprocesses: cancelled while one starts, they may wait for ever (seen on CPython 3.11).
+async def folder_size(*folders: Path) -> int:
+    """Bytes of disk that folders take, measured by `du` (which no hostile tree confuses); 0 where that fails."""
+    command = ("du", "-s", "-x", "-c", "--block-size=1", "--", *map(str, folders))
+    nothing = asyncio.subprocess.DEVNULL
     try:
-        process = subprocess.Popen(  # noqa: ASYNC220 - see above; it returns at once
-            ["du", "-s", "-x", "--block-size=1", "--", str(folder)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL,
-        )
+        process = await start_process(*command, stdin=nothing, stdout=asyncio.subprocess.PIPE, stderr=nothing)
     except OSError:
         return 0
     try:
-        said, _ = await asyncio.to_thread(process.communicate)
+        said, _ = await process.communicate()
     except asyncio.CancelledError:
-        process.kill()
+        kill_group(process)
         raise
-    number = said.split(b"\t", 1)[0].strip()
+    number = said.rstrip(b"\n").rpartition(b"\n")[2].partition(b"\t")[0]  # the last line has the sum
     return int(number) if number.isdigit() else 0

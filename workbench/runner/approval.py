@@ -11,52 +11,38 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
+from workbench.library.expression import Expression, TooSlow
+from workbench.library.filter import Filter
+from workbench.library.moments import fields_of
 from workbench.session.state import SessionState, Step
 
 Verdict = Literal["ask", "run"]
 RULES_HINT = "docs/agents.md says what such a file holds"
 
 
-class Approval(Protocol):
-    """Decides about the newest step of a session, which has just been proposed."""
-
-    def why_ask(self, state: SessionState) -> str:
-        """Why a person has to approve it, in a few words; empty when it may run."""
-
-
-class Always:
-    """Every proposal waits."""
-
-    def why_ask(self, state: SessionState) -> str:
-        return "every action is to be approved"
-
-
-class Never:
-    """No proposal waits."""
-
-    def why_ask(self, state: SessionState) -> str:
-        return ""
-
-
 @dataclass(frozen=True)
 class Rule:
     """Holds for a step when all that it names does; None is not looked at."""
 
-    command: re.Pattern[str] | None = None
+    command: Expression | None = None
     """Found in the action; with `then` run, it must be the whole action, and that one line."""
     path: str | None = None
     """A pattern like `data/*` (a `*` goes over `/` too), relative to the workspace or absolute."""
     network: bool = False
     cost: float | None = None
     """US dollars: holds for the step with which the session has cost another so much."""
+    when: Filter | None = None
+    """A condition, as breakpoints have them (`workbench.library.moments`)."""
     then: Verdict = "ask"
     reason: str = ""
 
     def holds(self, state: SessionState, step: Step) -> bool:
         """Whether it is about this step."""
         if self.command is not None and not self._names(self.command, step.action):
+            return False
+        if self.when is not None and not self.when.matches(fields_of(state, step), unsure=self.then == "ask"):
             return False
         if self.network and not looks_like_network(step.action):
             return False
@@ -66,12 +52,15 @@ class Rule:
             return True
         return int(state.cost / self.cost) > int((state.cost - step.spending.cost) / self.cost)
 
-    def _names(self, command: re.Pattern[str], action: str) -> bool:
-        if self.then == "ask":
-            return command.search(action) is not None
-        # A blank in the expression may match a line end as well, and what follows would run unasked.
-        whole = action.strip()
-        return "\n" not in whole and command.fullmatch(whole) is not None
+    def _names(self, command: Expression, action: str) -> bool:
+        try:
+            if self.then == "ask":
+                return command.search(action) is not None
+            # A blank in the expression may match a line end as well, and what follows would run unasked.
+            whole = action.strip()
+            return "\n" not in whole and command.fullmatch(whole) is not None
+        except TooSlow:
+            return self.then == "ask"
 
     def __str__(self) -> str:
         if self.reason:
@@ -79,23 +68,32 @@ class Rule:
         said = [f"the command matches {self.command.pattern!r}"] if self.command else []
         said += ["it looks as if it used the network"] if self.network else []
         said += [f"it names {self.path}"] if self.path else []
+        said += [f"this holds: {self.when.text}"] if self.when else []
         said += [f"another ${self.cost:g} is spent"] if self.cost else []
         return " and ".join(said)
 
 
 @dataclass(frozen=True)
-class Rules:
-    """The first rule that holds decides, and `otherwise` where none does."""
+class Approval:
+    """Decides about the newest step of a session, which has just been proposed: the first rule that holds does, and
+    `otherwise` where none does.
+    """
 
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] = ()
     otherwise: Verdict = "run"
 
     def why_ask(self, state: SessionState) -> str:
+        """Why a person has to approve it, in a few words; empty when it may run."""
         step = state.current
         for rule in self.rules:
             if rule.holds(state, step):
                 return str(rule) if rule.then == "ask" else ""
-        return "no rule lets it run" if self.otherwise == "ask" else ""
+        if self.otherwise == "run":
+            return ""
+        return "no rule lets it run" if self.rules else "every action is to be approved"
+
+
+NEVER, ALWAYS = Approval(), Approval(otherwise="ask")
 
 
 # -- what a command looks like -----------------------------------------------------------------------------------------

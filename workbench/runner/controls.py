@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import asyncio
+import time
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
 from workbench.agents.agent import Agent, ModelError
+from workbench.agents.remote import RemoteAgent
+from workbench.environment.best import submittable
 from workbench.environment.episode import Episode
 from workbench.environment.limits import changed_limits
 from workbench.isolation.spec import SandboxError
+from workbench.library.filter import FilterError
+from workbench.runner.breakpoints import Breakpoints
 from workbench.runner.hub import Hub
 from workbench.runner.proposing import Change, Proposer
 from workbench.runner.sampling import MOST, Sampler
 from workbench.sandbox.shell import ShellBusy
 from workbench.session import commands as do
 from workbench.session import events as ev
-from workbench.session.commands import Command, Outcome
+from workbench.session.commands import Breakpoint, Command, Outcome
 from workbench.session.events import Mode
 from workbench.session.log import LogError
 
 ANSWER_STOPPED = "the answer was stopped; what came of it is kept"
+
+
+LONGEST_EXTENSION = 7 * 86400.0
+"""Seconds."""
+IDLE_SECONDS = 600.0
+"""Without a key and without output, after which a person who has the shell is asked whether they are there."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +49,13 @@ class Decision:
 class Controls:
     """Carries out what a person (or a program) wants of a running session. All calls but `hand_back` are cheap."""
 
-    def __init__(self, hub: Hub, episode: Episode, agent: Agent | None, *, user: str) -> None:
+    def __init__(self, hub: Hub, episode: Episode, agent: Agent | None, breakpoints: Breakpoints, *, user: str) -> None:
         self.hub = hub
         self.live = hub.live
         self.state = hub.state
         self.episode = episode
         self.agent = agent
+        self.breakpoints = breakpoints
         self.proposer = Proposer(hub, agent) if agent is not None else None
         self.sampler = Sampler(hub, self.proposer) if self.proposer and self._changeable else None
         """Draws alternatives; None for agents that have only one answer."""
@@ -56,6 +69,13 @@ class Controls:
         """Exit status and reason, once the session is to end."""
         self.holding = False
         """The agent is not asked again before somebody says so."""
+        self.why = ""
+        """Why the person made a pause, until it is over."""
+        self.sign_of_life = time.monotonic()
+        """When a key was pressed last, or something came out of the shell."""
+        self.idle_seconds = IDLE_SECONDS
+        self._asking = asyncio.Lock()
+        self._answer: asyncio.Future[bool] | None = None
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
@@ -77,8 +97,8 @@ class Controls:
     def do_now(self, command: Command) -> Outcome:
         """As `do`, at once, for any command but HandBack."""
         try:
-            done = _METHODS[type(command)](self, **msgspec.structs.asdict(command))
-        except (ModelError, SandboxError, LogError, ValueError) as error:
+            done = _method(self, command)(**msgspec.structs.asdict(command))
+        except (ModelError, SandboxError, LogError, FilterError, ValueError) as error:
             return Outcome(done=False, problem=str(error))
         return Outcome(done=done is not False)
 
@@ -115,16 +135,44 @@ class Controls:
     def pause(self, reason: str = "", *, author: str | None = None) -> None:
         """Stop at the next review. A running command finishes. `author`: who wants it, by default the person."""
         if self.mode != "human":
+            if reason and author is None:
+                self.why = reason
+                if self.live.clock.paused:  # it stands still already: now it says why
+                    self.live.emit(ev.ClockPaused(reason=reason))
             self.set_mode("paused", author=author, reason=reason)
+
+    async def ask(self, question: str) -> bool:
+        """Ask the person something. One question at a time; the end of the session is a no."""
+        async with self._asking:
+            self._answer = asyncio.get_running_loop().create_future()
+            self.hub.tell(question=question)
+            try:
+                return await self._answer
+            finally:
+                self.hub.tell(question="")
+
+    def answer(self, yes: bool) -> bool:
+        """Answer what was asked. False when nothing is."""
+        if self._answer is None or self._answer.done():
+            return False
+        self._answer.set_result(yes)
+        self.hub.wake()
+        return True
+
+    async def ask_who_drives(self, question: str) -> bool:
+        """As `ask`, where a person runs what is run now; else no."""
+        return (self.agent is None or self.mode == "human") and await self.ask(question)
 
     def hold(self) -> None:
         """Ask the agent nothing before somebody says so."""
         self.holding = True
 
     def _let_go(self) -> None:
+        self.why = ""
         if self.holding:
             self.holding = False
             self.hub.tell(problem="")
+            self.hub.wake()
 
     def run_proposal(self) -> None:
         """Run the proposal under review; the mode stays as it is."""
@@ -135,11 +183,14 @@ class Controls:
         """Replace the proposed action, and the thought where one is given; the original stays in the log. False when
         none is under review.
 
-        `told`: whether the model is told that it was; None leaves it to the agent's configuration.
+        `told`: whether the model is told that it was; None leaves it to the agent's configuration. Raises ValueError
+        where the answer of an agent program cannot say that.
         """
         step = self.state.current
         if not self._reviewing:
             return False
+        if isinstance(self.agent, RemoteAgent):
+            self.agent.check(step, step.thought if thought is None else thought, action)
         rethought = thought is not None and thought != step.thought
         if action != step.action or rethought or (step.edited and told != step.edit_told):
             self.live.emit(
@@ -219,6 +270,8 @@ class Controls:
         from workbench.agents.models.catalogue import make_model
 
         chat = None if same else make_model(model, base_url=base_url or None)
+        if chat is not None:
+            agent.check_model(chat)
         name = self.state.model if chat is None else chat.name
         changed = ev.AgentChanged(model=name, base_url=base_url, temperature=temperature, author=self.user)
         self.proposer.change(Change(chat, changed))
@@ -230,34 +283,50 @@ class Controls:
         self._decide(Decision("reject", self.user, comment))
         return True
 
-    def inject(self, text: str) -> None:
-        """Tell the agent something; it reads it before its next proposal."""
+    def tell(self, text: str) -> None:
+        """Tell the agent something; it reads it before its next proposal. Raises ValueError where it cannot."""
+        if isinstance(self.agent, RemoteAgent):
+            raise ValueError("an agent program reads its model's answers alone: edit one, or reject it with a comment")
         self.live.emit(ev.MessageInjected(author=self.user, text=text))
 
-    def raise_limits(
-        self,
-        *,
-        steps: int | None = None,
-        seconds: float | None = None,
-        cost: float | None = None,
-        tokens: int | None = None,
-        remove: Collection[str] = (),
-    ) -> None:
-        """New limits for the whole session; what is left out stays as it is, what is in `remove` is no limit any more.
-        They count before the next call or step.
+    def change_limits(self, *, remove: Collection[str] = (), **limits: float | None) -> None:
+        """New limits for the whole session, by their names; what is left out stays as it is, what is in `remove` is no
+        limit any more. They count before the next call or step.
 
         Raises ValueError for a limit that is no finite number over 0.
         """
-        changed = changed_limits(self.state.limits, remove, steps=steps, seconds=seconds, cost=cost, tokens=tokens)
+        changed = changed_limits(self.state.limits, remove, **limits)
         if changed != self.state.limits:
             self.live.emit(ev.LimitsChanged(limits=changed, author=self.user))
+            self.episode.time.renew()
         self.hub.wake()
 
-    def act(self, action: str) -> bool:
-        """A person's own action, where no agent proposes any. False when an agent does, or a command runs."""
+    def extend(self, seconds: float) -> bool:
+        """Let the running command take longer than its limit; where it needs that, the session too. False when none
+        runs. Raises ValueError for what is no time.
+        """
+        if not 0 < seconds <= LONGEST_EXTENSION:
+            raise ValueError("a command is given from a second to a week more")
+        if self.hub.status.phase != "executing":
+            return False
+        time = self.episode.time
+        before = time.limit
+        if (needed := time.extend(seconds)) is not None:
+            self.change_limits(seconds=needed)
+        step = self.state.last_step
+        self.live.emit(ev.ActionExtended(step=step, author=self.user, seconds=time.limit - before, limit=time.limit))
+        self.hub.tell(time_limit=time.limit)
+        return True
+
+    def act(self, action: str, thought: str = "") -> bool:
+        """A person's own action, or answer to an agent program. False when none is waited for. Raises ValueError."""
+        if isinstance(self.agent, RemoteAgent):
+            if answered := self.agent.answer(thought, action, self.user):
+                self._let_go()
+            return answered
         if self.agent is not None or self.hub.status.phase != "waiting":
             return False
-        self.hand_action = action
+        self.hand_action, self.why = action, ""
         self.hub.wake()
         return True
 
@@ -267,7 +336,10 @@ class Controls:
         """
         if self.mode == "human":
             return
-        self.take_over_size = (columns, rows)
+        if not self.episode.has_shell:
+            raise SandboxError("the agent runs elsewhere: there is no shell to take over")
+        self.take_over_size, self.why = (columns, rows), ""
+        self.sign_of_life = time.monotonic()
         self.set_mode("human")
         self.episode.shell.onlooker.attend(True)
         if self.proposer is not None:
@@ -288,6 +360,7 @@ class Controls:
     def send_keys(self, data: bytes) -> None:
         """What the person types, in take-over; a running command that waits for input gets it at once."""
         if self.mode == "human":
+            self.sign_of_life = time.monotonic()
             self.episode.shell.send_keys(data)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -306,6 +379,8 @@ class Controls:
         gives, or that is waited for: what came of it is kept, and the session pauses. False when there is neither.
         """
         if self.hub.status.phase == "proposing" and self.proposer is not None:
+            if isinstance(self.agent, RemoteAgent) and not self.agent.interrupt():
+                return False
             if not self.proposer.cancel():
                 return False
             self.hold()
@@ -321,13 +396,38 @@ class Controls:
         """Score the artifact as it is now, for the person alone. False while a command runs."""
         if self.hub.status.phase not in ("review", "waiting", "human"):
             return False
-        self.hub.spawn(self.episode.score("validate", self.state.last_step, visible_to_agent=False))
+        mine = self.agent is None
+        if mine and (problem := self.episode.used_up()):
+            raise ValueError(problem)
+        last = self.state.last_step
+        self.hub.spawn(self.episode.score("validate", last, visible_to_agent=mine, author=self.user))
         return True
+
+    def submit_best(self) -> bool:
+        """Hand in the best of what was validated: the session ends with it. False while a command runs."""
+        if self.hub.status.phase not in ("review", "waiting", "human"):
+            return False
+        if not submittable(best := self.state.best_score()):
+            raise ValueError("nothing was validated that could be submitted")
+        self.hub.spawn(self._submit(best))
+        return True
+
+    async def _submit(self, entry: ev.ScoreRecorded | None) -> None:
+        scored = await self.episode.score("submit", self.state.last_step, author=self.user, instead=entry)
+        if scored.verdict == "ok":
+            self.stop("submitted")
+        else:
+            self.hub.tell(problem=f"nothing was submitted: {scored.verdict}: {scored.message}")
+
+    def set_breakpoints(self, breakpoints: Iterable[Breakpoint]) -> None:
+        """These, in the place of those before. Raises FilterError."""
+        self.breakpoints.put(breakpoints)
 
     def stop(self, exit_status: str = "stopped", reason: str = "") -> None:
         """End the session, saved: a running command is interrupted, a pending model call cancelled."""
         if self.stopping is None:
             self.stopping = (exit_status, reason)
+        self.answer(False)
         if self.proposer is not None:
             self.proposer.cancel()
         if self.hub.status.phase == "executing":
@@ -335,33 +435,14 @@ class Controls:
         self.hub.wake()
 
     def _decide(self, decision: Decision) -> None:
-        self.decision = decision
+        self.decision, self.why = decision, ""
         self.hub.wake()
 
 
-_METHODS: dict[type[Command], Callable[..., object]] = {
-    do.Step: Controls.step,
-    do.Continue: Controls.continue_,
-    do.Pause: Controls.pause,
-    do.RunProposal: Controls.run_proposal,
-    do.Edit: Controls.edit,
-    do.Reject: Controls.reject,
-    do.Resample: Controls.resample,
-    do.StopSampling: Controls.stop_sampling,
-    do.Choose: Controls.choose,
-    do.ChangeModel: Controls.change_model,
-    do.Tell: Controls.inject,
-    do.ChangeLimits: Controls.raise_limits,
-    do.Act: Controls.act,
-    do.TakeOver: Controls.take_over,
-    do.SendKeys: Controls.send_keys,
-    do.Resize: Controls.resize,
-    do.Interrupt: Controls.interrupt,
-    do.Validate: Controls.validate,
-    do.HoldOutput: Controls.hold_output,
-    do.Stop: Controls.stop,
-}
-"""Each takes the fields of its command."""
+def _method(controls: Controls, command: Command) -> Callable[..., object]:
+    """What carries a command out bears its name, and takes its fields."""
+    name = str(command.__struct_config__.tag).replace("-", "_")
+    return controls.continue_ if name == "continue" else getattr(controls, name)
 
 
 def _check_temperature(temperature: float | None) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,7 @@ import msgspec
 from workbench.environment.live import LiveSession
 from workbench.session import events as ev
 from workbench.session.bus import Message
+from workbench.session.socket import Drivers, SessionServer, SocketError, socket_of
 from workbench.session.status import LiveStatus
 
 T = TypeVar("T")
@@ -26,6 +28,7 @@ class Hub:
         self.status = status
         self._news = asyncio.Event()
         self._background: set[asyncio.Task[Any]] = set()
+        self._server: SessionServer | None = None
         live.bus.subscribe(self._heard)
 
     def tell(self, **changes: Any) -> None:
@@ -36,6 +39,13 @@ class Hub:
             self.status = msgspec.structs.replace(self.status, **changes, worked=clock.working, as_of=time.monotonic())
             self.live.bus.publish(self.status)
 
+    async def offer(self, drivers: Drivers) -> None:
+        """Let other processes of the user look on; not where the agent could be one of them, and so drive itself."""
+        if self.state.sandbox.get("protected") is not False:
+            self._server = SessionServer(self.live.folder, self.live.bus, self.state, lambda: self.status, drivers)
+            with contextlib.suppress(SocketError):
+                await self._server.start(socket_of(self.live.folder))
+
     def _heard(self, message: Message) -> None:
         if isinstance(message, ev.ClockPaused | ev.ClockResumed):
             self.tell()
@@ -44,7 +54,7 @@ class Hub:
         """Something changed: the loop looks again."""
         self._news.set()
 
-    async def news(self, also: set[asyncio.Future[Any]], time_limit: float | None) -> None:
+    async def news(self, also: Collection[asyncio.Future[Any]] = (), *, time_limit: float | None = None) -> None:
         """Until somebody calls `wake`, or one of `also` is done, or the time is up."""
         waker = asyncio.ensure_future(self._news.wait())
         try:
@@ -67,7 +77,12 @@ class Hub:
             self.wake()
 
     async def close(self) -> None:
-        """End what goes on in the background."""
+        """Let those go who look on: they have seen the end."""
+        if self._server is not None:
+            await self._server.stop()
+
+    async def quiet(self) -> None:
+        """End what goes on in the background: nothing of it comes after the end of the session."""
         background = tuple(self._background)
         for task in background:
             task.cancel()

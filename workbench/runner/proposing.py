@@ -41,8 +41,6 @@ class Proposer(Listener):
         self.agent = agent
         self._prompts = PromptLog(hub.live)
         self._call: asyncio.Task[Proposal] | None = None
-        self.alternative = 0
-        """Which alternative is asked for; 0 for a proposal."""
         self._change: Change | None = None
         """Waits for the call that is under way."""
         self._asks_again = False

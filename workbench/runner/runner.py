@@ -8,29 +8,44 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from functools import partial
+from typing import TypeVar
 
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError
+from workbench.agents.remote import RemoteAgent
 from workbench.environment.episode import Episode
 from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
-from workbench.environment.steps import carry_out, finish
+from workbench.isolation.batch import before_the_end
 from workbench.isolation.spec import SandboxError
-from workbench.runner.approval import Approval, Never
+from workbench.library.moments import Running
+from workbench.runner.approval import NEVER, Approval
+from workbench.runner.breakpoints import Breakpoints
+from workbench.runner.cockpit import Cockpit
 from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
-from workbench.runner.loops import repetition
+from workbench.runner.minding import mind
+from workbench.runner.open_step import close_open_step, left_open
 from workbench.runner.proposing import Proposer
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
-from workbench.sandbox.shell import CommandResult
+from workbench.runner.remote import Remote
+from workbench.runner.take_over import TakeOver
+from workbench.runner.wheel import Wheel
 from workbench.session import events as ev
-from workbench.session.log import EVENTS_FILE, LogError, explain_write_error
+from workbench.session.commands import Breakpoint
+from workbench.session.log import EVENTS_FILE, explain_write_error
+from workbench.session.repetition import repetition
+from workbench.session.state import GOES_ON
 from workbench.session.status import LiveStatus, Phase
+
+T = TypeVar("T")
 
 FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
 """What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
 
+_BESIDE = 256 << 10
+"""Bytes of what was printed beside a shell that a person has, the newest, that are shown afterwards."""
 _WAITS = " waits for input: t takes over to answer it, else it is ended"
 
 
@@ -49,7 +64,8 @@ class Runner:
         interactive: bool = False,
         delay: float = 0.0,
         cwd: str | None = None,
-        approval: Approval | None = None,
+        approval: Approval = NEVER,
+        breakpoints: Iterable[Breakpoint] = (),
     ) -> None:
         status = LiveStatus(
             has_agent=agent is not None,
@@ -59,21 +75,34 @@ class Runner:
             delay=delay,
         )
         self.hub = Hub(live, status)
-        self.controls = Controls(self.hub, episode, agent, user=user)
+        self.breakpoints = Breakpoints(self.hub, breakpoints)
+        self.controls = Controls(self.hub, episode, agent, self.breakpoints, user=user)
+        self.wheel = Wheel(self.hub, self.controls)
         self.live = live
         self.state = live.state
         self.episode = episode
         self.agent = agent
         self.interactive = interactive
         self.delay = delay
+        if interactive:
+            episode.on_question = self.controls.ask_who_drives
         episode.on_progress = lambda text: self.hub.tell(progress=text)
-        self.approval = approval or Never()
+        self.approval = approval
+        self.remote: Remote | None = None
+        if isinstance(agent, RemoteAgent):
+            self.remote = Remote(
+                agent,
+                self.hub,
+                episode,
+                self.controls,
+                lambda step: self._mind_breakpoints(step, over=True),
+                approval=self.approval,
+                interactive=interactive,
+            )
         self._cwd = cwd
+        self._beside = bytearray()
         self.on_closed: Callable[[], None] | None = None
         """Called once everything is stopped: removes the run's folder."""
-        self._human_settled: asyncio.Queue[int] = asyncio.Queue()
-        self._failure: Exception | None = None
-        """Why the session can no longer be written, found where it could not be raised."""
 
     @property
     def status(self) -> LiveStatus:
@@ -88,14 +117,20 @@ class Runner:
         """
         try:
             try:
-                status, reason = await self._drive()
+                with before_the_end(partial(self.controls.stop, "interrupted")):
+                    status, reason = await self._drive()
             except SandboxError as error:
                 status, reason = "error", error.in_full
             except OSError as error:  # an object or a snapshot could not be stored; a line of the log may still fit
                 status, reason = "error", explain_write_error(error, self.live.folder / EVENTS_FILE)
             except asyncio.CancelledError:
                 status, reason = "interrupted", "cancelled"
+            if self.remote is not None:
+                await self.remote.end()
             self.hub.tell(phase="ending")
+            await self.hub.quiet()
+            if status not in GOES_ON:
+                self.state.unseal()
             ended = self.live.emit(
                 ev.SessionEnded(
                     exit_status=status,
@@ -103,6 +138,7 @@ class Runner:
                     session=str(self.live.folder.absolute()),
                     steps=self.state.last_step,
                     scores=self.state.final_scores(),
+                    totals=self.state.totals(),
                 )
             )
             assert isinstance(ended, ev.SessionEnded)
@@ -113,6 +149,7 @@ class Runner:
     async def _close(self) -> None:
         """Stop everything, in an order in which each thing outlives what writes to it, whatever goes wrong."""
         try:
+            await self.hub.quiet()
             await self.hub.close()
             with contextlib.suppress(SandboxError, asyncio.CancelledError):
                 await self.episode.stop()
@@ -129,19 +166,17 @@ class Runner:
 
     async def _drive(self) -> tuple[str, str]:
         """Start the sandbox and go round until something ends the session. Returns exit status and reason."""
-        self.episode.shell.on_display = self.live.show
+        self.episode.shell.on_display = self._show
         if self.interactive:
             self.episode.shell.onlooker.on_waiting = self._command_waits
-        starting = asyncio.ensure_future(self.episode.start(self._cwd))
-        while not starting.done():
-            await self._wait({starting})
-            if self.controls.stopping is not None:
-                starting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await starting
-                return self.controls.stopping
-        await starting
-        self._close_open_step()
+        starting = await self._unless_stopped(self.episode.start(self._cwd))
+        if self.controls.stopping is not None:
+            return self.controls.stopping
+        starting.result()
+        await self.hub.offer(self.wheel)
+        if self.agent is not None:
+            await self.agent.enter(self.episode.sandbox, self.state, self._show_beside)
+        close_open_step(self.live)
         window = self.state.current.window
         if window is not None and self.state.last_step:
             inside = self.state.relative_path(window.path)
@@ -152,21 +187,18 @@ class Runner:
             if outcome is not None:
                 return outcome
 
-    def _close_open_step(self) -> None:
-        """A resumed session may have died in the middle of a step: that step is over now."""
-        step = self.state.current
-        if step.number and step.status == "proposed":
-            self.live.emit(ev.ActionRejected(step=step.number, author="", comment="the session was interrupted"))
-        elif step.number and step.status == "running":
-            self.live.emit(
-                ev.ActionFinished(
-                    step=step.number,
-                    exit_code=None,
-                    observation="(the session ended while this command ran; what it printed is in shell.cast)",
-                    cwd=step.cwd,
-                    interrupted=True,
-                )
-            )
+    def _show(self, data: bytes) -> None:
+        self.controls.sign_of_life = time.monotonic()
+        self.live.show(data)
+
+    def _show_beside(self, data: bytes) -> None:
+        """Output of what runs beside the shell: not between the lines of a person who has that."""
+        if self.episode.shell.driven_by_person:
+            self._beside += data
+            del self._beside[:-_BESIDE]
+        else:
+            waiting, self._beside = bytes(self._beside), bytearray()
+            self._show(waiting + data)
 
     async def _turn(self) -> tuple[str, str] | None:
         """One round of the loop. Returns how the session ended, or None to go on."""
@@ -175,16 +207,21 @@ class Runner:
         if self.episode.submitted:
             return "submitted", ""
         if self.state.mode == "human":
-            await self._human_turn()
+            over = self._over if self.agent is None else None
+            await TakeOver(self.hub, self.live, self.episode, self.controls, over, self.interactive).drive()
             return None
-        over = exceeded(self.state, self.live.clock.working, human=self.agent is None)
-        if over is not None:
-            return await self._autosubmit(*over)
+        if (reached := self._over()) is not None:
+            if self.remote is not None and reached[0] != "max_time":
+                await self.remote.settle()
+            return await self._autosubmit(*reached)
         if self.controls.holding:
             await self._wait_in("waiting")
             return None
         if self.agent is None or self.controls.proposer is None:
             await self._hand_turn()
+            return None
+        if left_open(self.state):
+            await self._decide(self.state.last_step, self.agent)
             return None
         try:
             self.hub.tell(phase="proposing")
@@ -192,7 +229,7 @@ class Runner:
                 proposal = await self.controls.proposer.ask()
         except ActionsExhausted as error:
             if error.cause:
-                return await self._autosubmit(error.cause, f"the recorded session ended so: {error}")
+                return await self._autosubmit(error.cause, str(error))
             return await self._settled() or ("actions_exhausted", str(error))
         except ModelError as error:
             return await self._model_failed(error)
@@ -202,23 +239,46 @@ class Runner:
         self.live.emit(
             ev.ActionProposed(
                 step=step,
-                author=self.agent.author,
+                author=proposal.author or self.agent.author,
                 thought=proposal.thought,
                 action=proposal.action,
                 remark=proposal.remark,
+                answer=proposal.answer,
+                conversation=proposal.conversation,
             )
         )
+        if self.remote is not None:
+            self.remote.keep_change(step)
         self.controls.proposer.apply_change()
         self._mind_repetition(self.agent)
-        decision = await self._review()
+        await self._decide(step, self.agent)
+        return None
+
+    def _over(self) -> tuple[str, str] | None:
+        """The limit that is reached, and why; None when none is."""
+        return exceeded(self.state, self.live.clock.working, human=self.agent is None)
+
+    async def _decide(self, step: int, agent: Agent) -> None:
+        """Have the proposal of a step reviewed, and run it unless it is rejected."""
+        known = step == self.state.breakpoint_hit  # it was hit before the session went on
+        asked = "" if known else self._mind_breakpoints(step, over=False)
+        if self.controls.stopping is not None and left_open(self.state):
+            return
+        remote = self.remote
+        released = remote is not None and remote.agent.proposed(step)
+        decision = Decision("run") if released else await self._review(asked)
         if decision.kind == "reject":
             self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
+            if remote is not None:
+                remote.reject(step)
+        elif remote is not None:
+            remote.let_go(step)
         else:
             await self._execute(step)
-        if remark := self.agent.comment(self.state):
+            self._mind_breakpoints(step, over=True)
+        if remark := agent.comment(self.state):
             self.live.emit(ev.NoteAdded(text=remark, step=step))
         await self.live.sync()
-        return None
 
     @contextlib.contextmanager
     def _until_time_is_over(self, proposer: Proposer) -> Iterator[None]:
@@ -245,28 +305,28 @@ class Runner:
         """Score what is there and end the session for `cause`; a stop meanwhile comes first."""
         if (other := await self._settled()) is not None:
             return other
-        scoring = asyncio.ensure_future(self.episode.score("autosubmit", self.state.last_step))
+        scoring = await self._unless_stopped(self.episode.score("autosubmit", self.state.last_step))
         try:
-            while not scoring.done() and self.controls.stopping is None:
-                await self._wait({scoring})
             return self.controls.stopping or (autosubmission(cause, scoring.result()), reason)
         except SandboxError as error:
             return "error", f"{reason}, and the last score could not be had: {error}"
-        finally:
-            if scoring.cancel():
-                await asyncio.wait({scoring})
 
     async def _settled(self) -> tuple[str, str] | None:
         """No step follows: wait for a submission in the background. How the session ended by it, or by a stop."""
         self.hub.tell(phase="scoring")
-        settling = asyncio.ensure_future(self.episode.settle())
-        try:
-            while not settling.done() and self.controls.stopping is None:
-                await self._wait({settling})
-        finally:
-            if settling.cancel():
-                await asyncio.wait({settling})
+        await self._unless_stopped(self.episode.settle())
         return self.controls.stopping or (("submitted", "") if self.episode.submitted else None)
+
+    async def _unless_stopped(self, work: Coroutine[object, object, T]) -> asyncio.Future[T]:
+        """Do something that is waited for; it is broken off when the session is to stop."""
+        doing = asyncio.ensure_future(work)
+        try:
+            while not doing.done() and self.controls.stopping is None:
+                await self.hub.news({doing})
+            return doing
+        finally:
+            if doing.cancel():
+                await asyncio.wait({doing})
 
     async def _model_failed(self, error: ModelError) -> tuple[str, str] | None:
         """A person decides what to do about it; where there is none, the session ends."""
@@ -293,9 +353,13 @@ class Runner:
         elif agent.loops != "warn":  # where nobody could go on with it, a pause would last for ever
             self.live.emit(ev.MessageInjected(author="", text=f"you repeat yourself: {what}. Try something else."))
 
-    def _ask(self) -> Decision | None:
+    def _mind_breakpoints(self, step: int, *, over: bool = False, running: Running | None = None) -> str:
+        """Do what the breakpoints say that hold for a step. Returns why it needs approval, where one of them asks."""
+        return mind(self.controls, step, over=over, running=running, interactive=self.interactive)
+
+    def _ask(self, asked: str) -> Decision | None:
         """Whether the proposal needs approval, in `asking`. Where nobody could give it, it is rejected."""
-        reason = self.approval.why_ask(self.state)
+        reason = asked or self.approval.why_ask(self.state)
         if reason and not self.interactive:
             return Decision("reject", "policy:approval", f"it needs approval, and nobody is there to give it: {reason}")
         if reason and self.state.mode == "auto":
@@ -304,11 +368,11 @@ class Runner:
         self.hub.tell(asking=reason)
         return None
 
-    async def _review(self) -> Decision:
+    async def _review(self, asked: str = "") -> Decision:
         """Run at once in auto mode (after `delay`), unless it needs approval; else wait for somebody's decision, with
         the clock paused.
         """
-        self.controls.decision = self._ask()
+        self.controls.decision = self._ask(asked)
         self.hub.tell(phase="review")
         loop = asyncio.get_running_loop()
         due = loop.time() + self.delay
@@ -324,11 +388,11 @@ class Runner:
                     left = due - loop.time()
                     if left <= 0:
                         return Decision("run")
-                    await self._wait(time_limit=left)
+                    await self.hub.news(time_limit=left)
                 else:
                     if self.live.clock.pause():
-                        self.live.emit(ev.ClockPaused(reason="review"))
-                    await self._wait()
+                        self.live.emit(ev.ClockPaused(reason=self.controls.why or "review"))
+                    await self.hub.news()
         finally:
             if self.controls.sampler is not None:
                 await self.controls.sampler.stop()
@@ -342,7 +406,14 @@ class Runner:
     async def _execute(self, number: int) -> None:
         """Run the action of a step as it stands after review, and log what came of it."""
         self.hub.tell(phase="executing", asks_input=False)
-        await carry_out(self.live, self.episode, number)
+        cockpit = Cockpit(
+            self.hub, self.episode, number, lambda step, running: self._mind_breakpoints(step, running=running)
+        )
+        try:
+            await self.episode.carry_out(number)
+        finally:
+            cockpit.stop()
+        await cockpit.end()
 
     async def _hand_turn(self) -> None:
         """No agent: wait for a person's action, or for a take-over."""
@@ -363,54 +434,6 @@ class Runner:
             self.hub.tell(problem="")
         self.hub.wake()
 
-    # -- take-over ---------------------------------------------------------------------------------------------------
-
-    async def _human_turn(self) -> None:
-        """The person drives until the shell is handed back, the session is stopped, or something is submitted."""
-        began = 0.0
-        current = 0
-
-        def started(text: str) -> None:
-            nonlocal began, current
-            with self._failing_later():
-                current = self.state.last_step + 1
-                self.episode.begin_step(current)
-                began = self.live.clock.elapsed
-                self.live.emit(ev.ActionProposed(step=current, author=self.controls.user, action=text))
-                self.live.emit(ev.ActionStarted(step=current, author=self.controls.user, action=text))
-
-        def finished(text: str, result: CommandResult) -> None:
-            with self._failing_later():
-                finish(self.live, self.episode, current, result, began, self.live.clock.elapsed)
-                self._human_settled.put_nowait(current)
-            self.hub.wake()
-
-        columns, rows = self.controls.take_over_size
-        self.live.cast.resize(columns, rows)
-        await self.episode.shell.take_over(columns, rows, on_command_started=started, on_command_finished=finished)
-        self.hub.tell(phase="human")
-        while self.state.mode == "human" and self.controls.stopping is None and not self.episode.submitted:
-            await self._wait()
-            await self._settle_human_steps()
-        if self.state.mode == "human":
-            await self.episode.shell.hand_back(force=True)
-        await self._settle_human_steps()
-        self.live.cast.resize(AGENT_COLUMNS, AGENT_ROWS)
-
-    @contextlib.contextmanager
-    def _failing_later(self) -> Iterator[None]:
-        """In a callback of the shell: the loop raises what is caught here (disk full) when it wakes up."""
-        try:
-            yield
-        except (LogError, OSError) as error:
-            self._failure = self._failure or error
-            self.hub.wake()
-
-    async def _settle_human_steps(self) -> None:
-        while not self._human_settled.empty():
-            await self.episode.snapshot(self._human_settled.get_nowait())
-            await self.live.sync()
-
     # -- waiting -----------------------------------------------------------------------------------------------------
 
     async def _wait_in(self, phase: Phase) -> None:
@@ -418,15 +441,9 @@ class Runner:
         self.hub.tell(phase=phase)
         paused = self.live.clock.pause()
         if paused:
-            self.live.emit(ev.ClockPaused(reason=phase))
+            self.live.emit(ev.ClockPaused(reason=self.controls.why or phase))
         try:
-            await self._wait()
+            await self.hub.news()
         finally:
             if paused and self.live.clock.resume():
                 self.live.emit(ev.ClockResumed(reason=phase))
-
-    async def _wait(self, also: set[asyncio.Future[Any]] | None = None, *, time_limit: float | None = None) -> None:
-        """Until the next control command, or one of `also` is done, or the time is up."""
-        await self.hub.news(also or set(), time_limit)
-        if self._failure is not None:
-            raise self._failure

@@ -11,7 +11,7 @@ from workbench.sandbox.commands import LITERATURE_COMMANDS, MEMORY_COMMANDS, OPT
 
 if TYPE_CHECKING:
     from workbench.environment.services.desk import Service
-    from workbench.environment.services.vectors import Embed
+    from workbench.environment.services.memory import Embed
 
 
 LITERATURE_KEY = "SEMANTIC_SCHOLAR_API_KEY"
@@ -49,20 +49,11 @@ def _embedding() -> Embed | None:
     """What finds notes by their meaning, where the user has set it up. Raises StartError."""
     from workbench.agents.models.embeddings import embeddings_of_user
     from workbench.environment.services.cache import DiskCache
-    from workbench.environment.services.vectors import EmbeddingError, KeptVectors
-    from workbench.tasks.datasets import cache_folder
+    from workbench.environment.services.memory import KeptVectors
+    from workbench.session.secrets import cache_folder
 
     try:
         model = embeddings_of_user()
     except ModelError as error:
         raise StartError(str(error), _HINT) from error
-    if model is None:
-        return None
-
-    async def embed(texts: Sequence[str]) -> list[list[float]]:
-        try:
-            return await model(texts)
-        except ModelError as error:
-            raise EmbeddingError(str(error)) from None
-
-    return KeptVectors(model.name, embed, DiskCache(cache_folder() / "embeddings"))
+    return None if model is None else KeptVectors(model.name, model, DiskCache(cache_folder() / "embeddings"))

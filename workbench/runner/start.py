@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from workbench.agents.agent import Agent
 from workbench.agents.catalogue import whole_reference
-from workbench.environment.assembly import OURS, Actor, Grounds, World, make_episode, make_world, user_name, versions
+from workbench.environment.assembly import OURS, Actor, Grounds, World, make_world, versions
+from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
+from workbench.library.moments import read_breakpoint
 from workbench.runner.agents import StartError, make_agent
-from workbench.runner.approval import RULES_HINT, Always, Approval, Never
+from workbench.runner.approval import ALWAYS, NEVER, RULES_HINT, Approval
 from workbench.runner.runner import Runner
 from workbench.runner.services import make_services, switched_on
 from workbench.runner.starting import starting_point
-from workbench.runner.trust import Consent, Named, Trust, named_by, trust
 from workbench.session import events as ev
 from workbench.session.log import read_log, repair_log
+from workbench.session.marks import user_name
+from workbench.session.secrets import logged_settings, secret_settings
 from workbench.session.spec import STEPS, WINDOW, SessionSpec
 from workbench.session.state import SessionState, fold
 from workbench.session.store import command_for, new_session_folder
 from workbench.tasks.catalogue import Task, find_task
-from workbench.tasks.datasets import prepare_task
+from workbench.tasks.datasets import Prepared, prepare_task
+
+if TYPE_CHECKING:
+    from workbench.runner.trust import Consent, Named, Trust
 
 
 def start(
@@ -34,34 +43,46 @@ def start(
     *,
     agent: Agent | None = None,
     resume: Path | None = None,
+    parent: ev.Parent | None = None,
     consent: Consent | None = None,
     grounds: Grounds = OURS,
+    prepare: Callable[[Task], dict[str, Prepared]] = prepare_task,
 ) -> Runner:
     """A runner for a new session under `root`, or for the saved one in the folder `resume`; `await runner.run()` drives
     it. Of a session that goes on, the workspace is restored from the last snapshot.
 
-    `agent` takes the place of the one that `spec` names. `consent` says what may be used of a session that is not the
-    user's own; `grounds`, on what it stands.
+    `agent` takes the place of the one that `spec` names; `parent` is what the log calls the session that a new one does
+    again up to a step. `consent` says what may be used of a session that is not the user's own; `grounds`, on what it
+    stands; `prepare` has the data of a new session's task ready.
 
     Raises StartError, NotTrusted, UnknownTask, TaskError, LogError, SandboxError or OSError; then nothing of a new
     session is left behind.
     """
+    for text in spec.breakpoints:
+        read_breakpoint(text)  # its faults come before anything is made
     if resume is not None:
-        return _go_on(resume, spec, agent, consent or Consent(), grounds)
+        return _go_on(resume, spec, agent, consent, grounds)
     assert root is not None
-    return _begin(root, spec, agent, grounds)
+    return _begin(root, spec, agent, parent, grounds, prepare)
 
 
-def _begin(root: Path, spec: SessionSpec, agent: Agent | None, grounds: Grounds) -> Runner:
-    approval = _read_approval(spec.approve, spec.interactive)  # its faults come before anything is made
+def _begin(
+    root: Path,
+    spec: SessionSpec,
+    agent: Agent | None,
+    parent: ev.Parent | None,
+    grounds: Grounds,
+    prepare: Callable[[Task], dict[str, Prepared]],
+) -> Runner:
+    approval = approval_for(spec.approve, spec.interactive)  # its faults come before anything is made
     task = find_task(spec.task).under(spec.protocol, spec.dataset)
     given = agent is not None
     agent = agent or make_agent(spec.model, task, spec.agent, spec.base_url)
     change = _other_temperature(agent, spec)
-    spec = _with_defaults(spec, agent, given=given)
+    spec = _with_defaults(spec, agent, task, given=given)
     begun = starting_point(task, agent, spec.starter)
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
-    prepared = prepare_task(task)
+    prepared = prepare(task) if task.spec.datasets else {}
     try:
         folder = new_session_folder(root, task.id)
     except OSError as error:
@@ -69,58 +90,64 @@ def _begin(root: Path, spec: SessionSpec, agent: Agent | None, grounds: Grounds)
             f"no session can be saved in {root}: {error.strerror or error}",
             "choose another folder with --sessions or $MLGYM_SESSIONS, or mend this one",
         ) from error
-    live = LiveSession(folder)
-    world = None
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        live = LiveSession(folder)
+        undo.callback(live.close)
+        live.redactor.hide(secret_settings(spec.agent_env))
         world = make_world(live, task, spec, prepared, _actor(agent), begun.files if begun else None, grounds)
+        undo.callback(world.release)
         named = "" if task.id == spec.task and not Path(task.id).exists() else str(task.folder)
-        first = _first_event(spec, task, named, agent, folder.name, world)
+        first = _first_event(spec, task, named, agent, folder.name, world, parent)
         notes = world.notes
         if begun is not None:
             files = begun.stored(live.objects)
             first = msgspec.structs.replace(first, starter=begun.source, starting_files=files)
             notes = [begun.note, *notes]
         live.emit(first)
-        return _runner(live, world, spec, agent, approval, notes, change)
-    except BaseException:
-        live.close()
-        if world is not None:
-            world.release()
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        runner = _runner(live, world, spec, agent, approval, notes, change)
+        undo.pop_all()
+        return runner
 
 
 def _first_event(
-    spec: SessionSpec, task: Task, task_folder: str, agent: Agent | None, name: str, world: World
+    spec: SessionSpec,
+    task: Task,
+    task_folder: str,
+    agent: Agent | None,
+    name: str,
+    world: World,
+    parent: ev.Parent | None,
 ) -> ev.SessionStarted:
-    return ev.SessionStarted(
-        format=ev.FORMAT,
-        session=name,
-        task=task.id,
-        task_folder=task_folder,
-        task_name=task.spec.name,
-        description=task.description(world.sandbox.workspace),
-        agent=agent.name if agent else "human",
-        agent_reference=whole_reference(spec.agent),
-        model=spec.model,
-        base_url=spec.base_url,
-        sandbox=spec.sandbox or "local",
-        limits=spec.limits,
-        seed=spec.seed,
-        metric=task.primary_metric,
-        dataset=spec.dataset,
-        protocol=spec.protocol,
-        workspace=world.sandbox.workspace,
-        window=spec.window or WINDOW,
-        tools=switched_on(agent),
-        user=user_name(),
-        versions=versions(),
-        gpus=spec.gpus,
-        approve="" if spec.approve == "never" else _whole(spec.approve),
-    )
+    # What a spec and the event call by one name is as it was asked, unless something else is said here.
+    alike = set(ev.SessionStarted.__struct_fields__) & set(SessionSpec.__struct_fields__)
+    said: dict[str, Any] = {
+        "format": ev.FORMAT,
+        "session": name,
+        "task": task.id,
+        "task_folder": task_folder,
+        "task_name": task.spec.name,
+        "description": task.description(world.sandbox.workspace),
+        "agent": agent.name if agent else "human",
+        "agent_reference": whole_reference(spec.agent),
+        "sandbox": spec.sandbox or "local",
+        "metric": task.primary_metric,
+        "starter": "",
+        "workspace": world.sandbox.workspace,
+        "window": spec.window or WINDOW,
+        "tools": switched_on(agent),
+        "user": user_name(),
+        "versions": versions(),
+        "parent": parent,
+        "approve": "" if spec.approve == "never" else _whole(spec.approve),
+        "printed_metrics": [*spec.printed_metrics, *task.spec.printed_metrics],
+        "agent_env": logged_settings(spec.agent_env),
+        "agent_mount": [str(Path(folder).expanduser().absolute()) for folder in spec.agent_mount],
+    }
+    return ev.SessionStarted(**{field: getattr(spec, field) for field in alike} | said)
 
 
-def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent, grounds: Grounds) -> Runner:
+def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent | None, grounds: Grounds) -> Runner:
     state = fold(read_log(folder)[0])
     started, named, trusted = _allowed(folder, state, spec, consent)
     events, problems = repair_log(folder)
@@ -136,14 +163,15 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
         spec = msgspec.structs.replace(spec, gpus=spec.gpus or state.gpus)
     else:
         notes.append("this session is not marked as yours: its commands run in a sandbox only")
-    approval = _read_approval(spec.approve, spec.interactive)
+    approval = approval_for(spec.approve, spec.interactive)
     task = trusted.task(started)
     prepared = prepare_task(task)
     agent, change = _agent_as_before(state, started, task, asked, agent)
-    live = LiveSession(folder, state=again)
-    world = None
-    try:
+    with contextlib.ExitStack() as undo:
+        live = LiveSession(folder, state=again)
+        undo.callback(live.close)
         world = make_world(live, task, spec, prepared, _actor(agent, foreign=not trusted.own), grounds=grounds)
+        undo.callback(world.release)
         live.emit(
             ev.SessionResumed(
                 user=user_name(),
@@ -156,33 +184,42 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
                 trusted=[] if trusted.own else sorted({item.word for item in named}),
             )
         )
-        return _runner(live, world, spec, agent, approval, notes + world.notes, change)
-    except BaseException:
-        live.close()
-        if world is not None:
-            world.release()
-        raise
+        runner = _runner(live, world, spec, agent, approval, notes + world.notes, change)
+        undo.pop_all()
+        return runner
 
 
 def _allowed(
-    folder: Path, state: SessionState, spec: SessionSpec, consent: Consent
+    folder: Path, state: SessionState, spec: SessionSpec, consent: Consent | None
 ) -> tuple[ev.SessionStarted, list[Named], Trust]:
     """The first event of a session that can go on, what would be used of it, and what may be. Raises StartError and
     NotTrusted.
     """
+    from workbench.runner.trust import Consent, named_by, trust
+
     name = folder.name
     if state.started is None:
         raise StartError(f"{name} has no beginning: its first event is missing", "it can only be replayed")
+    if state.started.sandbox == "none":
+        raise StartError(
+            f"{name} has the calls of an agent that ran elsewhere, and nothing that could go on",
+            f"answer them again: `mlgym-tui gateway --upstream replay:{name}@{state.last_step},openai:NAME`",
+        )
     if state.ended is not None and state.ended.exit_status == "submitted":
         raise StartError(
             f"{name} was submitted: there is nothing to go on with",
             f"look at it with `{command_for(folder, 'replay')}`",
         )
     named = named_by(state, model=spec.model, base_url=spec.base_url, approve=spec.approve)
-    trusted = trust(folder, state, named, consent)
+    trusted = trust(folder, state, named, consent or Consent())
     if spec.unsafe_local and not trusted.own:
         raise StartError(
             f"{name} is not marked as yours: its commands never run without a sandbox", "leave --unsafe-local out"
+        )
+    if state.started.agent_command and not spec.model:
+        raise StartError(
+            f"{name} was driven by an agent program, which cannot be taken up in the middle",
+            f"it is answered from the log up to a step: {command_for(folder, 'fork')} --step {state.last_step} --run",
         )
     if (spec.model or state.model) == "human" and not spec.interactive:
         raise StartError(f"a person works in {name}, and needs a terminal", "resume it in one", 2)
@@ -200,18 +237,20 @@ def _runner(
 ) -> Runner:
     """The session's log has its first event, and gets `notes`, who drives, and `change`."""
     services = make_services(switched_on(agent), world.task.id)
-    for note in notes:
+    alone = [] if live.log.locked else [_NOT_ALONE]
+    for note in (*notes, *alone):
         live.emit(ev.NoteAdded(text=note))
     seed = secrets.randbits(48) if spec.seed is None else spec.seed
     runner = Runner(
         live,
-        make_episode(live, world, seed, services),
+        Episode(live, world, seed, services),
         agent,
-        user=user_name(),
+        user=spec.person or user_name(),
         interactive=spec.interactive,
         delay=spec.delay,
         cwd=world.cwd,
         approval=approval,
+        breakpoints=map(read_breakpoint, spec.breakpoints),
     )
     runner.on_closed = world.release
     mode = (spec.mode or "auto") if agent is not None or spec.mode == "human" else "paused"
@@ -221,12 +260,19 @@ def _runner(
     return runner
 
 
+_NOT_ALONE = (
+    "the file system of the session's folder gives no locks: nothing keeps another process from driving it, or tells "
+    "that it runs; --sessions on a local disk does"
+)
+
+
 def _actor(agent: Agent | None, *, foreign: bool = False) -> Actor:
     return Actor(
         untrusted=agent.model if agent is not None and not agent.trusted else "",
         foreign=foreign,
         lint=agent.lint if agent is not None else "warn",
         as_mlgym=agent is not None and agent.as_mlgym,
+        mounts=agent.mounts if agent is not None else {},
     )
 
 
@@ -274,7 +320,7 @@ def _agent_as_before(
     return agent, ev.AgentChanged(model=agent.model, base_url=base_url, temperature=temperature, author=who)
 
 
-def _with_defaults(spec: SessionSpec, agent: Agent | None, *, given: bool) -> SessionSpec:
+def _with_defaults(spec: SessionSpec, agent: Agent | None, task: Task, *, given: bool) -> SessionSpec:
     """What the user left open, as the agent's configuration says, else as ours does."""
     limits = spec.limits
     own = None if agent is None else agent.limits
@@ -283,6 +329,8 @@ def _with_defaults(spec: SessionSpec, agent: Agent | None, *, given: bool) -> Se
         limits = msgspec.structs.replace(own, **asked)
     elif agent is not None and not given and limits.steps is None:
         limits = msgspec.structs.replace(limits, steps=STEPS)
+    if limits.validates is None:
+        limits = msgspec.structs.replace(limits, validates=task.limits.validates)
     named = spec.agent or ("default" if own is not None else "")
     return msgspec.structs.replace(
         spec,
@@ -290,13 +338,15 @@ def _with_defaults(spec: SessionSpec, agent: Agent | None, *, given: bool) -> Se
         limits=limits,
         window=spec.window or (agent.window if agent is not None else None),
         agent=named,
+        submit_best=spec.submit_best or (agent is not None and agent.submit == "best"),
         seed=secrets.randbits(48) if spec.seed is None else spec.seed,
     )
 
 
-def _read_approval(given: str, interactive: bool) -> Approval:
+def approval_for(given: str, interactive: bool) -> Approval:
+    """As `read_approval`, where somebody is there to approve (`interactive`), or nobody. Raises StartError."""
     approval = read_approval(given)
-    if isinstance(approval, Always) and not interactive:
+    if approval == ALWAYS and not interactive:
         raise StartError(
             "nobody is there to approve each action", "--approve never needs nobody, and without --headless you are"
         )
@@ -306,9 +356,9 @@ def _read_approval(given: str, interactive: bool) -> Approval:
 def read_approval(given: str) -> Approval:
     """The policy of `always`, `never`, or the path of a file with rules. Raises StartError."""
     if given in ("", "never"):
-        return Never()
+        return NEVER
     if given == "always":
-        return Always()
+        return ALWAYS
     path = Path(given).expanduser()
     if path.suffix not in (".yaml", ".yml") and not path.is_file():
         raise StartError(f"{given!r} is neither always nor never, nor a YAML file of rules", RULES_HINT)

@@ -91,15 +91,21 @@ def named_task(started: SessionStarted) -> list[Named]:
     return [Named("task", f"the task in {_shown(started.task_folder)}, whose evaluator runs on this machine")]
 
 
-def named_by(state: SessionState, *, model: str = "", base_url: str = "", approve: str = "") -> list[Named]:
+def named_by(
+    state: SessionState, *, model: str = "", base_url: str = "", approve: str = "", agent: str = ""
+) -> list[Named]:
     """All that going on with a session would use; the user's own choices take the place of what it names."""
     assert state.started is not None
     reference = state.started.agent_reference
     provider, _, path = state.model.partition(":")
     found = named_task(state.started)
-    if reference and not is_shipped(reference):
+    if reference and not agent and not is_shipped(reference):
         code = ", Python code that runs unprotected" if ":" in reference else ""
         found.append(Named("code", f"the agent {_shown(reference)}{code}"))
+    if (command := state.started.agent_command) and not (model or agent):
+        where = "on this machine, unprotected" if state.started.agent_on_host else "in the sandbox"
+        found.append(Named("code", f"the agent program {_shown(command)}, {where}"))
+        found += [Named("code", f"the folder {_shown(each)}") for each in state.started.agent_mount]
     if provider == "replay" and not model:
         found.append(Named("code", f"the actions in {_shown(path)}"))
     if not approve and state.approve not in ("", "always", "never"):

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import Waiting
 from workbench.sandbox.bash import Bash
 from workbench.sandbox.markers import Mark
 from workbench.sandbox.output import OutputRecord
+from workbench.sandbox.pty import Waiting
 
 _LONGEST_PROMPT = 16 << 10
 """Bytes after the beginning of a prompt that are taken for the prompt while a lost end mark is asked for."""

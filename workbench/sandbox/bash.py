@@ -8,19 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, ExecResult, Pty, Sandbox, SignalName, Waiting
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, ExecResult, Sandbox
 from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
+from workbench.sandbox.pty import KILLED, Pty, SignalName, Waiting
 
 _START_LIMIT = 20.0
 """Seconds a fresh bash may take to its first prompt."""
 _QUICK = 0.4
 """Seconds for the plain question before bash is taken for broken."""
-KILLED = 137
 LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
 """What ends a command, harder each time."""
 
@@ -89,13 +89,9 @@ class Bash:
         self.variant = typed_lines.VARIANTS[0]
         self.prompt_nonce, nonce = self._nonces.new(), self._nonces.new()
         self.hidden, self.end_reason = True, ""
-        answered = self._expect({nonce: 0})
         pty.on_exit = lambda status: self._exited(pty, status)
         pty.on_output = lambda data: self._printed(pty, data)
-        self.type_line(typed_lines.start_line(nonce, self.prompt_nonce))
-        await asyncio.wait({answered}, timeout=_START_LIMIT)
-        self._probes = {}
-        if not answered.done() or answered.cancelled():
+        if await self._ask({nonce: 0}, typed_lines.start_line(nonce, self.prompt_nonce), _START_LIMIT) is None:
             await self.hang_up("it did not come to its prompt")
             raise SandboxError("the shell did not come to its prompt", "see `mlgym-tui doctor`")
         self.last_status = 0
@@ -139,15 +135,25 @@ class Bash:
         pty = self.terminal
         if pty is not None:
             self._scanner.trace = trace or self._scanner.trace
+            # Each time: the last program may have left the terminal raw, and a raw one takes no line.
             pty.reset_modes(echo=False)
             pty.write(line)
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
-    def _expect(self, nonces: dict[str, int]) -> asyncio.Future[int]:
+    async def _ask(
+        self, nonces: dict[str, int], lines: bytes, patience: float, started: asyncio.Event | None = None
+    ) -> int | None:
+        """Type lines that are answered with a D mark of one of the nonces: its number, or None when no answer comes."""
+        if self.terminal is None:
+            return None
         self._probes = nonces
-        self._answered = asyncio.get_running_loop().create_future()
-        return self._answered
+        self._answered = answered = asyncio.get_running_loop().create_future()
+        self.hidden = True
+        self.type_line(lines)
+        await first_of(patience, answered, started)
+        self._probes = {}
+        return answered.result() if answered.done() and not answered.cancelled() else None
 
     def _on_answer(self, mark: Mark) -> None:
         variant = self._probes[mark.nonce]
@@ -160,11 +166,7 @@ class Bash:
     async def answers_to(self, line: Callable[[str], bytes], patience: float) -> bool:
         """Type a line that ends like a probe, made with a new nonce; whether it was answered."""
         nonce = self._nonces.new()
-        answered = self._expect({nonce: 0})
-        self.type_line(line(nonce))
-        await asyncio.wait({answered}, timeout=patience)
-        self._probes = {}
-        return answered.done() and not answered.cancelled()
+        return await self._ask({nonce: 0}, line(nonce), patience) is not None
 
     async def probe(self, patience: float, started: asyncio.Event | None = None, *, free_prompt: bool = False) -> bool:
         """Whether bash answers at its prompt within `patience` seconds; then it is ready to be typed into.
@@ -174,39 +176,19 @@ class Bash:
         all: the question would be read by it.
         """
         before = typed_lines.free_prompt(self.prompt_nonce) if free_prompt else b""
-        answered = await self._ask(typed_lines.VARIANTS[:1], min(patience, _QUICK), started, before)
+        plain, *ways = (self._nonces.new() for _ in range(1 + len(typed_lines.VARIANTS)))
+        answered = await self._ask({plain: 0}, before + typed_lines.probe_line(plain), min(patience, _QUICK), started)
         if answered is None and (started is None or not started.is_set()):
             # Something that the plain question needs is broken: ask in every way at once, and see which is answered.
-            answered = await self._ask(typed_lines.VARIANTS, patience, started, typed_lines.repair_lines())
+            # At once, because each round of silence costs the whole patience. Or bash was only slow: then the answer
+            # to the plain question still comes, and only that one has the status of what ran before.
+            lines = b"".join(map(typed_lines.probe_line, ways, typed_lines.VARIANTS))
+            numbers = {plain: 0, **{nonce: number for number, nonce in enumerate(ways)}}
+            answered = await self._ask(numbers, typed_lines.repair_lines() + lines, patience, started)
         if answered is None:
             return False
         self.variant = typed_lines.VARIANTS[answered]
         return True
-
-    async def _ask(
-        self,
-        variants: Sequence[typed_lines.Variant],
-        patience: float,
-        started: asyncio.Event | None,
-        before: bytes = b"",
-    ) -> int | None:
-        if self.terminal is None:
-            return None
-        nonces = {self._nonces.new(): number for number in range(len(variants))}
-        answered = self._expect(nonces)
-        self.hidden = True
-        self.type_line(before + b"".join(map(typed_lines.probe_line, nonces, variants)))
-        either: set[asyncio.Future[Any]] = {answered}
-        begun = asyncio.ensure_future(started.wait()) if started is not None else None
-        if begun is not None:
-            either.add(begun)
-        try:
-            await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            if begun is not None:
-                begun.cancel()
-        self._probes = {}
-        return answered.result() if answered.done() and not answered.cancelled() else None
 
     async def stands_at_prompt(self) -> bool | None:
         """Whether bash itself waits for input, as far as the kernel tells (None: it does not); wakes a stopped bash."""
@@ -238,6 +220,18 @@ class Bash:
             with contextlib.suppress(SandboxError):
                 return await self._sandbox.exec([*argv, str(self._pid)], time_limit=5.0, max_output=4096)
         return None
+
+
+async def first_of(patience: float, future: asyncio.Future[Any], event: asyncio.Event | None) -> None:
+    """Wait until the future is done, the event is set, or so many seconds have passed."""
+    either: set[asyncio.Future[Any]] = {future}
+    if event is not None:
+        either.add(asyncio.ensure_future(event.wait()))
+    try:
+        await asyncio.wait(either, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for waiting in either - {future}:
+            waiting.cancel()
 
 
 def ending(status: int) -> str:

@@ -5,7 +5,6 @@ Nothing that arrives is trusted: frames are bounded and checked, and one that is
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import itertools
@@ -19,27 +18,25 @@ import msgspec
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.guest.guest import (
+    BLOB_CHUNK,
     BLOB_HEADER,
     BLOB_KIND,
     CONTROL_KIND,
     CREDIT,
     CREDIT_KIND,
-    FILE_CHUNK,
-    HEADER,
     MAX_FRAME,
     REQUEST_KIND,
     SHELL_HEADER,
     SHELL_KIND,
+    BrokenProtocol,
+    Outbox,
     frame,
+    take_frames,
 )
 
 _READ = 64 << 10
 _MAX_DESCRIPTORS = 4
 _json = msgspec.json.Decoder(dict[str, Any])
-
-
-class BrokenProtocol(Exception):
-    """The guest sent what no guest of ours sends."""
 
 
 class Answer:
@@ -57,22 +54,20 @@ class Answer:
 class GuestChannel:
     """Calls to the guest and events from it, over a connected stream socket.
 
-    `decode` takes the raw bytes that were read and gives those of the guest (Docker wraps its streams). Callbacks run
-    on the event loop; `on_lost` is called once, when the stream ends or is broken for any reason but `close`.
+    Callbacks run on the event loop; `on_lost` is called once, when the stream ends or is broken for any reason but
+    `close`.
     """
 
-    def __init__(self, connection: socket.socket, decode: Callable[[bytes], bytes] | None = None) -> None:
+    def __init__(self, connection: socket.socket) -> None:
         self.on_event: Callable[[dict[str, Any]], None] = lambda message: None
         self.on_shell: Callable[[int, bytes], None] = lambda shell, data: None
         self.on_request: Callable[[int, bytes], None] = lambda client, line: None
         self.on_lost: Callable[[str], None] = lambda reason: None
         self.closed = False
         self._connection = connection
-        self._decode = decode
-        self._can_receive_descriptors = connection.family == socket.AF_UNIX and decode is None
         self._received = bytearray()
         self._descriptors: deque[int] = deque()
-        self._unsent: deque[memoryview] = deque()
+        self._unsent = Outbox(connection.fileno())
         self._calls: dict[int, tuple[asyncio.Future[Answer], Answer]] = {}
         self._ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -106,8 +101,8 @@ class GuestChannel:
         if blob:
             header = BLOB_HEADER.pack(number, 0)
             view = memoryview(blob)
-            for start in range(0, len(blob), FILE_CHUNK):
-                self.send(frame(BLOB_KIND, header, view[start : start + FILE_CHUNK]))
+            for start in range(0, len(blob), BLOB_CHUNK):
+                self.send(frame(BLOB_KIND, header, view[start : start + BLOB_CHUNK]))
         try:
             async with asyncio.timeout(time_limit):
                 return await future
@@ -137,40 +132,26 @@ class GuestChannel:
 
     def send(self, data: bytes) -> None:
         """Queue a frame. Never blocks; does nothing when the channel is closed."""
-        if self.closed:
-            return
-        view = memoryview(data)
-        if not self._unsent:
-            try:
-                view = view[self._connection.send(view) :]
-            except (BlockingIOError, InterruptedError):
-                pass
-            except OSError as error:
-                self._loop.call_soon(self._lose, f"the stream to the sandbox broke: {error.strerror}")
-                return
-            if not view:
-                return
-            self._loop.add_writer(self._connection.fileno(), self._on_writable)
-        self._unsent.append(view)
+        if not self.closed:
+            self._unsent.send(data)
+            self._watch_unsent()
 
     def close(self) -> None:
         """End the stream; pending calls fail. Can be called twice."""
         self._shut("the sandbox was stopped")
 
     def _on_writable(self) -> None:
-        try:
-            while self._unsent:
-                sent = self._connection.send(self._unsent[0])
-                if sent < len(self._unsent[0]):
-                    self._unsent[0] = self._unsent[0][sent:]
-                    return
-                self._unsent.popleft()
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._lose(f"the stream to the sandbox broke: {error.strerror}")
-            return
-        self._loop.remove_writer(self._connection.fileno())
+        self._unsent.flush()
+        self._watch_unsent()
+
+    def _watch_unsent(self) -> None:
+        """Write on when the stream takes more. A stream that broke is lost, but not within the call that found out."""
+        if self._unsent:
+            self._loop.add_writer(self._connection.fileno(), self._on_writable)
+        else:
+            self._loop.remove_writer(self._connection.fileno())
+        if self._unsent.broken:
+            self._loop.call_soon(self._lose, f"the stream to the sandbox broke: {self._unsent.broken}")
 
     def _on_readable(self) -> None:
         try:
@@ -187,41 +168,19 @@ class GuestChannel:
             self._lose("the sandbox ended")
             return
         try:
-            self._received += data if self._decode is None else self._decode(data)
-            self._take_frames()
+            self._received += data
+            for kind, payload in take_frames(self._received, MAX_FRAME):
+                if not self.closed:
+                    self._dispatch(kind, payload)
         except BrokenProtocol as error:
             self._lose(f"the sandbox broke the protocol: {error}")
 
     def _read(self) -> bytes:
-        if not self._can_receive_descriptors:
-            return self._connection.recv(_READ)
-        data, ancillary, _, _ = self._connection.recvmsg(_READ, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
-        for level, kind, content in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                descriptors = array.array("i")
-                descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
-                self._descriptors.extend(descriptors)
+        data, descriptors, _, _ = socket.recv_fds(self._connection, _READ, 1, socket.MSG_CMSG_CLOEXEC)
+        self._descriptors.extend(descriptors)
         while len(self._descriptors) > _MAX_DESCRIPTORS:
             os.close(self._descriptors.popleft())
         return data
-
-    def _take_frames(self) -> None:
-        received, at = self._received, 0
-        end = len(received)
-        frames = []
-        while end - at >= HEADER.size:
-            size, kind = HEADER.unpack_from(received, at)
-            if size > MAX_FRAME:
-                raise BrokenProtocol(f"a frame of {size} bytes")
-            start = at + HEADER.size
-            if end - start < size:
-                break
-            at = start + size
-            frames.append((kind, bytes(received[start:at])))
-        del received[:at]
-        for kind, payload in frames:
-            if not self.closed:
-                self._dispatch(kind, payload)
 
     def _dispatch(self, kind: int, payload: bytes) -> None:
         if kind == CONTROL_KIND:

@@ -1,6 +1,6 @@
-"""What the agent commands are called and what they do, in words for prompts and help.
+"""The agent commands by name, and in words for prompts and help.
 
-The words come from the table that the program inside the sandbox uses, so that they cannot differ from what it does.
+The words come from the table that the program inside the sandbox uses, so the two cannot differ.
 """
 
 from __future__ import annotations

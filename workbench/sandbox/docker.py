@@ -6,22 +6,23 @@ import os
 import stat
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from workbench.isolation.bwrap import own
-from workbench.isolation.container import START_LIMIT, ContainerPlan, ContainerProcess, in_thread
-from workbench.isolation.engine import connect, describe_engine
-from workbench.isolation.image import DEFAULT_IMAGE
+from workbench.isolation.container import (
+    AGENT_UID,
+    START_LIMIT,
+    ContainerPlan,
+    ContainerProcess,
+    in_thread,
+    start_problem,
+)
+from workbench.isolation.engine import connect
 from workbench.isolation.meeting import same_kernel
-from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError
+from workbench.isolation.spec import COMMANDS_FOLDER, DEFAULT_IMAGE, PYTHON_FOLDER, RUN_FOLDER, SandboxError
+from workbench.isolation.users import own
 from workbench.sandbox.base import WORKSPACE, SandboxSpec
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
 
-if TYPE_CHECKING:
-    from docker import APIClient
-
-AGENT_UID = 1000
-"""Who the agent is where the host's user is root."""
 SOCKET = f"{RUN_FOLDER}/socket"
 
 
@@ -36,50 +37,49 @@ class DockerSandbox(GuestSandbox):
         self.image = image
         self._direct = direct
         self._container: ContainerProcess | None = None
-        self._engine: dict[str, Any] = {}
         self._facts: dict[str, Any] = {}
-        self._user = (0, 0)
 
-    async def start(self) -> None:
-        """Create the container and wait for the guest. Raises SandboxError, and leaves nothing behind then."""
-        if self._container is not None:
-            raise SandboxError("the sandbox was started already")
+    async def _start(self) -> None:
         self.check_workspace()
         api = await in_thread(connect)
         try:
-            plan = await in_thread(lambda: self._plan(api))
+            plan = await in_thread(self._plan)
             self._container = container = ContainerProcess(api, plan)
-            await container.start()
-            await self._attach(container)
-            inspected = await container.inspect()
-        except OSError as error:
-            await self.stop()
-            raise SandboxError(
-                f"the sandbox could not be started: {error.strerror} ({error.filename or 'no file named'})",
-                "check the owner of the workspace, and the free space of its disk",
-            ) from error
-        except BaseException:
-            await self.stop()
-            raise
         finally:
             if self._container is None:
                 api.close()
-        self._facts = _container_facts(inspected)
+        await container.start()
+        await self._attach(container)
+        inspected = await container.inspect()
+        engine = container.engine
+        self._facts = {
+            "container": str(inspected.get("Id", ""))[:12],
+            "name": str(inspected.get("Name", "")).lstrip("/"),
+            "image_id": str(inspected.get("Image", "")),
+            "user": "{}:{}".format(*container.plan.user_inside(engine)),
+            "engine": engine,
+        }
         guest = inspected.get("State", {}).get("Pid")
-        if guest and same_kernel(self._engine):
-            # Its memory is limited by the engine. Nothing can have been filled in the first second.
-            self.watch(guest, replace(self.spec.limits, memory_bytes=None), self.lose, begin=1.0)
+        if guest and same_kernel(engine):
+            # Mostly its memory is limited by the engine. Nothing can have been filled in the first second.
+            limits = replace(self.spec.limits, memory_bytes=None) if engine["limits"] else self.spec.limits
+            self.watch(guest, limits, self.lose, begin=1.0)
+        else:
+            self.meter(container.totals)
+        if not engine["limits"]:
+            self.warn(
+                f"a rootless {engine['engine']} limits no processors on this machine (control groups of version 1); "
+                "memory is watched, and what takes too much is killed"
+            )
 
     async def _attach(self, container: ContainerProcess) -> None:
         try:
-            await self.attach(container.channel, container.decode, time_limit=START_LIMIT)
+            await self.attach(container.channel, time_limit=START_LIMIT)
         except SandboxError as error:
             said = " ".join((await container.standard_error()).split())
-            if "exec python3 failed" in said:
-                raise SandboxError(
-                    f"the image {self.image} has no python3", "an image needs bash and python3"
-                ) from error
-            raise SandboxError(f"{error}; it printed: {said[-500:]}" if said else str(error), error.hint) from error
+            printed = SandboxError(f"{error}; it printed: {said[-500:]}" if said else str(error), error.hint)
+            raise start_problem(self.image, said) or printed from error
+        container.settle()
 
     async def stop(self) -> None:
         """Kill everything inside and remove the container. Can be called twice. Warns when it cannot be removed."""
@@ -101,8 +101,6 @@ class DockerSandbox(GuestSandbox):
             "network": self.spec.network,
             "image": self.image,
             **self._facts,
-            "user": "{}:{}".format(*self._user),
-            "engine": self._engine,
             "direct": bool(self.guest_facts.get("passes_descriptors")),
             "python": self.guest_facts.get("python", ""),
             "gpus": list(self.spec.gpus),
@@ -110,37 +108,24 @@ class DockerSandbox(GuestSandbox):
             "limits": asdict(self.spec.limits),
         }
 
-    def _plan(self, api: APIClient) -> ContainerPlan:
-        self._engine = {name: value for name, value in describe_engine(api).items() if name not in _NOT_LOGGED}
-        self._user = agent_user(rootless=bool(self._engine["rootless"]))
-        own(self.workspace_folder, self._user)
-        confinement = self.confinement(guest_files(self._user[0]), {"MLGYM_SOCKET": SOCKET})
-        limits, there = confinement.limits, self._engine["cpus"]
-        if limits.cpus is not None and there and limits.cpus > there:  # an engine refuses more than it has
-            confinement = replace(confinement, limits=replace(limits, cpus=float(there)))
-        options = [f"workspace={WORKSPACE}", f"socket={SOCKET}", f"bin={PYTHON_FOLDER}"]
+    def _plan(self) -> ContainerPlan:
+        user = agent_user()
+        own(self.workspace_folder, user)
+        options = [f"workspace={WORKSPACE}", f"socket={SOCKET}", f"bin={PYTHON_FOLDER}", f"commands={COMMANDS_FOLDER}"]
         return ContainerPlan(
-            confinement=confinement,
+            confinement=self.confinement(guest_files(user[0]), {"MLGYM_SOCKET": SOCKET}),
             program=[f"{RUN_FOLDER}/guest.py", *options],
             flags=["-I", "-S"],
             image=self.image,
-            user=self._user,
+            user=user,
             session=self.spec.session,
-            direct=self._direct and same_kernel(self._engine),
+            direct=self._direct,
         )
 
 
-def agent_user(*, rootless: bool) -> tuple[int, int]:
-    """Who the agent is inside: the host's user, so that the workspace is readable on both sides; 1000 for root.
-
-    In a rootless engine the host's user is root inside, without any of root's rights.
-    """
-    if rootless:
-        return 0, 0
+def agent_user() -> tuple[int, int]:
+    """Who the agent is: the host's user, so that the workspace is readable on both sides; 1000 for root."""
     return (AGENT_UID, AGENT_UID) if os.getuid() == 0 else (os.getuid(), os.getgid())
-
-
-_NOT_LOGGED = ("runtimes", "images_folder")
 
 
 def guest_files(uid: int) -> dict[Path, str]:
@@ -155,11 +140,3 @@ def guest_files(uid: int) -> dict[Path, str]:
             )
         found[path] = f"{RUN_FOLDER}/{path.name}"
     return found
-
-
-def _container_facts(inspected: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "container": str(inspected.get("Id", ""))[:12],
-        "name": str(inspected.get("Name", "")).lstrip("/"),
-        "image_id": str(inspected.get("Image", "")),
-    }

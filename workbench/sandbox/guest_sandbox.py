@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from workbench.isolation import seccomp
+from workbench.isolation.processes import used_by
 from workbench.isolation.spec import RUN_FOLDER, Confinement, ResourceLimits, SandboxError
-from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, free_space, megabytes
+from workbench.isolation.usage import Meter, Totals
+from workbench.isolation.watch import DISK_RESERVE, ResourceWatch, free_space
 from workbench.sandbox.base import (
     AGENT_COLUMNS,
     AGENT_ROWS,
@@ -23,31 +25,36 @@ from workbench.sandbox.base import (
     WORKSPACE,
     ExecResult,
     RequestHandler,
+    Sandbox,
     SandboxSpec,
 )
-from workbench.sandbox.channel import Answer, BrokenProtocol, GuestChannel
-from workbench.sandbox.guest.guest import MAX_REQUEST
-from workbench.sandbox.pty import RELAY_CREDIT, DirectPty, RelayedPty
+from workbench.sandbox.channel import Answer, GuestChannel
+from workbench.sandbox.guest.guest import MAX_REQUEST, BrokenProtocol
+from workbench.sandbox.pty import KILLED, RELAY_CREDIT, DirectPty, RelayedPty
+from workbench.session.status import Resources
+from workbench.text import megabytes
 
 _MAX_REQUESTS = 64
 _ANSWER_LIMIT = 30.0
 """Seconds in which the guest answers anything that is not a command of somebody's."""
-KILLED = 137
 _FULL = (0.2, 0.4, 0.6, 0.8, 0.0)
 """Seconds to wait after each attempt that a sandbox full of processes refused."""
 
 GUEST_FOLDER = Path(__file__).resolve().parent / "guest"
 GUEST_FILES = (
-    *(GUEST_FOLDER / name for name in ("bashrc", "functions.sh", "guest.py", "tools.py", "agent_commands.py")),
+    *(
+        GUEST_FOLDER / name
+        for name in ("bashrc", "functions.sh", "guest.py", "tools.py", "agent_commands.py", "mcp.py")
+    ),
     Path(seccomp.__file__),
 )
 """What a sandbox has at RUN_FOLDER."""
 
 
-class GuestSandbox(ABC):
-    """A sandbox behind a guest. A backend implements `start`, `stop` and `describe`.
+class GuestSandbox(Sandbox):
+    """A sandbox behind a guest. A backend implements `_start`, `stop` and `describe`.
 
-    `start` connects a socket to the guest's standard input and output and awaits `attach`; `stop` calls `detach`.
+    `_start` connects a socket to the guest's standard input and output and awaits `attach`; `stop` calls `detach`.
     """
 
     def __init__(self, spec: SandboxSpec, workspace_folder: Path) -> None:
@@ -57,10 +64,10 @@ class GuestSandbox(ABC):
         self.protected = True
         self.on_request: RequestHandler | None = None
         self.on_warning: Callable[[str], None] | None = None
-        """Told when something was killed or is about to run out (memory, disk)."""
-        self.on_lost: Callable[[str], None] | None = None
-        """Told once when the sandbox died by itself; shells get their `on_exit` too."""
+        self.measure: Callable[[], Resources] | None = None
         self.run_folder = RUN_FOLDER
+        self.scratch: tuple[Path, ...] = ()
+        """Folders of this sandbox's own, on a disk of the host."""
         self.guest_facts: dict[str, Any] = {}
         """What the guest said when it started. Unverified."""
         self._channel: GuestChannel | None = None
@@ -68,29 +75,37 @@ class GuestSandbox(ABC):
         self._early_exits: dict[int, int] = {}
         self._requests: set[asyncio.Task[None]] = set()
         self._watching: asyncio.Task[None] | None = None
-
-    @abstractmethod
-    async def start(self) -> None:
-        """Start the guest and attach to it. Raises SandboxError, with nothing left behind."""
-
-    @abstractmethod
-    async def stop(self) -> None:
-        """Detach, kill everything inside and remove it. Can be called twice."""
-
-    @abstractmethod
-    def describe(self) -> dict[str, Any]:
-        """Backend, isolation, limits and versions, for the log."""
+        self._was_started = False
 
     @property
     def alive(self) -> bool:
         """Whether the guest is connected."""
         return self._channel is not None and not self._channel.closed
 
-    async def attach(
-        self, connection: socket.socket, decode: Callable[[bytes], bytes] | None = None, time_limit: float = 15.0
-    ) -> None:
+    async def start(self) -> None:
+        """Start the guest. Raises SandboxError, with nothing left behind."""
+        if self._was_started:
+            raise SandboxError("the sandbox was started already")
+        self._was_started = True
+        try:
+            await self._start()
+        except BaseException as error:
+            await self.stop()
+            if not isinstance(error, OSError):
+                raise
+            raise SandboxError(
+                f"the sandbox could not be started: {error.strerror} ({error.filename or 'no file named'})",
+                "this machine's limit on the size of a file is in the way: raise it with ulimit -f"
+                if error.errno == errno.EFBIG
+                else "check the free space and the permissions of the workspace and of the temporary folder",
+            ) from error
+
+    @abstractmethod
+    async def _start(self) -> None: ...
+
+    async def attach(self, connection: socket.socket, time_limit: float = 15.0) -> None:
         """Take over the stream to a guest that is starting, and wait until it is ready."""
-        channel = GuestChannel(connection, decode)
+        channel = GuestChannel(connection)
         ready: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
         def on_event(message: dict[str, Any]) -> None:
@@ -126,7 +141,9 @@ class GuestSandbox(ABC):
         """Close the stream: the guest ends, and with it what it serves. Shells are told. Can be called twice."""
         if self._channel is not None:
             self._channel.close()
-        self._bury_shells()
+        shells, self._shells = self._shells, {}
+        for shell in shells.values():
+            shell.shell_exited(KILLED)
         for task in list(self._requests):
             task.cancel()
 
@@ -137,7 +154,8 @@ class GuestSandbox(ABC):
         free = free_space(self.workspace_folder)
         if free < 2 * DISK_RESERVE:
             raise SandboxError(
-                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)", "free some space there"
+                f"the disk of {self.workspace_folder} is almost full ({megabytes(free)} left)",
+                "free some space there, or set $TMPDIR to a folder on a larger one",
             )
 
     def confinement(self, files: Mapping[Path, str], env: Mapping[str, str]) -> Confinement:
@@ -157,12 +175,19 @@ class GuestSandbox(ABC):
 
     def watch(self, guest: int, limits: ResourceLimits, give_up: Callable[[str], None], begin: float = 0.0) -> None:
         """Watch, from `begin` seconds on, what the guest's processes use, until `stop_watching`."""
+        watch = ResourceWatch(guest, self.workspace_folder, limits, self.warn, give_up, self.scratch)
+        self.meter(partial(used_by, guest), watch)
 
         async def look() -> None:
             await asyncio.sleep(begin)
-            await ResourceWatch(guest, self.workspace_folder, limits, self.warn, give_up).run()
+            await watch.run()
 
         self._watching = asyncio.get_running_loop().create_task(look())
+
+    def meter(self, totals: Totals, watch: ResourceWatch | None = None) -> None:
+        """Have it be known what it uses, by these totals."""
+        limits = self.spec.limits if self.protected else None
+        self.measure = Meter(totals, self.workspace_folder, limits, self.spec.gpus, watch)
 
     async def stop_watching(self) -> None:
         """Can be called twice."""
@@ -176,9 +201,15 @@ class GuestSandbox(ABC):
         return ["/bin/bash", "--rcfile", f"{self.run_folder}/bashrc", "-i"]
 
     async def open_shell(
-        self, cwd: str, columns: int = AGENT_COLUMNS, rows: int = AGENT_ROWS
+        self,
+        cwd: str,
+        columns: int = AGENT_COLUMNS,
+        rows: int = AGENT_ROWS,
+        *,
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> DirectPty | RelayedPty:
-        """Start an interactive bash in `cwd`, or in the workspace when that is gone."""
+        """Start an interactive bash (or `argv`) in `cwd`, or in the workspace when that is gone."""
         channel = self._running()
         number = channel.reserve()
         relay = not self.guest_facts.get("passes_descriptors")
@@ -189,7 +220,8 @@ class GuestSandbox(ABC):
             "open_shell",
             time_limit=_ANSWER_LIMIT,
             number=number,
-            argv=self.shell_argv(),
+            argv=list(argv) or self.shell_argv(),
+            env=dict(env or {}),
             cwd=cwd,
             columns=columns,
             rows=rows,
@@ -216,7 +248,6 @@ class GuestSandbox(ABC):
         cwd: str | None = None,
         time_limit: float = 60.0,
         max_output: int = 16 << 20,
-        env: Mapping[str, str] | None = None,
     ) -> ExecResult:
         """Run a side command. Raises SandboxError when it cannot be started; a time-out is in the result."""
         answer = await self._start_process(
@@ -228,7 +259,6 @@ class GuestSandbox(ABC):
             stdin_size=len(stdin),
             cwd=cwd,
             max_output=max_output,
-            env=dict(env or {}),
             time_limit_s=time_limit,
         )
         message = answer.message
@@ -262,13 +292,13 @@ class GuestSandbox(ABC):
             self.warn(f"the sandbox was full of processes; all but its shells were killed: {', '.join(names)[:200]}")
         return await self._running().call(op, **fields)
 
-    async def read_file(self, path: str, max_bytes: int = 64 << 20) -> bytes:
-        """A regular file of the sandbox, its last part not a link."""
-        answer = await self._running().call(
-            "read_file", time_limit=_ANSWER_LIMIT, max_data=max_bytes, path=path, max_bytes=max_bytes
-        )
-        _check_file_answer(answer, path, max_bytes)
-        return bytes(answer.out)
+    async def relay(self, path: str) -> int:
+        """A port of the sandbox's own 127.0.0.1 that leads to the unix socket `path`, as the sandbox sees it."""
+        message = (await self._running().call("relay", time_limit=_ANSWER_LIMIT, path=path)).message
+        port = message.get("port")
+        if message.get("ok") is not True or not isinstance(port, int) or not 0 < port < 1 << 16:
+            raise SandboxError(f"no port of the sandbox could be had for {path}: {message.get('message')!s:.200}")
+        return port
 
     def _running(self) -> GuestChannel:
         if self._channel is None:
@@ -301,13 +331,7 @@ class GuestSandbox(ABC):
 
     def _lost(self, reason: str) -> None:
         self.detach()
-        if self.on_lost is not None:
-            self.on_lost(reason)
-
-    def _bury_shells(self) -> None:
-        shells, self._shells = self._shells, {}
-        for shell in shells.values():
-            shell.shell_exited(KILLED)
+        self.warn(reason)
 
     def _requested(self, client: int, line: bytes) -> None:
         if len(line) > MAX_REQUEST:
@@ -341,20 +365,3 @@ class GuestSandbox(ABC):
             line = b'{"ok": false, "message": "the answer is larger than 1 MB"}'
         if self._channel is not None:
             self._channel.answer_request(client, line)
-
-
-def _check_file_answer(answer: Answer, path: str, max_bytes: int) -> None:
-    message = answer.message
-    if message.get("ok") is True:
-        return
-    if message.get("code") == "too_large":
-        raise SandboxError(f"{path} is larger than {max_bytes} bytes")
-    if message.get("code") == "not_regular":
-        raise SandboxError(f"{path} is not a regular file")
-    number = message.get("errno")
-    if number == errno.ELOOP:
-        raise SandboxError(f"{path} is a symbolic link", "copy the file itself to that place")
-    if number in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM):
-        raise OSError(number, os.strerror(number), path)
-    said = os.strerror(number) if isinstance(number, int) else message.get("message")
-    raise SandboxError(f"{path}: {said}", "free some space and try again" if number == errno.ENOSPC else "")

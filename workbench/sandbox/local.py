@@ -1,10 +1,9 @@
-"""The local sandbox: the guest under bubblewrap, or (when somebody insists) as a plain process of this user."""
+"""The local sandbox: the guest under bubblewrap, else Landlock, or (when somebody insists) as a plain process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import platform
 import shutil
@@ -13,36 +12,45 @@ import socket
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from workbench.isolation.bwrap import (
+    WORKS,
     bubblewrap_version,
     explain_failure,
     lowered_limits,
-    own,
     probe_bubblewrap,
     python_inside,
-    sandbox_uid,
 )
 from workbench.isolation.gpus import visible_devices
-from workbench.isolation.local import LocalProcess, start_confined, start_plain
-from workbench.isolation.processes import all_processes, kill_quietly
-from workbench.isolation.spec import PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
+from workbench.isolation.keeper import landlock_version
+from workbench.isolation.known import forget
+from workbench.isolation.landlock import Domain, differences, probe_landlock
+from workbench.isolation.local import LocalProcess, LocalWay, start_confined, start_in_domain, start_plain
+from workbench.isolation.processes import all_processes, kill_quietly, used_by
+from workbench.isolation.spec import COMMANDS_FOLDER, PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
 from workbench.isolation.temporary import OwnedFolder, short_base
+from workbench.isolation.users import fresh_user, own, sandbox_uid
 from workbench.sandbox.base import UNATTENDED, SandboxSpec
 from workbench.sandbox.guest.guest import PYTHON_NAMES
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
 
 
 class LocalSandbox(GuestSandbox):
-    """Commands run on this machine, confined to the workspace; with `unsafe`, not confined at all."""
+    """Commands run on this machine, confined to the workspace; with `none`, not confined at all.
 
-    def __init__(self, spec: SandboxSpec, workspace_folder: Path, unsafe: bool = False) -> None:
+    A file system of its own, in which the workspace is where it is in every sandbox, comes with bubblewrap alone.
+    """
+
+    def __init__(self, spec: SandboxSpec, workspace_folder: Path, way: LocalWay = "bubblewrap") -> None:
         super().__init__(spec, workspace_folder)
+        self.way = way
         self.workspace_folder = self.workspace_folder.absolute()
-        self.protected = not unsafe
-        if unsafe:
+        self.protected = way != "none"
+        self.user = sandbox_uid() if self.protected else os.geteuid()
+        if way != "bubblewrap":
             self.workspace = str(self.workspace_folder)
         self._process: LocalProcess | None = None
         self._child: int | None = None
@@ -50,36 +58,26 @@ class LocalSandbox(GuestSandbox):
         self._temporary: OwnedFolder | None = None
         self._socket_path = ""
 
-    async def start(self) -> None:
-        """Start the guest. Raises SandboxError, with nothing left behind."""
-        if self._process is not None:
-            raise SandboxError("the sandbox was started already")
-        if self.protected:
-            why = await asyncio.to_thread(probe_bubblewrap)
+    async def _start(self) -> None:
+        if self.way != "none":
+            why = await asyncio.to_thread({"bubblewrap": probe_bubblewrap, "landlock": probe_landlock}[self.way])
             if why is not None:
                 raise SandboxError("commands cannot be confined on this machine", why)
         self.check_workspace()
-        try:
-            self._temporary = OwnedFolder("guest", short_base())
-            await self._launch(self._temporary.path)
-            for lowered in lowered_limits(self.spec.limits) if self.protected else ():
-                self.warn(lowered)
-        except SandboxError:
-            raise
-        except OSError as error:
-            raise SandboxError(
-                f"the sandbox could not be started: {error.strerror} ({error.filename or 'no file named'})",
-                "this machine's limit on the size of a file is in the way: raise it with ulimit -f"
-                if error.errno == errno.EFBIG
-                else "check the free space and the permissions of the temporary folder",
-            ) from error
-        finally:
-            if not self.alive:
-                await self.stop()
-            elif self.protected:
-                self._remove_temporary()  # the sandbox has what it needs mounted
-        if self.protected and self._child is not None:
+        self._temporary = OwnedFolder("guest", short_base())
+        await self._launch(self._temporary.path)
+        for lowered in lowered_limits(self.spec.limits) if self.protected else ():
+            self.warn(lowered)
+        for difference in differences(landlock_version()) if self.way == "landlock" else ():
+            self.warn(difference)
+        if self.way == "bubblewrap":
+            self._remove_temporary()  # the sandbox has what it needs mounted
+        if self._child is None:
+            return
+        if self.protected:
             self.watch(self._child, self.spec.limits, self._give_up)
+        else:
+            self.meter(partial(used_by, self._child))
 
     def _give_up(self, reason: str) -> None:
         if self._child is not None:
@@ -93,13 +91,16 @@ class LocalSandbox(GuestSandbox):
             listener.bind(str(socket_path))
             listener.listen(32)
             socket_path.chmod(0o600)
-            start = self._start_confined if self.protected else self._start_plain
-            self._process = await start(folder, socket_path, listener.fileno())
+            start = {"bubblewrap": self._start_confined, "landlock": self._start_in_domain, "none": self._start_plain}
+            self._process = await start[self.way](folder, socket_path, listener.fileno())
         try:
             await self.attach(self._process.channel)
         except SandboxError as error:
             said = (await self._process.standard_error()).strip()
-            raise SandboxError(str(error), explain_failure(said) if said else error.hint) from None
+            forget(WORKS)
+            if said and self.way == "bubblewrap":
+                said = explain_failure(said)
+            raise SandboxError(str(error), said or error.hint) from None
         finally:
             self._child = self._process.child if self.protected else self._process.process.pid
 
@@ -114,8 +115,38 @@ class LocalSandbox(GuestSandbox):
             self.confinement({**guest, socket_path: inside}, {"MLGYM_SOCKET": inside}),
             links={f"{PYTHON_FOLDER}/{name}": python for name in PYTHON_NAMES},
         )
-        command = [python, "-I", "-S", f"{RUN_FOLDER}/guest.py", *self._guest_options(listener)]
+        options = [*self._guest_options(listener), f"commands={COMMANDS_FOLDER}"]
+        command = [python, "-I", "-S", f"{RUN_FOLDER}/guest.py", *options]
         return await start_confined(command, confinement, folder, [listener])
+
+    async def _start_in_domain(self, folder: Path, socket_path: Path, listener: int) -> LocalProcess:
+        run = folder / "run"
+        run.mkdir()
+        for path in GUEST_FILES:
+            shutil.copy(path, run)
+        self.run_folder, self.scratch = str(run), (folder / "tmp", folder / "home", folder / "shared")
+        python, variables = python_inside()[0], self.spec.env
+        named = self._name_python(folder, python)
+        commands = f"{folder}/home/.mlgym/bin"
+        env = {
+            "MLGYM_SOCKET": str(socket_path),
+            "PATH": f"{named}:{commands}:{variables.get('PATH') or base_environment()['PATH']}",
+        }
+        self.user = fresh_user()
+        for given in (folder, self.workspace_folder):
+            own(given, (self.user, self.user))
+        confinement = self.confinement(dict.fromkeys((run, named, socket_path), ""), {})
+        domain = Domain(
+            [python, "-I", "-S", f"{run}/guest.py", *self._guest_options(listener), f"commands={commands}"],
+            replace(confinement, env={**confinement.env, **env}),
+            folder,
+            self.user,
+            sockets=[socket_path],
+            serves=True,
+            descriptors=[listener],
+            remove=True,
+        )
+        return await start_in_domain(domain)
 
     async def _start_plain(self, folder: Path, socket_path: Path, listener: int) -> LocalProcess:
         home = folder / "home"
@@ -130,23 +161,31 @@ class LocalSandbox(GuestSandbox):
             **self.spec.env,
             **visible_devices(self.spec.gpus, confined=False),
         }
-        env["PATH"] = f"{self._name_python(folder)}:{env['PATH']}"
-        command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *self._guest_options(listener)]
-        return await start_plain([*command, f"remove={folder}"], env, self.workspace_folder, [listener])
+        env["PATH"] = f"{self._name_python(folder, self._python_named())}:{env['PATH']}"
+        options = [*self._guest_options(listener), f"commands={folder / 'bin'}", f"remove={folder}"]
+        command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *options]
+        return await start_plain(command, env, self.workspace_folder, [listener])
 
-    def _name_python(self, folder: Path) -> Path:
-        """A folder for PATH in which `python` and `python3` are what the task's packages are for.
+    async def relay(self, path: str) -> int:
+        """As in every sandbox; but Landlock gives none of its own."""
+        if self.way == "landlock":
+            raise SandboxError(
+                "under Landlock a sandbox has no network of its own, so no agent program can reach its model",
+                "install bubblewrap, or use --sandbox docker; `mlgym-tui doctor` says what works here",
+            )
+        return await super().relay(path)
 
-        Where it has none, they are what the user has; only a `python` that is missing is added.
-        """
+    def _python_named(self) -> str:
+        """The Python of the task's packages. A task without gets the user's own, named where there is no `python`."""
+        if "PYTHONPATH" in self.spec.env:
+            return python_inside()[0]
+        return "" if shutil.which("python") else shutil.which("python3") or sys.executable
+
+    def _name_python(self, folder: Path, target: str) -> Path:
+        """Make a folder for PATH in which `python` and `python3` are that one; an empty one where there is none."""
         named = folder / "bin"
         named.mkdir()
-        python = shutil.which("python3") or sys.executable
-        if "PYTHONPATH" in self.spec.env:
-            targets = dict.fromkeys(PYTHON_NAMES, python_inside()[0])
-        else:
-            targets = {} if shutil.which("python") else {"python": python}
-        for name, target in targets.items():
+        for name in PYTHON_NAMES if target else ():
             (named / name).symlink_to(target)
         return named
 
@@ -160,13 +199,14 @@ class LocalSandbox(GuestSandbox):
         """Backend, isolation, limits and versions."""
         return {
             "backend": "local",
-            "isolation": "bubblewrap" if self.protected else "none",
+            "isolation": self.way,
             "protected": self.protected,
             "network": self.spec.network if self.protected else True,
-            "bubblewrap": bubblewrap_version() if self.protected else "",
+            "bubblewrap": bubblewrap_version() if self.way == "bubblewrap" else "",
+            "landlock": landlock_version() if self.way == "landlock" else 0,
             "python": str(self.guest_facts.get("python", "")),
             "kernel": platform.release(),
-            "user": sandbox_uid() if self.protected else os.geteuid(),
+            "user": self.user,
             "gpus": list(self.spec.gpus),
             "limits": asdict(self.spec.limits) if self.protected else {},
         }

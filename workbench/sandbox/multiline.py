@@ -22,6 +22,8 @@ _MAY_MATTER = re.compile(r"\b(?:edit|insert|end_of_edit|end_of_insert)\b")
 _BEFORE_COMMAND = frozenset(("if", "then", "else", "elif", "do", "while", "until", "{", "!", "time", "coproc"))
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*(?:\[[^]]*\])?\+?=")
 _REDIRECTION = re.compile(r"<<<|<<-|<<|<>|<&|<|&>>|&>|>>|>\||>&|>")
+_PIECE = re.compile(r"""\\.?|'[^']*'?|\$'(?:\\.|[^\\'])*\\?'?|`(?:\\.|[^\\`])*\\?`?""", re.DOTALL)
+"""A quoted piece of a word. Double quotes are not among them: a substitution within those is read on its own."""
 _NEXT_EDIT = re.compile(r"\s*(?:edit|insert)\s+\d")
 _DELIMITER = "MLGYM_EDIT"
 
@@ -60,17 +62,12 @@ class _Command:
 
 
 @dataclass
-class _HereDocument:
-    delimiter: str
-    strip_tabs: bool
-    command: _Command
-
-
-@dataclass
-class _Text:
-    """A command whose text begins on the next line."""
+class _Pending:
+    """What begins on the next line: a here-document of a command, or the text of an edit (no delimiter)."""
 
     command: _Command
+    delimiter: str | None = None
+    strip_tabs: bool = False
 
 
 class _Rewriter:
@@ -80,7 +77,7 @@ class _Rewriter:
         self.text = action
         self.as_mlgym = as_mlgym
         self.at = 0
-        self.pending: list[_HereDocument | _Text] = []
+        self.pending: list[_Pending] = []
         self.changes: list[tuple[int, int, str]] = []
 
     def rewritten(self) -> str:
@@ -151,7 +148,7 @@ class _Rewriter:
         if self.as_mlgym and name == "create":
             return
         if command.words[1:2] not in (["-h"], ["--help"]):
-            self.pending.append(_Text(command))
+            self.pending.append(_Pending(command))
 
     def _bracket(self, command: _Command, detect: bool) -> None:
         """Reads `( … )` or `(( … ))` where a command or a function's brackets may stand."""
@@ -183,7 +180,7 @@ class _Rewriter:
             self._skip_blanks()
             word = self._raw_word()
             command.end = self.at
-            self.pending.append(_HereDocument(_unquoted(word), operator == "<<-", command))
+            self.pending.append(_Pending(command, _unquoted(word), operator == "<<-"))
         else:
             command.wants_target = True
 
@@ -217,47 +214,22 @@ class _Rewriter:
 
     def _piece(self) -> None:
         """Reads one character, or one quoted or substituted piece, of a word."""
-        char = self.text[self.at]
-        follows = self.text[self.at + 1 : self.at + 2]
-        if char == "\\":
-            self.at += 2
-        elif char == "'":
-            self._up_to("'", self.at + 1)
-        elif char == '"':
-            self._double_quotes(self.at + 1)
-        elif char == "`":
-            self._escaped_up_to("`", self.at + 1)
-        elif char == "$" and follows == "'":
-            self._escaped_up_to("'", self.at + 2)
-        elif char == "$" and follows in ("(", "{"):
+        if quoted := _PIECE.match(self.text, self.at):
+            self.at = quoted.end()
+        elif self.text.startswith(("$(", "${"), self.at):
             self._substitution()
+        elif self.text[self.at] == '"':
+            self.at += 1
+            while self.at < len(self.text) and self.text[self.at] != '"':
+                # A single quote is a character like any other here.
+                if self.text[self.at] in "\\`" or self.text.startswith(("$(", "${"), self.at):
+                    self._piece()
+                else:
+                    self.at += 1
+            self.at += 1
         else:
             self.at += 1
         self.at = min(self.at, len(self.text))
-
-    def _up_to(self, mark: str, start: int) -> None:
-        end = self.text.find(mark, start)
-        self.at = len(self.text) if end < 0 else end + len(mark)
-
-    def _escaped_up_to(self, mark: str, start: int) -> None:
-        self.at = start
-        while self.at < len(self.text):
-            char = self.text[self.at]
-            self.at += 2 if char == "\\" else 1
-            if char == mark:
-                return
-
-    def _double_quotes(self, start: int) -> None:
-        self.at = start
-        while self.at < len(self.text):
-            char = self.text[self.at]
-            if char == '"':
-                self.at += 1
-                return
-            if char in "\\`" or (char == "$" and self.text[self.at + 1 : self.at + 2] in ("(", "{")):
-                self._piece()
-            else:
-                self.at += 1
 
     def _substitution(self) -> None:
         """Reads `$( … )`, `$(( … ))` or `${ … }`."""
@@ -285,17 +257,17 @@ class _Rewriter:
         """Reads the here-documents and texts that begin here, at the start of a line."""
         pending, self.pending = self.pending, []
         for item in pending:
-            if isinstance(item, _HereDocument):
-                self._here_document(item)
-            else:
+            if item.delimiter is None:
                 self._text(item.command)
+            else:
+                self._here_document(item)
 
     def _line(self, start: int) -> tuple[str, int]:
         """The line at an offset, and the offset of the next."""
         end = self.text.find("\n", start)
         return (self.text[start:], len(self.text)) if end < 0 else (self.text[start:end], end + 1)
 
-    def _here_document(self, document: _HereDocument) -> None:
+    def _here_document(self, document: _Pending) -> None:
         start = self.at
         while self.at < len(self.text):
             line_start = self.at

@@ -26,42 +26,92 @@ class PersonCommand:
 
 
 @dataclass
-class TakeOver:
-    """Follows the marks of the hooks. Whatever happens to the hooks, it only loses steps, never the shell."""
+class PersonAtShell:
+    """One take-over, from the moment when the person comes to the hand-back.
 
-    nonce: str
-    prompt_nonce: str
+    Which lines ran is told by the marks that our hooks print. Whatever the person does to the hooks, only steps are
+    lost, never the shell.
+    """
+
+    bash: Bash
+    size: tuple[int, int]
+    display: Callable[[bytes], None]
+    restart: Callable[[], Awaitable[None]]
+    """Starts another bash after the person's has ended."""
+    ladder_interval: float
     on_started: Callable[[str], None]
     on_finished: Callable[[PersonCommand, int | None], None]
-    ready: asyncio.Future[None]
-    hidden: bool = True
-    """The hooks are being typed: nothing of that is shown."""
     command: PersonCommand | None = None
+    """What the person runs now."""
+    hidden: bool = True
+    """The hooks are being typed, or the person leaves: nothing of that is shown."""
+    nonce: str = ""
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """The hooks are in place."""
     prompted: asyncio.Event = field(default_factory=asyncio.Event)
+    """Bash stands at its prompt."""
     entered: int = 0
     """Line ends that were typed and have not started a command yet."""
     touched: bool = False
     """Whether anything was typed since the last command began."""
+    _leaving: bool = False
     _text: str = ""
+    """The line that the hook has told, and that begins next."""
     _in_prompt: bool = False
+
+    async def come(self, history: Sequence[str]) -> None:
+        """Install line editing, history and hooks, and show the prompt."""
+        terminal = self.bash.terminal
+        if terminal is None:
+            return
+        self.nonce = self.bash.new_nonce()
+        terminal.reset_modes()  # with echo: line editing echoes by itself, and only if it found the terminal to do so
+        terminal.write(typed_lines.install_hooks(self.nonce, self.bash.prompt_nonce, history))
+        terminal.resize(*self.size)
+        if await _comes(self.ready, 3.0):
+            await _comes(self.prompted, 1.0)
+        # A shell in which the hooks do not hold is still the person's, only its lines are no steps.
+        self.hidden = False
+
+    async def come_back(self, history: Sequence[str]) -> None:
+        """The same in a new shell, after the person's ended."""
+        await self.restart()
+        await self.come(history)
+
+    # -- what bash prints ----------------------------------------------------------------------------------------------
 
     def printed(self, data: bytes) -> None:
         """Output that is not a mark."""
         if self.command is not None and not self._in_prompt:
             self.command.record.add(data)
+        if not self.hidden and not self._leaving:
+            self.display(data)
 
     def marked(self, mark: Mark) -> None:
-        """A mark of this take-over, or of the prompt."""
-        if mark.nonce == self.prompt_nonce:
-            self._in_prompt = mark.kind == "A"
-            if mark.kind == "B":
-                self.prompted.set()
-                self.finish(None)  # the hook that tells the status has been taken away
-            return
+        """A mark; those that are not of this take-over mean nothing."""
+        if mark.nonce == self.bash.prompt_nonce:
+            self.bash.moved(mark.cwd)
+            self._prompt(mark.kind)
+        elif mark.nonce == self.nonce:
+            self.bash.moved(mark.cwd)
+            self._hooked(mark)
+
+    def _prompt(self, kind: str) -> None:
+        """The prompt begins (A) or has ended (B)."""
+        self._in_prompt = kind == "A"
+        if kind == "B":
+            self.prompted.set()
+            self._finish(None)  # the hook that tells the status has been taken away
+        elif kind == "A" and self.ready.is_set() and self.hidden:
+            self.hidden = False
+            self.display(b"\r\x1b[K")  # the agent's prompt is replaced
+
+    def _hooked(self, mark: Mark) -> None:
+        """A hook tells the line that was entered (E), that it begins (C), that it is over (D)."""
         if mark.kind == "E":
             self._text = mark.text
         elif mark.kind == "C":
-            self.finish(None)
+            self._finish(None)
             self.prompted.clear()
             # Who a command is by is said by the keys that were forwarded, not by the stream: what starts without any
             # is something else's, that can write to the terminal or into bash.
@@ -70,134 +120,66 @@ class TakeOver:
                 self.on_started(self._text)
             self._text, self.touched, self.entered = "", False, max(0, self.entered - 1)
         elif mark.kind == "D":
-            if not self.ready.done():
-                self.ready.set_result(None)
+            if not self.ready.is_set():
+                self.ready.set()
                 self.prompted.clear()  # an earlier prompt may have come late; that of line editing is still to come
-            self.finish(mark.status)
+            self._finish(mark.status)
 
-    def finish(self, status: int | None) -> None:
+    def _finish(self, status: int | None) -> None:
         """The running command, if any, is over."""
         command, self.command = self.command, None
         if command is not None:
             self.on_finished(command, status)
 
-
-@dataclass
-class Surroundings:
-    """What a person at the shell needs from around it."""
-
-    display: Callable[[bytes], None]
-    restart: Callable[[], Awaitable[None]]
-    ladder_interval: float
-
-
-class PersonAtShell:
-    """One take-over, from the coming of the person to the hand-back."""
-
-    def __init__(
-        self,
-        bash: Bash,
-        around: Surroundings,
-        size: tuple[int, int],
-        on_started: Callable[[str], None],
-        on_finished: Callable[[PersonCommand, int | None], None],
-    ) -> None:
-        self._bash = bash
-        self._around = around
-        self._size = size
-        self._leaving = False
-        self._lines = TakeOver(
-            bash.new_nonce(), bash.prompt_nonce, on_started, on_finished, asyncio.get_running_loop().create_future()
-        )
-
-    @property
-    def command(self) -> PersonCommand | None:
-        """What the person runs now."""
-        return self._lines.command
-
-    async def come(self, history: Sequence[str]) -> None:
-        """Install line editing, history and hooks, and show the prompt."""
-        terminal, lines = self._bash.terminal, self._lines
-        if terminal is None:
-            return
-        terminal.reset_modes()  # with echo: line editing echoes by itself, and only if the terminal was found to
-        terminal.write(typed_lines.install_hooks(lines.nonce, lines.prompt_nonce, history))
-        terminal.resize(*self._size)
-        await asyncio.wait({lines.ready}, timeout=3.0)
-        if lines.ready.done():
-            await self._prompt_comes(1.0)
-        # A shell in which the hooks do not hold is still the person's, only its lines are no steps.
-        lines.hidden = False
-
-    async def come_back(self, history: Sequence[str]) -> None:
-        """The same in a new shell, after the person's ended."""
-        await self._around.restart()
-        lines = self._lines
-        lines.nonce, lines.prompt_nonce = self._bash.new_nonce(), self._bash.prompt_nonce
-        lines.ready = asyncio.get_running_loop().create_future()
-        await self.come(history)
-
-    def printed(self, data: bytes) -> None:
-        """Output that is not a mark."""
-        self._lines.printed(data)
-        if not self._lines.hidden and not self._leaving:
-            self._around.display(data)
-
-    def marked(self, mark: Mark) -> None:
-        """A mark; those of others are nothing."""
-        lines = self._lines
-        if mark.nonce not in (lines.nonce, lines.prompt_nonce):
-            return
-        self._bash.moved(mark.cwd)
-        lines.marked(mark)
-        if mark.nonce == lines.prompt_nonce and mark.kind == "A" and lines.ready.done() and lines.hidden:
-            lines.hidden = False
-            self._around.display(b"\r\x1b[K")  # the agent's prompt is replaced
-
     def shell_died(self, status: int) -> None:
         """What ran is over; nothing is shown until the hooks are in the next shell."""
-        self._lines.finish(status)
-        self._lines.hidden = True
+        self._finish(status)
+        self.hidden = True
+        self.ready.clear()
+
+    # -- what the person does ------------------------------------------------------------------------------------------
 
     def keys(self, data: bytes) -> None:
         """Forward keys."""
-        self._lines.touched = True
-        self._lines.entered += data.count(b"\r") + data.count(b"\n")
-        if self._bash.terminal is not None:
-            self._bash.terminal.write(data)
+        self.touched = True
+        self.entered += data.count(b"\r") + data.count(b"\n")
+        if self.bash.terminal is not None:
+            self.bash.terminal.write(data)
 
     def resize(self, columns: int, rows: int) -> None:
         """The person's terminal has a new size."""
-        self._size = (columns, rows)
-        if self._bash.terminal is not None:
-            self._bash.terminal.resize(columns, rows)
+        self.size = (columns, rows)
+        if self.bash.terminal is not None:
+            self.bash.terminal.resize(columns, rows)
 
     async def stop(self) -> None:
         """End the person's command: INT, TERM, KILL."""
         for name in LADDER:
-            terminal = self._bash.terminal
+            terminal = self.bash.terminal
             if terminal is None or self.command is None:
                 return
             with contextlib.suppress(SandboxError):
                 await terminal.signal(name)
-            until = time.monotonic() + self._around.ladder_interval
-            while self.command is not None and self._bash.terminal is terminal and time.monotonic() < until:
-                self._lines.prompted.clear()
-                await self._prompt_comes(0.25)
+            until = time.monotonic() + self.ladder_interval
+            while self.command is not None and self.bash.terminal is terminal and time.monotonic() < until:
+                self.prompted.clear()
+                await _comes(self.prompted, 0.25)
 
     async def clear_line(self) -> None:
         """Drop a half-typed line. That, and the prompt that follows, are not shown."""
         self._leaving = True
-        if self._bash.terminal is not None:
-            self._lines.prompted.clear()
-            self._bash.terminal.write(b"\x03")
-            await self._prompt_comes(0.5)
-        self._lines.finish(None)
+        if self.bash.terminal is not None:
+            self.prompted.clear()
+            self.bash.terminal.write(b"\x03")
+            await _comes(self.prompted, 0.5)
+        self._finish(None)
 
-    async def _prompt_comes(self, patience: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                await self._lines.prompted.wait()
+
+async def _comes(event: asyncio.Event, patience: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            return await event.wait()
+    return False
 
 
 async def settle_after_person(bash: Bash) -> None:

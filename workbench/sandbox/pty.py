@@ -10,25 +10,49 @@ import asyncio
 import contextlib
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
 from workbench.isolation.spec import SandboxError
-from workbench.sandbox.base import SignalName, Waiting
-from workbench.sandbox.channel import BrokenProtocol, GuestChannel
-from workbench.sandbox.guest.guest import EXIT_GRACE, reset_terminal, set_size
+from workbench.sandbox.channel import GuestChannel
+from workbench.sandbox.guest.guest import EXIT_GRACE, BrokenProtocol, Outbox, read_now, reset_terminal, set_size
 
 _READS_PER_WAKE = 16
 _READ = 4096  # what the kernel gives at most in one read of a pseudo-terminal
+
+KILLED = 128 + 9
+"""Exit status of what was killed."""
+
+SignalName = Literal["INT", "TERM", "KILL"]
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A program in the foreground that waits for somebody to type."""
+
+    pid: int
+    program: str
+    how: Literal["read", "poll"]
+    """It reads the terminal; or it waits for events, after taking the terminal out of its usual mode."""
+    ticks: int
+    """Time on a processor of all that is in the foreground."""
+
 
 RELAY_CREDIT = 512 << 10
 """Bytes of output that a relayed shell may be ahead of the host."""
 
 
-class ShellPty:
-    """What both kinds share: callbacks, signals, the end."""
+class Pty(ABC):
+    """A bash on a pseudo-terminal inside the sandbox; here is what both kinds share.
+
+    `on_output` and `on_exit` are called on the event loop; set both right after `open_shell` returns (output that came
+    earlier is kept until then).
+    """
 
     def __init__(self, channel: GuestChannel, number: int) -> None:
         self.number = number
@@ -40,6 +64,7 @@ class ShellPty:
         """The shell's exit status, as soon as it is known; told when the last output was delivered."""
         self._ended = asyncio.Event()
         self._told = False
+        self._paused = False
 
     @property
     def on_output(self) -> Callable[[bytes], None] | None:
@@ -53,7 +78,7 @@ class ShellPty:
 
     @property
     def on_exit(self) -> Callable[[int], None] | None:
-        """Called once with the shell's exit status, after its last output."""
+        """Called once with the shell's exit status (128 + n when killed by signal n), after its last output."""
         return self._on_exit
 
     @on_exit.setter
@@ -62,8 +87,33 @@ class ShellPty:
         if self._ended.is_set():
             self._loop.call_soon(self._tell)
 
+    @abstractmethod
+    def write(self, data: bytes) -> None:
+        """Queue bytes for the terminal's input. Never blocks."""
+
+    @abstractmethod
+    def resize(self, columns: int, rows: int) -> None:
+        """New size; the foreground processes get SIGWINCH."""
+
+    @abstractmethod
+    def reset_modes(self, *, echo: bool = True) -> None:
+        """Set the terminal's line settings (termios) to sane, with or without ECHO, from the master side."""
+
+    def pause_reading(self) -> None:
+        """Take no more output: what is between the writer and us fills up, and the writer is held back."""
+        self._paused = True
+        self._flow()
+
+    def resume_reading(self) -> None:
+        """Take output again, what waited first."""
+        self._paused = False
+        self._flow()
+
     async def signal(self, name: SignalName) -> None:
-        """Signal the foreground process group. Raises SandboxError when the guest does not answer."""
+        """Signal the foreground process group (bash itself only by KILL, or when bash is all there is).
+
+        Raises SandboxError when the guest does not answer.
+        """
         if self._status is None:
             await self._channel.call("signal", time_limit=5.0, shell=self.number, name=name)
 
@@ -77,6 +127,16 @@ class ShellPty:
         except msgspec.ValidationError:  # nobody waits
             return None
 
+    async def processes(self) -> list[tuple[int, int, str]]:
+        """What descends from the program on the terminal. Raises SandboxError when the guest does not answer."""
+        if self._status is not None:
+            return []
+        answer = await self._channel.call("processes", time_limit=5.0, shell=self.number)
+        try:
+            return msgspec.convert(answer.message.get("processes"), list[tuple[int, int, str]])
+        except msgspec.ValidationError:
+            return []
+
     async def close(self) -> None:
         """Kill the shell and its session, release the terminal. Can be called twice."""
         if self._status is None:
@@ -86,15 +146,16 @@ class ShellPty:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):
                     await self._ended.wait()
-        self.shell_exited(137)
+        self.shell_exited(KILLED)
         self._end()
 
+    @abstractmethod
     def shell_exited(self, status: int) -> None:
         """The sandbox learnt that the shell is dead: deliver what is left, then tell."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _flow(self) -> None:
-        raise NotImplementedError
+        """Deliver output, unless that is paused or nobody takes it."""
 
     def _end(self) -> None:
         if not self._ended.is_set():
@@ -107,7 +168,7 @@ class ShellPty:
             self._on_exit(self._status)
 
 
-class DirectPty(ShellPty):
+class DirectPty(Pty):
     """The master of the pseudo-terminal, in our hands."""
 
     def __init__(self, channel: GuestChannel, number: int, master: int) -> None:
@@ -117,29 +178,15 @@ class DirectPty(ShellPty):
             raise SandboxError("the sandbox passed something that is no terminal", "start the session again")
         os.set_blocking(master, False)
         self._master = master
-        self._unsent: deque[memoryview] = deque()
-        self._paused = self._reading = False
+        self._typed = Outbox(master)
+        self._reading = False
         self._output_seen = False
 
     def write(self, data: bytes) -> None:
         """Queue bytes for the terminal's input."""
-        if self._master < 0 or not data:
-            return
-        self._unsent.append(memoryview(data))
-        if len(self._unsent) == 1:
-            self._on_writable()
-            if self._unsent:
-                self._loop.add_writer(self._master, self._on_writable)
-
-    def pause_reading(self) -> None:
-        """Stop reading: the kernel's buffer fills and the writer is held back."""
-        self._paused = True
-        self._flow()
-
-    def resume_reading(self) -> None:
-        """Read again."""
-        self._paused = False
-        self._flow()
+        if self._master >= 0 and data:
+            self._typed.send(data)
+            self._watch_typed()
 
     def resize(self, columns: int, rows: int) -> None:
         """New size; the foreground processes get SIGWINCH."""
@@ -176,16 +223,11 @@ class DirectPty(ShellPty):
         self._reading = wanted
 
     def _on_readable(self) -> None:
-        parts = []
-        ended = False
-        master = self._master
+        parts: list[bytes] = []
+        data: bytes | None = None
         for _ in range(_READS_PER_WAKE):
-            try:
-                data = os.read(master, _READ)
-            except BlockingIOError:
-                break
-            except OSError:
-                ended = True
+            data = read_now(self._master, _READ)
+            if not data:
                 break
             parts.append(data)
             if len(data) < 512:
@@ -193,24 +235,20 @@ class DirectPty(ShellPty):
         if parts and self._on_output is not None:
             self._output_seen = True
             self._on_output(b"".join(parts) if len(parts) > 1 else parts[0])
-        if ended:
+        if data == b"":
             self._release()
             if self._status is not None:
                 self._end()
 
     def _on_writable(self) -> None:
-        try:
-            while self._unsent:
-                sent = os.write(self._master, self._unsent[0])
-                if sent < len(self._unsent[0]):
-                    self._unsent[0] = self._unsent[0][sent:]
-                    return
-                self._unsent.popleft()
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError:
-            self._unsent.clear()
-        self._loop.remove_writer(self._master)
+        self._typed.flush()
+        self._watch_typed()
+
+    def _watch_typed(self) -> None:
+        if self._typed:
+            self._loop.add_writer(self._master, self._on_writable)
+        else:
+            self._loop.remove_writer(self._master)
 
     def _release(self) -> None:
         if self._master >= 0:
@@ -225,13 +263,12 @@ class DirectPty(ShellPty):
         super()._end()
 
 
-class RelayedPty(ShellPty):
+class RelayedPty(Pty):
     """A pseudo-terminal inside a container; the guest reads and writes it for us."""
 
     def __init__(self, channel: GuestChannel, number: int) -> None:
         super().__init__(channel, number)
         self._backlog: deque[bytes] = deque()
-        self._paused = False
         self._unpaid = 0
 
     def write(self, data: bytes) -> None:
@@ -239,15 +276,6 @@ class RelayedPty(ShellPty):
         if self._status is None and data:
             for start in range(0, len(data), 1 << 20):
                 self._channel.type_into(self.number, data[start : start + (1 << 20)])
-
-    def pause_reading(self) -> None:
-        """Deliver nothing more; the guest stops reading when its credit is used up."""
-        self._paused = True
-
-    def resume_reading(self) -> None:
-        """Deliver what waited, and go on."""
-        self._paused = False
-        self._flow()
 
     def resize(self, columns: int, rows: int) -> None:
         """New size; the foreground processes get SIGWINCH."""

@@ -43,12 +43,46 @@ _USUAL = "\x1b[!p\x1b[?7h\x1b[?5W\x1b[ q\x1b[>4m\x1b[<9u"
 _MOST_MODES = 64
 
 
-def render(data: bytes) -> str:
-    """What a terminal shows for `data`."""
-    renderer = Renderer()
-    renderer.feed(data.decode("utf-8", "replace"))
-    final = renderer.text()
-    return final.capped(final.size)[0]
+def _at_left(move: Callable[[Screen, int], None]) -> Callable[[Screen, int], None]:
+    """The same move, to the first column."""
+
+    def moved(screen: Screen, count: int) -> None:
+        move(screen, count)
+        screen.column = 0
+
+    return moved
+
+
+_DONE: dict[str, Callable[[Screen, int], None]] = {
+    "[A": Screen.up,
+    "[B": Screen.down,
+    "[e": Screen.down,
+    "[C": lambda screen, count: screen.go(None, screen.column + count),
+    "[a": lambda screen, count: screen.go(None, screen.column + count),
+    "[D": lambda screen, count: screen.go(None, screen.column - count),
+    "[E": _at_left(Screen.down),
+    "[F": _at_left(Screen.up),
+    "[G": lambda screen, count: screen.go(None, count - 1),
+    "[`": lambda screen, count: screen.go(None, count - 1),
+    "[d": lambda screen, count: screen.go(count - 1, None),
+    "[I": lambda screen, count: screen.go(None, (screen.column // 8 + count) * 8),
+    "[Z": lambda screen, count: screen.go(None, (-(-screen.column // 8) - count) * 8),
+    "[@": Screen.insert_cells,
+    "[P": Screen.delete_cells,
+    "[X": Screen.erase_cells,
+    "[L": Screen.insert_rows,
+    "[M": Screen.delete_rows,
+    "[S": Screen.scroll_up,
+    "[T": Screen.scroll_down,
+    "7": lambda screen, count: screen.save_cursor(),
+    "8": lambda screen, count: screen.restore_cursor(),
+    "D": lambda screen, count: screen.line_feed(),
+    "E": _at_left(lambda screen, count: screen.line_feed()),
+    "M": lambda screen, count: screen.reverse_line_feed(),
+    "[s": lambda screen, count: screen.save_cursor(),
+    "[u": lambda screen, count: screen.restore_cursor(),
+}
+"""What escape and these letters do. With a bracket there may be a number: how often, how far, or where to (from 1)."""
 
 
 def plain(data: bytes) -> str | None:
@@ -166,17 +200,8 @@ class Renderer:
             screen.drawing[between == ")"] = letter == "0"
         elif between:
             return
-        elif letter == "7":
-            screen.save_cursor()
-        elif letter == "8":
-            screen.restore_cursor()
-        elif letter == "M":
-            screen.reverse_line_feed()
-        elif letter == "D":
-            screen.line_feed()
-        elif letter == "E":
-            screen.line_feed()
-            screen.column = 0
+        elif letter in _DONE:
+            _DONE[letter](screen, 1)
         elif letter == "c":
             screen.leave_alternate(cursor=False)
             screen.soft_reset()
@@ -198,61 +223,19 @@ class Renderer:
                 self.screen.soft_reset()
             return
         numbers = [int(number[:5] or 0) for number in parameters.replace(":", ";").split(";")]
-        first = numbers[0]
-        if final in "JK":
-            self.screen.erase_screen(first) if final == "J" else self.screen.erase_line(first)
-        elif final in "ABCDEFGHIZ`adef":
-            self._move(final, max(1, first), numbers)
-        elif final in "@LMPSTXb":
-            self._edit(final, max(1, first))
-        elif final == "r":
-            self.screen.region(max(1, first) - 1, (numbers[1] if len(numbers) > 1 and numbers[1] else 9999) - 1)
-        elif final == "s":
-            self.screen.save_cursor()
-        elif final == "u":
-            self.screen.restore_cursor()
-
-    def _move(self, final: str, count: int, numbers: list[int]) -> None:
-        screen = self.screen
-        if final in "AF":
-            screen.up(count)
-        elif final in "BEe":
-            screen.down(count)
-        elif final in "Ca":
-            screen.go(None, screen.column + count)
-        elif final == "D":
-            screen.go(None, screen.column - count)
-        elif final in "G`":
-            screen.go(None, count - 1)
+        first, second = numbers[0], numbers[1] if len(numbers) > 1 else 0
+        if final == "J":
+            self.screen.erase_screen(first)
+        elif final == "K":
+            self.screen.erase_line(first)
+        elif f"[{final}" in _DONE:
+            _DONE[f"[{final}"](self.screen, max(1, first))
         elif final in "Hf":
-            screen.go(count - 1, (numbers[1] if len(numbers) > 1 else 1) - 1)
-        elif final == "d":
-            screen.go(count - 1, None)
-        elif final == "I":
-            screen.go(None, (screen.column // 8 + count) * 8)
-        elif final == "Z":
-            screen.go(None, (-(-screen.column // 8) - count) * 8)
-        if final in "EF":
-            screen.column = 0
-
-    def _edit(self, final: str, count: int) -> None:
-        screen = self.screen
-        if final == "@":
-            screen.insert_cells(count)
-        elif final == "L":
-            screen.insert_rows(count)
-        elif final == "M":
-            screen.delete_rows(count)
-        elif final == "P":
-            screen.delete_cells(count)
-        elif final == "S":
-            screen.scroll_up(count)
-        elif final == "T":
-            screen.scroll_down(count)
-        elif final == "X":
-            screen.erase_cells(count)
-        elif self._last.isprintable():  # "b"
-            screen.print(self._last * min(count, screen.room), self._last)
+            self.screen.go(max(1, first) - 1, max(1, second) - 1)
+        elif final == "r":
+            self.screen.region(max(1, first) - 1, (second or 9999) - 1)
+        elif final == "b" and self._last.isprintable():
+            self.screen.print(self._last * min(max(1, first), self.screen.room), self._last)
 
     def _mode(self, mode: str, on: bool) -> None:
         screen = self.screen

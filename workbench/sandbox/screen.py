@@ -470,23 +470,23 @@ class Screen:
 
     def insert_cells(self, count: int) -> None:
         """Blanks come where the cursor is."""
-        row = self._here()
-        if self.column < len(row.cells):
-            row.replace(self.column, self.column, " " * min(count, COLUMNS))
-            del_from(row, COLUMNS)
+        self._splice(self.column, " " * min(count, COLUMNS))
 
     def delete_cells(self, count: int) -> None:
         """Cells are taken out from the cursor on."""
-        row = self._here()
-        if self.column < len(row.cells):
-            row.replace(self.column, min(self.column + count, len(row.cells)), "")
+        self._splice(self.column + count, "")
 
     def erase_cells(self, count: int) -> None:
         """Cells from the cursor on become blank."""
+        end = min(self.column + count, len(self._here().cells))
+        self._splice(end, " " * (end - self.column))
+
+    def _splice(self, end: int, cells: str) -> None:
+        """Put `cells` in the place of those from the cursor to `end`, where the row goes on to the cursor."""
         row = self._here()
-        end = min(self.column + count, len(row.cells))
-        if self.column < end:
-            row.replace(self.column, end, " " * (end - self.column))
+        if self.column < len(row.cells):
+            row.replace(self.column, min(end, len(row.cells)), cells)
+            del_from(row, COLUMNS)
 
     # ---------------------------------------------------------------- two screens
 

@@ -52,11 +52,6 @@ class Scrollback:
         self._pieces, self._size = [text], len(text)
 
     @property
-    def size(self) -> int:
-        """Characters kept."""
-        return len(self.head) + self._size
-
-    @property
     def tail(self) -> str:
         """What follows the head, without what was lost."""
         return "".join(self._pieces)

@@ -20,13 +20,16 @@ from workbench.sandbox.action import Onlooker, RunningAction
 from workbench.sandbox.base import Sandbox
 from workbench.sandbox.bash import Bash, killer
 from workbench.sandbox.markers import Mark
-from workbench.sandbox.person import PersonAtShell, PersonCommand, Surroundings, settle_after_person
+from workbench.sandbox.person import PersonAtShell, PersonCommand, settle_after_person
+from workbench.sandbox.shell_state import ShellKeeper
 from workbench.sandbox.supervisor import Supervisor
-from workbench.sandbox.syntax import REFUSED_STATUS, SyntaxChecker
+from workbench.sandbox.syntax import REFUSED_STATUS, syntax_problem
 from workbench.text import visible
 
 _GRACE = 0.7
 """Seconds after which a command gets a supervisor. Nearly all are over by then."""
+_MOST_OBSERVED = 30_000
+"""Characters of an observation."""
 _HISTORY = 50
 """Actions of the agent that a person finds in the shell's history."""
 
@@ -41,11 +44,11 @@ class CommandResult:
 
     exit_code: int | None
     observation: str
-    truncated: bool
     cwd: str
-    duration: float
+    truncated: bool = False
+    duration: float = 0.0
     """Seconds."""
-    raw: bytes | None
+    raw: bytes | None = None
     """What was printed, where that was not plain text (NUL, undecodable); head and tail of 4 MB each."""
     refused: bool = False
     interrupted: bool = False
@@ -63,7 +66,6 @@ class Shell:
         sandbox: Sandbox,
         *,
         time_limit: float = 120.0,
-        max_observation: int = 30_000,
         ladder_interval: float = 2.0,
     ) -> None:
         """`time_limit`: seconds per command; `ladder_interval`: seconds between INT, TERM and KILL."""
@@ -75,22 +77,24 @@ class Shell:
         """A person who looks on while the agent drives."""
         self._sandbox = sandbox
         self._time_limit = time_limit
-        self._max_observation = max_observation
         self._ladder_interval = ladder_interval
-        self._checker = SyntaxChecker(sandbox)
         self._bash = Bash(sandbox)
         self._bash.on_text, self._bash.on_mark, self._bash.on_exit = self._take, self._marked, self._exited
+        self.keeper = ShellKeeper(self._bash, sandbox)
+        """Knows variables and functions."""
         self._prompt_shown = False
         self._action: RunningAction | None = None
         """What runs, or ran last."""
         self._person: PersonAtShell | None = None
         self._history: deque[str] = deque(maxlen=_HISTORY)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._opening = asyncio.Lock()
+        self._opening, self._handing_back = asyncio.Lock(), asyncio.Lock()
         self._closed = False
         self._preparing = False
         """An action is being checked, run or read: another has to wait."""
         self._interrupted_early = False
+        self._extended = 0.0
+        """Seconds by which the time limit of what runs was extended."""
 
     # -- life ------------------------------------------------------------------------------------------------------
 
@@ -119,13 +123,14 @@ class Shell:
         persons = self._person.command if self._person is not None else None
         return self._step is not None or self._preparing or persons is not None
 
-    async def start(self, cwd: str | None = None, *, restore: bool = False) -> None:
-        """Start the shell in `cwd`, the workspace if None or gone. Does nothing when it lives.
+    @property
+    def driven_by_person(self) -> bool:
+        """Whether a person has it, or is giving it back."""
+        return self._person is not None or self._handing_back.locked()
 
-        `restore`: the actions that ran before stay in the history that a person finds. Raises SandboxError.
-        """
-        if not restore:
-            self._history.clear()
+    async def start(self, cwd: str | None = None) -> None:
+        """Start the shell in `cwd`, the workspace if None or gone. Does nothing when it lives. Raises SandboxError."""
+        self._history.clear()
         self._closed = False
         async with self._opening:
             if not self.alive:
@@ -150,6 +155,7 @@ class Shell:
             self._display(f"\r\n[{reason}; a new one is started]\r\n".encode())
             self._prompt_shown = False
             await self._bash.open(self.cwd)
+            self.keeper.another_shell()
         if self.on_restart is not None:
             self.on_restart(reason, self.cwd)
 
@@ -179,11 +185,11 @@ class Shell:
         `shown`: what stands at the prompt instead of the action, where that is a rewriting of it.
         Raises ShellBusy while another action runs or a person drives, SandboxError when no shell can be had.
         """
-        if self._person is not None:
+        if self.driven_by_person:
             raise ShellBusy("a person has the shell; hand it back first")
         if self._step is not None or self._preparing:
             raise ShellBusy("a command is still running; interrupt it first")
-        self._preparing, self._interrupted_early = True, False
+        self._preparing, self._interrupted_early, self._extended = True, False, 0.0
         try:
             return await self._run(
                 action, self._time_limit if time_limit is None else time_limit, action if shown is None else shown
@@ -192,12 +198,14 @@ class Shell:
             self._preparing = False
 
     async def _run(self, action: str, time_limit: float, shown: str) -> CommandResult:
-        problem = await self._checker.problem(action)
+        problem = await syntax_problem(self._sandbox, action)
         if problem is not None:
             self._show_action(shown)
             self._display(problem.replace("\n", "\r\n").encode("utf-8", "replace"))
-            return CommandResult(REFUSED_STATUS, problem, False, self.cwd, 0.0, None, refused=True)
+            return CommandResult(REFUSED_STATUS, problem, self.cwd, refused=True)
         self._history.append(action)
+        if self.alive:
+            await self.keeper.before(action)
         restarted = False
         for _ in range(2):
             if not self.alive:
@@ -205,9 +213,7 @@ class Shell:
                 restarted = True
             if self._interrupted_early:
                 self._show_action(shown)
-                return CommandResult(
-                    130, "", False, self.cwd, 0.0, None, interrupted=True, signal="INT", shell_restarted=restarted
-                )
+                return CommandResult(130, "", self.cwd, interrupted=True, signal="INT", shell_restarted=restarted)
             step = await self._execute(action, time_limit, shown)
             if not step.dead or step.started.is_set():
                 break
@@ -221,7 +227,8 @@ class Shell:
         loop = asyncio.get_running_loop()
         now = loop.time()
         step = RunningAction(
-            text, self._bash, self.onlooker, self._display, now, now + time_limit, self._bash.new_nonce(),
+            text, self._bash, self.onlooker, self._display, now, now + time_limit + self._extended,
+            self._bash.new_nonce(),
             loop.create_future(), last_output=now,
         )  # fmt: skip
         self._action = self.onlooker.action = step
@@ -246,7 +253,7 @@ class Shell:
             self._spawn(Supervisor(step, self._ladder_interval).watch())
 
     def _result(self, step: RunningAction, restarted: bool) -> CommandResult:
-        observation, truncated = step.record.observation(self._max_observation)
+        observation, truncated = step.record.observation(_MOST_OBSERVED)
         if step.waited_for:
             told = (
                 f"[{visible(step.waited_for)} waited for input at the terminal, where nobody answers, and was ended. "
@@ -288,6 +295,14 @@ class Shell:
         step = self._step
         return step.hold_time_limit() if step is not None else lambda: None
 
+    def extend_time_limit(self, seconds: float) -> bool:
+        """Let the running command take so much longer. False when none runs."""
+        self._extended += seconds  # also of one that is not typed yet
+        if self._step is not None:
+            self._step.deadline += seconds
+            self._step.changed.set()
+        return self._step is not None or self._preparing
+
     # -- what the shell prints -------------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> None:
@@ -314,7 +329,7 @@ class Shell:
                 self._bash.hidden = False
                 if not self._prompt_shown:
                     self._show_prompt()
-            self._prompt_shown = not self._bash.hidden
+            self._prompt_shown = self._prompt_shown or not self._bash.hidden
 
     def _display(self, data: bytes) -> None:
         if self.on_display is not None and data:
@@ -353,19 +368,27 @@ class Shell:
             return
         if not self.alive:
             await self._restart()
+        await self.keeper.before("set")  # whatever they will type
 
         def finished(command: PersonCommand, status: int | None) -> None:
             self._display(command.record.undo())
             on_command_finished(command.text, self._person_result(command, status))
 
-        around = Surroundings(self._display, self._restart, self._ladder_interval)
-        self._person = PersonAtShell(self._bash, around, (columns, rows), on_command_started, finished)
+        self._person = PersonAtShell(
+            self._bash,
+            (columns, rows),
+            self._display,
+            self._restart,
+            self._ladder_interval,
+            on_command_started,
+            finished,
+        )
         await self._person.come(list(self._history))
         if typed := self.onlooker.attend(False):
             self._person.keys(typed)
 
     def _person_result(self, command: PersonCommand, status: int | None) -> CommandResult:
-        observation, truncated = command.record.observation(self._max_observation)
+        observation, truncated = command.record.observation(_MOST_OBSERVED)
         return CommandResult(
             exit_code=status,
             observation=observation,
@@ -393,10 +416,12 @@ class Shell:
 
         Raises ShellBusy when a program still runs in the foreground; with `force` it is ended (INT, TERM, KILL).
         """
-        person, bash = self._person, self._bash
-        if person is None:
-            return
-        command = person.command
+        async with self._handing_back:
+            if self._person is not None:
+                await self._hand_back(self._person, force)
+
+    async def _hand_back(self, person: PersonAtShell, force: bool) -> None:
+        bash, command = self._bash, person.command
         if command is not None and not await self._at_prompt_soon(person):
             if not force:
                 raise ShellBusy(
@@ -405,7 +430,7 @@ class Shell:
                 )
             await person.stop()
         await person.clear_line()
-        self._person, bash.hidden = None, True
+        self._person, bash.hidden, self._prompt_shown = None, True, False
         self._display(b"\x1b[?2004l\r\x1b[K")  # the prompt of line editing goes, the agent's takes its place
         if not self.alive:
             await self._restart()

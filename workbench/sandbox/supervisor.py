@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.action import RunningAction
-from workbench.sandbox.base import SignalName
-from workbench.sandbox.bash import LADDER
+from workbench.sandbox.bash import LADDER, first_of
+from workbench.sandbox.pty import SignalName
 
 _PROMPT_LADDER: tuple[SignalName | None, ...] = (None, "TERM", "KILL")
 """For what holds up a prompt; INT is typed each time."""
@@ -47,8 +46,10 @@ class Supervisor:
         """Return when the action is over, whatever it takes."""
         action = self._action
         while not action.over:
-            action.changed.clear()
+            action.changed.clear()  # before looking: what changes while we look wakes the wait below
             now = self._loop.time()
+            # In order of urgency: a line that bash never read, an end that is wanted, a prompt that came without the
+            # end mark. Only a silent command is looked into, which costs a process of the guest's each time.
             if not action.started.is_set():
                 await self._bring_to_start()
             elif action.interrupt_asked or now >= action.deadline:
@@ -67,12 +68,7 @@ class Supervisor:
 
     async def _wait(self, seconds: float) -> None:
         """Until the action is over, something changed, or the time has passed."""
-        changed = asyncio.ensure_future(self._action.changed.wait())
-        either: set[asyncio.Future[Any]] = {changed, self._action.done}
-        try:
-            await asyncio.wait(either, timeout=max(seconds, 0.001), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            changed.cancel()
+        await first_of(max(seconds, 0.001), self._action.done, self._action.changed)
 
     async def _look_for_reader(self) -> None:
         """Notice a program that waits for somebody to type, and end it when nobody is there to do so.
@@ -80,8 +76,9 @@ class Supervisor:
         It has to be the same one, and nothing in the foreground may print or use a processor, as long as its patience.
         """
         action = self._action
-        asked = self._loop.time()
+        asked = self._loop.time()  # output that comes while the guest answers must not count as silence
         found = await self._bash.waiting()
+        # `found` has the processor time of the foreground in it: a program that works is another one each time.
         if action.over or found is None or found != action.waiting or action.last_output > action.waiting_since:
             action.waiting, action.waiting_since = found, asked
             action.onlooker.waiting_changed()
@@ -95,6 +92,8 @@ class Supervisor:
     async def _look(self) -> None:
         if await self._bash.waiting() is not None:
             return  # whoever reads the terminal would read the question
+        # Where the kernel does not say what bash waits for, it may be at its prompt or in `wait`. So it is asked only a
+        # few times; after that, the end mark or the time limit decides.
         if self._fruitless < _FRUITLESS_PROBES and await self._bash.stands_at_prompt() and not self._action.over:
             await self._recover()
 
@@ -104,7 +103,7 @@ class Supervisor:
         if await self._bash.probe(_ANSWER) and not action.over:
             action.finish(self._bash.last_status)
         elif not action.over:
-            action.put_back()
+            action.put_back()  # it was the command that printed something like a prompt
             self._fruitless += 1
             await self._bash.unblock()
 
@@ -134,6 +133,7 @@ class Supervisor:
             except SandboxError:
                 return action.over
         until = self._loop.time() + self._interval
+        # Asking types into the terminal, so a program that is slow to end is asked less and less often.
         pause = min(0.25, self._interval / 4)
         again = True
         while not action.over and (left := until - self._loop.time()) > 0:
@@ -157,6 +157,12 @@ class Supervisor:
     async def _bring_to_start(self) -> None:
         """The start mark did not come: find out whether the line was read, mend the shell, type it again."""
         action, bash = self._action, self._bash
+        # Who interrupts at once comes before the mark: a question typed by then would change the status that it is for.
+        await first_of(max(action.began + _FIRST_LOOK - self._loop.time(), 0), action.done, action.started)
+        if self._over_or_started():
+            return
+        # Bash reads its input in order. So one that answers the probe has read the action's line, and dropped it; while
+        # one that does not is held up before its prompt, by a hook or a stopped job, and the line still waits.
         answered = await bash.probe(_ANSWER, action.started)
         for name in _PROMPT_LADDER:
             if self._over_or_started():
@@ -168,7 +174,6 @@ class Supervisor:
             if self._over_or_started():
                 return
             if answered:
-                # The shell reads in order: it answered what was typed after the line, so the line did not run.
                 action.type()
                 await self._wait(_ANSWER)
                 answered = await bash.probe(_ANSWER, action.started) if not self._over_or_started() else True

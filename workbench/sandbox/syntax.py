@@ -51,32 +51,26 @@ def ends_in_continuation(action: str) -> bool:
     return re.search(r"(?:^|[\s;&|])#", last) is None
 
 
-class SyntaxChecker:
-    """Checks actions for one sandbox."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
-
-    async def problem(self, action: str) -> str | None:
-        """Bash's message about what is wrong with `action`, ending in a newline; None when it may be run."""
-        if plainly_safe(action):
-            return None
-        if "\0" in action:
-            return "bash: the command contains a NUL character, which no argument of a program can hold\n"
-        script = action.encode("utf-8", "surrogateescape")
-        if len(script) > LARGEST_ACTION:
-            return f"bash: the command has {len(script):,} bytes; the largest that is taken has {LARGEST_ACTION:,}\n"
-        try:
-            result = await self._sandbox.exec(
-                ["/bin/bash", "-n", "-O", "extglob"], stdin=script + b"\n", time_limit=10.0, max_output=64 << 10
-            )
-        except SandboxError:
-            return None
-        message = result.stderr.decode("utf-8", "replace").replace("/bin/bash: ", "bash: ")
-        if result.timed_out or result.exit_code not in (0, 1, 2):
-            return None
-        if result.exit_code == 0 and _UNTERMINATED not in message:
-            if ends_in_continuation(action):
-                return "bash: syntax error: the last line ends in a backslash, and no line follows\n"
-            return None
-        return message or "bash: syntax error\n"
+async def syntax_problem(sandbox: Sandbox, action: str) -> str | None:
+    """Bash's message about what is wrong with `action`, ending in a newline; None when it may be run."""
+    if plainly_safe(action):
+        return None
+    if "\0" in action:
+        return "bash: the command contains a NUL character, which no argument of a program can hold\n"
+    script = action.encode("utf-8", "surrogateescape")
+    if len(script) > LARGEST_ACTION:
+        return f"bash: the command has {len(script):,} bytes; the largest that is taken has {LARGEST_ACTION:,}\n"
+    try:
+        result = await sandbox.exec(
+            ["/bin/bash", "-n", "-O", "extglob"], stdin=script + b"\n", time_limit=10.0, max_output=64 << 10
+        )
+    except SandboxError:
+        return None
+    message = result.stderr.decode("utf-8", "replace").replace("/bin/bash: ", "bash: ")
+    if result.timed_out or result.exit_code not in (0, 1, 2):
+        return None
+    if result.exit_code == 0 and _UNTERMINATED not in message:
+        if ends_in_continuation(action):
+            return "bash: syntax error: the last line ends in a backslash, and no line follows\n"
+        return None
+    return message or "bash: syntax error\n"

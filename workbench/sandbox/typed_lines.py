@@ -33,6 +33,7 @@ class Variant:
     from_nothing: str = "</dev/null"
 
 
+# In the order of how much they ask of the shell. A probe tries all at once, and the first that answers is used.
 VARIANTS: tuple[Variant, ...] = (
     Variant("\\builtin "),
     Variant("\\command "),  # `builtin` is a function, or disabled
@@ -65,6 +66,11 @@ def quote(text: bytes) -> list[str]:
     return ["$'" + "".join([_TYPED[byte] for byte in text[at : at + _WORD]]) + "'" for at in pieces]
 
 
+# __mlgym_s prints the start mark, __mlgym_e the end mark within the `eval`, __mlgym_a the one after it, and puts the
+# shell back into the state that the host types in. Marks go to /dev/tty, as an action may have redirected the shell's
+# own output (`exec >file`); where that cannot be opened (`set -r`), to standard output. `set --` keeps $? from being
+# lost to the first command of the function without naming a variable, which an agent could have made read-only. The
+# directory is ~+0, not $PWD, which anybody can set; readonly, so that no action redefines the functions by accident.
 _FUNCTIONS = r"""
 __mlgym_s() {
   \builtin test -t 1 -a -t 2 || \command exec 1>/dev/tty 2>&1
@@ -101,12 +107,13 @@ def action_line(action: str, nonce: str, variant: Variant | None, *, last_status
         start = f"{call}printf '\\e]133;C;aid={nonce}\\a'{variant.to_terminal};"
         end = f"{call}printf '\\e]133;D;%s;aid={nonce};cwd=%q\\a' \"$?\" ~+0{variant.to_terminal}"
         after = f"{end};{_AGENT_MODE.format(call=call)};{_REOPEN.format(call=call)}"
+    # `[[ $- == *e* ]]`: under `set -e` the subshell's status would end the shell.
     if last_status and ("$?" in action or "${?" in action):
-        # Only an action that asks for it pays for the fork. Under `set -e` it would end the shell.
+        # Only an action that asks for the status of the one before pays for the fork.
         start += f"[[ $- == *e* ]]||({call}exit {last_status});"
     script = f"{start}{action}\n{end}".encode("utf-8", "surrogateescape")
     head = ""
-    if variant is not None:
+    if variant is not None:  # without __mlgym_s nothing else opens what an action has closed
         head = f"{call}test -t 1 -a -t 2||\\command exec 0<>/dev/tty 1>&0 2>&0;"
     if _EDITING.search(action):
         head += f"{call}set -o emacs;"
@@ -156,6 +163,9 @@ def _prompt_marks(prompt_nonce: str) -> str:
     return f"[[ $PS1 == *'{b}' ]]||PS1='{a}'$PS1'{b}'"
 
 
+# PS0 is printed between the end of a line and its command, and PROMPT_COMMAND runs before each prompt: so the person's
+# lines are told apart without a DEBUG trap, which would change what their commands do. The text of a line comes from
+# the history, as the person typed it; what could end the mark early (; BEL ESC newlines) is escaped.
 _HOOKS = r"""
 __mlgym_before() {
   \builtin local text

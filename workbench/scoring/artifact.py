@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
-import stat
 from pathlib import Path
 from typing import Literal
 
 from workbench.errors import WorkbenchError
+from workbench.session.files import UnfitFile, read_file
 
 _MESSAGE = 1000
 
@@ -26,31 +25,18 @@ class ArtifactError(WorkbenchError):
         self.verdict: Literal["missing", "invalid"] = verdict
 
 
-def open_artifact(path: Path | str, cap: int) -> bytes:
-    """The bytes of a regular file of at most `cap` bytes, read once. Raises ArtifactError."""
-    name = os.path.basename(path) or str(path)
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a FIFO must not hold us
+def open_artifact(path: Path, cap: int, *, below: int = 0, seen: str = "") -> bytes:
+    """The bytes of a regular file of at most `cap` bytes, opened without following a link at its last part or at the
+    `below` folders that hold it. `seen`: its path, as the submission's author sees it. Raises ArtifactError.
+    """
+    name = "/".join(path.parts[-1 - below :])
     try:
-        descriptor = os.open(path, flags)
+        return read_file(path, cap, below=below)
+    except UnfitFile as error:
+        wanted = f"a regular file of at most {cap:,} bytes is wanted"
+        raise ArtifactError("invalid", f"{name} cannot be scored: {error.strerror}; {wanted}") from error
     except (OSError, ValueError) as error:
-        raise explain(error, name) from error
-    try:
-        found = os.fstat(descriptor)
-        if stat.S_ISDIR(found.st_mode):
-            raise IsADirectoryError
-        if not stat.S_ISREG(found.st_mode):
-            raise ArtifactError("invalid", f"{name} is not a regular file")
-        data = bytearray()
-        while len(data) <= cap:  # the size is counted, not believed: the file may be growing
-            piece = os.read(descriptor, min(1 << 20, cap + 1 - len(data)))
-            if not piece:
-                return bytes(data)
-            data += piece
-    except OSError as error:
-        raise explain(error, name) from error
-    finally:
-        os.close(descriptor)
-    raise ArtifactError("invalid", f"{name} is larger than {cap:,} bytes, the most that this task takes")
+        raise explain(error, name, seen) from error
 
 
 def explain(error: OSError | ValueError, name: str, path: str = "") -> ArtifactError:
@@ -58,8 +44,6 @@ def explain(error: OSError | ValueError, name: str, path: str = "") -> ArtifactE
     code = getattr(error, "errno", None)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return ArtifactError("missing", f"{name} is missing: write it{path and f' to {path}'}, then try again")
-    if isinstance(error, IsADirectoryError):
-        return ArtifactError("invalid", f"{name} is a folder: it must be a regular file")
     if code in (errno.ELOOP, errno.EMLINK):
         return ArtifactError("invalid", f"{name} is a symbolic link: it must be a regular file")
     if isinstance(error, PermissionError):

@@ -1,6 +1,5 @@
-"""Artefacts of several files (checkpoints, models): copied once into one tar, which is hashed, stored and scored.
-
-The same files give the same bytes: entries are sorted and carry neither times nor owners nor modes.
+"""Artifacts of several files (checkpoints, models), copied once into one tar, which is hashed, stored and scored. The
+same files give the same bytes: entries are sorted and carry neither times nor owners nor modes.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from workbench.scoring.artifact import ArtifactError, explain
 from workbench.scoring.copying import FULL
 
 MOST_FILES = 2000
-"""Files and folders."""
+"""The most files and folders in one artifact."""
 MOST_FOLDERS_DEEP = 16
 _SKIPPED = frozenset({"__pycache__", ".git", ".ipynb_checkpoints"})
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -38,7 +37,7 @@ def pack(
     taken: set[str] = set()
 
     def count() -> None:
-        """Of folders, too: a tree of a million empty ones is refused early."""
+        """Counts folders too, so that a tree of a million empty ones is refused early."""
         nonlocal found
         check()
         found += 1
@@ -103,7 +102,7 @@ def unpack(archive: Path, folder: Path, cap: int, check: Callable[[], None] = la
                         stream.write(piece)
                 target.chmod(0o444)
     except (tarfile.TarError, EOFError, FileExistsError, NotADirectoryError, UnicodeError) as error:
-        raise ArtifactError("invalid", f"{archive.name} is no archive of an artefact: {error}") from error
+        raise ArtifactError("invalid", f"{archive.name} is no archive of an artifact: {error}") from error
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise

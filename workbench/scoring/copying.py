@@ -1,4 +1,4 @@
-"""Long copies in a thread. They stop at once when their caller is cancelled, and before they fill the disk."""
+"""Long copies in a thread, which stop at once when their caller is cancelled, and before they fill the disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from workbench.isolation.spec import SandboxError
-from workbench.isolation.watch import DISK_RESERVE, free_space, megabytes
+from workbench.isolation.watch import DISK_RESERVE, free_space
+from workbench.text import megabytes
 
 T = TypeVar("T")
 Check = Callable[[], None]

@@ -15,31 +15,31 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from workbench.isolation.image import DEFAULT_IMAGE
 from workbench.isolation.local import read_tail
 from workbench.isolation.processes import kill_group, start_process
-from workbench.isolation.spec import IsolatedProcess, SandboxError, describe_status
+from workbench.isolation.spec import DEFAULT_IMAGE, IsolatedProcess, SandboxError, describe_status
 from workbench.isolation.temporary import OwnedFolder
 from workbench.scoring.artifact import ArtifactError, open_artifact, printable
 from workbench.scoring.bundle import pack
 from workbench.scoring.copying import Check, copy_in_thread
-from workbench.scoring.judge import JobSpec
+from workbench.scoring.evaluator import JobSpec
 from workbench.scoring.room import (
     MOST_THREADS,
     Guest,
     Isolation,
     RoomChoice,
     RoomError,
-    RoomKind,
     choose,
+    isolation_in,
     open_room,
 )
 from workbench.scoring.seeds import derive, evaluation_key
 from workbench.session.events import Evaluation
-from workbench.session.secrets import state_folder
+from workbench.session.secrets import cache_folder, state_folder
+from workbench.session.spec import SandboxName
 from workbench.tasks.author_code import last_fault
 from workbench.tasks.catalogue import Task, task_folders
-from workbench.tasks.datasets import Prepared, cache_folder, label_of, mounts, prepare_task
+from workbench.tasks.datasets import Prepared, file_hash, label_of, mounts, prepare_task
 from workbench.tasks.errors import TaskError
 from workbench.tasks.making import Progress
 from workbench.tasks.packages import failed_import, installed_for, missing_modules, prepare_command
@@ -49,7 +49,7 @@ __all__ = ["ArtifactError", "Evaluation", "EvaluationError", "RoomError", "evalu
 
 Rooms = Sequence[IsolatedProcess]
 BY_THE_CLOCK = 5
-"""How many times the processor time that an evaluation may take it may take by the clock: others are busy, too."""
+"""An evaluation may take this many times its limit of processor time by the clock, since the machine may be busy."""
 PROCESSES_OF_MODELS = 256
 """Threads and processes in a room that loads a model."""
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR", "LD_LIBRARY_PATH")
@@ -60,7 +60,7 @@ class EvaluationError(SandboxError):
 
 
 def room_for(sandbox: str) -> RoomChoice:
-    """Where what was made in a kind of sandbox is scored."""
+    """The kind of room in which work from a kind of sandbox is scored."""
     return "docker" if sandbox == "docker" else "auto"
 
 
@@ -98,12 +98,10 @@ async def evaluate(
         async with _copied(task, artifact) as copy:
             digest = copy.digest
             key = await asyncio.to_thread(evaluation_key, seed, secret, task.id, digest)
-            spec = _job(task, split, key, prepared)
-            guest = await _guest(task, copy, key, prepared, room, session, gpus)
-            if guest is None:  # nothing of it is run, so it needs no room
-                result = await _judge(task, spec, None, [], copy.data, progress)
-            else:
-                result, isolation = await _in_rooms(task, spec, guest, room, progress)
+            work = _Evaluation(
+                task, copy, key, _job(task, split, key, prepared), prepared, room, session, gpus, progress
+            )
+            result, isolation = await work.result()
     except ArtifactError as error:
         result = {"verdict": error.verdict, "message": str(error)}
     metrics = _checked(task, result["metrics"]) if result["verdict"] == "ok" else {}
@@ -123,7 +121,7 @@ async def evaluate(
 
 @dataclass(frozen=True)
 class _Copy:
-    """What is scored: its bytes, or the archive of its files."""
+    """The copy of a submission that is scored: its bytes, or the archive of its files."""
 
     digest: str
     data: bytes = b""
@@ -143,7 +141,7 @@ async def _copied(task: Task, artifact: bytes | Path | None) -> AsyncIterator[_C
     try:
         target = owned.path / "artifact.tar"
         archive = await copy_in_thread(owned.path, lambda check: _archive_of(task, artifact, target, check))
-        yield _Copy(await asyncio.to_thread(_digest_of, archive), archive=archive)
+        yield _Copy(await asyncio.to_thread(file_hash, archive), archive=archive)
     finally:
         await asyncio.shield(asyncio.to_thread(owned.remove))
 
@@ -159,11 +157,6 @@ def _archive_of(task: Task, artifact: bytes | Path, target: Path, check: Check) 
     if not artifact.is_file() or artifact.is_symlink():
         raise ArtifactError("missing", f"{artifact} is neither a folder that holds {task.artifact.path} nor an archive")
     return artifact
-
-
-def _digest_of(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> JobSpec:
@@ -188,78 +181,146 @@ def _job(task: Task, split: str, key: bytes, prepared: dict[str, Prepared]) -> J
     )
 
 
-async def _guest(
-    task: Task,
-    copy: _Copy,
-    key: bytes,
-    prepared: dict[str, Prepared],
-    room: RoomChoice,
-    session: str,
-    gpus: Sequence[int],
-) -> Guest | None:
-    """What runs in a room; None where nothing of the submission is run. Raises EvaluationError."""
-    if task.artifact.kind == "csv":
-        return None
-    limits, runner = task.limits, task.spec.evaluate.runner
-    name = os.path.basename(runner or task.artifact.path)
-    ours = [task.file(path) for path in ([runner] if runner else task.artifact.beside)]
-    files = {file.name: await asyncio.to_thread(file.read_bytes) for file in ours}
-    public = {folder: inside.removeprefix("data").strip("/") for folder, inside in mounts(task, prepared).items()}
-    return Guest(
-        files=files if runner else {**files, name: copy.data},
-        name=name,
-        function="answer" if runner else task.artifact.function or "",
-        seed=derive(key, "submission"),
-        memory_bytes=limits.memory_bytes,
-        cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds) * (MOST_THREADS if runner else 1),
-        session=session,
-        hide=(*task.folders, *task_folders(), cache_folder(), state_folder()),
-        archive=copy.archive,
-        archive_bytes=task.artifact.max_bytes,
-        packages=await asyncio.to_thread(_packages, task, await choose(room)),
-        data=public if runner else {},
-        processes=PROCESSES_OF_MODELS if runner else 0,
-        gpus=gpus if runner else (),
-    )
+@dataclass(frozen=True)
+class _Evaluation:
+    """One evaluation under way."""
+
+    task: Task
+    copy: _Copy
+    key: bytes
+    """Everything random in it is derived from this."""
+    job: JobSpec
+    prepared: dict[str, Prepared]
+    room: RoomChoice
+    session: str
+    gpus: Sequence[int]
+    progress: Progress | None
+
+    async def result(self) -> tuple[dict[str, Any], Isolation]:
+        """The evaluator's result, with what else its author must know of a failure, and how well the submission was
+        isolated. Raises EvaluationError and RoomError.
+        """
+        if self.task.artifact.kind == "csv":  # nothing of it is run, so it needs no room
+            return await self._run_evaluator([], 1, self.copy.data), "sandbox"
+        guest = await self._guest()
+        async with contextlib.AsyncExitStack() as stack:
+            count = self.task.spec.evaluate.rooms
+            rooms = [await stack.enter_async_context(open_room(self.room, guest)) for _ in range(count)]
+            result = await self._run_evaluator(rooms, guest.threads)
+            asked = rooms[result.get("room", 0)]
+            if "room_failed" in result:
+                said = " ".join((await asked.standard_error()).split())[-300:]
+                raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
+            if result.get("ended"):
+                how = await asked.how_it_ended()
+                said = "" if result["withhold"] else (await asked.standard_error()).strip()
+                result["message"] += f": {how}" if how else ""
+                result["message"] += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
+            if result["verdict"] == "crashed":
+                lacking = missing_modules(self.task, guest.packages, await self._sandbox())
+                wanting = failed_import(result["message"], lacking)
+                result["message"] += f"; {wanting}" if wanting else ""
+            return result, isolation_in(await choose(self.room), rooms[0])
+
+    async def _guest(self) -> Guest:
+        """What runs in a room. Raises EvaluationError."""
+        task, limits, runner = self.task, self.task.limits, self.task.spec.evaluate.runner
+        name = os.path.basename(runner or task.artifact.path)
+        ours = [task.file(path) for path in ([runner] if runner else task.artifact.beside)]
+        files = {file.name: await asyncio.to_thread(file.read_bytes) for file in ours}
+        places = mounts(task, self.prepared) if runner else {}
+        return Guest(
+            files=files if runner else {**files, name: self.copy.data},
+            name=name,
+            function="answer" if runner else task.artifact.function or "",
+            seed=derive(self.key, "submission"),
+            memory_bytes=limits.memory_bytes,
+            cpu_seconds=math.ceil(limits.evaluation_seconds + limits.loading_seconds) * (MOST_THREADS if runner else 1),
+            session=self.session,
+            hide=(*task.folders, *task_folders(), cache_folder(), state_folder()),
+            archive=self.copy.archive,
+            archive_bytes=task.artifact.max_bytes,
+            packages=await asyncio.to_thread(_packages, task, await self._sandbox()),
+            data={folder: inside.removeprefix("data").strip("/") for folder, inside in places.items()},
+            processes=PROCESSES_OF_MODELS if runner else 0,
+            gpus=self.gpus if runner else (),
+        )
+
+    async def _sandbox(self) -> SandboxName:
+        """The kind of sandbox whose packages the room uses."""
+        return "docker" if await choose(self.room) == "docker" else "local"
+
+    async def _run_evaluator(self, rooms: Rooms, threads: int, artifact: bytes = b"") -> dict[str, Any]:
+        """Run the evaluator's process on our ends of the rooms' channels, or on the submission's bytes (`artifact`).
+
+        Returns its result. The submission computes with so many `threads` at once.
+        """
+        environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        descriptors = [room.channel.fileno() for room in rooms]
+        spec, terms = replace(self.job, artifact_bytes=len(artifact)), self.job.terms
+        processor_seconds = self.task.limits.evaluation_seconds * threads
+        process = await start_process(
+            sys.executable,
+            "-P",  # what lies in the current folder is not ours
+            "-m",
+            "workbench.scoring.evaluator",
+            *map(str, descriptors),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            pass_fds=descriptors,
+            cwd="/",
+            env=environment,
+        )
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        errors = asyncio.ensure_future(read_tail(process.stderr))
+        counting = asyncio.ensure_future(_spend(rooms, processor_seconds))
+        try:
+            for room in rooms:
+                room.channel.close()  # the evaluator holds the only copy: its death is seen in the room
+            process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
+            starting = max(1, len(rooms)) * (START_SECONDS + terms.loading_seconds)
+            async with asyncio.timeout(starting + terms.total_seconds + 10):
+                listening = asyncio.ensure_future(_listen(process.stdout, process.stdin, rooms, self.progress))
+                try:
+                    await asyncio.wait({listening, counting}, return_when=asyncio.FIRST_COMPLETED)
+                    if not listening.done():
+                        counting.result()
+                        limit = f"{processor_seconds:g} s of processor time"
+                        return _too_slow(f"{terms.function} is too slow: it took more than {limit}")
+                    result = listening.result()
+                finally:
+                    listening.cancel()
+                    await asyncio.wait({listening})  # what comes is read by others from now on
+            if result:
+                return result
+            beside = os.path.dirname(spec.evaluator)
+            fault = last_fault((await errors).decode(errors="replace"), beside)
+            if not fault:
+                fault = f"its process ended without a result: {describe_status(await process.wait())}"
+            raise EvaluationError(f"the evaluator failed: {fault if beside in fault else f'{spec.evaluator}: {fault}'}")
+        except TimeoutError:
+            return _too_slow(f"the evaluation took more than {terms.total_seconds:g} s by the clock")
+        finally:
+            counting.cancel()
+            kill_group(process)
+            process.stdin.close()
+            await asyncio.shield(_drain(process, errors))
 
 
-def _sandbox_of(room: RoomKind) -> str:
-    """Whose packages a room takes."""
-    return "docker" if room == "docker" else "local"
+def _too_slow(message: str) -> dict[str, Any]:
+    return {"verdict": "timeout", "message": message}
 
 
-def _packages(task: Task, room: RoomKind) -> Path | None:
+def _packages(task: Task, sandbox: SandboxName) -> Path | None:
     """The folder with the packages that the submission may import. Raises EvaluationError."""
-    folder = installed_for(task, _sandbox_of(room), DEFAULT_IMAGE)
+    folder = installed_for(task, sandbox, DEFAULT_IMAGE)
     if folder is None and task.requirements and not task.spec.requirements_optional:
         raise EvaluationError(
             f"the packages of task {task.id} are not installed ({', '.join(task.requirements)})",
-            f"install them: {prepare_command(task, _sandbox_of(room))}",
+            f"install them: {prepare_command(task, sandbox)}",
         )
     return folder
-
-
-async def _in_rooms(
-    task: Task, spec: JobSpec, guest: Guest, room: RoomChoice, progress: Progress | None
-) -> tuple[dict[str, Any], Isolation]:
-    """The judge's result, with what else the author must know of a failure, and how well the submission was apart."""
-    async with contextlib.AsyncExitStack() as rooms:
-        opened = [await rooms.enter_async_context(open_room(room, guest)) for _ in range(task.spec.evaluate.rooms)]
-        result = await _judge(task, spec, guest, opened, b"", progress)
-        asked = opened[result.get("room", 0)]
-        if "room_failed" in result:
-            said = " ".join((await asked.standard_error()).split())[-300:]
-            raise RoomError(f"the room for the submission did not come up: {said or result['room_failed']}")
-        if result.get("ended"):
-            how = await asked.how_it_ended()
-            said = "" if result["withhold"] else (await asked.standard_error()).strip()
-            result["message"] += f": {how}" if how else ""
-            result["message"] += f"; last on standard error: {said.splitlines()[-1][:200]}" if said else ""
-        if result["verdict"] == "crashed":
-            lacking = missing_modules(task, guest.packages, _sandbox_of(await choose(room)))
-            wanting = failed_import(result["message"], lacking)
-            result["message"] += f"; {wanting}" if wanting else ""
-        return result, "sandbox" if opened[0].confined else "reduced isolation"
 
 
 async def _prepared(task: Task) -> dict[str, Prepared]:
@@ -297,78 +358,13 @@ def _checked(task: Task, metrics: dict[str, Any]) -> dict[str, float]:
     return {metric.key: float(metrics[metric.key]) for metric in task.spec.metrics}
 
 
-async def _judge(
-    task: Task,
-    spec: JobSpec,
-    guest: Guest | None,
-    rooms: Rooms,
-    artifact: bytes,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Run the judge's process on our ends of the rooms' channels, or on the submission's bytes; its result."""
-    environment = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    descriptors = [room.channel.fileno() for room in rooms]
-    spec, terms = replace(spec, artifact_bytes=len(artifact)), spec.terms
-    processor_seconds = task.limits.evaluation_seconds * (guest.threads if guest is not None else 1)
-    process = await start_process(
-        sys.executable,
-        "-P",  # what lies in the current folder is not ours
-        "-m",
-        "workbench.scoring.judge",
-        *map(str, descriptors),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        pass_fds=descriptors,
-        cwd="/",
-        env=environment,
-    )
-    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-    errors = asyncio.ensure_future(read_tail(process.stderr))
-    counting = asyncio.ensure_future(_spend(rooms, processor_seconds))
-    try:
-        for room in rooms:
-            room.channel.close()  # the judge holds the only copy: its death is seen in the room
-        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n" + artifact)
-        starting = max(1, len(rooms)) * (START_SECONDS + terms.loading_seconds)
-        async with asyncio.timeout(starting + terms.total_seconds + 10):
-            listening = asyncio.ensure_future(_listen(process.stdout, process.stdin, rooms, progress))
-            try:
-                await asyncio.wait({listening, counting}, return_when=asyncio.FIRST_COMPLETED)
-                if not listening.done():
-                    counting.result()
-                    limit = f"{processor_seconds:g} s of processor time"
-                    return {"verdict": "timeout", "message": f"{terms.function} is too slow: it took more than {limit}"}
-                result = listening.result()
-            finally:
-                listening.cancel()
-                await asyncio.wait({listening})  # what comes is read by others from now on
-        if result:
-            return result
-        beside = os.path.dirname(spec.evaluator)
-        fault = last_fault((await errors).decode(errors="replace"), beside)
-        if not fault:
-            fault = f"its process ended without a result: {describe_status(await process.wait())}"
-        raise EvaluationError(f"the evaluator failed: {fault if beside in fault else f'{spec.evaluator}: {fault}'}")
-    except TimeoutError:
-        return {
-            "verdict": "timeout",
-            "message": f"the evaluation took more than {terms.total_seconds:g} s by the clock",
-        }
-    finally:
-        counting.cancel()
-        kill_group(process)
-        process.stdin.close()
-        await asyncio.shield(_drain(process, errors))
-
-
 async def _listen(
     output: asyncio.StreamReader,
     answers: asyncio.StreamWriter,
     rooms: Rooms,
     progress: Progress | None,
 ) -> dict[str, Any]:
-    """The result that the judge writes at last; empty where it ends without one."""
+    """The result that the evaluator writes at last; empty where it ends without one."""
     async for line in output:
         message = json.loads(line)
         if "result" in message:
@@ -382,9 +378,8 @@ async def _listen(
 
 
 async def _spend(rooms: Rooms, most: float) -> None:
-    """Wait until the processes of the rooms have taken so much processor time together.
-
-    What was seen once stays counted: a process that nobody waits for takes its time with it when it ends.
+    """Wait until the processes of the rooms have together used `most` seconds of processor time. What was seen once
+    stays counted: a process that nobody waits for takes its time with it when it ends.
     """
     spent, before = 0.0, [0.0 for _ in rooms]
     while spent < most:

@@ -6,6 +6,7 @@ import hashlib
 import json
 
 from workbench import __version__
+from workbench.session.plain import without_defaults
 from workbench.tasks.catalogue import Task, regular_files
 from workbench.tasks.datasets import prepare_task
 
@@ -17,7 +18,7 @@ _COUNT = ("artifact", "evaluate", "limits", "metrics")
 
 def fingerprint(task: Task) -> dict[str, str]:
     """Hashes of everything that decides a submission's score, by the names in NAMES. Raises TaskError or OSError."""
-    fields = task.spec.model_dump(mode="json", include=set(_COUNT), exclude_defaults=True)
+    fields = {name: value for name, value in without_defaults(task.spec, in_lists=True).items() if name in _COUNT}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     baseline, demo = task.spec.baseline, task.spec.demo
     left_out = {"task.yaml", demo, baseline.script, baseline.submission}

@@ -1,7 +1,6 @@
-"""Rooms that a submission runs in, each a fresh one: bubblewrap, a container, or a process under limits alone.
-
-In a room are a Python, `player.py` with `seccomp.py`, and the submission; nothing of the judge, its task or this
-package. What connects the room with the judge is one socket.
+"""Fresh rooms for submissions to run in: bubblewrap, a container, Landlock, or limits alone. A room holds a
+Python, `submission_server.py` with `seccomp.py`, and the submission; nothing of the evaluator, its task or this
+package. What connects the room with the evaluator is one socket.
 """
 
 from __future__ import annotations
@@ -15,42 +14,51 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.isolation import seccomp
+from workbench.isolation.batch import processors
 from workbench.isolation.bwrap import probe_bubblewrap, python_inside
 from workbench.isolation.gpus import visible_devices
-from workbench.isolation.image import DEFAULT_IMAGE, image_state
-from workbench.isolation.local import UNPRIVILEGED, LocalProcess, python_for_others, start_confined, start_plain
-from workbench.isolation.meeting import shares_sockets
-from workbench.isolation.spec import Confinement, IsolatedProcess, ResourceLimits, SandboxError
+from workbench.isolation.image import image_state
+from workbench.isolation.landlock import Domain, probe_landlock
+from workbench.isolation.local import (
+    UNPRIVILEGED,
+    LocalProcess,
+    python_for_others,
+    start_confined,
+    start_in_domain,
+    start_plain,
+)
+from workbench.isolation.spec import DEFAULT_IMAGE, Confinement, IsolatedProcess, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder
+from workbench.isolation.users import fresh_user, processes_of
 from workbench.scoring.bundle import unpack
 from workbench.scoring.copying import Check, copy_in_thread
 
-RoomKind = Literal["bubblewrap", "docker", "reduced"]
-RoomChoice = Literal["auto", "bubblewrap", "docker", "reduced"]
-Isolation = Literal["sandbox", "reduced isolation"]
+RoomKind = Literal["bubblewrap", "docker", "landlock", "reduced"]
+RoomChoice = Literal["auto", "bubblewrap", "docker", "landlock", "reduced"]
+Isolation = Literal["sandbox", "reduced isolation: landlock", "reduced isolation"]
 
 TEMPORARY_BYTES = 16 << 20
 """Size of the private /tmp."""
 PROCESSES = 16
-"""In a container, besides those of the submission."""
+"""Processes in a container besides those of the submission."""
 MEMORY_BESIDE = 64 << 20
 """Bytes for a container beyond what the submission's process may take."""
 DATA, PACKAGES = "/data", "/opt/mlgym/packages"
-"""Where a room has them."""
+"""Where a room has the data and the packages."""
 MOST_THREADS = 8
 _FLAGS = ("-s", "-B")
-"""For the Python of a room."""
+"""Options of the Python in a room."""
 
-_PROGRAM = (Path(__file__).with_name("player.py"), Path(seccomp.__file__))
+_PROGRAM = (Path(__file__).with_name("submission_server.py"), Path(seccomp.__file__))
 
 
 class RoomError(SandboxError):
-    """No room could be had: the machine's fault, not the submission's."""
+    """No room could be made. The machine is at fault, not the submission."""
 
 
 @dataclass(frozen=True)
 class Guest:
-    """What runs in the room."""
+    """The submission and what it needs in its room."""
 
     files: Mapping[str, bytes]
     """In the room's folder; the one called `name` is loaded."""
@@ -63,7 +71,7 @@ class Guest:
     session: str = ""
     """For the labels of a container."""
     hide: Sequence[Path] = ()
-    """Folders of the judge's side, wherever they are."""
+    """Folders of the evaluator's side, wherever they are."""
     archive: Path | None = None
     """Of a checkpoint or model (see `bundle`): it is unpacked into the room."""
     archive_bytes: int = 0
@@ -78,11 +86,11 @@ class Guest:
 
     @property
     def threads(self) -> int:
-        """How many it should compute with at once."""
-        return min(os.cpu_count() or 1, MOST_THREADS) if self.processes else 1
+        """The number of threads that it should compute with."""
+        return min(processors(), MOST_THREADS) if self.processes else 1
 
     def options(self, folder: str) -> list[str]:
-        """Arguments of `player.py`, where the room's own files are in `folder`."""
+        """Arguments of `submission_server.py`, where the room's own files are in `folder`."""
         return [
             f"file={folder}/{self.name}",
             f"name={self.name}",
@@ -125,26 +133,24 @@ class Guest:
 async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[IsolatedProcess]:
     """A fresh room with the submission running in it; on leaving, everything in it is killed and removed.
 
-    `auto` takes bubblewrap, else a container, else reduced isolation. `channel` is the judge's end of the socket to it.
-    Raises RoomError, ArtifactError, or SandboxError
-    where the disk is full.
+    `auto` takes bubblewrap, else a container, else Landlock, else reduced isolation. `channel` is the evaluator's end
+    of the socket to it. Raises RoomError, ArtifactError, or SandboxError where the disk is full.
     """
     kind = await choose(choice)
     owned = OwnedFolder("room")
     room: IsolatedProcess | None = None
     watching: asyncio.Future[None] | None = None
     try:
-        folder = await copy_in_thread(owned.path, lambda check: _furnish(owned.path, guest, check))
+        user = UNPRIVILEGED if kind in ("bubblewrap", "docker") else fresh_user()
+        folder = await copy_in_thread(owned.path, lambda check: _furnish(owned.path, guest, user, check))
         try:
-            room = await {"bubblewrap": _in_bubblewrap, "docker": _in_container, "reduced": _reduced}[kind](
-                guest, folder
-            )
+            room = await _OPEN[kind](guest, folder)
         except SandboxError as error:
             raise RoomError(str(error), error.hint) from error
         except OSError as error:
             raise RoomError(f"the submission's process cannot be started: {error.strerror}") from error
-        if isinstance(room, LocalProcess) and (guest.processes or kind == "reduced"):
-            watched = None if room.confined else folder
+        if isinstance(room, LocalProcess) and (guest.processes or kind in ("landlock", "reduced")):
+            watched = None if kind == "bubblewrap" else folder
             watching = asyncio.ensure_future(room.watch(guest.memory_bytes, watched))
         yield room
     finally:
@@ -156,12 +162,21 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[IsolatedP
 
 
 async def choose(choice: RoomChoice) -> RoomKind:
-    """The kind of room that `choice` comes down to on this machine."""
+    """The kind of room that `choice` means on this machine."""
     if choice != "auto":
         return choice
     if await asyncio.to_thread(probe_bubblewrap) is None:
         return "bubblewrap"
-    return "docker" if await asyncio.to_thread(_image_is_there) else "reduced"
+    if await asyncio.to_thread(_image_is_there):
+        return "docker"
+    return "landlock" if await asyncio.to_thread(probe_landlock) is None else "reduced"
+
+
+def isolation_in(kind: RoomKind, room: IsolatedProcess) -> Isolation:
+    """What is said beside a score from that room."""
+    if kind == "landlock":
+        return "reduced isolation: landlock"
+    return "sandbox" if room.confined else "reduced isolation"
 
 
 def _image_is_there() -> bool:
@@ -172,8 +187,8 @@ def _image_is_there() -> bool:
         return False
 
 
-def _furnish(folder: Path, guest: Guest, check: Check) -> Path:
-    """The folder that only the room's user can enter, with the player and the submission in `room`."""
+def _furnish(folder: Path, guest: Guest, user: int, check: Check) -> Path:
+    """The folder that only the room's user can enter; below it, `room` holds the submission and its server."""
     inner = folder / "room"
     for made in (inner, folder / "work"):
         made.mkdir()
@@ -185,21 +200,58 @@ def _furnish(folder: Path, guest: Guest, check: Check) -> Path:
         unpack(guest.archive, inner / "artifact", guest.archive_bytes, check)
     if os.geteuid() == 0:
         for made in (folder, folder / "work"):
-            os.chown(made, UNPRIVILEGED, UNPRIVILEGED)
+            os.chown(made, user, user)
     return folder
 
 
 async def _in_bubblewrap(guest: Guest, folder: Path) -> IsolatedProcess:
-    """/usr and a few folders to read, a small /tmp, no network, no capabilities, nobody else."""
+    """A room that can read /usr and a few folders, with a small /tmp, no network, no capabilities and no other
+    processes.
+    """
     if (why := await asyncio.to_thread(probe_bubblewrap)) is not None:
         raise RoomError(f"bubblewrap does not work here: {why}", "`mlgym-tui doctor` says what is missing")
     confinement = replace(
         _confinement(guest, folder),
-        limits=ResourceLimits(processes=None, file_bytes=None),  # the player sets its own
+        limits=ResourceLimits(processes=None, file_bytes=None),  # the program in it sets its own
     )
     (folder / "mounts").mkdir()
-    player = [python_inside()[0], *_FLAGS, "/room/player.py", *guest.options("/room")]
-    return await start_confined(player, confinement, folder / "mounts")
+    command = [python_inside()[0], *_FLAGS, "/room/submission_server.py", *guest.options("/room")]
+    return await start_confined(command, confinement, folder / "mounts")
+
+
+async def _in_domain(guest: Guest, folder: Path) -> IsolatedProcess:
+    """A room that can read the system's folders, its own and those that it is given, with sockets, signals and other
+    processes out of reach; but with the host's process list, and no limit on its temporary files but each one's size.
+    """
+    if (why := await asyncio.to_thread(probe_landlock)) is not None:
+        raise RoomError(why, "`mlgym-tui doctor` says what works here")
+    user = os.stat(folder).st_uid
+    if guest.processes:  # they are counted together with all of the user's
+        guest = replace(guest, processes=guest.processes + processes_of(user))
+    own, env = _beside(guest, folder)
+    work = str(folder / "work")
+    confinement = Confinement(
+        writable={folder / "work": ""},
+        readonly=dict.fromkeys((folder / "room", *guest.mounts()), ""),
+        hidden=guest.hide,
+        gpus=guest.gpus,
+        env={**env, "HOME": work, "TMPDIR": work},
+        cwd=work,
+        limits=ResourceLimits(processes=None, file_bytes=None),  # the program in it sets its own
+    )
+    command = [python_inside()[0], *_FLAGS, f"{own}/submission_server.py", *guest.options(own)]
+    return await start_in_domain(Domain(command, confinement, folder, user))
+
+
+def _beside(guest: Guest, folder: Path) -> tuple[str, dict[str, str]]:
+    """Where there is no file system of its own: the room's own folder, with links to the data, and all variables."""
+    data = folder / "room" / "data"
+    for source, name in guest.data.items():
+        (data / name).parent.mkdir(exist_ok=True)
+        (data / name).symlink_to(source)
+    own = str(folder / "room")
+    env = guest.environment(own, str(data), str(guest.packages))
+    return own, env | visible_devices(guest.gpus, confined=False)
 
 
 async def _in_container(guest: Guest, folder: Path) -> IsolatedProcess:
@@ -211,17 +263,15 @@ async def _in_container(guest: Guest, folder: Path) -> IsolatedProcess:
     )
     plan = ContainerPlan(
         confinement=replace(_confinement(guest, folder), limits=limits),
-        program=["/room/player.py", *guest.options("/room")],
+        program=["/room/submission_server.py", *guest.options("/room")],
         flags=_FLAGS,
         image=DEFAULT_IMAGE,
         user=(UNPRIVILEGED, UNPRIVILEGED),
         session=guest.session or "evaluation",
         kept=True,
-        direct=shares_sockets(),
     )
     container = ContainerProcess(await in_thread(connect), plan)
     await container.start()
-    container.take_frames_apart()
     return container
 
 
@@ -237,7 +287,7 @@ def _confinement(guest: Guest, folder: Path) -> Confinement:
 
 
 async def _reduced(guest: Guest, folder: Path) -> IsolatedProcess:
-    """A process under limits alone, as another user where we are root."""
+    """A process with limits alone; if we are root, it runs as another user."""
     python = await python_for_others()
     for source in guest.mounts() if os.geteuid() == 0 else ():
         if not all(os.stat(part).st_mode & 0o1 for part in (source, *source.parents)):
@@ -248,11 +298,9 @@ async def _reduced(guest: Guest, folder: Path) -> IsolatedProcess:
                 f"without a sandbox a model is loaded as another user, who may not enter {source}",
                 "install bubblewrap, or set MLGYM_CACHE to a folder that all may enter",
             )
-    data = folder / "room" / "data"
-    for source, name in guest.data.items():
-        (data / name).parent.mkdir(exist_ok=True)
-        (data / name).symlink_to(source)
-    own = str(folder / "room")
-    command = [python, *_FLAGS, f"{own}/player.py", *guest.options(own), "supervise=1"]
-    env = guest.environment(own, str(data), str(guest.packages)) | visible_devices(guest.gpus, confined=False)
-    return await start_plain(command, env, folder / "work", unprivileged=True)
+    own, env = _beside(guest, folder)
+    command = [python, *_FLAGS, f"{own}/submission_server.py", *guest.options(own), "supervise=1"]
+    return await start_plain(command, env, folder / "work", user=os.stat(folder).st_uid)
+
+
+_OPEN = {"bubblewrap": _in_bubblewrap, "docker": _in_container, "landlock": _in_domain, "reduced": _reduced}

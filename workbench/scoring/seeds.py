@@ -1,9 +1,8 @@
-"""Where the randomness of an evaluation comes from: repeatable for us, of no use to a submission.
-
-Two streams are derived for each evaluation, one for the judge (opponents, instances) and one for the submission's own
-process. With a session's secret neither can be told from the other or from the artifact. A plain seed has no secret:
-it makes a score repeatable for everybody, and somebody who guesses it knows the opponent's dice, so it is stretched
-(guessing costs time) and never given to a sandbox.
+"""The source of an evaluation's random numbers: repeatable for us, and unpredictable for a submission. Two streams are
+derived for each evaluation: one for the evaluator (opponents, instances), one for the submission's process. With a
+session's secret neither can be told from the other or from the artifact. A plain seed has no secret: it makes a score
+repeatable for everybody, and somebody who guesses it knows the opponent's dice, so it is stretched (guessing costs
+time) and never given to a sandbox.
 """
 
 from __future__ import annotations

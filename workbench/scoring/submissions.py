@@ -6,17 +6,17 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from workbench.isolation.spec import SandboxError
-from workbench.isolation.watch import megabytes
 from workbench.sandbox.base import Sandbox
-from workbench.scoring.artifact import ArtifactError, explain
+from workbench.scoring.artifact import open_artifact
 from workbench.scoring.bundle import pack
 from workbench.scoring.copying import Check, copy_in_thread
 from workbench.session.files import make_folder
 from workbench.session.objects import ObjectStore
 from workbench.tasks.catalogue import Task
+from workbench.text import megabytes
 
 MOST_KEPT = 8
 """The validations of a session may keep this many checkpoints or models of the largest allowed size."""
@@ -31,21 +31,17 @@ async def take(task: Task, sandbox: Sandbox, store: ObjectStore, *, validation: 
     try:
         if task.artifact.bundled:
             return await _take_archive(task, sandbox, store, validation)
-        return await _take_file(task, sandbox, store)
+        data = await asyncio.to_thread(read_submission, task, sandbox)
+        return await asyncio.to_thread(store.put, data), data
     except OSError as error:
         raise SandboxError(f"the submission cannot be stored in {store.folder}: {error.strerror or error}") from error
 
 
-async def _take_file(task: Task, sandbox: Sandbox, store: ObjectStore) -> tuple[str, bytes | Path]:
-    name = task.artifact.path
-    path = f"{sandbox.workspace}/{name}"
-    try:
-        data = await sandbox.read_file(path, task.artifact.max_bytes)
-    except OSError as error:
-        raise explain(error, name, path) from None
-    except SandboxError as error:
-        raise ArtifactError("invalid", f"{name} cannot be scored: {error}") from None
-    return await asyncio.to_thread(store.put, data), data
+def read_submission(task: Task, sandbox: Sandbox) -> bytes:
+    """The submission of a task in which it is one file, as it is in the workspace. Raises ArtifactError."""
+    path = PurePosixPath(task.artifact.path)
+    seen = f"{sandbox.workspace}/{path}"
+    return open_artifact(sandbox.workspace_folder / path, task.artifact.max_bytes, below=len(path.parts) - 1, seen=seen)
 
 
 async def _take_archive(task: Task, sandbox: Sandbox, store: ObjectStore, validation: bool) -> tuple[str, bytes | Path]:

@@ -6,11 +6,12 @@ that are not UTF-8 are shown as U+FFFD.
 
 from __future__ import annotations
 
-import bisect
 import codecs
+import contextlib
+import math
 import os
-from array import array
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -18,16 +19,22 @@ import msgspec
 
 from workbench.session.files import open_file
 from workbench.session.secrets import Redactor
+from workbench.text import megabytes
 
 CAST_FILE = "shell.cast"
 _FLUSH_BYTES = 64 * 1024
 _DEFAULT_CAP = 1 << 30
-_LONGEST_LINE = 4 << 20
+_NOT_RECORDED = "the shell is no longer recorded in shell.cast: {}"
+LONGEST_LINE = 4 << 20
 """Bytes; the writer's are at most some hundred thousand."""
-_MOST_TEXTS = 20_000
-"""That are put together at once."""
-_MOST_COLUMNS, _MOST_ROWS, _MOST_SIZES = 500, 300, 1000
-"""Of a terminal that is replayed, and how often it may change its size."""
+_MOST_PIECES = 20_000
+"""Most that are put together for one look."""
+_NEAR, _BLOCK, _MOST_READ = 1 << 16, 4 << 20, 32 << 20
+"""Bytes: what is read line by line, what is searched at once, and the most that is read for one look."""
+_MOST_COLUMNS, _MOST_ROWS = 500, 300
+"""The largest terminal that is replayed."""
+_TIME = re.compile(rb"\s*\[\s*(\d{1,15}(?:\.\d*)?(?:[eE][-+]?\d{1,3})?)\s*,")
+_DAMAGED = contextlib.suppress(ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError)
 
 
 class CastWriter:
@@ -73,7 +80,7 @@ class CastWriter:
                 # A torn last line of a killed process must not swallow the next one.
                 self._stream.write(b"\n")
         except OSError as error:
-            self._fail(error)
+            self._end(_NOT_RECORDED.format(error.strerror or error))
 
     def feed(self, data: bytes) -> None:
         """Output of the shell."""
@@ -125,17 +132,15 @@ class CastWriter:
             return
         line = msgspec.json.encode(value) + b"\n"
         if self._stream.tell() + len(line) > self._cap:
-            self.error = f"shell.cast reached its cap of {self._cap >> 20} MB; the rest is not recorded"
-            self._stream.close()
-            self._stream = None
+            self._end(f"shell.cast reached its cap of {megabytes(self._cap)}; the rest is not recorded")
             return
         try:
             self._stream.write(line)
         except OSError as error:
-            self._fail(error)
+            self._end(_NOT_RECORDED.format(error.strerror or error))
 
-    def _fail(self, error: OSError) -> None:
-        self.error = f"the shell is no longer recorded in shell.cast: {error.strerror or error}"
+    def _end(self, error: str) -> None:
+        self.error = error
         if self._stream is not None:
             self._stream.close()
             self._stream = None
@@ -149,78 +154,131 @@ def _sane(size: object, most: int) -> int:
 class Cast:
     """A recorded shell: `pieces_until(t)` is what a terminal had been sent by then.
 
-    Only where its lines begin is kept in memory; texts are read when they are asked for.
+    Nothing of it is kept in memory, and no more is read than is asked for: its times never go back, so that a moment is
+    found by halving the file.
     """
 
     def __init__(self, path: Path) -> None:
-        """Index the file, up to the writer's cap. Raises OSError when it cannot be read; damaged lines are skipped and
-        counted in `damaged`.
-        """
+        """Raises OSError when it cannot be read."""
         self.columns, self.rows = 120, 40
-        self.damaged = 0
         self._path = path
-        self._times = array("d")
-        self._places = array("q")
-        """Where the line of each text begins."""
-        self._lengths = array("q")
-        """Characters of each text."""
-        self._sizes: list[tuple[float, int, int, int]] = []
-        """When, columns, rows, and after how many texts."""
-        with os.fdopen(open_file(path), "rb") as stream:
-            place = 0
-            while place < _DEFAULT_CAP and (line := stream.readline(_LONGEST_LINE)):
-                try:
-                    self._take(line, place)
-                except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
-                    self.damaged += 1
-                place += len(line)
-
-    def _take(self, line: bytes, place: int) -> None:
-        value = msgspec.json.decode(line)
-        if place == 0:
-            self.columns, self.rows = _sane(value["width"], _MOST_COLUMNS), _sane(value["height"], _MOST_ROWS)
-            return
-        at, kind, text = float(value[0]), value[1], str(value[2])
-        if kind == "o":
-            self._times.append(at)
-            self._places.append(place)
-            self._lengths.append(len(text))
-        elif kind == "r" and len(self._sizes) < _MOST_SIZES:
-            columns, _, rows = text.partition("x")
-            size = _sane(columns, _MOST_COLUMNS), _sane(rows, _MOST_ROWS)
-            self._sizes.append((at, *size, len(self._times)))
+        with self._open() as stream:
+            header = stream.readline(LONGEST_LINE)
+            self._begin = len(header)
+            with _DAMAGED:
+                value = msgspec.json.decode(header)
+                self.columns, self.rows = _sane(value["width"], _MOST_COLUMNS), _sane(value["height"], _MOST_ROWS)
 
     def pieces_until(self, at: float, limit: int = 256 * 1024) -> list[str | tuple[int, int]]:
         """The last `limit` characters, or a little more, printed up to `at` seconds: in pieces, with the sizes
-        (columns, rows) of the terminal where it took them. The first is a size.
+        (columns, rows) of the terminal where it took them. The first is a size. Damaged lines are skipped.
+        Raises OSError.
         """
-        end = bisect.bisect_right(self._times, at)
-        begin, size = end, 0
-        while begin > max(0, end - _MOST_TEXTS) and size < limit:
-            begin -= 1
-            size += self._lengths[begin]
-        texts = self._texts(begin, end)
-        pieces: list[str | tuple[int, int]] = [(self.columns, self.rows)]
-        done = begin
-        for when, columns, rows, position in self._sizes:
-            if when > at or position > end:
-                break
-            if position > done:
-                pieces += texts[done - begin : position - begin]
-                done = position
-                pieces.append((columns, rows))
-            elif isinstance(pieces[-1], tuple):
-                pieces[-1] = (columns, rows)
-        return pieces + texts[done - begin :]
+        with self._open() as stream:
+            end, span = self._place_after(stream, at), 2 * limit
+            while True:
+                begin = max(self._begin, end - span)
+                pieces, place = self._read(stream, begin, end, limit)
+                if place is not None or begin == self._begin or span > _MOST_READ:
+                    break
+                span *= 4
+            if not (pieces and isinstance(pieces[0], tuple)):
+                pieces.insert(0, self._size_at(stream, begin if place is None else place))
+            return pieces
 
-    def _texts(self, begin: int, end: int) -> list[str]:
-        """Texts by their numbers, as far as the file still has them."""
-        found = []
-        try:
-            with os.fdopen(open_file(self._path), "rb") as stream:
-                for number in range(begin, end):
-                    stream.seek(self._places[number])
-                    found.append(str(msgspec.json.decode(stream.readline(_LONGEST_LINE))[2]))
-        except (OSError, ValueError, TypeError, IndexError, RecursionError):
-            pass
-        return found
+    def printed(self, begin: float = 0.0, end: float = float("inf")) -> Iterator[str]:
+        """What the shell printed between two moments, in pieces. Raises OSError."""
+        with self._open() as stream:
+            stream.seek(self._place_after(stream, begin) if begin > 0 else self._begin)
+            while (line := stream.readline(LONGEST_LINE)) and (_time_of(line) or 0.0) <= end:
+                with _DAMAGED:
+                    kind, text = _printed(line)
+                    if kind == "o":
+                        yield text
+
+    def last_time(self) -> float:
+        """When something was printed last; 0.0 where nothing was. Raises OSError."""
+        with self._open() as stream:
+            end = stream.seek(0, os.SEEK_END)
+            stream.seek(max(self._begin, end - LONGEST_LINE))
+            times = (_time_of(line) for line in reversed(stream.read(LONGEST_LINE).split(b"\n")))
+            return next((time for time in times if time is not None and math.isfinite(time)), 0.0)
+
+    def _open(self) -> IO[bytes]:
+        return os.fdopen(open_file(self._path), "rb")
+
+    def _place_after(self, stream: IO[bytes], at: float) -> int:
+        """Where what was recorded after a moment begins."""
+        low, high = self._begin, min(_DEFAULT_CAP, os.fstat(stream.fileno()).st_size)
+        while high - low > _NEAR:
+            middle = (low + high) // 2
+            stream.seek(middle)
+            place = middle + len(stream.readline(LONGEST_LINE))  # the rest of a line
+            time = None
+            while place < high and time is None and (line := stream.readline(LONGEST_LINE)):
+                time = _time_of(line)
+                place += len(line) if time is None else 0
+            low, high = (low, middle) if time is None or time > at else (place, high)
+        stream.seek(low)
+        while (line := stream.readline(LONGEST_LINE)) and (_time_of(line) or 0.0) <= at:
+            low += len(line)
+        return low
+
+    def _read(
+        self, stream: IO[bytes], begin: int, end: int, limit: int
+    ) -> tuple[list[str | tuple[int, int]], int | None]:
+        """The last `limit` characters of what was recorded between two places, in pieces, and where they begin; None
+        where there are not so many.
+        """
+        stream.seek(begin)
+        lines = stream.read(end - begin).split(b"\n")
+        pieces: list[str | tuple[int, int]] = []
+        characters, place = 0, end + 1
+        for number in range(len(lines) - 1, -1 if begin == self._begin else 0, -1):
+            place -= len(lines[number]) + 1
+            with _DAMAGED:
+                kind, text = _printed(lines[number])
+                if kind == "o":
+                    pieces.append(text)
+                    characters += len(text)
+                elif not (pieces and isinstance(pieces[-1], tuple)):  # else another size came at once
+                    pieces.append(_size(text))
+            if characters >= limit or len(pieces) >= _MOST_PIECES:
+                return pieces[::-1], place
+        return pieces[::-1], None
+
+    def _size_at(self, stream: IO[bytes], place: int) -> tuple[int, int]:
+        """The size of the terminal, as the last line says that told it; for a good part of the largest files back."""
+        least, block = max(self._begin, place - _MOST_READ), _BLOCK >> 6
+        while place > least:
+            begin, block = max(least, place - block), min(4 * block, _BLOCK)
+            stream.seek(begin)
+            data = stream.read(place - begin)
+            found = len(data)
+            while (found := data.rfind(b'"r"', 0, found)) >= 0:
+                line = data[data.rfind(b"\n", 0, found) + 1 :].partition(b"\n")[0]
+                with _DAMAGED:
+                    kind, text = _printed(line)
+                    if kind == "r":
+                        return _size(text)
+            place = begin + 1024 if begin > least else least  # a line may lie across
+        return self.columns, self.rows
+
+
+def _time_of(line: bytes) -> float | None:
+    """The time of a line; None where it has none."""
+    found = _TIME.match(line)
+    return float(found[1]) if found else None
+
+
+def _printed(line: bytes) -> tuple[str, str]:
+    """Kind and text of a line. Raises what _DAMAGED suppresses."""
+    value = msgspec.json.decode(line)
+    if not isinstance(value[0], int | float) or value[1] not in ("o", "r"):
+        raise ValueError("nothing for the screen")
+    return value[1], str(value[2])
+
+
+def _size(text: str) -> tuple[int, int]:
+    columns, _, rows = text.partition("x")
+    return _sane(columns, _MOST_COLUMNS), _sane(rows, _MOST_ROWS)

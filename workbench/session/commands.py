@@ -15,7 +15,7 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of a command."""
 
     done: bool = True
-    """False when there was nothing that it could be done to: no proposal under review, no command that runs, …"""
+    """False when there was nothing to do it to: no proposal under review, no command that runs, …"""
     problem: str = ""
     """Why it could not be done, in a sentence."""
     busy: bool = False
@@ -99,13 +99,22 @@ class ChangeLimits(Command, frozen=True, tag="change-limits"):
     seconds: float | None = None
     cost: float | None = None
     tokens: int | None = None
+    validates: int | None = None
     remove: Sequence[str] = ()
 
 
+class Extend(Command, frozen=True, tag="extend"):
+    """Let the running command take longer than its time limit; where it needs that, the session too."""
+
+    seconds: float
+
+
 class Act(Command, frozen=True, tag="act"):
-    """Run a person's own action, where no agent proposes any."""
+    """Run a person's own action, where no agent proposes any; or answer an agent program in the place of its model."""
 
     action: str
+    thought: str = ""
+    """Of such an answer."""
 
 
 class TakeOver(Command, frozen=True, tag="take-over"):
@@ -142,6 +151,48 @@ class Validate(Command, frozen=True, tag="validate"):
     """Score the artifact as it is now, for the person alone."""
 
 
+class SubmitBest(Command, frozen=True, tag="submit-best"):
+    """Hand in the best of what was validated, which ends the session."""
+
+
+class Answer(Command, frozen=True, tag="answer"):
+    """Answer the question that the session asks (`LiveStatus.question`)."""
+
+    yes: bool
+
+
+class Breakpoint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A condition on a step, and what happens when it holds."""
+
+    when: str
+    """As `workbench.library.moments` has its fields."""
+    then: str = "stop"
+    """`stop`; `ask` for approval; `notify`; `score` the artifact; `tell` the agent `text`."""
+    text: str = ""
+    enabled: bool = True
+    once: bool = False
+    """It goes when it is hit."""
+    ignore: int = 0
+    """Hits that are only counted."""
+    hits: int = 0
+
+
+class SetBreakpoints(Command, frozen=True, tag="set-breakpoints"):
+    """These breakpoints, in the place of those before."""
+
+    breakpoints: Sequence[Breakpoint]
+
+
+class Drive(Command, frozen=True, tag="drive"):
+    """Ask for the wheel: the driver may keep it. Answered when that is decided."""
+
+
+class LetDrive(Command, frozen=True, tag="let-drive"):
+    """Answer who asks for the wheel (`LiveStatus.asks`)."""
+
+    yes: bool
+
+
 class HoldOutput(Command, frozen=True, tag="hold-output"):
     """Hold the shell's output back, or let it come again: a pane has more than it can draw."""
 
@@ -157,6 +208,7 @@ class Stop(Command, frozen=True, tag="stop"):
 
 AnyCommand = (
     Step | Continue | Pause | RunProposal | Edit | Reject | Resample | StopSampling | Choose | ChangeModel | Tell
-    | ChangeLimits | Act | TakeOver | HandBack | SendKeys | Resize | Interrupt | Validate | HoldOutput | Stop
+    | ChangeLimits | Extend | Act | TakeOver | HandBack | SendKeys | Resize | Interrupt | Validate | SubmitBest
+    | SetBreakpoints | HoldOutput | Stop | Answer | Drive | LetDrive
 )  # fmt: skip
 """For decoding."""

@@ -31,6 +31,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """US dollars."""
     tokens: int | None = None
     """Of input and output together; counts where the price of the model is not known."""
+    validates: int | None = None
+    """How often `validate` scores the work."""
 
 
 class Metric(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,14 +68,15 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One file of the workspace that differs from the step before."""
+    """One file, or one folder, of the workspace that differs from the step before."""
 
     path: str
     """Relative to the workspace, with '/' between parts. A byte of a name that is no UTF-8 stands as NUL, which no name
     has, and two hexadecimal digits (`target` alike): see `workbench.session.snapshot`."""
     kind: Literal["added", "modified", "deleted"]
     object: str | None = None
-    """sha256 of the content in `objects/`; None when deleted or too large to keep."""
+    """sha256 of the content in `objects/` (which may hold it in chunks); None when deleted or too large to keep, and of
+    a folder."""
     size: int = 0
     mode: int = 0o644
     target: str | None = None
@@ -95,6 +98,20 @@ class FinalScores(msgspec.Struct, frozen=True, kw_only=True):
     """What must be said with best and last, wherever they are shown; nothing for most."""
     worse_than_baseline: bool = False
     """The best would have been better without any work."""
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What the whole session took, so that a list need not read all of its log."""
+
+    model: str = ""
+    """The one that was asked last."""
+    cost: float | None = None
+    """US dollars; None where the price of a call is unknown."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    """None where no model said."""
+    working: float = 0.0
+    """Seconds, without pauses."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"):
@@ -162,8 +179,34 @@ class SessionStarted(Naming, tag="session.started", kw_only=True, frozen=True):
     """Which GPUs were asked for, as `--gpus` says it; empty: as many as the task needs."""
     approve: str = ""
     """What waits for a person though the agent drives: `always`, the path of a file with rules, or nothing."""
+    person: str = ""
+    """Whose steps a person's are, where that is not `user`."""
+    interface: str = ""
+    """With what a person works who is the agent: `shell`, their own terminal; empty: the workbench."""
+    blind: bool = False
+    """No score is shown before the end."""
+    submit_best: bool = False
+    """A submission that is worse than the best that was validated is that one instead."""
+    printed_metrics: list[str] = []
+    """Regular expressions of the task for metrics that programs print (`workbench.library.training.OwnPattern`)."""
+    agent_command: str = ""
+    """The program that is the agent, as bash is given it; empty for agents of the workbench."""
+    agent_env: list[str] = []
+    """Its settings, NAME=VALUE; without the values of secrets."""
+    agent_mount: list[str] = []
+    """Folders of the machine that it saw in the sandbox, besides its own."""
+    agent_on_host: bool = False
+    """It ran on the machine, and not in the sandbox."""
+    upstream: str = ""
+    """Where its answers were from, as `--upstream` says it."""
+    upstream_model: str = ""
+    """The model that was asked, in place of the one that the program named."""
+    sweep: str = ""
+    """The job of a sweep that it is, by its key."""
     source: str = ""
     """Format a foreign session was read from ("mlgym"); empty for our own."""
+    imported: str = ""
+    """The file that it was imported from, as it is opened; empty where it was not."""
 
 
 class SandboxReady(Event, tag="sandbox.ready", kw_only=True, frozen=True):
@@ -175,6 +218,10 @@ class SandboxReady(Event, tag="sandbox.ready", kw_only=True, frozen=True):
     restarted: bool = False
     """Only the shell came back, after it died."""
     reason: str = ""
+    shell_given: list[str] = []
+    """Variables, functions and aliases that a shell before it held, and this one holds, too."""
+    shell_gone: list[str] = []
+    """What that held besides, and this one does not."""
 
 
 class SessionResumed(Naming, tag="session.resumed", kw_only=True, frozen=True):
@@ -225,6 +272,8 @@ class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):
     """One for each of `messages`; none in older logs."""
     same: list[tuple[int, int, int]] = []
     """Runs of messages as they were in the prompt before: place in this one (from 0), place in that, how many."""
+    base: int | None = None
+    """`seq` of that prompt; None: of the one before in this log."""
     count: int | None = None
     """Messages in all; None in older logs."""
     counted_by: str = ""
@@ -236,6 +285,12 @@ class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):
     tool_tokens: int = 0
     settings: dict[str, Any] | None = None
     """Sampling as it was sent, by the provider's own names; None where that is not known."""
+    conversation: str = ""
+    """Of an agent program: which of its conversations with the model it goes on with, counted from 1."""
+    relation: str = ""
+    """Of an agent program: `retry` of the call before it, or `parallel` to one that is under way; mostly neither."""
+    protocol: str = ""
+    """Of an agent program: in which its messages are: chat | responses | messages | gemini."""
 
 
 class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
@@ -255,6 +310,12 @@ class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
     continuation: str = ""
     """What the model wants back, unchanged, when the action that it called for is told of: JSON with its name and
     signed reasoning. Nobody else can read it."""
+    conversation: str = ""
+    """As in the `prompt.sent` before it."""
+    body: str = ""
+    """Of an agent program: sha256 in `objects/` of the answer as its server sent it."""
+    media: str = ""
+    """The type of that content."""
 
 
 class ModelFailed(Event, tag="model.failed", kw_only=True, frozen=True):
@@ -276,6 +337,10 @@ class ActionProposed(Event, tag="action.proposed", kw_only=True, frozen=True):
     thought: str = ""
     remark: str = ""
     """What the model is told about its answer with the outcome: that it asked for more than was run."""
+    answer: int | None = None
+    """`seq` of the `model.responded` that it is from; None: of the one before it, if of any."""
+    conversation: str = ""
+    """As in that event."""
 
 
 class ActionSampled(Event, tag="action.sampled", kw_only=True, frozen=True):
@@ -348,7 +413,7 @@ class ActionFinished(Event, tag="action.finished", kw_only=True, frozen=True):
     raw: str | None = None
     """sha256 of the raw bytes in `objects/` where the output was not text."""
     refused: bool = False
-    """Syntax error: nothing was run."""
+    """Nothing was run: a syntax error; in foreign logs also what was blocked, or no action at all."""
     interrupted: bool = False
     timed_out: bool = False
     signal: str = ""
@@ -380,6 +445,10 @@ class WorkspaceSnapshot(Event, tag="workspace.snapshot", kw_only=True, frozen=Tr
     changes: list[FileChange] = []
     skipped: list[str] = []
     """Files too large to keep, or unreadable."""
+    folders: list[FileChange] = []
+    """Folders, with the permissions that they have, as changes likewise; none in older logs."""
+    shell: str = ""
+    """What is known of the agent's shell, where that changed: an object, as `workbench.session.shell_state` says."""
 
 
 class Evaluation(Event, kw_only=True, frozen=True):
@@ -399,17 +468,20 @@ class Evaluation(Event, kw_only=True, frozen=True):
     message: str = ""
     """What went wrong, for the author of the submission; empty when nothing did."""
     isolation: str = "sandbox"
-    """`sandbox`, or `reduced isolation` on a machine without one."""
+    """`sandbox`, else `reduced isolation: landlock`, or `reduced isolation` where nothing else is to be had."""
     dataset: str = ""
     """What must be said of the data ("stand-in"); empty for the real thing, or none."""
     duration: float = 0.0
     """Seconds."""
+    tampered: str = ""
+    """A file of the task that nobody should change, and which the run had changed before."""
 
     @property
     def caveats(self) -> list[str]:
         """What must be said with the score, wherever it is shown; nothing for most."""
         isolation = "" if self.isolation == "sandbox" else self.isolation
-        return [said for said in (isolation, self.dataset and f"data: {self.dataset}") if said]
+        tampered = self.tampered and f"{self.tampered} was changed before"
+        return [said for said in (isolation, self.dataset and f"data: {self.dataset}", tampered) if said]
 
 
 class ScoreRecorded(Evaluation, tag="score.recorded", kw_only=True, frozen=True):
@@ -419,6 +491,10 @@ class ScoreRecorded(Evaluation, tag="score.recorded", kw_only=True, frozen=True)
     kind: Literal["validate", "submit", "autosubmit"] = "validate"
     artifact_name: str = ""
     visible_to_agent: bool = True
+    author: str = ""
+    """Who asked for it beside a step; empty: the author of the step, or an older log."""
+    instead: int | None = None
+    """The step whose artifact was submitted in the place of the one in the workspace, since it scored better."""
     scored_with: dict[str, str] = {}
     """Hashes of the task's files and data, and the version that scored it: what a rescoring compares with its own."""
 
@@ -459,6 +535,17 @@ class LimitsChanged(Naming, tag="limits.changed", kw_only=True, frozen=True):
     author: str = ""
 
 
+class ActionExtended(Event, tag="action.extended", kw_only=True, frozen=True):
+    """The command of a step may take longer than was allowed."""
+
+    step: int
+    author: str = ""
+    seconds: float = 0.0
+    """So much longer."""
+    limit: float = 0.0
+    """Seconds that it may take by now."""
+
+
 class AgentChanged(Naming, tag="agent.changed", kw_only=True, frozen=True):
     """Another model, or another temperature, from the next call on."""
 
@@ -483,6 +570,15 @@ class ClockResumed(Event, tag="clock.resumed", kw_only=True, frozen=True):
     reason: str = ""
 
 
+class ClockCorrected(Event, tag="clock.corrected", kw_only=True, frozen=True):
+    """Somebody says how much was worked: the time on the session's clock is changed; what was measured stays."""
+
+    seconds: float
+    """That were worked besides (or, negative, were not)."""
+    reason: str = ""
+    author: str = ""
+
+
 class MessageInjected(Event, tag="message.injected", kw_only=True, frozen=True):
     """Somebody told the agent something; it reads it before its next proposal."""
 
@@ -495,6 +591,21 @@ class BreakpointHit(Event, tag="breakpoint.hit", kw_only=True, frozen=True):
 
     step: int
     breakpoint: str
+
+
+class MetricLogged(Event, tag="metric.logged", kw_only=True, frozen=True):
+    """What a program printed of a metric while the step ran: one event for each name, thinned where it is long."""
+
+    step: int
+    name: str
+    split: str = ""
+    """train, val or test, where the name says so."""
+    steps: tuple[float | None, ...] = ()
+    """The program's own counts; None where it printed none."""
+    values: tuple[float | None, ...] = ()
+    """One for each of `steps`; None for what is no finite number."""
+    total: float | None = None
+    """Of the counts, where the program says how many there will be."""
 
 
 class NoteAdded(Event, tag="note.added", kw_only=True, frozen=True):
@@ -510,13 +621,16 @@ class SessionEnded(Event, tag="session.ended", kw_only=True, frozen=True):
 
     exit_status: str
     """submitted | autosubmission (C) | submission_not_found (C) | evaluation_format_error (C), with C max_steps,
-    max_time, exit_cost, exit_format, exit_context or exit_api | actions_exhausted | stopped | interrupted | error"""
+    max_time, exit_cost, exit_format, exit_context, exit_api or agent_exited | actions_exhausted | stopped |
+    interrupted | error | forked (and not gone on with yet)"""
     reason: str = ""
     session: str = ""
     """Absolute path of the session folder."""
     steps: int = 0
     """All of the log, whoever made them; a limit on steps counts an agent's alone."""
     scores: FinalScores = FinalScores()
+    totals: Totals | None = None
+    """None in older logs."""
 
 
 _BASES = (Event, Naming, Evaluation)

@@ -11,9 +11,12 @@ import errno
 import fcntl
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from workbench.text import megabytes
 
 LARGEST_OBJECT = 256 << 20
 """Bytes of the largest file that is read as a whole."""
@@ -23,6 +26,10 @@ LARGEST_LOG = 256 << 20
 _SAFE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITES = os.O_WRONLY | os.O_RDWR
+
+
+class NoLocks(OSError):
+    """A file system, as some networks have them, on which no process can keep another away."""
 
 
 class UnfitFile(OSError):
@@ -112,20 +119,40 @@ def make_folder(path: Path, *, below: int = 0) -> None:
 def read_file(path: Path, limit: int, *, below: int = 0, follow: bool = False) -> bytes:
     """The content of a regular file of at most `limit` bytes. Raises OSError."""
     with os.fdopen(open_file(path, below=below, follow=follow), "rb") as stream:
-        data = stream.read(limit + 1)
+        size = os.fstat(stream.fileno()).st_size  # memory for more than that would be taken, and given back
+        data = stream.read(min(limit, size) + 1)
+        if len(data) > size:
+            data += stream.read(limit + 1 - len(data))
     if len(data) > limit:
-        raise UnfitFile(path, f"it is larger than {limit >> 20} MB, the most that is read")
+        raise UnfitFile(path, f"it is larger than {megabytes(limit)}, the most that is read")
     return data
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file of the user's that others may read meanwhile: they see all of it or what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, spare = tempfile.mkstemp(prefix=".new-", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+        os.replace(spare, path)
+    except BaseException:
+        os.unlink(spare)
+        raise
 
 
 def lock(file: int | IO[Any], *, shared: bool = False, wait: bool = False) -> bool:
     """Take the lock on an open file, which goes with the process that holds it, however it ends. False where another
-    has it; with `wait`, until it is free.
+    has it; with `wait`, until it is free. Where the file system gives no locks, one that waits goes on without; else
+    that raises NoLocks.
     """
     try:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-    except OSError:
-        if wait:
+    except OSError as error:
+        if error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            if not wait:
+                raise NoLocks(error.errno, "its file system gives no locks") from error
+        elif wait:
             raise
         return False
     return True

@@ -6,10 +6,11 @@ good prefix. `sync` (fsync) is called at step ends, so that a power loss costs a
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,14 +19,12 @@ import msgspec
 from workbench.errors import WorkbenchError
 from workbench.session.clock import Clock, utc_now
 from workbench.session.events import FORMAT, Event, Naming, SessionStarted, UnknownEvent, decode, encode
-from workbench.session.files import LARGEST_LOG, lock, open_file
+from workbench.session.files import LARGEST_LOG, NoLocks, lock, open_file
 from workbench.session.secrets import Redactor
 
 EVENTS_FILE = "events.jsonl"
 
 _MOST_PROBLEMS = 20
-
-Subscriber = Callable[[Event], None]
 
 
 class LogError(WorkbenchError):
@@ -54,27 +53,25 @@ class EventLog:
         self._mark = mark
         self._next_seq = next_seq
         self._redactor = redactor or Redactor()
-        self._subscribers: list[Subscriber] = []
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             self._fd = open_file(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise LogError(explain_write_error(error, self.path)) from error
-        for attempt in range(5):  # a listing looks at the lock for an instant
-            if lock(self._fd):
-                break
-            if attempt == 4:
-                os.close(self._fd)
-                raise LogError(f"{folder} is being driven by another process; end that one first")
-            time.sleep(0.005)
-
-    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
-        """Call `subscriber` with every event appended from now on. Returns the function that ends it."""
-        self._subscribers.append(subscriber)
-        return lambda: self._subscribers.remove(subscriber) if subscriber in self._subscribers else None
+        self.locked = False
+        """Whether no other process can write to it."""
+        with contextlib.suppress(NoLocks):
+            for attempt in range(5):  # a listing looks at the lock for an instant
+                self.locked = lock(self._fd)
+                if self.locked:
+                    break
+                if attempt == 4:
+                    os.close(self._fd)
+                    raise LogError(f"{folder} is being driven by another process; end that one first")
+                time.sleep(0.005)
 
     def append(self, event: Event) -> Event:
-        """Write the event, with `seq`, `time` and `elapsed` filled in, and tell the subscribers.
+        """Write the event, with `seq`, `time` and `elapsed` filled in, and return it as it is written.
 
         Raises LogError when it cannot be written; nothing of it is left in the file then.
         """
@@ -89,8 +86,6 @@ class EventLog:
             line = encode(stamped)
         self._write(line + b"\n")
         self._next_seq += 1
-        for subscriber in tuple(self._subscribers):
-            subscriber(stamped)
         return stamped
 
     def _write(self, line: bytes) -> None:
@@ -135,16 +130,45 @@ def read_log(path: Path) -> tuple[list[Event], list[str]]:
     return events, problems
 
 
+class LogTail:
+    """A log that another process writes, as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = _log_file(path)
+        self._position = 0
+        self._damaged = False
+
+    def read(self) -> list[Event]:
+        """The events that have come since the last time, as far as they are good. Raises OSError."""
+        if self._damaged:
+            return []
+        with os.fdopen(open_file(self._path), "rb") as stream:
+            stream.seek(self._position)
+            whole, newline, _ = stream.read(LARGEST_LOG).rpartition(b"\n")
+        self._position += len(whole) + len(newline)
+        events = []
+        for line in whole.split(b"\n") if newline else ():
+            try:
+                events.append(decode(line))
+            except UnknownEvent:
+                continue
+            except ValueError:
+                self._damaged = True
+                break
+        return events
+
+
 def repair_log(path: Path) -> tuple[list[Event], list[str]]:
     """As `read_log`, and cut the file to its good part so that it can be appended to.
 
     What is cut is kept beside it in `events.damaged` (a torn last line too): nothing is lost. Raises LogError while
-    another process drives the session, and where the log is too large to be gone on with.
+    another process drives the session, and where the log is too large to be continued.
     """
     file = _log_file(path)
     with os.fdopen(open_file(file, os.O_RDWR), "r+b") as stream:
-        if not lock(stream):
-            raise LogError(f"{file.parent} is being driven by another process; end that one first")
+        with contextlib.suppress(NoLocks):
+            if not lock(stream):
+                raise LogError(f"{file.parent} is being driven by another process; end that one first")
         if os.fstat(stream.fileno()).st_size > LARGEST_LOG:
             raise LogError(f"{file} is larger than {LARGEST_LOG >> 20} MB: its session can only be looked at")
         events, problems, good = _read(stream)
@@ -167,64 +191,60 @@ def _read(stream: BinaryIO) -> tuple[list[Event], list[str], int]:
     beyond = os.fstat(stream.fileno()).st_size - len(data) if len(data) == LARGEST_LOG else 0
     events: list[Event] = []
     problems: list[str] = []
-    position = 0
-    number = 0
-    expected = skipped = 0
-    while position < len(data):
+    position = number = skipped = 0
+    while (end := data.find(b"\n", position)) >= 0:
         number += 1
-        end = data.find(b"\n", position)
-        if end < 0 and beyond > 0:
-            left_out = beyond + len(data) - position
-            problems.append(f"only the first {LARGEST_LOG >> 20} MB are read; {left_out:,} bytes are left out")
-            break
-        if end < 0:
-            problems.append(
-                f"line {number} was cut off while it was written; {len(data) - position} bytes are left out"
-            )
-            break
-        line = data[position:end]
         try:
-            event = decode(line)
+            event = decode(data[position:end])
         except UnknownEvent as unknown:
             skipped += 1
             if skipped <= _MOST_PROBLEMS:
                 problems.append(f"line {number}: unknown event {unknown} of a later version, skipped")
             position = end + 1
-            expected += 1
             continue
         except ValueError as error:
             problems.append(f"line {number} is damaged ({error}); it and what follows are left out")
             break
         if number == 1:
-            if not isinstance(event, SessionStarted):
-                problems.append("the first line is not session.started: the beginning of this log is missing")
-            elif event.format > FORMAT:
-                problems.append(
-                    f"written in log format {event.format}, this version reads up to {FORMAT}: "
-                    "some things may be missing; update mlgym-tui"
-                )
+            problems += _faults_of_the_first(event)
+        expected = number - 1
         if event.seq != expected:
             problems.append(f"line {number}: event {event.seq} where {expected} was expected; what follows is left out")
             break
-        expected += 1
         events.append(event)
         position = end + 1
     else:
+        rest = len(data) - position
         if beyond > 0:
-            problems.append(f"only the first {LARGEST_LOG >> 20} MB are read; {beyond:,} bytes are left out")
+            left_out = f"{beyond + rest:,} bytes are left out"
+            problems.append(f"only the first {LARGEST_LOG >> 20} MB are read; {left_out}")
+        elif rest:
+            problems.append(f"line {number + 1} was cut off while it was written; {rest} bytes are left out")
     if skipped > _MOST_PROBLEMS:
         problems.append(f"{skipped - _MOST_PROBLEMS:,} more unknown events of a later version, skipped")
     return events, problems, position
 
 
+def _faults_of_the_first(event: Event) -> Iterator[str]:
+    if not isinstance(event, SessionStarted):
+        yield "the first line is not session.started: the beginning of this log is missing"
+    elif event.format > FORMAT:
+        yield (
+            f"written in log format {event.format}, this version reads up to {FORMAT}: "
+            "some things may be missing; update mlgym-tui"
+        )
+
+
 def is_locked(path: Path) -> bool:
-    """Whether some process drives this session now."""
+    """Whether some process drives this session now, as far as its file system tells."""
     try:
         fd = open_file(_log_file(path))
     except OSError:
         return False
     try:
         return not lock(fd, shared=True)
+    except NoLocks:
+        return False
     finally:
         os.close(fd)
 

@@ -13,6 +13,7 @@ run unprotected (`--unsafe-local`) can read it.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import hmac
 import os
 import secrets
@@ -20,15 +21,17 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from workbench.errors import WorkbenchError
-from workbench.session.events import Naming
+from workbench.session.events import Naming, SessionStarted
+from workbench.session.plain import without_defaults
 from workbench.session.secrets import state_folder
 
 SECRET_FILE = "session-secret"
+LENT_SECRET = "MLGYM_SWEEP_SECRET"
+"""Variable with the secret of one job of a sweep, for the process on another machine that runs it."""
 _BYTES = 32
 
 
@@ -36,23 +39,33 @@ class NoSecret(WorkbenchError):
     """The secret cannot be read or made. One sentence that says why."""
 
 
+def user_name() -> str:
+    """Who signs the steps and the notes of a person."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "someone"
+
+
 @dataclass(frozen=True)
 class Origin:
     """What the marks of a log say."""
 
     own: bool
-    """This user named all that it names."""
+    """This user named everything that the log names."""
     trusted: frozenset[str] = frozenset()
-    """Where not: what this user has allowed it since, of that which it still names."""
+    """Where that is not so: what this user has allowed it since, and what it still names."""
     why: str = ""
-    """Why the marks say nothing, where there is a reason other than the log."""
+    """Why the marks say nothing, where the reason is not in the log."""
 
 
 def user_secret() -> bytes:
     """The secret of this user, made when it is first needed; safe when two processes make it at once.
 
-    Raises NoSecret.
+    Where another machine's user lent one for a job of a sweep, it is that. Raises NoSecret.
     """
+    if lent := os.environ.get(LENT_SECRET):
+        return bytes.fromhex(lent)
     path = state_folder() / SECRET_FILE
     try:
         if not path.exists():
@@ -71,6 +84,14 @@ def user_secret() -> bytes:
             "then like those of others)"
         )
     return found
+
+
+def sweep_secret(job: str) -> bytes:
+    """The secret of a job of a sweep: whoever has it can mark the sessions of that job as this user's, and no others.
+
+    Raises NoSecret.
+    """
+    return hmac.new(user_secret(), b"mlgym-tui sweep\n" + job.encode("utf-8", "replace"), "sha256").digest()
 
 
 def _make(path: Path) -> None:
@@ -107,12 +128,14 @@ def origin(named: Iterable[Naming]) -> Origin:
     """Whose the log is that has these events."""
     named = list(named)
     try:
-        secret = user_secret()
+        ours = [user_secret()]
+        if job := next((event.sweep for event in named if isinstance(event, SessionStarted) and event.sweep), ""):
+            ours.append(sweep_secret(job))  # it ran on another machine
     except NoSecret as problem:
         return Origin(False, why=str(problem))
     own, trusted = bool(named), frozenset[str]()
-    for event, mark in zip(named, _marks(secret, named), strict=True):
-        if hmac.compare_digest(event.mark.encode(), mark.encode()):
+    for event, *marks in zip(named, *(_marks(secret, named) for secret in ours), strict=True):
+        if any(hmac.compare_digest(event.mark.encode(), mark.encode()) for mark in marks):
             trusted |= frozenset(getattr(event, "trusted", ()))
         else:
             own, trusted = False, frozenset()  # what was allowed, was allowed before this came in
@@ -128,16 +151,6 @@ def _marks(secret: bytes, named: Iterable[Naming]) -> Iterator[str]:
 
 def _canonical(event: Naming) -> bytes:
     """What the event says, as JSON. A field that has its default is left out, so that new fields change no old mark."""
-    said = _without_defaults(event)
+    said = without_defaults(event)
     said.pop("mark", None)
     return msgspec.json.encode([event.name, said], order="sorted")
-
-
-def _without_defaults(struct: msgspec.Struct) -> dict[str, Any]:
-    said: dict[str, Any] = {}
-    for field in msgspec.structs.fields(struct):
-        value = getattr(struct, field.name)
-        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        if value != default:
-            said[field.name] = _without_defaults(value) if isinstance(value, msgspec.Struct) else value
-    return said

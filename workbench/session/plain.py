@@ -1,10 +1,12 @@
-"""Plain values (texts, numbers, lists, mappings) out of other people's files, made fit to be handled and shown."""
+"""Plain values (texts, numbers, lists, mappings) from other people's files, made safe to handle and to show."""
 
 from __future__ import annotations
 
 import json
 import re
 from typing import Any
+
+import msgspec
 
 _MOST_LEVELS = 100
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
@@ -42,3 +44,22 @@ def without_surrogates(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_surrogates(item) for item in value]
     return value
+
+
+def without_defaults(struct: msgspec.Struct, *, in_lists: bool = False) -> dict[str, Any]:
+    """The fields of a record that differ from their defaults, and so of the records in it; with `in_lists`, of those in
+    lists, too.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, msgspec.Struct):
+            return without_defaults(value, in_lists=in_lists)
+        return [plain(item) for item in value] if in_lists and isinstance(value, list) else value
+
+    said: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        value = getattr(struct, field.name)
+        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+        if value != default:
+            said[field.name] = plain(value)
+    return said

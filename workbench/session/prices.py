@@ -12,7 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from workbench.session.events import Usage
 
@@ -21,8 +23,7 @@ _DATED = re.compile(r"(?:-(?:20\d{6}|20\d\d-\d\d-\d\d|latest|\d{3,4}))+$")
 """What a name may end in and still be the same model: a date, `latest`, or a revision (-001, -0613)."""
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(msgspec.Struct, frozen=True):
     """US dollars per million tokens."""
 
     input: float
@@ -43,6 +44,12 @@ class Price:
         ) / _MILLION
 
 
+class LongPrice(Price, frozen=True):
+    """The price of calls whose input has more than `above` tokens."""
+
+    above: int = 0
+
+
 @dataclass(frozen=True)
 class Entry:
     """A model of the table."""
@@ -51,15 +58,17 @@ class Entry:
     price: Price
     context: int | None = None
     """Tokens it can see, the answer included."""
-    long_prompt: Price | None = None
-    """For the whole call when its input is longer than `long_prompt_above`."""
-    long_prompt_above: int = 0
+    long_prompt: LongPrice | None = None
+    """For the whole call when its input is longer than `above`."""
 
     def price_for(self, input_tokens: int) -> Price:
         """The price of a call with that many tokens of input."""
-        if self.long_prompt is not None and input_tokens > self.long_prompt_above:
+        if self.long_prompt is not None and input_tokens > self.long_prompt.above:
             return self.long_prompt
         return self.price
+
+
+_Price = TypeVar("_Price", bound=Price)
 
 
 @functools.cache
@@ -106,23 +115,11 @@ def _entry(name: str, row: Mapping[str, Any], on: datetime.date) -> Entry:
         if on >= begins:
             values.update(changed)
     long = values.get("long_prompt")
-    return Entry(
-        name=name,
-        price=_price(values),
-        context=values.get("context"),
-        long_prompt=None if long is None else _price(long),
-        long_prompt_above=0 if long is None else int(long["above"]),
-    )
+    return Entry(name, _price(values, Price), values.get("context"), long and _price(long, LongPrice))
 
 
-def _price(values: Mapping[str, Any]) -> Price:
-    given = float(values["input"])
-    return Price(
-        input=given,
-        output=float(values["output"]),
-        cached=float(values.get("cached", given)),
-        cache_write=float(values.get("cache_write", given)),
-    )
+def _price(values: Mapping[str, Any], kind: type[_Price]) -> _Price:
+    return msgspec.convert({"cached": values["input"], "cache_write": values["input"], **values}, kind)
 
 
 def cost(usage: Usage, model: str, on: datetime.date | None = None) -> float | None:

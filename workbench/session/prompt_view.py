@@ -1,18 +1,17 @@
-"""What was sent to a model for a step, made ready to be read: its texts, and what differs from the step before.
+"""The prompt that a model was sent for a step, ready to be read: its texts, and what differs from the step before.
 
 Pure functions and plain data, for the prompt pane and for `mlgym-tui prompt` alike.
 """
 
 from __future__ import annotations
 
-import bisect
-import difflib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from workbench.session.diff import DiffLine, diff_lines, runs
 from workbench.session.plain import read_json
 from workbench.session.prompts import Call, SentMessage, SentPrompt
 from workbench.session.state import SessionState
@@ -59,7 +58,7 @@ def prompt_of_step(state: SessionState, read: Read, step: int, place: int | None
 
 
 def _described(prompt: SentPrompt, read: Read) -> SentPrompt:
-    """The prompt with what older logs say of a message in its object only."""
+    """The prompt, with what older logs have only in the object of a message: its role, and what was left out."""
     if all(message.role for message in prompt.messages):
         return prompt
     return replace(prompt, messages=tuple(m if m.role else _from_object(m, read) for m in prompt.messages))
@@ -79,7 +78,7 @@ def _from_object(message: SentMessage, read: Read) -> SentMessage:
 
 
 def numbered(prompt: SentPrompt) -> list[tuple[int, SentMessage]]:
-    """The parts of a prompt with the places of the messages, from 1; the tools have none, that is 0."""
+    """The parts of a prompt, each message with its place from 1; the place of the tools is 0."""
     begin = 1 - (len(prompt.parts) - len(prompt.messages))
     return list(enumerate(prompt.parts, begin))
 
@@ -114,7 +113,7 @@ def _why_nothing(state: SessionState, step: int) -> str:
 
 
 def summary(prompt: SentPrompt) -> list[str]:
-    """What can be said of a prompt in a line or three: model, sizes, settings, and what is wrong."""
+    """A prompt in up to three lines: its model and sizes, its settings, and what is wrong with it."""
     sent, tokens, usage = prompt.call.sent, prompt.tokens, prompt.call.usage
     first = [sent.model or "model unknown", many(len(prompt.messages), "message")]
     if tokens is not None:
@@ -174,25 +173,64 @@ def message_text(data: bytes | None) -> str:
         return "\n\n".join(map(_tool_text, value))
     if not isinstance(value, dict):
         return "(the text of this message is not in the recording)"
-    parts = [str(value.get("content", ""))]
+    parts = _parts_text(value)
     if value.get("tool_call_id"):
         parts.insert(0, f"(answers the call {value['tool_call_id']})")
     calls = value.get("tool_calls")
     for call in calls if isinstance(calls, list) else []:
         if isinstance(call, dict):
-            arguments = json.dumps(call.get("arguments"), ensure_ascii=False)
-            parts.append(f"(calls {call.get('name')} {arguments}, as {call.get('id')})")
+            parts.append(_call_text(call))
     if value.get("continuation"):
         size = len(str(value["continuation"]))
         parts.append(f"(goes back with it: {size:,} characters of signed reasoning, which only its model can read)")
     return "\n".join(part for part in parts if part)
 
 
+_ARGUMENTS = ("arguments", "input", "args", "action")
+_RESULTS = ("output", "response", "content")
+
+
+def _call_text(call: dict[str, Any]) -> str:
+    """A call of a tool, in the form of any provider."""
+    what = next((call[name] for name in ("function", "custom") if isinstance(call.get(name), dict)), call)
+    given = next((what[name] for name in _ARGUMENTS if what.get(name) is not None), None)
+    arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    name = call.get("call_id") or call.get("id")
+    return f"(calls {what.get('name')} {arguments}{f', as {name}' if name else ''})"
+
+
+def _parts_text(value: Any) -> list[str]:
+    """The texts of a message, or of a part of one, in the form of any provider."""
+    if isinstance(value, list):
+        return [text for part in value for text in _parts_text(part)]
+    if not isinstance(value, dict):
+        return [] if value is None else [str(value)]
+    kind = str(value.get("type", ""))
+    for name in ("functionCall", "functionResponse"):
+        if isinstance(value.get(name), dict):
+            return _parts_text({"type": name, **value[name]})
+    if kind == "functionCall" or kind == "tool_use" or kind.endswith("_call"):
+        return [_call_text(value)]
+    if kind in ("functionResponse", "tool_result") or kind.endswith("_output"):
+        told = next((value[name] for name in _RESULTS if value.get(name) is not None), "")
+        answers = value.get("call_id") or value.get("tool_use_id") or value.get("id") or value.get("name")
+        told = json.dumps(told, ensure_ascii=False) if isinstance(told, dict) else told
+        return [f"(answers the call {answers})", *_parts_text(told)]
+    for name in ("content", "parts", "text", "thinking", "summary", "refusal"):
+        if value.get(name):
+            return _parts_text(value[name])
+    return [f"({kind})"] if kind not in ("", "message", "text") else []
+
+
 def _tool_text(tool: Any) -> str:
     if not isinstance(tool, dict):
         return str(tool)
-    schema = json.dumps(tool.get("parameters"), indent=2, ensure_ascii=False)
-    return f"{tool.get('name')}: {tool.get('description')}\n{schema}"
+    if isinstance(declared := tool.get("functionDeclarations"), list):
+        return "\n\n".join(map(_tool_text, declared))
+    inner = tool["function"] if isinstance(tool.get("function"), dict) else tool
+    names = ("parameters", "input_schema", "parametersJsonSchema")
+    schema = json.dumps(next((inner[name] for name in names if name in inner), None), indent=2, ensure_ascii=False)
+    return f"{inner.get('name') or inner.get('type')}: {inner.get('description')}\n{schema}"
 
 
 # -- compared ----------------------------------------------------------------------------------------------------------
@@ -210,7 +248,7 @@ class Change:
 
     @property
     def message(self) -> SentMessage:
-        """As it is now; as it was, where it is gone."""
+        """The message as it is now, or as it was where it is gone."""
         found = self.new or self.old
         assert found is not None
         return found
@@ -219,7 +257,7 @@ class Change:
 def compare(old: Sequence[SentMessage], new: Sequence[SentMessage]) -> list[Change]:
     """What became of the messages of a prompt, in the order of the new one."""
     changes: list[Change] = []
-    for same, a, b, c, d in _runs([m.hash for m in old], [m.hash for m in new]):
+    for same, a, b, c, d in runs([m.hash for m in old], [m.hash for m in new]):
         if same:
             changes += [Change("same", before, now) for before, now in zip(old[a:b], new[c:d], strict=True)]
         else:
@@ -248,96 +286,9 @@ def _replaced(old: list[SentMessage], new: Sequence[SentMessage]) -> Iterator[Ch
     yield from (Change("removed", other, None) for other in old[begin:])
 
 
-@dataclass(frozen=True)
-class DiffLine:
-    """A line of a text compared with another."""
-
-    mark: Literal[" ", "+", "-"]
-    text: str
-
-
-_COMPARED = 4_000
-"""Lines or messages among which the longest runs are looked for, which takes time with their square."""
-_MOST_PAIRS = 100_000
-"""Pairs of equal ones, likewise."""
-
-
 def change_lines(change: Change, text_of: Callable[[SentMessage], str]) -> list[DiffLine]:
     """The text of a message, line by line, with what became of each."""
     if change.old is None or change.new is None:
         mark: Literal["+", "-"] = "+" if change.old is None else "-"
         return [DiffLine(mark, line) for line in text_of(change.message).split("\n")]
-    return diff_lines(text_of(change.old), text_of(change.new))
-
-
-def diff_lines(old: str, new: str) -> list[DiffLine]:
-    """The lines of both texts, those of the old one that went before those that came in their place."""
-    a, b = old.split("\n"), new.split("\n")
-    result: list[DiffLine] = []
-    for same, i, j, k, m in _runs(a, b):
-        if same:
-            result += [DiffLine(" ", line) for line in a[i:j]]
-        else:
-            result += [DiffLine("-", line) for line in a[i:j]]
-            result += [DiffLine("+", line) for line in b[k:m]]
-    return result
-
-
-def _runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, int, int, int, int]]:
-    """Where two lists are the same and where not: spans of both. Takes no longer for lists made to take long."""
-    head = 0
-    while head < min(len(a), len(b)) and a[head] == b[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(a), len(b)) - head and a[-1 - tail] == b[-1 - tail]:
-        tail += 1
-    end_a, end_b = len(a) - tail, len(b) - tail
-    yield True, 0, head, 0, head
-    times_b = Counter(b[head:end_b])
-    pairs = sum(times * times_b[each] for each, times in Counter(a[head:end_a]).items())
-    if pairs > _MOST_PAIRS or end_a + end_b - 2 * head > _COMPARED:
-        yield from _sparing_runs(a, b, head, end_a, end_b)
-    else:
-        matcher = difflib.SequenceMatcher(None, a[head:end_a], b[head:end_b], autojunk=False)
-        for tag, i, j, k, m in matcher.get_opcodes():
-            yield tag == "equal", head + i, head + j, head + k, head + m
-    yield True, end_a, len(a), end_b, len(b)
-
-
-def _sparing_runs(
-    a: Sequence[str], b: Sequence[str], begin: int, end_a: int, end_b: int
-) -> Iterator[tuple[bool, int, int, int, int]]:
-    """The same for spans of both from `begin` on. What repeats is told apart by how often it came before; of these the
-    most that stand in the same order in both are the same (the longest increasing subsequence of their places).
-    """
-    places = {each: begin + place for place, each in enumerate(_numbered_apart(b[begin:end_b]))}
-    numbered = enumerate(_numbered_apart(a[begin:end_a]), begin)
-    common = [(place, places[each]) for place, each in numbered if each in places]
-    ends: list[int] = []  # where in b an increasing sequence of 1, 2, … can end at the earliest
-    last: list[int] = []  # the number of the pair there
-    before: list[int] = []  # of each pair: the one before it in its sequence
-    for number, (_, place) in enumerate(common):
-        length = bisect.bisect_left(ends, place)
-        ends[length : length + 1] = [place]
-        last[length : length + 1] = [number]
-        before.append(last[length - 1] if length else -1)
-    same: list[tuple[int, int]] = []
-    number = last[-1] if last else -1
-    while number >= 0:
-        same.append(common[number])
-        number = before[number]
-    i = k = begin
-    for place_a, place_b in reversed(same):
-        yield False, i, place_a, k, place_b
-        yield True, place_a, place_a + 1, place_b, place_b + 1
-        i, k = place_a + 1, place_b + 1
-    yield False, i, end_a, k, end_b
-
-
-def _numbered_apart(items: Iterable[str]) -> list[tuple[str, int]]:
-    seen = Counter[str]()
-    found: list[tuple[str, int]] = []
-    for item in items:
-        seen[item] += 1
-        found.append((item, seen[item]))
-    return found
+    return diff_lines(text_of(change.old).split("\n"), text_of(change.new).split("\n"))

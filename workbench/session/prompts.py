@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -93,6 +92,8 @@ class Call:
     """As the provider counted; None where it did not say."""
     failure: str = ""
     """Why nothing came of it."""
+    answer: int | None = None
+    """`seq` of its answer; None before that came."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class SentPrompt:
     call: Call
     messages: tuple[SentMessage, ...]
     problem: str = ""
-    """What is missing of it, for the reader to see."""
+    """What is missing from it, in words for the reader."""
 
     @property
     def parts(self) -> tuple[SentMessage, ...]:
@@ -119,20 +120,20 @@ class SentPrompt:
 
     @property
     def share(self) -> float | None:
-        """Of the budget for messages, as a fraction."""
+        """The share of the budget for messages that was used."""
         tokens, budget = self.tokens, self.call.sent.budget
         return (tokens - self.call.sent.tool_tokens) / budget if tokens is not None and budget else None
 
     @property
     def elided(self) -> int:
-        """Messages of which something was left out."""
+        """How many messages had something left out."""
         return sum(bool(message.elided) for message in self.messages)
 
 
 _KEPT = 50
 """One prompt in so many is kept after it is rebuilt, so that later ones can be rebuilt from there."""
 _MOST_WORK = 50_000_000
-"""Messages that are handled to put one together: far more than sessions need, and a hostile log may ask for."""
+"""Most messages that are handled to rebuild one prompt: far more than sessions need. A hostile log may ask for more."""
 
 
 @dataclass
@@ -142,7 +143,10 @@ class Prompts:
     calls: list[Call] = field(default_factory=list)
     _by_step: dict[int, list[Call]] = field(default_factory=dict)
     _unassigned: list[Call] = field(default_factory=list)
-    _kept: dict[int, tuple[list[SentMessage], str]] = field(default_factory=dict)
+    """Calls that do not say what they were for, since the newest step began. (Those of older logs.)"""
+    _by_seq: dict[int, Call] = field(default_factory=dict)
+    """Those of agent programs, which name each other."""
+    _kept: dict[int, tuple[list[SentMessage], str]] = field(default_factory=dict, compare=False)
     """Some prompts that were put together, and what is wrong with each, by the number of the call."""
 
     def sent(self, event: ev.PromptSent, newest_step: int) -> None:
@@ -150,14 +154,24 @@ class Prompts:
         step = newest_step + 1 if event.step is None else event.step
         call = Call(len(self.calls), event, step)
         self.calls.append(call)
-        self._by_step.setdefault(step, []).append(call)
-        if event.step is None:
-            self._unassigned.append(call)
+        if event.conversation:
+            self._by_seq[event.seq] = call
+        calls = self._unassigned if event.step is None else self._by_step.setdefault(step, [])
+        calls.append(call)
 
     def answered(self, event: ev.ModelResponded) -> None:
         """The model answered. Some logs hold answers whose prompt was not logged."""
         if self.calls and self.calls[-1].sent.seq == event.seq - 1:
-            self.calls[-1].usage = event.usage
+            self.calls[-1].usage, self.calls[-1].answer = event.usage, event.seq
+
+    def belongs(self, answer: int, step: int) -> Call | None:
+        """The call with this answer was made for a step. Returns it."""
+        call = next((call for call in reversed(self.calls) if call.answer == answer), None)
+        if call in self._unassigned:
+            self._unassigned.remove(call)
+            call.step = step
+            self._by_step.setdefault(step, []).append(call)
+        return call
 
     def failed(self, event: ev.ModelFailed) -> None:
         """Nothing came of the newest call, if it was made just before."""
@@ -166,38 +180,39 @@ class Prompts:
 
     def proposed(self, step: int) -> None:
         """An agent's step begins: calls that did not say what they were for were for that."""
-        moved = [call for call in self._unassigned if call.step != step]
-        self._unassigned.clear()
-        gone = {id(call) for call in moved}
-        for before, left in Counter(call.step for call in moved).items():
-            calls = self._by_step[before]
-            first = len(calls)
-            while left:  # they are among the last
-                first -= 1
-                left -= id(calls[first]) in gone
-            calls[first:] = [call for call in calls[first:] if id(call) not in gone]
-        for call in moved:
-            self._by_step.setdefault(step, []).append(call)
+        mine = [call for call in self._unassigned if not call.sent.conversation]
+        for call in mine:
             call.step = step
+        self._by_step.setdefault(step, []).extend(mine)
+        self._unassigned = [call for call in self._unassigned if call.sent.conversation]
 
     def of_step(self, step: int) -> list[Call]:
         """The calls that were made for a step, in order."""
-        return self._by_step.get(step, [])
+        return self._by_step.get(step, []) + [call for call in self._unassigned if call.step == step]
 
     def before(self, call: Call) -> Call | None:
-        """The last call for an earlier step."""
+        """The last call for an earlier step, in the same conversation."""
+        sent = call.sent
         earlier = (other for other in reversed(self.calls[: call.number]) if other.step < call.step)
-        return next(earlier, None)
+        return next((other for other in earlier if other.sent.conversation == sent.conversation), None)
+
+    def _base(self, call: Call) -> Call | None:
+        """The call that `same` of a call is about."""
+        if call.sent.base is None:
+            return self.calls[call.number - 1] if call.number else None
+        base = self._by_seq.get(call.sent.base)
+        return base if base is not None and base.number < call.number else None
 
     def prompt(self, call: Call) -> SentPrompt:
         """All that was sent in a call. The first time takes longer: some prompts before it are kept for later."""
-        begin = call.number
-        while begin not in self._kept and begin and self.calls[begin].sent.same:
-            begin -= 1
-        messages, problem = self._kept.get(begin, ([], ""))
-        first = begin + 1 if begin in self._kept else begin
+        chain: list[Call] = []
+        begin: Call | None = call
+        while begin is not None and begin.number not in self._kept:
+            chain.append(begin)
+            begin = self._base(begin) if begin.sent.same else None
+        messages, problem = self._kept[begin.number] if begin is not None else ([], "")
         work = 0
-        for each in self.calls[first : call.number + 1]:
+        for each in reversed(chain):
             messages, problem = _put_together(each.sent, messages)
             work += len(messages)
             if work > _MOST_WORK:

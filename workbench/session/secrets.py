@@ -30,16 +30,31 @@ class UnreadableDotenv(Exception):
     """A `.env` is there but cannot be used. One sentence with what to do."""
 
 
+def user_folder(variable: str, usual: str) -> Path:
+    """Our folder in one of the user's that a variable of the XDG names, by default `usual` in their home."""
+    return Path(os.path.expanduser(os.environ.get(variable) or f"~/{usual}")) / "mlgym-tui"
+
+
 def config_folder() -> Path:
     """`$XDG_CONFIG_HOME/mlgym-tui`, by default `~/.config/mlgym-tui`."""
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return Path(base) / "mlgym-tui"
+    return user_folder("XDG_CONFIG_HOME", ".config")
 
 
 def state_folder() -> Path:
     """`$XDG_STATE_HOME/mlgym-tui`, by default `~/.local/state/mlgym-tui`."""
-    base = os.environ.get("XDG_STATE_HOME") or os.path.join(os.path.expanduser("~"), ".local", "state")
-    return Path(base) / "mlgym-tui"
+    return user_folder("XDG_STATE_HOME", ".local/state")
+
+
+def data_folder(variable: str, name: str) -> Path:
+    """The folder that `variable` names, by default `name` in `$XDG_DATA_HOME/mlgym-tui`."""
+    named = os.environ.get(variable)
+    return Path(named).expanduser() if named else user_folder("XDG_DATA_HOME", ".local/share") / name
+
+
+def cache_folder() -> Path:
+    """`$MLGYM_CACHE`, else `$XDG_CACHE_HOME/mlgym-tui`: what can be had again, at the price of time."""
+    named = os.environ.get("MLGYM_CACHE")
+    return (Path(named).expanduser() if named else user_folder("XDG_CACHE_HOME", ".cache")).absolute()
 
 
 def dotenv_files() -> tuple[Path, ...]:
@@ -90,9 +105,25 @@ def read_dotenv(path: Path) -> dict[str, str]:
         raise UnreadableDotenv(f"{path} is not UTF-8 text; save it again as UTF-8") from None
 
 
+def is_secret_name(name: str) -> bool:
+    """Whether a variable or a field is named like what holds a secret."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def secrets_in(variables: Mapping[str, str]) -> set[str]:
     """The values of those variables that are named like secrets."""
-    return {value.strip() for name, value in variables.items() if _SECRET_NAME.search(name)}
+    return {value.strip() for name, value in variables.items() if is_secret_name(name)}
+
+
+def secret_settings(settings: Iterable[str]) -> set[str]:
+    """The values of those of NAME=VALUE that are named like secrets."""
+    return secrets_in({name: value for name, _, value in (text.partition("=") for text in settings)})
+
+
+def logged_settings(settings: Iterable[str]) -> list[str]:
+    """NAME=VALUE as a log may have it: without the values of secrets."""
+    parts = (text.partition("=") for text in settings)
+    return [f"{name}={REPLACEMENT if secrets_in({name: value}) else value}" for name, _, value in parts]
 
 
 def secret_values(env: Mapping[str, str] | None = None) -> set[str]:
@@ -111,9 +142,13 @@ class Redactor:
 
     def __init__(self, secrets: Iterable[str] | None = None) -> None:
         """`secrets`: those of the user, unless others are given."""
-        values = secret_values() if secrets is None else secrets
-        spellings = (_spellings(value) for value in values if len(value) >= _SHORTEST)
-        self._bytes = sorted(set[bytes]().union(*spellings), key=len, reverse=True)
+        self._bytes: list[bytes] = []
+        self.hide(secret_values() if secrets is None else secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Replace these, too, from now on."""
+        spellings = (_spellings(value) for value in secrets if len(value) >= _SHORTEST)
+        self._bytes = sorted(set(self._bytes).union(*spellings), key=len, reverse=True)
         self._text = [spelling.decode("utf-8", "surrogateescape") for spelling in self._bytes]
 
     def text(self, text: str) -> str:
@@ -133,6 +168,19 @@ class Redactor:
                     longest = len(text) - at
                 at = text.find(value[0], at + 1)
         return longest
+
+    def beyond(self, data: bytes, place: int) -> int:
+        """The first place from `place` on at which no secret is cut in two that stands in `data` as a whole."""
+        for value in self._bytes:
+            found = data.find(value, max(0, place - len(value) + 1), place + len(value) - 1)
+            if found >= 0:
+                place = found + len(value)
+        return place
+
+    @property
+    def longest(self) -> int:
+        """Bytes of the longest secret."""
+        return max(map(len, self._bytes), default=0)
 
     def data(self, data: bytes) -> bytes:
         """`data` without secrets."""

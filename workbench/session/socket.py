@@ -9,26 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import socket
 import stat
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal, Protocol, Self
 
 import msgspec
 
 from workbench.errors import WorkbenchError
 from workbench.session.bus import Bus, Message, ShellOutput
-from workbench.session.commands import AnyCommand, Command, Outcome
+from workbench.session.commands import AnyCommand, Command, Drive, Outcome
 from workbench.session.events import Event, UnknownEvent, decode, encode
 from workbench.session.log import read_log
+from workbench.session.secrets import state_folder
 from workbench.session.state import SessionState
 from workbench.session.status import LiveStatus
 
 _HEAD = struct.Struct(">cI")
-_EVENT, _STATUS, _OUTPUT, _COMMAND, _OUTCOME = b"E", b"S", b"O", b"C", b"R"
+_EVENT, _STATUS, _OUTPUT, _COMMAND, _OUTCOME, _HELLO = b"E", b"S", b"O", b"C", b"R", b"H"
 _LARGEST_FRAME = 256 << 20
 _LARGEST_COMMAND = 16 << 20
 _MOST_WAITING = 64 << 20
@@ -36,11 +39,40 @@ _MOST_WAITING = 64 << 20
 
 
 _PATIENCE = 2.0
-"""Seconds for those who look on to read the end."""
+"""Seconds that views have to read the end of a session."""
+
+
+def socket_of(folder: Path) -> Path:
+    """Where a running session is offered to other processes of its user: in a folder that no sandbox shows."""
+    return state_folder() / "sockets" / f"{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]}.sock"
 
 
 class SocketError(WorkbenchError):
     """A session cannot be offered or reached. `str()` says why."""
+
+
+ViewKind = Literal["terminal", "browser", "program"]
+
+
+class _Hello(msgspec.Struct):
+    """The first frame of a view, and what it is answered with: its name."""
+
+    kind: ViewKind = "program"
+    drives: bool = False
+    name: str = ""
+
+
+class Drivers(Protocol):
+    """Who may command the session: see `workbench.runner.wheel`."""
+
+    def join(self, kind: str, *, drives: bool = False) -> str:
+        """A view comes; one that `drives` has the wheel where nobody has it. Returns the view's name."""
+
+    def leave(self, view: str) -> None:
+        """A view has gone."""
+
+    async def do(self, view: str, command: Command) -> Outcome:
+        """Have a command of a view carried out."""
 
 
 class _Asked(msgspec.Struct):
@@ -54,7 +86,7 @@ class _Answered(msgspec.Struct):
 
 
 class SessionServer:
-    """Offers a running session. `do` carries out commands; `status` tells the present status."""
+    """Offers a running session. `drivers` carries out commands; `status` tells the present status."""
 
     def __init__(
         self,
@@ -62,9 +94,9 @@ class SessionServer:
         bus: Bus,
         state: SessionState,
         status: Callable[[], LiveStatus],
-        do: Callable[[Command], Awaitable[Outcome]],
+        drivers: Drivers,
     ) -> None:
-        self._folder, self._bus, self._state, self._status, self._do = folder, bus, state, status, do
+        self._folder, self._bus, self._state, self._status, self._drivers = folder, bus, state, status, drivers
         self._server: asyncio.Server | None = None
         self._path: Path | None = None
         self._clients: set[_Client] = set()
@@ -76,6 +108,7 @@ class SessionServer:
             found = path.parent.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
                 raise SocketError(f"{path.parent} is not a folder of this user alone")
+            path.unlink(missing_ok=True)  # noqa: ASYNC240  (left by a process that was killed: this one has the lock)
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(path))
             os.chmod(path, 0o600)
@@ -85,7 +118,7 @@ class SessionServer:
         self._path = path
 
     async def stop(self) -> None:
-        """Listen no more, and leave everybody, who reads what was sent before. Can be called twice."""
+        """Stop listening, and disconnect everybody once they have read what was sent. Can be called twice."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -103,27 +136,46 @@ class SessionServer:
             return
         client = _Client(writer)
         self._clients.add(client)
+        try:
+            kind, body = await _read_frame(reader, _LARGEST_COMMAND)
+            if kind == _HELLO:
+                await self._attend(client, reader, msgspec.json.decode(body, type=_Hello))
+        except (OSError, EOFError, msgspec.DecodeError):
+            pass  # it went away, or is no view of ours
+        finally:
+            self._clients.discard(client)
+            client.leave()
+
+    async def _attend(self, client: _Client, reader: asyncio.StreamReader, hello: _Hello) -> None:
+        """Tell a view everything, and have its commands carried out, until it goes."""
+        name = self._drivers.join(hello.kind, drives=hello.drives)
         until = self._state.last_seq
         end = self._bus.subscribe(client.hear)
-        writing = asyncio.ensure_future(self._write(client, until))
+        working = {asyncio.ensure_future(self._write(client, until, name))}
         try:
             while True:
                 kind, body = await _read_frame(reader, _LARGEST_COMMAND)
                 if kind != _COMMAND:
                     break
                 asked = msgspec.json.decode(body, type=_Asked)
-                outcome = await self._do(asked.command)
-                client.send(_OUTCOME, msgspec.json.encode(_Answered(asked.number, outcome)))
-        except (OSError, EOFError, msgspec.DecodeError):
-            pass  # it went away, or is no view of ours
+                if isinstance(asked.command, Drive):  # which waits for a person; who goes away meanwhile gets nothing
+                    working.add(asyncio.ensure_future(self._carry_out(client, name, asked)))
+                else:
+                    await self._carry_out(client, name, asked)
         finally:
             end()
-            writing.cancel()
-            self._clients.discard(client)
-            client.leave()
+            for work in working:
+                work.cancel()
+            await asyncio.wait(working)
+            self._drivers.leave(name)
 
-    async def _write(self, client: _Client, until: int) -> None:
-        """What happened before it came, then all that happens."""
+    async def _carry_out(self, client: _Client, view: str, asked: _Asked) -> None:
+        outcome = await self._drivers.do(view, asked.command)
+        client.send(_OUTCOME, msgspec.json.encode(_Answered(asked.number, outcome)))
+
+    async def _write(self, client: _Client, until: int, name: str) -> None:
+        """Send the view's name and what happened before it connected, then all that happens."""
+        await client.write(_HELLO, msgspec.json.encode(_Hello(name=name)))
         events, _ = await asyncio.to_thread(read_log, self._folder)
         for event in events:
             if event.seq <= until:
@@ -133,7 +185,7 @@ class SessionServer:
 
 
 class _Client:
-    """A process that looks at the session."""
+    """A view of the session in another process."""
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
@@ -152,7 +204,7 @@ class _Client:
             self.send(_EVENT, encode(message))
 
     def send(self, kind: bytes, body: bytes) -> None:
-        """In its turn. Of two statuses that wait, only the newer one counts."""
+        """Queue a frame. Of two statuses that wait, only the newer one counts."""
         if kind == _STATUS and self._waiting and self._waiting[-1][0] == _STATUS:
             self._size -= len(self._waiting.pop()[1])
         self._waiting.append((kind, body))
@@ -180,14 +232,17 @@ class _Client:
             await self._writer.drain()
 
     def leave(self) -> None:
-        """No more of this one."""
+        """Disconnect."""
         self._writer.close()
 
 
 class RemoteSession:
     """A session that another process of this user runs: what a view needs of it, as it happens."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    name = ""
+    """Of this view, by which `LiveStatus.driver` knows it; empty until the session has said it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: _Hello) -> None:
         self._reader, self._writer = reader, writer
         self.state = SessionState()
         self.status = LiveStatus()
@@ -195,12 +250,16 @@ class RemoteSession:
         self._asked: dict[int, asyncio.Future[Outcome]] = {}
         self._number = 0
         self._reading = asyncio.ensure_future(self._read())
+        self._send(_HELLO, hello)
 
     @classmethod
-    async def connect(cls, path: Path) -> RemoteSession:
-        """Raises SocketError when nobody offers a session there."""
+    async def connect(cls, path: Path, kind: ViewKind = "program", *, drives: bool = False) -> Self:
+        """`drives`: the view has the wheel from the start, where nobody has it; else it can ask for it (`Drive`).
+
+        Raises SocketError when nobody offers a session there.
+        """
         try:
-            return cls(*await asyncio.open_unix_connection(path))
+            return cls(*await asyncio.open_unix_connection(path), _Hello(kind, drives))
         except OSError as error:
             raise SocketError(f"no session is offered at {path}: {error.strerror or error}") from error
 
@@ -211,12 +270,20 @@ class RemoteSession:
         self._number += 1
         answer: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._asked[self._number] = answer
-        body = msgspec.json.encode({"number": self._number, "command": command})
-        self._writer.write(_HEAD.pack(_COMMAND, len(body)) + body)
+        self._send(_COMMAND, {"number": self._number, "command": command})
         return await answer
 
+    def _send(self, kind: bytes, message: object) -> None:
+        body = msgspec.json.encode(message)
+        self._writer.write(_HEAD.pack(kind, len(body)) + body)
+
+    @property
+    def gone(self) -> bool:
+        """It is over, or its process has ended."""
+        return self._reading.done()
+
     async def over(self) -> None:
-        """Until the session has gone."""
+        """Wait until the session has gone."""
         await asyncio.wait({self._reading})
 
     async def close(self) -> None:
@@ -245,6 +312,9 @@ class RemoteSession:
 
     def _tell(self, kind: bytes, body: bytes) -> None:
         message: Message
+        if kind == _HELLO:
+            self.name = msgspec.json.decode(body, type=_Hello).name
+            return
         if kind == _OUTPUT:
             message = ShellOutput(body)
         elif kind == _STATUS:

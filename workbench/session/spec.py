@@ -4,7 +4,9 @@ written from it and read into it, and the sandbox is made by it.
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,6 +20,11 @@ STEPS = 50
 WINDOW = 100
 """Lines of the file window where nobody says."""
 _WINDOWS = (5, 10_000)
+
+
+def is_name(text: str) -> bool:
+    """Whether it can be the name of a person."""
+    return re.fullmatch(r"[\w.@-][\w.@ -]{0,59}", text) is not None
 
 
 class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +72,34 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
     approve: str = ""
     """What waits for a person in auto mode: `always`, `never`, or the path of a file with rules."""
 
+    breakpoints: tuple[str, ...] = ()
+    """Conditions at which it stops, as `runner.breakpoints.read_breakpoint` reads them."""
+    agent_command: str = ""
+    """A program that is the agent, for bash. It asks the gateway of the session for its model."""
+    agent_env: tuple[str, ...] = ()
+    """Its settings: NAME=VALUE."""
+    agent_mount: tuple[str, ...] = ()
+    """Folders of this machine that it sees in the sandbox, read-only, besides its own."""
+    agent_on_host: bool = False
+    """It runs on this machine, and not in the sandbox."""
+    upstream: str = ""
+    """Where the gateway has its answers from: `provider:name`."""
+    upstream_model: str = ""
+    """In place of the model that the program names."""
+    sweep: str = ""
+    """The job of a sweep that it is."""
+    person: str = ""
+    """Who works, where that is not the user of the machine."""
+    interface: str = ""
+    """Of a person who is the agent: `shell`, their own terminal; empty: the workbench."""
+    blind: bool = False
+    """No score is shown before the end."""
+    submit_best: bool = False
+    """A submission that is worse than the best that was validated is that one instead."""
+
+    printed_metrics: tuple[str, ...] = ()
+    """Regular expressions for what else programs print as a metric."""
+
     def over(self, state: SessionState) -> SessionSpec:
         """For a session that goes on: what was asked now, and for the rest what its log says."""
         started = state.started
@@ -84,4 +119,15 @@ class SessionSpec(msgspec.Struct, frozen=True, kw_only=True):
             dataset=started.dataset,
             protocol=started.protocol,
             approve=self.approve or state.approve,
+            person=self.person or (started.person if is_name(started.person) else ""),
+            blind=started.blind,
+            submit_best=self.submit_best or started.submit_best,
         )
+
+
+def spec_of(options: Mapping[str, Any], **more: Any) -> SessionSpec:
+    """What options of the command line ask for: they have the names of the fields, but for the limits."""
+    names = {"max_steps": "steps", "max_time": "seconds", "max_cost": "cost", "max_tokens": "tokens"}
+    limits = Limits(**{field: options.get(name) for name, field in names.items()})
+    given = {name: options[name] for name in SessionSpec.__struct_fields__ if options.get(name) is not None}
+    return SessionSpec(**{**given, **more}, limits=limits)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from workbench.session import events as ev
+from workbench.session.clock import Correction, WorkTime
 from workbench.session.events import Event, FileChange, Mode, ScoreRecorded, SessionStarted, WindowChanged
 from workbench.session.prompts import Prompts
 from workbench.session.spending import MOST_COST, Spending
@@ -43,6 +44,16 @@ class Answer(NamedTuple):
 NO_ANSWER = Answer()
 
 
+class Attempt(NamedTuple):
+    """An answer of a model that gave nothing to run: the model was asked again, or the session ended."""
+
+    cause: str
+    """As in `model.failed`."""
+    message: str = ""
+    text: str = ""
+    """What the model answered; empty where nothing came, or the log has not kept it."""
+
+
 class NewShell(NamedTuple):
     """A shell that knows nothing of the one before it."""
 
@@ -51,6 +62,10 @@ class NewShell(NamedTuple):
     cwd: str = ""
     not_restored: tuple[str, ...] = ()
     """Files of the workspace that are gone."""
+    given: tuple[str, ...] = ()
+    """Variables, functions and aliases that it holds as the one before did."""
+    gone: tuple[str, ...] = ()
+    """What that held besides."""
 
 
 @dataclass(slots=True)
@@ -86,8 +101,14 @@ class Step:
     """Which of them took the place of the proposal."""
     answers: dict[int, Answer] = field(default_factory=dict)
     """What came with the answers that the proposal (0) and its alternatives are from, where anything did."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """The answers for it that came to nothing."""
     agent_change: ev.AgentChanged | None = None
     """It is the first that was proposed after this change of model or temperature."""
+    conversation: str = ""
+    """Which of the conversations of an agent program it is from; empty for all other agents."""
+    relation: str = ""
+    """Of its call, as in `prompt.sent`."""
     edited_by: str = ""
     edit_told: bool | None = None
     """Whether the model learns of the change; None: as its agent is configured."""
@@ -112,11 +133,17 @@ class Step:
     """The agent's file window after this step."""
     tree: str = ""
     changes: list[FileChange] = field(default_factory=list)
+    shell: str = ""
+    """What is known of the agent's shell after it: see `workspace.snapshot`."""
     scores: list[ScoreRecorded] = field(default_factory=list)
     tools: list[ev.ToolUsed] = field(default_factory=list)
     """What of memory and literature it used."""
     new_shell: NewShell | None = None
     """What took the place of the shell after this step, before the next."""
+    metrics: list[ev.MetricLogged] = field(default_factory=list)
+    """What a program printed while it ran, by name."""
+    extended: list[ev.ActionExtended] = field(default_factory=list)
+    """It was given more time."""
     messages: list[ev.MessageInjected] = field(default_factory=list)
     """Said after this step, before the next."""
     spending: Spending = field(default_factory=Spending)
@@ -139,6 +166,11 @@ class Step:
     def over(self) -> bool:
         """Nothing more will happen to it."""
         return self.status in ("ran", "refused", "rejected")
+
+    @property
+    def executed(self) -> bool:
+        """Whether its action ran at all: not where it was rejected, blocked, or nothing that a shell could run."""
+        return self.status in ("running", "ran")
 
     @property
     def dropped(self) -> bool:
@@ -184,6 +216,8 @@ class SessionState:
     steps: list[Step] = field(default_factory=lambda: [Step(0, status="ran")])
     """steps[n] is step n; steps[0] the state before the first."""
     ended: ev.SessionEnded | None = None
+    breakpoint_hit: int = 0
+    """The step at which a breakpoint was hit last; 0 where none was."""
     cost: float = 0.0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -194,11 +228,15 @@ class SessionState:
     prompts: Prompts = field(default_factory=Prompts)
     """What the models were sent."""
     failures: list[ev.ModelFailed] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+    """The answers since the agent's last proposal that came to nothing."""
     notes: list[ev.NoteAdded] = field(default_factory=list)
     elapsed: float = 0.0
     last_seq: int = -1
-    clock_paused_at: float | None = None
-    paused_seconds: float = 0.0
+    clock: WorkTime = field(default_factory=WorkTime)
+    """When was worked."""
+    sealed: list[ScoreRecorded] = field(default_factory=list)
+    """Scores of a blind session that is not over: nobody is shown them."""
     limits: ev.Limits = field(default_factory=ev.Limits)
     gpus: str = ""
     """Which GPUs were asked for, as in `session.started`."""
@@ -212,12 +250,17 @@ class SessionState:
     """A change of the agent after which nothing was proposed yet."""
     _answer: Answer = NO_ANSWER
     """What came with the newest answer, until something is proposed from it."""
-    _unassigned: Spending = field(default_factory=Spending)
+    _said: str = ""
+    """The text of the newest answer, until something is proposed from it or it comes to nothing."""
+    unassigned: Spending = field(default_factory=Spending)
     """What the model calls cost since an agent's last proposal."""
+    _answers: dict[int, ev.ModelResponded] = field(default_factory=dict)
+    """Answers in conversations of an agent program, of which nothing was proposed yet."""
     _missing: int = 0
     """Steps that the log skipped."""
     _workspaces: list[str] = field(default_factory=list)
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
+    _folders: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
 
     # -- the fold ----------------------------------------------------------------------------------------------------
 
@@ -243,6 +286,11 @@ class SessionState:
             before = self.steps[-1]
             self.steps.append(Step(len(self.steps), cwd=before.cwd, window=before.window, tree=before.tree))
         return self.steps[number]
+
+    @property
+    def workspaces(self) -> list[str]:
+        """Where the workspace was, in the processes that drove it."""
+        return list(self._workspaces)
 
     # -- as of a step ------------------------------------------------------------------------------------------------
 
@@ -276,8 +324,19 @@ class SessionState:
     @property
     def working(self) -> float:
         """Seconds up to the last event, net of pauses."""
-        running_pause = self.elapsed - self.clock_paused_at if self.clock_paused_at is not None else 0.0
-        return max(0.0, self.elapsed - self.paused_seconds - running_pause)
+        return self.clock.working(self.elapsed)
+
+    @property
+    def validations(self) -> int:
+        """How often the agent, or the person in its place, had the work scored by `validate`."""
+        entries = [*self.scores_until(), *self.sealed]
+        return sum(entry.kind == "validate" and entry.visible_to_agent for entry in entries)
+
+    def unseal(self) -> None:
+        """Show the scores of a blind session."""
+        sealed, self.sealed = self.sealed, []
+        for entry in sealed:
+            self._step(entry.step).scores.append(entry)
 
     def scores_until(self, step: int | None = None) -> list[ScoreRecorded]:
         """The ledger up to and including a step."""
@@ -341,18 +400,49 @@ class SessionState:
             caveats=list(dict.fromkeys(said for entry in (best, last) if entry for said in entry.caveats)),
         )
 
+    def totals(self) -> ev.Totals:
+        """What the whole session took, as `session.ended` carries it."""
+        known = bool(self.spending_by)
+        free = self.model == "human" or self.model.startswith(("scripted:", "replay:", "policy:"))
+        return ev.Totals(
+            model=self.model,
+            cost=None if self.unpriced_tokens or not (known or free) else self.cost,
+            input_tokens=self.input_tokens if known else None,
+            output_tokens=self.output_tokens if known else None,
+            working=self.working,
+        )
+
     def file_at(self, path: str, step: int | None = None) -> FileChange | None:
         """The file `path` (relative to the workspace) as of a step; None when it did not exist or was never seen."""
-        upto = self.last_step if step is None else step
-        for number, change in reversed(self._files.get(path, [])):
-            if number <= upto:
-                return None if change.kind == "deleted" else change
-        return None
+        return _as_of(self._files.get(path, []), self.last_step if step is None else step)
+
+    def file_seen(self, path: str, step: int) -> FileChange | None:
+        """The file of a path in the sandbox as of a step; None outside of the workspace, too."""
+        relative = self.relative_path(path)
+        return self.file_at(relative, step) if relative is not None else None
 
     def files_at(self, step: int | None = None) -> list[FileChange]:
         """All files of the workspace as of a step."""
-        found = (self.file_at(path, step) for path in sorted(self._files))
-        return [file for file in found if file is not None]
+        return self._all_at(self._files, step)
+
+    def folders_at(self, step: int | None = None) -> list[FileChange]:
+        """All folders of the workspace as of a step; none that a log of an older version has."""
+        return self._all_at(self._folders, step)
+
+    @property
+    def shell(self) -> str:
+        """The object with what the shell holds; empty where it holds nothing of its own."""
+        return next((each.shell for each in reversed(self.steps) if each.shell), "")
+
+    @property
+    def has_folders(self) -> bool:
+        """Whether the log tells of folders."""
+        return bool(self._folders)
+
+    def _all_at(self, history: dict[str, list[tuple[int, FileChange]]], step: int | None) -> list[FileChange]:
+        upto = self.last_step if step is None else step
+        found = (_as_of(history[path], upto) for path in sorted(history))
+        return [change for change in found if change is not None]
 
     def relative_path(self, path: str) -> str | None:
         """A sandbox path (of this process or one before a resume) as a path of the workspace; None outside of it."""
@@ -369,6 +459,13 @@ def fold(events: Iterable[Event]) -> SessionState:
     for event in events:
         state.apply(event)
     return state
+
+
+def _as_of(history: list[tuple[int, FileChange]], step: int) -> FileChange | None:
+    for number, change in reversed(history):
+        if number <= step:
+            return None if change.kind == "deleted" else change
+    return None
 
 
 def _seconds(value: float) -> float:
@@ -409,7 +506,8 @@ def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:
         state.sandbox = event.sandbox
     step = state.current
     if step.new_shell is not None:
-        step.new_shell = step.new_shell._replace(cwd=event.cwd)
+        given, gone = (tuple(names[:_MOST_LOST]) for names in (event.shell_given, event.shell_gone))
+        step.new_shell = step.new_shell._replace(cwd=event.cwd, given=given, gone=gone)
     elif event.restarted and step.over:  # else the step that it happened in tells of it
         step.new_shell = NewShell(cwd=event.cwd)
     if event.cwd and len(state.steps) == 1:
@@ -423,8 +521,10 @@ def _prompt_sent(state: SessionState, event: ev.PromptSent) -> None:
 def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
     state.prompts.answered(event)
     answer = Answer(event.reasoning, event.continuation)
-    if not event.alternative:
-        state._answer = answer
+    if event.conversation and not event.alternative:
+        state._answers[event.seq] = event
+    elif not event.alternative:
+        state._answer, state._said = answer, event.text
     elif any(answer):
         state.current.answers[event.alternative] = answer
     if event.usage is not None:
@@ -438,23 +538,37 @@ def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
         if event.alternative:
             _alternative(state.current, event.alternative).spending.add(event.usage)
             state.current.spending.add(event.usage)
-        else:
-            state._unassigned.add(event.usage)
+        elif not event.conversation:
+            state.unassigned.add(event.usage)
 
 
 def _model_failed(state: SessionState, event: ev.ModelFailed) -> None:
     state.failures.append(event)
     state.prompts.failed(event)
+    for_alternative = bool(state.prompts.calls) and bool(state.prompts.calls[-1].sent.alternative)
+    # The end of a run says once more what its last answer was not.
+    answered = state._said or (event.cause == "bad_format" and not state.attempts)
+    if answered and not for_alternative:
+        state.attempts.append(Attempt(event.cause, event.message, state._said))
+    state._said = ""
 
 
 def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
     step = state._step(event.step)
     _propose(step, event.author, event.thought, event.action, event.remark)
+    step.conversation = event.conversation
+    if event.answer is not None and (answer := state._answers.pop(event.answer, None)) is not None:
+        if answer.usage is not None:
+            state.unassigned.add(answer.usage)
+        state._answer = Answer(answer.reasoning, answer.continuation)
+        call = state.prompts.belongs(event.answer, step.number)
+        step.relation = call.sent.relation if call is not None else ""
     if not event.author.startswith("human:"):
-        step.spending, state._unassigned = state._unassigned, Spending()
+        step.spending, state.unassigned = state.unassigned, Spending()
         if any(state._answer):
             step.answers[0] = state._answer
-        state._answer = NO_ANSWER
+        step.attempts, state.attempts = state.attempts, []
+        state._answer, state._said = NO_ANSWER, ""
         step.agent_change, state._unseen_change = state._unseen_change, None
         state.prompts.proposed(step.number)
     step.status, step.started, step.time = "proposed", _seconds(event.elapsed), event.time
@@ -528,12 +642,17 @@ def _workspace_snapshot(state: SessionState, event: ev.WorkspaceSnapshot) -> Non
     step = state._step(event.step)
     step.tree = event.tree
     step.changes.extend(event.changes)
-    for change in event.changes:
-        state._files.setdefault(change.path, []).append((step.number, change))
+    step.shell = event.shell or step.shell
+    for history, changes in ((state._files, event.changes), (state._folders, event.folders)):
+        for change in changes:
+            history.setdefault(change.path, []).append((step.number, change))
 
 
 def _score_recorded(state: SessionState, event: ev.ScoreRecorded) -> None:
-    state._step(event.step).scores.append(event)
+    if state.started is not None and state.started.blind and state.ended is None:
+        state.sealed.append(event)
+    else:
+        state._step(event.step).scores.append(event)
 
 
 def _tool_used(state: SessionState, event: ev.ToolUsed) -> None:
@@ -550,36 +669,54 @@ def _limits_changed(state: SessionState, event: ev.LimitsChanged) -> None:
     state.limits = event.limits
 
 
+def _action_extended(state: SessionState, event: ev.ActionExtended) -> None:
+    state._step(event.step).extended.append(event)
+
+
 def _agent_changed(state: SessionState, event: ev.AgentChanged) -> None:
     state.agent_change = state._unseen_change = event
 
 
 def _clock_paused(state: SessionState, event: ev.ClockPaused) -> None:
-    if state.clock_paused_at is None:
-        state.clock_paused_at = _seconds(event.elapsed)
+    state.clock.pause(_seconds(event.elapsed), event.reason)
 
 
 def _clock_resumed(state: SessionState, event: Event) -> None:
-    if state.clock_paused_at is not None:
-        state.paused_seconds += max(0.0, _seconds(event.elapsed) - state.clock_paused_at)
-        state.clock_paused_at = None
+    state.clock.resume(_seconds(event.elapsed))
+
+
+def _clock_corrected(state: SessionState, event: ev.ClockCorrected) -> None:
+    state.clock.correct(Correction(_seconds(event.elapsed), event.seconds, event.reason, event.author))
 
 
 def _message_injected(state: SessionState, event: ev.MessageInjected) -> None:
     state.current.messages.append(event)
 
 
+def _metric_logged(state: SessionState, event: ev.MetricLogged) -> None:
+    state._step(event.step).metrics.append(event)
+
+
 def _note_added(state: SessionState, event: ev.NoteAdded) -> None:
     state.notes.append(event)
 
 
+def _breakpoint_hit(state: SessionState, event: ev.BreakpointHit) -> None:
+    state.breakpoint_hit = event.step
+
+
 def _session_ended(state: SessionState, event: ev.SessionEnded) -> None:
     state.ended = event
+    if event.exit_status not in GOES_ON:
+        state.unseal()
 
+
+GOES_ON = ("stopped", "interrupted", "error", "breakpoint", "forked")
+"""How a session ends that somebody means to go on with."""
 
 _HANDLERS: dict[type[Event], Callable[[SessionState, Any], None]] = {
     event: handler
     for event in ev.EVENTS
     if (handler := globals().get(f"_{event.__struct_config__.tag}".replace(".", "_"))) is not None
 }
-"""The function above that bears the event's name; `breakpoint.hit` changes nothing."""
+"""The function above that bears the event's name."""

@@ -9,6 +9,9 @@ from typing import Literal
 
 import msgspec
 
+from workbench.session.commands import Breakpoint
+from workbench.session.events import MetricLogged
+
 Phase = Literal["starting", "proposing", "review", "executing", "human", "waiting", "scoring", "ending", "ended"]
 
 
@@ -22,6 +25,33 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many of them were begun: the last of those is on its way while sampling is `running`."""
     problem: str = ""
     """Why the last sampling ended early; empty when it did not."""
+
+
+class Gpu(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a GPU of the sandbox does."""
+
+    index: int
+    busy: float
+    """From 0 to 1."""
+    memory: int
+    """Bytes that are taken, by whomever."""
+    memory_total: int
+
+
+class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the sandbox uses while a command runs. What cannot be known is None."""
+
+    cpus: float | None = None
+    """Processors that were busy, on average since the look before."""
+    memory: int | None = None
+    """Bytes that its processes take together."""
+    memory_free: int | None = None
+    """Bytes that they may still take."""
+    workspace: int | None = None
+    """Bytes of its files; measured rarely."""
+    disk_free: int | None = None
+    """Bytes that they may still take."""
+    gpus: tuple[Gpu, ...] = ()
 
 
 class LiveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -41,8 +71,26 @@ class LiveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     asks_input: bool = False
     """The command that runs waits, or waited, for somebody to type: a person who takes over answers it."""
     progress: str = ""
-    """What the evaluation that runs is doing; empty when none runs."""
+    """What the evaluation or the training that runs is doing; empty when none runs."""
+    time_limit: float = 0.0
+    """Seconds that the running command may take, as far as it is known by now; 0: nothing runs."""
+    curves: tuple[MetricLogged, ...] = ()
+    """The first metrics that the running command prints, losses before all others; each of few points."""
+    resources: Resources | None = None
+    """What the running command uses."""
+    programs: str = ""
+    """What runs of an agent program beside the shell, each process behind its parent; empty where nothing does."""
+    question: str = ""
+    """What the person is asked, to be answered with yes or no; empty when nothing is."""
+    driver: str = ""
+    """The view whose commands are carried out (`terminal 2`); empty when nobody drives."""
+    asks: str = ""
+    """The view that asks the driver for the wheel; empty when none does."""
+    views: int = 0
+    """How many there are, the driver among them."""
     sampling: Sampling = Sampling()
+    under_way: int | None = None
+    """Model calls of an agent program that have no answer yet; None for all other agents."""
     has_agent: bool = True
     """False where a person is the agent."""
     asks_model: bool = False
@@ -53,6 +101,8 @@ class LiveStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether the agent learns of an edit where the person does not say; None when there is nobody to tell."""
     delay: float = 0.0
     """Seconds for which a proposal is shown in auto mode before it runs."""
+    breakpoints: tuple[Breakpoint, ...] = ()
+    """Conditions at which it stops, or does something, with how often each was met."""
     worked: float = 0.0
     """Seconds on the session's clock, without pauses, at the time `as_of`."""
     clock_runs: bool = False

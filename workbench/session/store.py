@@ -1,4 +1,4 @@
-"""Where sessions are kept, and finding, listing and removing them."""
+"""Where sessions are kept, and finding and removing them."""
 
 from __future__ import annotations
 
@@ -12,27 +12,21 @@ import shlex
 import shutil
 import stat
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from workbench.errors import WorkbenchError
 from workbench.resources import checkout
 from workbench.session.cast import CAST_FILE
-from workbench.session.events import FinalScores, SessionEnded, SessionStarted, UnknownEvent, decode
-from workbench.session.files import open_file
-from workbench.session.log import EVENTS_FILE, is_locked, read_log
+from workbench.session.log import EVENTS_FILE, is_locked
+from workbench.session.objects import POOL
 from workbench.session.secrets import state_folder
-from workbench.session.state import fold
 
 _NAME = re.compile(r"\d{8}-\d{6}-[A-Za-z0-9_.]+-[0-9a-f]{6}")
+SCRATCH = ".again-"
+"""How folders of sessions that are not kept begin."""
 _NEWBORN = 60.0
 """Seconds in which a folder may be without its first event."""
-_HEAD_BYTES = 1 << 20
-_TAIL_BYTES = 64 * 1024
-_LONGEST_TEXT = 120
-"""Characters of a text in the list."""
 
 
 class SessionNotFound(WorkbenchError):
@@ -68,6 +62,7 @@ def new_session_folder(root: Path, task: str) -> Path:
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not os.access(root, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(root))
+    (root / POOL).mkdir(exist_ok=True, mode=0o700)
     return root / f"{stamp}-{name}-{secrets.token_hex(3)}"
 
 
@@ -105,31 +100,7 @@ def _begun(folder: Path) -> bool:
     return status.st_size > 0 or not stat.S_ISREG(status.st_mode)
 
 
-@dataclass(frozen=True)
-class SessionSummary:
-    """One row of the list of sessions."""
-
-    id: str
-    path: Path
-    task: str
-    agent: str
-    model: str
-    steps: int
-    status: str
-    """The exit status; `running` while a process drives it, `crashed` if it never ended, `damaged` if unreadable."""
-    scores: FinalScores
-    started: str
-    age_seconds: float
-    problem: str = ""
-
-
-def list_sessions(root: Path) -> Iterator[SessionSummary]:
-    """All sessions under `root`, newest first; lazily, so that the first rows are there at once."""
-    for name in _session_names(root):
-        yield summarize(root / name)
-
-
-def _session_names(root: Path) -> list[str]:
+def session_names(root: Path) -> list[str]:
     """Folders under `root` that are sessions, however damaged, newest first."""
     try:
         with os.scandir(root) as entries:
@@ -139,52 +110,6 @@ def _session_names(root: Path) -> list[str]:
     return [name for name in names if _begun(root / name)]
 
 
-def summarize(folder: Path) -> SessionSummary:
-    """The summary of one session: from the first and the last line where they suffice, else from the whole log."""
-    file = folder / EVENTS_FILE
-    try:
-        with os.fdopen(open_file(file), "rb") as stream:
-            status = os.fstat(stream.fileno())
-            first = decode(stream.readline(_HEAD_BYTES).rstrip(b"\n"))
-            stream.seek(max(0, status.st_size - _TAIL_BYTES))
-            tail = stream.read()
-        if not isinstance(first, SessionStarted):
-            raise ValueError("it does not begin with session.started")
-        age = round(max(0.0, time.time() - status.st_mtime), 1)
-        ended = _ended(tail)
-        if ended is not None:
-            steps, exit_status, scores = ended.steps, ended.exit_status, ended.scores
-        else:
-            state = fold(read_log(file)[0])
-            steps, scores = state.last_step, state.final_scores()
-            exit_status = "running" if is_locked(file) else "crashed"
-    except UnknownEvent as error:
-        return _damaged(folder, f"it begins with an unknown event, {error}")
-    except OSError as error:
-        return _damaged(folder, f"{EVENTS_FILE}: {error.strerror or error}")
-    except ValueError as error:
-        return _damaged(folder, str(error))
-    task, agent, model, exit_status, time_started = (
-        text[:_LONGEST_TEXT] for text in (first.task, first.agent, first.model, exit_status, first.time)
-    )
-    return SessionSummary(folder.name, folder, task, agent, model, steps, exit_status, scores, time_started, age)
-
-
-def _damaged(folder: Path, problem: str) -> SessionSummary:
-    return SessionSummary(folder.name, folder, "", "", "", 0, "damaged", FinalScores(), "", 0.0, problem[:200])
-
-
-def _ended(tail: bytes) -> SessionEnded | None:
-    line = tail.rstrip(b"\n").rpartition(b"\n")[2]
-    if not tail.endswith(b"\n") or b'"session.ended"' not in line[:64]:
-        return None
-    try:
-        event = decode(line)
-    except (ValueError, UnknownEvent):
-        return None
-    return event if isinstance(event, SessionEnded) else None
-
-
 def find_session(root: Path, reference: str) -> Path:
     """A session folder by path, id, unique beginning of an id, its 6 hex digits, or `last`.
 
@@ -192,11 +117,11 @@ def find_session(root: Path, reference: str) -> Path:
     """
     try:
         path = Path(reference).expanduser()
-        if path.exists():
+        if path.exists() or Path(reference.partition("#")[0]).expanduser().is_file():  # FILE#SAMPLE/EPOCH
             return path.absolute()
     except (OSError, ValueError, RuntimeError):  # a name that nothing can have; a home of nobody
         pass
-    ids = _session_names(root)
+    ids = session_names(root)
     if reference == "last" and ids:
         return root / ids[0]
     matches = [name for name in ids if name == reference] or [

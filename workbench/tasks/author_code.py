@@ -1,4 +1,4 @@
-"""Python of a task's author: processes that run it, functions loaded from its files, and what a failed one said."""
+"""Runs Python code of a task's author: loads functions, reports to the workbench, and explains failures."""
 
 from __future__ import annotations
 

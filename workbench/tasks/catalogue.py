@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from workbench.resources import data_folder
 from workbench.session.events import Metric
+from workbench.session.files import read_file
 from workbench.tasks.errors import TaskError, UnknownTask
 from workbench.text import did_you_mean
+from workbench.yamlfile import MAX_FILE
 
 if TYPE_CHECKING:
     from workbench.tasks.schema import Artifact, TaskLimits, TaskSpec
@@ -33,7 +36,7 @@ class Task:
     """Where its files are; absolute."""
     spec: TaskSpec
     variant: Variant = ""
-    """Of its data: the real thing, or the small generated stand-in (`tiny`)."""
+    """The variant of its data: the real data, or the small generated stand-in (`tiny`)."""
     protocol: Protocol = ""
     """How it is scored: our own rules, or those of MLGym (`validate` sees the test data)."""
 
@@ -62,12 +65,12 @@ class Task:
 
     @property
     def limits(self) -> TaskLimits:
-        """What may be spent."""
+        """The limits on time and memory."""
         return self.spec.limits
 
     @property
     def artifact(self) -> Artifact:
-        """What is submitted."""
+        """What an agent submits."""
         return self.spec.artifact
 
     @property
@@ -91,7 +94,7 @@ class Task:
 
     @property
     def folders(self) -> list[Path]:
-        """Where its files are looked for: its own folder, and the one that it shares with others."""
+        """The folders of its files: its own, and one that it may share with other tasks."""
         shared = self.spec.shares
         return [self.folder] if shared is None else [self.folder, self.folder.parent / shared]
 
@@ -118,7 +121,7 @@ class Task:
         )
 
     def starter_files(self) -> dict[str, bytes]:
-        """Content of the workspace on arrival: path, with '/' between parts → bytes. Raises OSError."""
+        """The files that the workspace starts with: path, with '/' between parts → bytes. Raises OSError."""
         roots = [folder / self.spec.starter for folder in reversed(self.folders)]
         return {path.relative_to(root).as_posix(): path.read_bytes() for root in roots for path in regular_files(root)}
 
@@ -142,14 +145,25 @@ def load_task(folder: Path) -> Task:
 
 def list_tasks(extra: Sequence[Path] = (), problems: list[TaskError] | None = None) -> list[Task]:
     """All tasks, by id. Those that cannot be used are left out; their errors go to `problems`."""
+    return _load(task_folders(extra), [] if problems is None else problems)
+
+
+def _load(folders: Iterable[Path], problems: list[TaskError]) -> list[Task]:
     found: list[Task] = []
-    for folder in task_folders(extra):
+    for folder in folders:
         try:
             found.append(load_task(folder))
         except TaskError as error:
-            if problems is not None:
-                problems.append(error)
+            problems.append(error)
     return sorted(found, key=lambda task: task.id.casefold())
+
+
+def _naming(ident: str, folders: Iterable[Path]) -> Iterator[Path]:
+    """Those whose file has the id in its text. Reading a task as a whole takes fifty times as long."""
+    for folder in folders:
+        with suppress(OSError):
+            if ident.encode() in read_file(folder / TASK_FILE, MAX_FILE, follow=True):
+                yield folder
 
 
 def find_task(ref: str, extra: Sequence[Path] = ()) -> Task:
@@ -172,7 +186,9 @@ def find_task(ref: str, extra: Sequence[Path] = ()) -> Task:
 
 def find_known_task(ident: str, extra: Sequence[Path] = ()) -> Task:
     """A task by its id, of those that `list_tasks` finds. Raises what `find_task` does."""
-    tasks = list_tasks(extra)
+    tasks = _load(_naming(ident, task_folders(extra)), [])
+    if not any(task.id == ident for task in tasks):
+        tasks = list_tasks(extra)
     matches = [task for task in tasks if task.id == ident]
     if len(matches) > 1:
         folders = " and ".join(str(task.folder) for task in matches)

@@ -1,6 +1,5 @@
-"""Environments of reinforcement learning, many at once, in numpy: what gymnax's environments of these names do.
-
-Used by evaluators (`tasks/rl…/evaluate/`) through `policies`, in the judge's process: so neither the rules nor the
+"""Reinforcement learning environments in numpy, many at once, which behave as gymnax's environments of these names.
+Used by evaluators (`tasks/rl…/evaluate/`) through `policies`, in the evaluator's process: so neither the rules nor the
 rewards are within a submission's reach. A state is a dataclass of arrays whose first axis counts the environments.
 """
 
@@ -21,7 +20,7 @@ S = TypeVar("S", bound="State")
 
 @dataclass(frozen=True)
 class State:
-    """Of as many environments as its arrays have rows."""
+    """The state of as many environments as its arrays have rows."""
 
     def take(self: S, rows: Whole) -> S:
         """Those of the given rows."""
@@ -33,7 +32,7 @@ class Environment(Generic[S]):
 
     name: ClassVar[str]
     shape: ClassVar[tuple[int, ...]]
-    """Of one observation."""
+    """The shape of one observation."""
     binary: ClassVar[bool] = False
     """Whether observations are of zeros and ones."""
     moves: ClassVar[int | None] = None
@@ -57,7 +56,7 @@ class Environment(Generic[S]):
 
 @dataclass(frozen=True)
 class CarState(State):
-    """Of MountainCar."""
+    """The state of MountainCar."""
 
     position: Floats
     velocity: Floats
@@ -92,7 +91,7 @@ class MountainCar(Environment[CarState]):
 
 @dataclass(frozen=True)
 class BreakoutState(State):
-    """Of Breakout. Directions: 0 up left, 1 up right, 2 down right, 3 down left."""
+    """The state of Breakout. Directions: 0 up left, 1 up right, 2 down right, 3 down left."""
 
     x: Whole
     y: Whole
@@ -172,7 +171,7 @@ class Breakout(Environment[BreakoutState]):
 
 @dataclass(frozen=True)
 class MazeState(State):
-    """Of MetaMaze. Positions are row and column."""
+    """The state of MetaMaze. Positions are row and column."""
 
     position: Whole
     goal: Whole

@@ -1,7 +1,6 @@
-"""Submissions that are tables: read as text, by us, row by row; no code of theirs is run.
-
-Rows are matched by an id, in any order, or are in the order of the data. What is wrong is said with the line or the ids
-that it is about.
+"""Submissions that are tables. The workbench reads them as text, row by row, and runs no code of theirs. Rows are
+matched by an id, in any order, or are in the order of the data. What is wrong is said with the line or the ids that it
+is about.
 """
 
 from __future__ import annotations
@@ -114,12 +113,12 @@ def columns_of(data: bytes, name: str) -> list[str]:
 
 
 def accuracy(predicted: Sequence[int], truth: Sequence[int]) -> float:
-    """The share that is equal."""
+    """The share of predictions that are equal to the truth."""
     return sum(map(int.__eq__, predicted, truth)) / len(truth)
 
 
 def root_mean_squared_error(predicted: Mapping[str, float], truth: Mapping[str, float]) -> float:
-    """Over the ids of `truth`."""
+    """The root of the mean squared error over the ids of `truth`."""
     return math.sqrt(_squares(predicted[ident] - value for ident, value in truth.items()) / len(truth))
 
 
@@ -221,7 +220,7 @@ def _plural(name: str) -> str:
 
 
 def _plain(ident: str) -> str:
-    """An id as it is meant: without spaces, and 1461.0, as some libraries write it, is 1461."""
+    """An id in its plain form: without spaces, and 1461 where some libraries write 1461.0."""
     ident = ident.strip()
     return ident.partition(".")[0] if _WHOLE.fullmatch(ident) else ident
 

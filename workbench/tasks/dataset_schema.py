@@ -4,103 +4,106 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from msgspec import Meta
 
 from workbench.tasks.errors import TaskFileError
-from workbench.tasks.schema import FunctionName, Identifier, Part, RelativePath
-from workbench.yamlfile import Place, read_yaml
+from workbench.tasks.schema import FunctionName, Identifier, RelativePath
+from workbench.yamlfile import NotEmpty, Part, Place, read_yaml
 
 Options = dict[str, int | float | str | bool]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-class LocalSource(Part):
+class LocalSource(Part, frozen=True, kw_only=True, tag_field="kind", tag="local"):
     """Files that the user brings."""
 
-    kind: Literal["local"]
+    kind: ClassVar[Literal["local"]] = "local"
     folder: RelativePath
     """In the folder of `$MLGYM_DATA`."""
-    files: Annotated[dict[RelativePath, Sha256 | None], Field(min_length=1)]
-    """Each with the checksum of its known form, where there is one. Others are taken, and their scores labelled."""
-    how: Annotated[str, Field(min_length=1)]
+    files: Annotated[dict[RelativePath, Sha256 | None], Meta(min_length=1)]
+    """Each with the checksum of its known form, if there is one. Files with another checksum are accepted, and their
+    scores labelled.
+    """
+    how: NotEmpty
     """Where to get them, for the message that they are missing."""
 
 
-class InstalledSource(Part):
-    """The same data as a Debian package lays them out: taken where they are there, without the network."""
+class InstalledSource(Part, frozen=True, kw_only=True):
+    """The same data as files of a Debian package, which are used if it is installed."""
 
-    package: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.+-]+$")]
-    folder: Annotated[str, Field(pattern="^/")]
-    files: Annotated[dict[RelativePath, Sha256 | None], Field(min_length=1)]
+    package: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9.+-]+\Z")]
+    folder: Annotated[str, Meta(pattern=r"^/")]
+    files: Annotated[dict[RelativePath, Sha256 | None], Meta(min_length=1)]
     function: FunctionName
-    """Of the file that `prepare` names: returns rows by split, from the files in `making.source`."""
+    """A function in the file that `prepare` names. It returns rows by split, from the files in `making.source`."""
 
 
-class HuggingFaceSource(Part):
+class HuggingFaceSource(Part, frozen=True, kw_only=True, tag_field="kind", tag="huggingface"):
     """A dataset of the Hugging Face Hub, through the `datasets` library."""
 
-    kind: Literal["huggingface"]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
-    revision: Annotated[str, Field(min_length=1)]
+    kind: ClassVar[Literal["huggingface"]] = "huggingface"
+    repo: Annotated[str, Meta(pattern=r"^[\w.-]+(/[\w.-]+)?\Z")]
+    revision: NotEmpty
     """A commit or a tag: what is fetched must not change."""
     config: str | None = None
-    splits: Annotated[dict[str, str], Field(min_length=1)]
+    splits: Annotated[dict[str, str], Meta(min_length=1)]
     """Our name of a split → theirs."""
     installed: InstalledSource | None = None
     """Another place where the same data may be."""
 
 
-class HubFilesSource(Part):
+class HubFilesSource(Part, frozen=True, kw_only=True, tag_field="kind", tag="hub-files"):
     """Files of a repository of the Hugging Face Hub: weights, tokenizers, archives, shards.
 
     Where a folder of the dataset's id in that of `$MLGYM_DATA` has them all, they are taken from there.
     """
 
-    kind: Literal["hub-files"]
-    repo: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")]
+    kind: ClassVar[Literal["hub-files"]] = "hub-files"
+    repo: Annotated[str, Meta(pattern=r"^[\w.-]+(/[\w.-]+)?\Z")]
     repo_type: Literal["model", "dataset"] = "model"
-    revision: Annotated[str, Field(min_length=1)]
+    revision: NotEmpty
     """A commit or a tag: what is fetched must not change."""
-    files: Annotated[dict[RelativePath, Sha256 | None], Field(min_length=1)]
+    files: Annotated[dict[RelativePath, Sha256 | None], Meta(min_length=1)]
     """Paths in the repository, or patterns of such (`*.bin`), each with its checksum, where that is known."""
 
 
-class GeneratedSource(Part):
-    """Nothing but a seed: `prepare` makes it all."""
+class GeneratedSource(Part, frozen=True, kw_only=True, tag_field="kind", tag="generator"):
+    """There is no source but a seed: `prepare` generates all the data."""
 
-    kind: Literal["generator"]
+    kind: ClassVar[Literal["generator"]] = "generator"
     seed: int = 0
-    options: Options = Field(default_factory=dict)
+    options: Options = {}
 
 
-class MakerSpec(Part):
+class MakerSpec(Part, frozen=True, kw_only=True):
     """The Python function that makes the public and the secret part; it is given a `Making`."""
 
     file: RelativePath
     function: FunctionName = "prepare"
 
 
-class StandInSpec(Part):
+class StandInSpec(Part, frozen=True, kw_only=True):
     """The small generated stand-in, in the same format."""
 
     function: FunctionName | None = None
-    """Makes what the source would be (files in `making.source`, or it returns rows by split); `prepare` follows.
-    Without one, `prepare` is run with the seed and options below."""
+    """Makes what the source would provide (files in `making.source`, or it returns rows by split); `prepare` follows.
+    Without one, `prepare` is run with the seed and options below.
+    """
     seed: int = 0
-    options: Options = Field(default_factory=dict)
+    options: Options = {}
 
 
-class DatasetSpec(Part):
+class DatasetSpec(Part, frozen=True, kw_only=True):
     """A whole file."""
 
     id: Identifier
-    name: Annotated[str, Field(min_length=1)]
+    name: NotEmpty
     licence: str = ""
     size: str = ""
     """In words: "0.5 MB"."""
-    source: Annotated[LocalSource | HuggingFaceSource | HubFilesSource | GeneratedSource, Field(discriminator="kind")]
+    source: LocalSource | HuggingFaceSource | HubFilesSource | GeneratedSource
     prepare: MakerSpec
     tiny: StandInSpec | None = None
 

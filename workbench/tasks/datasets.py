@@ -1,14 +1,14 @@
-"""Datasets: found by id, prepared once into a cache, in a public part and one that never enters a sandbox.
-
-* The user's own files are looked for in the folder of `$MLGYM_DATA` (else `~/.local/share/mlgym-tui/data`).
-* What is prepared goes to `$MLGYM_CACHE` (else `~/.cache/mlgym-tui`), each in a folder that appears there at once,
-  complete, with a manifest of checksums. A stopped preparation leaves nothing behind that counts.
+"""Datasets: found by id and prepared once into a cache, as a public part and a secret one that never enters a sandbox.
+* The user's own files are looked for in the folder of `$MLGYM_DATA` (else `~/.local/share/mlgym-tui/data`). * What is
+prepared goes to `$MLGYM_CACHE` (else `~/.cache/mlgym-tui`), each in a folder that appears there at once, complete, with
+a manifest of checksums. A stopped preparation leaves nothing behind that counts.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -21,24 +21,22 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.session.files import lock
-from workbench.tasks.author_code import last_fault
+from workbench.session.files import NoLocks, lock
+from workbench.session.secrets import cache_folder, data_folder
 from workbench.tasks.catalogue import TASK_FILE, Task, Variant, task_roots
 from workbench.tasks.errors import TaskError
-from workbench.tasks.hub import is_pattern
 from workbench.tasks.making import Progress
-from workbench.tasks.preparing import Order
 
 if TYPE_CHECKING:
     from workbench.tasks.dataset_schema import DatasetSpec, InstalledSource
 
 FORMAT = 1
-"""Of the cache; part of each key."""
+"""The format of the cache; part of each key."""
 _MANIFEST = "manifest.json"
 
 
 class DatasetError(TaskError):
-    """A dataset cannot be had. `str()` says why, and what to do."""
+    """A dataset is not available. `str()` says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class Dataset:
 
     @property
     def id(self) -> str:
-        """As tasks name it."""
+        """The id by which tasks refer to it."""
         return self.spec.id
 
     @property
@@ -61,7 +59,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared dataset. Nothing in it may be changed."""
+    """A prepared dataset. Its files must not be changed."""
 
     id: str
     folder: Path
@@ -70,7 +68,7 @@ class Prepared:
 
     @property
     def label(self) -> str:
-        """Empty for the real thing; else what a score on it must say ("stand-in", "not the known file")."""
+        """Empty for the real data; else the label of a score on them ("stand-in", "not the known file")."""
         return str(self.manifest["label"])
 
     @property
@@ -112,7 +110,7 @@ def prepare_task(task: Task, progress: Progress | None = None) -> dict[str, Prep
 
 
 def label_of(prepared: dict[str, Prepared]) -> str:
-    """What a score on these data must say; empty for the real ones."""
+    """The label of a score on these data; empty for the real data."""
     return ", ".join(dict.fromkeys(item.label for item in prepared.values() if item.label))
 
 
@@ -124,16 +122,7 @@ def mounts(task: Task, prepared: dict[str, Prepared]) -> dict[Path, str]:
 
 def data_folder_of_user() -> Path:
     """Where files that the user brings are looked for."""
-    named = os.environ.get("MLGYM_DATA")
-    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(named).expanduser() if named else Path(home).expanduser() / "mlgym-tui" / "data"
-
-
-def cache_folder() -> Path:
-    """Where prepared datasets and environments are kept."""
-    named = os.environ.get("MLGYM_CACHE")
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return (Path(named).expanduser() if named else Path(home).expanduser() / "mlgym-tui").absolute()
+    return data_folder("MLGYM_DATA", "data")
 
 
 def missing(dataset: Dataset, variant: Variant) -> str | None:
@@ -150,29 +139,31 @@ def missing(dataset: Dataset, variant: Variant) -> str | None:
             how = source.how.strip().rstrip(".")
             stand_in = "; or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
             return f"dataset {dataset.id}: {', '.join(lacking)} not in {folder}. {how}{stand_in}"
-    library = {"huggingface": "datasets", "hub-files": "huggingface_hub"}.get(source.kind)
-    if library is not None and _users_files(dataset) is None:
-        from importlib.util import find_spec
-
-        if find_spec(library) is None:
-            stand_in = ", or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
-            fetch = f"pip install 'mlgym-tui[data]'{_or_install(dataset)}{stand_in}"
-            return f"dataset {dataset.id} comes from Hugging Face: {fetch}"
+    if _is_fetched(dataset) and importlib.util.find_spec(_LIBRARIES[source.kind]) is None:
+        stand_in = ", or use the small stand-in: --dataset tiny" if dataset.spec.tiny else ""
+        fetch = f"pip install 'mlgym-tui[data]'{_or_install(dataset)}{stand_in}"
+        return f"dataset {dataset.id} comes from Hugging Face: {fetch}"
     return None
+
+
+_LIBRARIES = {"huggingface": "datasets", "hub-files": "huggingface_hub"}
+"""Of the sources that are fetched."""
+
+
+def _is_fetched(dataset: Dataset) -> bool:
+    """Whether its data come over the network: this machine has them nowhere."""
+    return dataset.spec.source.kind in _LIBRARIES and _on_this_machine(dataset)[1] is None
 
 
 def needs_network(dataset: Dataset, variant: Variant) -> bool:
     """Whether preparing it will fetch something."""
-    if variant or dataset.spec.source.kind not in ("huggingface", "hub-files") or _users_files(dataset) is not None:
-        return False
-    return _find(dataset, variant) is None
+    return not variant and _is_fetched(dataset) and _find(dataset, variant) is None
 
 
 def prepare(dataset: Dataset, variant: Variant = "", progress: Progress | None = None) -> Prepared:
-    """The dataset in the cache, made now where it is not there, or no longer what it was made from.
-
-    Blocks; an exception raised in `progress` (and KeyboardInterrupt) stops the preparation, with nothing left behind.
-    Raises DatasetError or OSError.
+    """The dataset in the cache. It is prepared now if it is not there, or if its source has changed. Blocks; an
+    exception raised in `progress` (and KeyboardInterrupt) stops the preparation, with nothing left behind. Raises
+    DatasetError or OSError.
     """
     why = missing(dataset, variant)
     if why is not None:
@@ -205,12 +196,14 @@ def prepare(dataset: Dataset, variant: Variant = "", progress: Progress | None =
 
 
 def verify(prepared: Prepared) -> list[str]:
-    """Files that are not as they were prepared: all of them are read. Raises OSError."""
+    """Files that differ from what was prepared. All of them are read. Raises OSError."""
     then = prepared.checksums()
     now = {path.relative_to(prepared.folder).as_posix(): path for path in _files(prepared.folder)}
     wrong = [f"{name} is missing" for name in then if name not in now]
     wrong += [f"{name} does not belong there" for name in now if name not in then]
-    return wrong + [f"{name} was changed" for name, path in now.items() if name in then and _sha256(path) != then[name]]
+    return wrong + [
+        f"{name} was changed" for name, path in now.items() if name in then and file_hash(path) != then[name]
+    ]
 
 
 def _key(dataset: Dataset, variant: Variant) -> str:
@@ -238,72 +231,65 @@ def _source_is_the_same(dataset: Dataset, variant: Variant, prepared: Prepared) 
     """Whether the user's files, where they are still there, are those that it was made from."""
     if variant:
         return True
-    folder = _users_folder(dataset)
+    folder, _ = _on_this_machine(dataset)
     for name, facts in prepared.manifest["source"].items():
         with contextlib.suppress(OSError):
             now = (folder / name).stat()
             as_before = (now.st_size, now.st_mtime_ns) == (facts["size"], facts["mtime_ns"])
-            if not as_before and _sha256(folder / name) != facts["sha256"]:
+            if not as_before and file_hash(folder / name) != facts["sha256"]:
                 return False
     return True
 
 
-def _order(dataset: Dataset, variant: Variant, target: Path) -> Order:
-    spec, source, files = dataset.spec, dataset.spec.source, None if variant else _users_files(dataset)
-    order = Order(str(dataset.maker), spec.prepare.function, str(target))
-    if variant:
-        assert spec.tiny is not None
-        return replace(order, seed=spec.tiny.seed, options=spec.tiny.options, stand_in=spec.tiny.function or "")
-    if source.kind == "generator":
-        return replace(order, seed=source.seed, options=source.options)
-    if source.kind == "local" or files is not None:
-        installed = _installed(dataset)
-        reader = installed.function if installed else ""
-        return replace(order, source=str(_users_folder(dataset).absolute()), files=tuple(files or ()), reader=reader)
-    return replace(order, hub=source.model_dump(exclude={"kind", "installed"}))
-
-
 def _installed(dataset: Dataset) -> InstalledSource | None:
-    """The package of the system that has it, too."""
+    """The Debian package that also has the data, if there is one."""
     source = dataset.spec.source
     return source.installed if source.kind == "huggingface" else None
 
 
 def _or_install(dataset: Dataset) -> str:
-    """Another way out, where it would not come from there already."""
+    """A hint to install the Debian package, if that would help."""
     installed = _installed(dataset)
-    needed = installed is not None and _users_files(dataset) is None
-    return f", or apt-get install {installed.package}" if installed and needed else ""
+    return f", or apt-get install {installed.package}" if installed and _is_fetched(dataset) else ""
 
 
-def _users_folder(dataset: Dataset) -> Path:
-    """Where files of this machine for it are looked for."""
+def _on_this_machine(dataset: Dataset) -> tuple[Path, dict[str, str | None] | None]:
+    """Where this machine has files for it, and those files with the checksums of their known forms; None for the files
+    unless they are all there.
+    """
+    from workbench.tasks.hub import is_pattern
+
     source, installed = dataset.spec.source, _installed(dataset)
-    if installed is not None:
-        return Path(installed.folder)
-    return data_folder_of_user() / (source.folder if source.kind == "local" else dataset.id)
-
-
-def _users_files(dataset: Dataset) -> dict[str, str | None] | None:
-    """Files of this machine (with the checksums of their known forms), where they are all there; None where not."""
-    source, folder = dataset.spec.source, _users_folder(dataset)
-    origin = source if source.kind in ("local", "hub-files") else _installed(dataset)
-    if origin is None:
-        return None
+    if source.kind == "local":
+        folder, wanted = data_folder_of_user() / source.folder, source.files
+    elif source.kind == "hub-files":
+        folder, wanted = data_folder_of_user() / dataset.id, source.files
+    elif installed is not None:
+        folder, wanted = Path(installed.folder), installed.files
+    else:
+        return Path(), None
     found: dict[str, str | None] = {}
-    for name, known in origin.files.items():
+    for name, known in wanted.items():
         here = sorted(folder.glob(name)) if is_pattern(name) and source.kind == "hub-files" else [folder / name]
         here = [path for path in here if path.is_file()]
         if not here:
-            return None
+            return folder, None
         found.update({path.relative_to(folder).as_posix(): known for path in here})
-    return found
+    return folder, found
 
 
 def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | None) -> dict[str, Any]:
-    """Prepare into `making/made` by a process of its own, which ends with us; where it came from, where the Hub did."""
+    """Prepare into `making/made` in a separate process, which ends with this one. Returns where data of the Hub came
+    from.
+    """
+    from workbench.tasks.preparing import Order
+
     target = making / "made"
     target.mkdir()
+    order = Order(str(dataset.file.absolute()), variant, str(target.absolute()))
+    folder, files = _on_this_machine(dataset)
+    if files is not None and not variant:
+        order = replace(order, source=str(folder.absolute()), files=tuple(files))
     outcome: dict[str, Any] = {}
     with (
         tempfile.TemporaryFile() as errors,
@@ -318,7 +304,7 @@ def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | 
     ):
         assert process.stdin is not None and process.stdout is not None
         try:
-            process.stdin.write(json.dumps(asdict(_order(dataset, variant, target))).encode() + b"\n")
+            process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
             process.stdin.flush()
             for line in process.stdout:
                 message = json.loads(line)
@@ -332,6 +318,8 @@ def _run(dataset: Dataset, variant: Variant, making: Path, progress: Progress | 
                 os.killpg(process.pid, signal.SIGKILL)
         errors.seek(0, os.SEEK_END)
         errors.seek(max(0, errors.tell() - 4096))
+        from workbench.tasks.author_code import last_fault
+
         said = last_fault(errors.read().decode(errors="replace"), dataset.maker.parent)
     if "done" not in outcome:
         why = outcome.get("error") or said or f"the process of {dataset.maker} ended"
@@ -345,14 +333,15 @@ def _write_manifest(dataset: Dataset, variant: Variant, making: Path, hub: dict[
     label = "stand-in" if variant else ""
     origin: dict[str, Any] = {}
     if not variant and not hub:
-        for name, known in (_users_files(dataset) or {}).items():
-            path = _users_folder(dataset) / name
-            found, digest = path.stat(), _sha256(path)
+        folder_here, files_here = _on_this_machine(dataset)
+        for name, known in (files_here or {}).items():
+            path = folder_here / name
+            found, digest = path.stat(), file_hash(path)
             origin[name] = {"size": found.st_size, "mtime_ns": found.st_mtime_ns, "sha256": digest}
             if known is not None and digest != known:
                 label = f"{name} is not the known file"
     files = {
-        path.relative_to(made).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
+        path.relative_to(made).as_posix(): {"size": path.stat().st_size, "sha256": file_hash(path)}
         for path in _files(made)
     }
     manifest = {"dataset": dataset.id, "variant": variant, "label": label, "source": origin, "hub": hub, "files": files}
@@ -374,19 +363,21 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _sha256(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """sha256 of a file, in hexadecimal. Raises OSError."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def _locked(home: Path, progress: Progress | None) -> Iterator[None]:
-    """One preparation of a dataset at a time, over all processes."""
+    """Hold the lock on a dataset: it is prepared by one process at a time."""
     with (home / ".lock").open("a") as file:
-        if not lock(file):
-            if progress is not None:
-                progress(0.0, f"waiting: another process prepares {home.name}")
-            lock(file, wait=True)
+        with contextlib.suppress(NoLocks):
+            if not lock(file):
+                if progress is not None:
+                    progress(0.0, f"waiting: another process prepares {home.name}")
+                lock(file, wait=True)
         yield
 
 

@@ -1,6 +1,5 @@
-"""The frame that the game tasks share: two players, some rounds, many games, the mean payoff of the row player.
-
-Used by the evaluators of tasks (`tasks/<id>/evaluate/`), in the judge's process. The row player is the submission.
+"""Shared by the game tasks: two players, some rounds, many games, and the mean payoff of the row player. Used by the
+evaluators of tasks (`tasks/<id>/evaluate/`), in the evaluator's process. The row player is the submission.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ class Game(Generic[M]):
     expected: str
     """What `row_strategy` must return, for messages: "0 or 1"."""
     read: Callable[[str], M]
-    """A move from the player's text (integers joined by commas). Raises BadMove with what is wrong."""
+    """A move from the submission's text (integers joined by commas). Raises BadMove with what is wrong."""
     write: Callable[[M], str]
     column: Callable[[History[M], random.Random], M]
     """The opponent's move, given the history."""
@@ -108,7 +107,7 @@ def matrix_game(
 
 
 def describe(answer: str) -> str:
-    """The player's text for a person: a number, a list, or what it says of something that is neither."""
+    """The submission's answer in words: a number, a list, or its description of something that is neither."""
     if answer.startswith("? "):
         return answer[2:]
     return f"[{answer.replace(',', ', ')}]" if "," in answer else answer

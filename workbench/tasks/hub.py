@@ -1,7 +1,6 @@
-"""Fetching from the Hugging Face Hub: rows of a dataset, or files of any repository (weights, tokenizers, shards).
-
-Its own cache is used, so that what was fetched once is not fetched again, and a broken download goes on where it ended.
-A revision that is a branch is resolved to its commit first, which is recorded with the prepared dataset. Without the
+"""Downloads from the Hugging Face Hub: rows of a dataset, or files of any repository (weights, tokenizers, shards). Its
+own cache is used, so that what was fetched once is not fetched again, and a broken download goes on where it ended. A
+revision that is a branch is resolved to its commit first, which is recorded with the prepared dataset. Without the
 network there is an error at once, unless all is in the cache.
 """
 
@@ -14,63 +13,66 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.tasks.making import Progress, Rows, SourceError
+
+if TYPE_CHECKING:
+    from workbench.tasks.dataset_schema import HubFilesSource, HuggingFaceSource
 
 _WAYS_OUT = "look at the network (HTTPS_PROXY, HF_ENDPOINT), or use the small stand-in: --dataset tiny"
 _BLOCK = 1 << 20
 
 
 def is_pattern(name: str) -> bool:
-    """Whether a name of a source's `files` stands for several."""
+    """Whether a name in a source's `files` is a pattern."""
     return any(sign in name for sign in "*?[")
 
 
-def fetch_rows(hub: Mapping[str, Any], progress: Progress) -> tuple[Rows, dict[str, Any]]:
+def fetch_rows(source: HuggingFaceSource, progress: Progress) -> tuple[Rows, dict[str, Any]]:
     """The splits of a dataset, and where they came from. Raises SourceError."""
     offline = _be_quick_offline()
     try:
         import datasets  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         raise SourceError(_not_installed("datasets")) from None
-    revision = hub["revision"]
+    revision = source.revision
     rows: dict[str, Any] = {}
     try:
         if not offline:
-            revision = _library().HfApi().dataset_info(hub["repo"], revision=revision).sha
-        for number, (ours, theirs) in enumerate(hub["splits"].items()):
-            progress(number / len(hub["splits"]), f"fetching {hub['repo']}, {theirs}")
-            rows[ours] = datasets.load_dataset(hub["repo"], hub["config"], split=theirs, revision=revision)
+            revision = _library().HfApi().dataset_info(source.repo, revision=revision).sha
+        for number, (ours, theirs) in enumerate(source.splits.items()):
+            progress(number / len(source.splits), f"fetching {source.repo}, {theirs}")
+            rows[ours] = datasets.load_dataset(source.repo, source.config, split=theirs, revision=revision)
     except SourceError:
         raise
     except Exception as error:  # the libraries raise a dozen kinds for a missing network alone
-        raise _not_fetched(hub["repo"], error) from error
-    return rows, {"repo": hub["repo"], "revision": revision}
+        raise _not_fetched(source.repo, error) from error
+    return rows, {"repo": source.repo, "revision": revision}
 
 
-def fetch_files(hub: Mapping[str, Any], progress: Progress) -> tuple[dict[str, Path], dict[str, Any]]:
+def fetch_files(source: HubFilesSource, progress: Progress) -> tuple[dict[str, Path], dict[str, Any]]:
     """Files of a repository by their path in it, in the Hub's cache, checked; and where they came from.
 
-    `hub["files"]`: names or patterns (`*.bin`) → sha256 or None. Raises SourceError.
+    Raises SourceError.
     """
     offline = _be_quick_offline()
     library = _library()
-    repo, kind = hub["repo"], hub["repo_type"]
+    repo, kind = source.repo, source.repo_type
     try:
         if offline:
             folder = library.snapshot_download(
-                repo, repo_type=kind, revision=hub["revision"], allow_patterns=list(hub["files"]), local_files_only=True
+                repo, repo_type=kind, revision=source.revision, allow_patterns=list(source.files), local_files_only=True
             )
             commit = Path(folder).name
             names = [path.relative_to(folder).as_posix() for path in sorted(Path(folder).rglob("*")) if path.is_file()]
-            found = {name: Path(folder, name) for name in chosen(names, hub["files"], repo)}
+            found = {name: Path(folder, name) for name in chosen(names, source.files, repo)}
             expected: dict[str, str] = {}
         else:
-            facts = library.HfApi().repo_info(repo, revision=hub["revision"], repo_type=kind, files_metadata=True)
+            facts = library.HfApi().repo_info(repo, revision=source.revision, repo_type=kind, files_metadata=True)
             commit = str(facts.sha)
             sizes = {item.rfilename: int(item.size or 0) for item in facts.siblings}
-            wanted = chosen(sorted(sizes), hub["files"], repo)
+            wanted = chosen(sorted(sizes), source.files, repo)
             expected = {item.rfilename: _known_hash(item) for item in facts.siblings}
             found = {}
             with _watched(library, repo, kind, sum(sizes[name] for name in wanted), progress):
@@ -85,7 +87,7 @@ def fetch_files(hub: Mapping[str, Any], progress: Progress) -> tuple[dict[str, P
         raise _not_fetched(repo, error) from error
     for number, (name, path) in enumerate(found.items()):
         progress(number / len(found), f"checking {name}")
-        _check(name, path, hub["files"].get(name), expected.get(name, ""), repo)
+        _check(name, path, source.files.get(name), expected.get(name, ""), repo)
     return found, {"repo": repo, "revision": commit}
 
 
@@ -101,7 +103,7 @@ def chosen(names: list[str], files: Mapping[str, str | None], repo: str) -> list
 
 
 def hub_answers(time_limit: float = 5.0) -> bool:
-    """Whether the Hub can be reached: its library would try for minutes. `time_limit` in seconds."""
+    """Whether the Hub answers. Its library would keep trying for minutes. `time_limit` in seconds."""
     import urllib.error
     import urllib.request
 
@@ -116,7 +118,7 @@ def hub_answers(time_limit: float = 5.0) -> bool:
 
 
 def _be_quick_offline() -> bool:
-    """Whether there is no network; then the libraries look into their cache, or fail at once."""
+    """Whether the Hub is out of reach. The libraries then look into their cache alone, so that they fail at once."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE") or not hub_answers():
         os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
         return True
@@ -171,7 +173,9 @@ def _check(name: str, path: Path, known: str | None, said: str, repo: str) -> No
 
 @contextmanager
 def _watched(library: Any, repo: str, kind: str, total: int, progress: Progress) -> Iterator[None]:
-    """Tell the progress of downloads by what grows in the Hub's cache: the libraries' own bars differ by version."""
+    """Report the progress of downloads by the growth of the Hub's cache: the libraries' own progress bars differ by
+    version.
+    """
     folder = Path(library.constants.HF_HUB_CACHE, f"{kind}s--{repo.replace('/', '--')}", "blobs")
     before = _size(folder)
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""What a dataset's Python file is given: where the source is, and where the prepared parts go."""
+"""The argument of a dataset's Python function: where the source is, and where the prepared parts go."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PIECE = 64 << 20
 
 
 class SourceError(Exception):
-    """The source is not what it should be. `str()` is for the user: what, where, what to do."""
+    """The source of a dataset is not as expected. `str()` is for the user: what, where, what to do."""
 
 
 @dataclass

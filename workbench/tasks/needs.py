@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from workbench.isolation.batch import memory, processors
 from workbench.isolation.gpus import list_gpus
 from workbench.tasks.catalogue import Task
 from workbench.tasks.datasets import datasets_of, missing, needs_network
@@ -16,7 +16,7 @@ from workbench.text import many
 
 @dataclass(frozen=True)
 class Needs:
-    """What was found."""
+    """What a task needs, and what is missing."""
 
     words: tuple[str, ...]
     """Like "data house-prices (0.5 MB)", "1 GPU", "network"."""
@@ -25,7 +25,7 @@ class Needs:
     stand_in: bool
     """Whether it can run on its stand-in."""
     optional: Mapping[str, str] = field(default_factory=dict)
-    """Modules that it can do without and that are not installed, each with the command that installs it."""
+    """Optional modules that are not installed, each with the command that installs it."""
 
     @property
     def verdict(self) -> str:
@@ -34,7 +34,7 @@ class Needs:
 
 
 def examine(task: Task) -> Needs:
-    """Look at the data and the devices. Nothing is fetched or prepared. Cheap."""
+    """What the task needs and what is missing here. This is cheap: nothing is fetched or prepared."""
     words: list[str] = []
     obstacles: list[str] = []
     stand_in = bool(task.spec.datasets)
@@ -61,7 +61,7 @@ def examine(task: Task) -> Needs:
         here = len(list_gpus())
         if here < gpus and not task.variant:
             obstacles.append(f"it needs {many(gpus, 'GPU')}; this machine has {here or 'none'}")
-    words += _asked(task)
+    words += [asked for asked, _, _ in _resources(task)]
     obstacles += lacking(task)
     if network:
         words.append("network")
@@ -70,23 +70,19 @@ def examine(task: Task) -> Needs:
 
 def lacking(task: Task) -> list[str]:
     """Memory and processors that the task needs and this machine lacks; the stand-in of the data needs none."""
-    asked = task.spec.resources
-    if task.variant:
-        return []
-    found: list[str] = []
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if asked.memory_bytes is not None and asked.memory_bytes > memory:
-        found.append(f"it asks for {gigabytes(asked.memory_bytes)} of memory; this machine has {gigabytes(memory)}")
-    here = os.cpu_count() or 1
-    if asked.cpus is not None and asked.cpus > here:
-        found.append(f"it asks for {many(asked.cpus, 'CPU')}; this machine has {here}")
-    return found
+    rows = () if task.variant else _resources(task)
+    return [f"it asks for {asked}; this machine has {here}" for asked, here, enough in rows if not enough]
 
 
-def _asked(task: Task) -> list[str]:
+def _resources(task: Task) -> Iterator[tuple[str, str, bool]]:
+    """The memory and processors that the task asks for, what this machine has of them, and whether that is enough."""
     asked = task.spec.resources
-    memory = [] if asked.memory_bytes is None else [f"{gigabytes(asked.memory_bytes)} of memory"]
-    return memory + ([] if asked.cpus is None else [many(asked.cpus, "CPU")])
+    if asked.memory_bytes is not None:
+        there = memory()
+        yield f"{gigabytes(asked.memory_bytes)} of memory", gigabytes(there), there >= asked.memory_bytes
+    if asked.cpus is not None:
+        here = processors()
+        yield many(asked.cpus, "CPU"), str(here), here >= asked.cpus
 
 
 def gigabytes(size: int) -> str:

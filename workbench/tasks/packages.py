@@ -11,20 +11,20 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from workbench.isolation.known import known, programs
+from workbench.isolation.processes import run_and_tell
 from workbench.isolation.spec import SandboxError, base_environment
-from workbench.tasks.datasets import cache_folder
+from workbench.session.secrets import cache_folder
 from workbench.tasks.errors import TaskError
 from workbench.tasks.making import Progress
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.tasks.catalogue import Task
 
 INSIDE = "/opt/mlgym/packages"
-"""Where sandboxes have them."""
+"""Where sandboxes find the packages."""
 _MANIFEST = ".manifest.json"
 _ASK = (
     "import json, platform, sys; print(json.dumps({'version': '%d.%d' % sys.version_info[:2],"
@@ -58,7 +58,7 @@ class PythonInside:
     """Version of glibc, like "2.36"."""
 
     def platforms(self) -> list[str]:
-        """Tags of the wheels that it takes, the newest first."""
+        """Tags of the wheels that fit, the newest first."""
         newest = int(self.libc.partition(".")[2] or _OLDEST_LIBC)
         tags = [f"manylinux_2_{minor}_{self.machine}" for minor in range(newest, _OLDEST_LIBC - 1, -1)]
         return [*tags, f"manylinux2014_{self.machine}", f"linux_{self.machine}"]
@@ -66,13 +66,18 @@ class PythonInside:
 
 @functools.cache
 def local_python() -> PythonInside:
-    """Of the local sandbox. Raises PackageError."""
+    """The Python of the local sandbox. Raises PackageError."""
     from workbench.isolation.bwrap import python_inside
 
-    done = subprocess.run([python_inside()[0], "-I", "-S", "-c", _ASK], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise PackageError(f"the Python of the sandbox does not answer: {done.stderr.strip()[-200:]}")
-    return PythonInside(**json.loads(done.stdout))
+    python = python_inside()[0]
+
+    def ask() -> str:
+        done = subprocess.run([python, "-I", "-S", "-c", _ASK], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise PackageError(f"the Python of the sandbox does not answer: {done.stderr.strip()[-200:]}")
+        return done.stdout
+
+    return PythonInside(**json.loads(known("python of the sandbox", [*programs(python)], ask)))
 
 
 _of_images: dict[str, PythonInside] = {}
@@ -80,43 +85,31 @@ _of_images: dict[str, PythonInside] = {}
 
 
 def image_python(image: str) -> PythonInside:
-    """Of a container image. Raises PackageError or SandboxError."""
+    """The Python of a container image. Raises PackageError or SandboxError."""
+    from workbench.isolation.container import run_in_image
     from workbench.isolation.engine import engine
-    from workbench.isolation.orphans import owner_labels, remove_container
+    from workbench.isolation.image import image_id
 
-    with engine() as connected:
-        api: Any = connected  # the stubs know no types for some of it
-        ident = api.inspect_image(image)["Id"]
+    with engine() as api:
+        ident = image_id(api, image)
         if ident not in _of_images:
-            made = api.create_container(
-                image,
-                entrypoint=["python3", "-I", "-S", "-c", _ASK],
-                network_disabled=True,
-                labels=owner_labels("packages"),
-            )
-            try:
-                api.start(made["Id"])
-                api.wait(made["Id"], timeout=30)
-                said = bytes(api.logs(made["Id"], stdout=True, stderr=False)).decode()
-            finally:
-                remove_container(api, made["Id"])
-            try:
-                _of_images[ident] = PythonInside(**json.loads(said))
-            except ValueError:
-                raise PackageError(f"the image {image} has no python3 that answers") from None
+            with run_in_image(api, ident, ["python3", "-I", "-S", "-c", _ASK]) as (_, said):
+                try:
+                    _of_images[ident] = PythonInside(**json.loads(said))
+                except (ValueError, TypeError):
+                    raise PackageError(f"the image {image} has no python3 that answers") from None
         return _of_images[ident]
 
 
 def installed(requirements: Sequence[str], python: PythonInside) -> Path | None:
-    """The folder with them, where they were installed before."""
+    """The folder of the packages, if they are installed already."""
     folder = _folder(requirements, python)
     return folder if (folder / _MANIFEST).is_file() else None
 
 
 def install(requirements: Sequence[str], python: PythonInside, progress: Progress | None = None) -> Path:
-    """Install them unless they are there. Blocks; an exception raised in `progress` stops it and leaves nothing behind.
-
-    Raises PackageError or OSError.
+    """Install the packages unless they are installed already. Blocks; an exception raised in `progress` stops it and
+    leaves nothing behind. Raises PackageError or OSError.
     """
     found = installed(requirements, python)
     if found is not None:
@@ -156,7 +149,7 @@ def _folder(requirements: Sequence[str], python: PythonInside) -> Path:
 
 
 def _installer(python: PythonInside, target: Path) -> list[str]:
-    """pip of this Python, else uv."""
+    """The command that installs wheels: pip of this Python, else uv."""
     from importlib.util import find_spec
 
     if find_spec("pip") is not None:
@@ -174,24 +167,13 @@ def _installer(python: PythonInside, target: Path) -> list[str]:
 
 
 def _run(command: Sequence[str], progress: Progress | None) -> None:
+    def tell(text: str) -> None:
+        if progress is not None and text.startswith(("Collecting", "Downloading", "Installing")):
+            progress(0.0, text[:80])
+
     if progress is not None:
         progress(0.0, "installing packages")
-    last: list[str] = []
-    with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-    ) as process:
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                text = line.decode(errors="replace").strip()
-                if text:
-                    last = [*last[-19:], text]
-                if progress is not None and text.startswith(("Collecting", "Downloading", "Installing")):
-                    progress(0.0, text[:80])
-            code = process.wait()
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+    code, last = run_and_tell(command, tell)
     if code != 0:
         errors = [line for line in last if "error" in line.lower()] or last[-1:]
         raise PackageError(
@@ -202,7 +184,7 @@ def _run(command: Sequence[str], progress: Progress | None) -> None:
 
 def _mend_scripts(folder: Path) -> None:
     """Make the packages' programs start with the sandbox's Python, not with the one that installed them."""
-    for path in folder.glob("*") if folder.is_dir() else ():
+    for path in filter(Path.is_file, folder.glob("*")):
         data = path.read_bytes()
         first, newline, rest = data.partition(b"\n")
         if first.startswith(b"#!") and b"python" in first:
@@ -241,20 +223,16 @@ def installed_for(task: Task, sandbox: str, image: str) -> Path | None:
 
     None where nothing is installed, or the sandbox's Python is not known.
     """
-    made = {frozenset(_requirements_in(path.parent)) for path in (cache_folder() / "packages").glob(f"*/{_MANIFEST}")}
     extras = task.spec.extras
-    for count in range(len(extras), -1, -1):
-        for chosen in itertools.combinations(extras, count):
-            wanted = with_extras(task, chosen)
-            if not wanted or frozenset(wanted) not in made:
-                continue  # before any Python is asked: that of an image takes a container
-            try:
-                found = installed(wanted, python_of(sandbox, image))
-            except (SandboxError, TaskError, OSError):
-                return None
-            if found is not None:
-                return found
-    return None
+    choices = (chosen for count in range(len(extras), -1, -1) for chosen in itertools.combinations(extras, count))
+    made = [_requirements_in(path.parent) for path in (cache_folder() / "packages").glob(f"*/{_MANIFEST}")]
+    # Those of which there is nothing are left out before any Python is asked: that of an image takes a container.
+    wanted = [needed for chosen in choices if (needed := with_extras(task, chosen)) and set(needed) in made]
+    try:
+        folders = [installed(needed, python_of(sandbox, image)) for needed in wanted]
+    except (SandboxError, TaskError, OSError):
+        return None
+    return next(filter(None, folders), None)
 
 
 def missing_modules(task: Task, folder: Path | None, sandbox: str = "local") -> dict[str, str]:

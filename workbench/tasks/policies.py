@@ -1,8 +1,7 @@
-"""The frame that the reinforcement learning tasks share: policies in a room act in environments of the judge.
-
-Used by evaluators (`tasks/rl…/evaluate/`). A question carries the observations of all episodes that are under way, an
-answer one sampled action for each. The episodes come in another order each time: a policy is a function of what it
-sees, and cannot remember an episode that it does not recognise.
+"""Shared by the reinforcement learning tasks: policies in a room act in environments of the evaluator. Used by
+evaluators (`tasks/rl…/evaluate/`). A question carries the observations of all episodes that are under way, an answer
+one sampled action for each. The episodes come in another order each time: a policy is a function of what it sees, and
+cannot remember an episode that it does not recognise.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Plan:
 
 
 def read_plan(job: Job, frames: int) -> Plan:
-    """Of the task's dataset, whose stand-in has fewer episodes."""
+    """The plan in the task's dataset. The stand-in has fewer episodes."""
     found = json.loads((job.secret / "evaluation.json").read_text(encoding="utf-8"))
     return Plan(int(found["seeds"]), int(found["episodes"]), frames)
 

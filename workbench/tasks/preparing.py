@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from workbench.tasks.author_code import load_function, report_to_the_workbench
+from workbench.tasks.dataset_schema import GeneratedSource, read_dataset
 from workbench.tasks.hub import fetch_files, fetch_rows
 from workbench.tasks.making import Making, SourceError
 
@@ -23,30 +24,24 @@ from workbench.tasks.making import Making, SourceError
 class Order:
     """What is to be prepared."""
 
-    maker: str
-    """The Python file."""
-    prepare: str
-    """Its function."""
+    dataset: str
+    """Its YAML file."""
+    variant: str
     target: str
     """A folder, to be filled."""
-    seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
     source: str = ""
-    """Folder with the user's files."""
-    files: tuple[str, ...] = ()
-    """Of those, the ones that stand for a Hub source's."""
-    reader: str = ""
-    """Function that reads rows from them."""
-    stand_in: str = ""
-    """Function that makes what the source would be."""
-    hub: dict[str, Any] | None = None
-    """Of a Hugging Face source: repo, revision, config, splits; of a Hub source: repo, repo_type, revision, files."""
+    """Folder with files of this machine, where it is made from those."""
+    files: tuple[str, ...] | None = None
+    """Those files."""
 
 
 def prepare(order: Order, write: Any) -> dict[str, Any]:
     """Fill the target; returns where the data came from. Raises SourceError, and what the dataset's code raises."""
-    origin: dict[str, Any] = {}
-    target, maker = Path(order.target), Path(order.maker)
+    file, target = Path(order.dataset), Path(order.target)
+    spec = read_dataset(file)
+    maker, source = file.parent / spec.prepare.file, spec.source
+    stand_in = spec.tiny if order.variant else None
+    seeded = stand_in or (source if source.kind == "generator" else GeneratedSource())
     public, secret, mlgym = parts = [target / name for name in ("public", "secret", "mlgym")]
     for part in parts:
         part.mkdir()
@@ -54,20 +49,23 @@ def prepare(order: Order, write: Any) -> dict[str, Any]:
     def progress(fraction: float, text: str) -> None:
         write({"progress": [fraction, text]})
 
+    origin: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=target, prefix=".source-") as made:
-        making = Making(Path(order.source or made), public, secret, mlgym, order.seed, order.options, progress)
-        if order.stand_in:
-            making.rows = load_function(maker, order.stand_in)(making) or {}
-            made_files = sorted(path for path in making.source.rglob("*") if path.is_file())
-            making.files = {path.relative_to(making.source).as_posix(): path for path in made_files}
-        elif order.files:
-            making.files = {name: making.source / name for name in order.files}
-            making.rows = load_function(maker, order.reader)(making) if order.reader else {}
-        elif order.hub is not None and "files" in order.hub:
-            making.files, origin = fetch_files(order.hub, progress)
-        elif order.hub is not None:
-            making.rows, origin = fetch_rows(order.hub, progress)
-        load_function(maker, order.prepare)(making)
+        folder = Path(order.source or made)
+        making = Making(folder, public, secret, mlgym, seeded.seed, seeded.options, progress)
+        if stand_in is not None and stand_in.function is not None:
+            making.rows = load_function(maker, stand_in.function)(making) or {}
+            made_files = sorted(path for path in folder.rglob("*") if path.is_file())
+            making.files = {path.relative_to(folder).as_posix(): path for path in made_files}
+        elif order.files is not None:
+            making.files = {name: folder / name for name in order.files}
+            if source.kind == "huggingface" and source.installed is not None:
+                making.rows = load_function(maker, source.installed.function)(making)
+        elif stand_in is None and source.kind == "hub-files":
+            making.files, origin = fetch_files(source, progress)
+        elif stand_in is None and source.kind == "huggingface":
+            making.rows, origin = fetch_rows(source, progress)
+        load_function(maker, spec.prepare.function)(making)
     if not any(mlgym.iterdir()):
         mlgym.rmdir()
     return origin
@@ -82,7 +80,7 @@ def main() -> None:
     except SourceError as error:
         write({"error": str(error)})
     except SystemExit as error:
-        write({"error": f"{order.maker}: it ended its process by SystemExit({error.code!r})"})
+        write({"error": f"{order.dataset}: its program ended its process by SystemExit({error.code!r})"})
     except OSError as error:
         write({"error": f"{error.filename or order.target}: {error.strerror or error}"})
     else:

@@ -7,10 +7,10 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from msgspec import Meta, field
 
 from workbench.tasks.errors import TaskFileError
-from workbench.yamlfile import Place, read_yaml
+from workbench.yamlfile import MetricPatterns, NotEmpty, Number, Part, Place, pattern_problem, read_yaml
 
 TASK_FILE = "task.yaml"
 PLACEHOLDERS = frozenset(
@@ -19,30 +19,17 @@ PLACEHOLDERS = frozenset(
 """Names that a description may use, as `$name` or `${name}`."""
 
 
-def _relative(path: str) -> str:
-    parts = PurePosixPath(path)
-    if not path or parts.is_absolute() or ".." in parts.parts or "\\" in path or "\0" in path:
-        raise ValueError("must be a relative path, without '..'")
-    return path
+RelativePath = Annotated[
+    str,
+    Meta(pattern=r"\A(?!/)(?!(?:[^/]*/)*\.\.(?:/|\Z))[^\\\0]+\Z", description="must be a relative path, without '..'"),
+]
+Seconds = Annotated[float, Meta(gt=0, le=7 * 86400)]
+Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
+FunctionName = Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*\Z")]
+Requirement = NotEmpty
 
 
-RelativePath = Annotated[str, AfterValidator(_relative)]
-Seconds = Annotated[float, Field(gt=0, le=7 * 86400, allow_inf_nan=False)]
-
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
-FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]
-Requirement = Annotated[str, Field(min_length=1)]
-
-
-class Part(BaseModel):
-    """A group of fields. Unknown fields are refused, and values are not converted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Baseline(Part):
+class Baseline(Part, frozen=True, kw_only=True):
     """What a first attempt reaches."""
 
     submission: RelativePath | None = None
@@ -61,10 +48,10 @@ class Baseline(Part):
     """The same, on the stand-in."""
 
 
-class MetricSpec(Part):
+class MetricSpec(Part, frozen=True, kw_only=True):
     """A number that the evaluator returns."""
 
-    key: Annotated[str, Field(min_length=1)]
+    key: NotEmpty
     direction: Literal["maximize", "minimize"]
     primary: bool = False
     """Whether it is the one that counts."""
@@ -74,7 +61,7 @@ class MetricSpec(Part):
     """A time or the like, which differs between evaluations of the same submission."""
 
 
-class Artifact(Part):
+class Artifact(Part, frozen=True, kw_only=True):
     """What is submitted."""
 
     kind: Literal["code", "csv", "checkpoint", "model"]
@@ -82,7 +69,7 @@ class Artifact(Part):
     """Relative to the workspace: a file; for a checkpoint or a model, a file or a folder."""
     also: list[RelativePath] = []
     """For a checkpoint or a model: further files and folders that belong to it, taken where they are there."""
-    max_bytes: Annotated[int, Field(gt=0)] = 1 << 20
+    max_bytes: Annotated[int, Meta(gt=0)] = 1 << 20
     """Of all of it."""
     function: FunctionName | None = None
     """For code: the function that is asked."""
@@ -95,7 +82,7 @@ class Artifact(Part):
         return self.kind in ("checkpoint", "model")
 
 
-class TaskLimits(Part):
+class TaskLimits(Part, frozen=True, kw_only=True):
     """What may be spent, in seconds and bytes."""
 
     command_seconds: Seconds = 120.0
@@ -109,44 +96,46 @@ class TaskLimits(Part):
     """For one answer of submitted code, by the clock."""
     loading_seconds: Seconds = 30.0
     """Until submitted code is loaded."""
-    memory_bytes: Annotated[int, Field(ge=64 << 20)] = 1 << 30
+    memory_bytes: Annotated[int, Meta(ge=64 << 20)] = 1 << 30
     """For the submission's process, or the room in which its model is loaded."""
+    validates: Annotated[int, Meta(ge=1)] | None = None
+    """How often `validate` scores the work in a session; by default as often as it is asked for."""
 
 
-class Resources(Part):
+class Resources(Part, frozen=True, kw_only=True):
     """What the agent's sandbox has, and the machine with it."""
 
-    gpus: Annotated[int, Field(ge=0, le=64)] = 0
-    memory_bytes: Annotated[int, Field(ge=64 << 20)] | None = None
+    gpus: Annotated[int, Meta(ge=0, le=64)] = 0
+    memory_bytes: Annotated[int, Meta(ge=64 << 20)] | None = None
     """For everything in the sandbox together; by default as in every sandbox."""
-    cpus: Annotated[float, Field(ge=0.1, le=4096, allow_inf_nan=False)] | None = None
+    cpus: Annotated[float, Meta(ge=0.1, le=4096)] | None = None
     """Processors; by default all."""
     requirements: list[Requirement] = []
     """Python packages besides the task's, on a machine that has GPUs."""
 
 
-class EvaluateSpec(Part):
+class EvaluateSpec(Part, frozen=True, kw_only=True):
     """The evaluator: a function of a Python file, and the splits of the data that it can score on."""
 
     file: RelativePath
     function: FunctionName = "evaluate"
     runner: RelativePath | None = None
     """For a checkpoint or a model: the program that loads it, in its room, and answers the evaluator's questions."""
-    rooms: Annotated[int, Field(ge=1, le=4)] = 1
+    rooms: Annotated[int, Meta(ge=1, le=4)] = 1
     """How many fresh rooms the submission is loaded in, for an evaluator that compares their answers."""
-    splits: Annotated[list[str], Field(min_length=1)] = ["test"]
+    splits: Annotated[list[str], Meta(min_length=1)] = field(default_factory=lambda: ["test"])
     protocols: dict[Literal["mlgym"], str] = {}
     """The split that both `validate` and `submit` see under a protocol, where that is not `test`."""
 
 
-class TaskSpec(Part):
+class TaskSpec(Part, frozen=True, kw_only=True):
     """A whole `task.yaml`."""
 
     id: Identifier
-    name: Annotated[str, Field(min_length=1)]
-    domain: Annotated[str, Field(min_length=1)]
-    level: Annotated[str, Field(min_length=1)]
-    description: Annotated[str, Field(min_length=1)]
+    name: NotEmpty
+    domain: NotEmpty
+    level: NotEmpty
+    description: NotEmpty
     """What the agent is told. `$name` stands for values: see PLACEHOLDERS."""
     datasets: list[Identifier] = []
     """Of `datasets/`, beside the tasks or in the task's folder."""
@@ -154,18 +143,21 @@ class TaskSpec(Part):
     """Python packages for the agent, and for the room in which its code or model is scored, as pip reads them."""
     requirements_optional: bool = False
     """Whether the task runs without them."""
-    extras: Annotated[dict[Identifier, list[Requirement]], Field(max_length=6)] = {}
+    extras: Annotated[dict[Identifier, list[Requirement]], Meta(max_length=6)] = {}
     """Further packages, by the name under which `tasks prepare --with NAME` installs them, too. pip's options
     (`--extra-index-url=…`) may be among them."""
     shares: Identifier | None = None
     """A folder beside the task's, laid out like it: its files are this task's, too, where it has none of that name."""
     starter: RelativePath = "starter"
     baseline: Baseline = Baseline()
-    metrics: Annotated[list[MetricSpec], Field(min_length=1)]
+    metrics: Annotated[list[MetricSpec], Meta(min_length=1)]
     artifact: Artifact
     limits: TaskLimits = TaskLimits()
     resources: Resources = Resources()
     evaluate: EvaluateSpec
+    printed_metrics: MetricPatterns = []
+    """Regular expressions for metrics that programs print in a way of their own. Each named group is a metric, but for
+    `step`, `epoch` and `total`, which say where; `name` and `value` are one together."""
     demo: RelativePath | None = None
     """For the scripted demo agent: a better submission where that is code, else a better version of the starter's
     program of that name, which writes one."""
@@ -217,6 +209,9 @@ def _cross_check(spec: TaskSpec, folder: Path) -> Iterator[tuple[Place, str]]:
     for protocol, split in spec.evaluate.protocols.items():
         if split not in spec.evaluate.splits:
             yield ("evaluate", "protocols", protocol), f"must be one of {', '.join(spec.evaluate.splits)}"
+    for number, pattern in enumerate(spec.printed_metrics):
+        if problem := pattern_problem(pattern):
+            yield ("printed_metrics", number), problem
     folders = [folder] if spec.shares is None else [folder, folder.parent / spec.shares]
     if not folders[-1].is_dir():
         yield ("shares",), f"there is no folder {spec.shares!r} beside {folder.name}"

@@ -1,6 +1,5 @@
-"""The submission as the judge sees it: a socket on which questions are asked, and the verdicts of a failed one.
-
-An evaluator (`tasks/<id>/evaluate/`) is a function that takes a `Job` and returns `Scores`.
+"""The submission as an evaluator sees it: questions over a socket, and verdicts if it fails. An evaluator
+(`tasks/<id>/evaluate/`) is a function that takes a `Job` and returns `Scores`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any, Literal, TypeVar, cast
 MAX_LINE = 4096
 """Bytes of one answer."""
 START_SECONDS = 20.0
-"""How long the player may take to say that the room is up."""
+"""How long the submission server may take to say that the room is up."""
 
 T = TypeVar("T")
 BadVerdict = Literal["invalid", "timeout", "crashed"]
@@ -43,7 +42,7 @@ class ProcessEnded(Failure):
 
 
 class RoomNotReady(Exception):
-    """The player did not come up: the room's fault, not the submission's."""
+    """The submission server did not come up: the room's fault, not the submission's."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Terms:
 
 @dataclass
 class Submission:
-    """The submission's process as the judge sees it: a socket to ask over.
+    """The submission's process as the evaluator sees it: a socket to ask over.
 
     With several rooms, the first question to one of them starts it, and ends the one before for good.
     """
@@ -257,7 +256,7 @@ class Submission:
             deadline = deadline or time.monotonic() + self._seconds
             self._in_time(deadline)
             if len(data) >= MAX_LINE:
-                raise Failure("invalid", f"an answer of more than {MAX_LINE} bytes was written to the judge")
+                raise Failure("invalid", f"an answer of more than {MAX_LINE} bytes was written to the evaluator")
             data += self._received(MAX_LINE)
         return data[:end].decode("utf-8", "replace"), data[end + 1 :]
 
@@ -265,7 +264,7 @@ class Submission:
         return ProcessEnded("crashed", f"the process of {self.terms.function} ended without an answer")
 
     def _fault(self, answer: str = "") -> Failure:
-        """The failure that the player reports (`! <verdict> <text>`); anything else is misuse of the channel."""
+        """The failure that the server reports (`! <verdict> <text>`); anything else is misuse of the channel."""
         mark, _, rest = answer.partition(" ")
         verdict, _, text = rest.partition(" ")
         if mark == "!" and verdict in ("invalid", "crashed"):
@@ -273,7 +272,7 @@ class Submission:
                 failed = f"{self.terms.function} failed while it was scored"
                 text = f"{failed}; on these data it cannot tell more (`validate` can)"
             return Failure(cast(BadVerdict, verdict), text)
-        return Failure("invalid", "something other than the returned value was written to the judge")
+        return Failure("invalid", "something other than the returned value was written to the evaluator")
 
 
 def _random_ids() -> Iterator[str]:

@@ -6,16 +6,19 @@ exists outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from textual.binding import Binding, BindingType
 
-Need = Literal["nothing", "running", "driver", "review", "edit", "command", "score"]
+from workbench.session.status import Resources
+
+Need = Literal["nothing", "running", "driver", "review", "edit", "command", "score", "wheel"]
 """What an action needs: a running session; one that the person does not drive already; a proposal under review; a
 proposal, or a turn of the person, to write; a running command, or an answer on its way; a moment in which the artifact
-can be scored."""
+can be scored; a session that this view may drive."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,51 @@ class Action:
     need: Need = "nothing"
     bar: int = 0
     """Rank in the key bar: lower goes first, 0 is not shown."""
-    pane: bool = False
-    """Bound by the panes and dialogs themselves, for the one that has the focus."""
+    writes: bool = False
+    """It starts something, or leaves something behind: not for who may only look."""
+
+    @property
+    def pane(self) -> bool:
+        """Bound by the panes and dialogs themselves, for the one that has the focus."""
+        return self.group in _OF_PANES or self.id == "app.leave"
+
+    @property
+    def keys_now(self) -> tuple[str, ...]:
+        """The keys that it has, by Textual's names: the person's own, else `keys`."""
+        return _mine.get(self.id, self.keys)
+
+    @property
+    def changed(self) -> bool:
+        """Whether these are the person's own."""
+        return self.id in _mine
 
     @property
     def shown_keys(self) -> str:
-        """The keys as people write them."""
-        return " ".join(_KEY_NAMES.get(key, key) for key in self.keys)
+        """The keys that it has, as people write them."""
+        return " ".join(KEY_NAMES.get(key, key) for key in self.keys_now)
 
 
-_KEY_NAMES = {
+_mine: dict[str, tuple[str, ...]] = {}
+
+
+def use_keys(mine: dict[str, tuple[str, ...]]) -> None:
+    """Have actions shown with other keys: those that the app binds, by the action's id."""
+    global _mine
+    _mine = mine
+
+
+def key_of(action_id: str) -> str:
+    """The first key of an action, as people write it; its description where it has none."""
+    action = BY_ID[action_id]
+    return action.shown_keys.split(" ")[0] or f"({action.label})"
+
+
+def keyed(text: str) -> str:
+    """A text with the key of an action for each `{id}` in it."""
+    return re.sub(r"\{([a-z_.]+)\}", lambda found: key_of(found[1]), text)
+
+
+KEY_NAMES = {
     "left": "←",
     "right": "→",
     "up": "↑",
@@ -50,19 +88,27 @@ _KEY_NAMES = {
     "shift+right": "shift+→",
     "dollar_sign": "$",
     "slash": "/",
+    "equals_sign": "=",
+    "number_sign": "#",
     "question_mark": "?",
     "colon": ":",
     "exclamation_mark": "!",
+    "asterisk": "*",
     "escape": "esc",
     "ctrl+right_square_bracket": "ctrl+]",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
+    "less_than_sign": "<",
+    "greater_than_sign": ">",
     "pageup": "pgup",
     "pagedown": "pgdn",
 }
 
 STEER, STEPS, PANES = "Steer the session", "Go through steps", "Panes"
-LOOK, APP, DIALOG = "Inside a pane", "Workbench", "In a dialog"
+LOOK, APP, HOME, DIALOG, COMPARE, ANALYSIS = (
+    "Inside a pane", "Workbench", "At home: runs and tasks", "In a dialog", "Comparing runs", "Analysis",
+)  # fmt: skip
+_OF_PANES = (LOOK, HOME, DIALOG, COMPARE, ANALYSIS)
 
 ACTIONS: tuple[Action, ...] = (
     Action("session.run", ("enter",), "run", "Run the proposed action", STEER, "review", bar=1),
@@ -73,6 +119,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("session.step", ("s",), "step", "Take one step, then stop", STEER, "driver", bar=4),
     Action("session.continue", ("c",), "continue", "Let the agent go on by itself", STEER, "driver", bar=5),
     Action("session.pause", ("p",), "pause", "Stop before the next action runs", STEER, "driver", bar=6),
+    Action("session.why_paused", ("P",), "pause because", "Pause, and say why: lunch, a meeting", STEER, "running"),
     Action("session.toggle", ("space",), "pause/continue", "Pause, or go on", STEER, "driver"),
     Action(
         "session.take_over", ("t",), "take over", "Take the shell over: you type, the agent waits", STEER, "running", 7
@@ -84,73 +131,183 @@ ACTIONS: tuple[Action, ...] = (
     Action("session.message", ("m",), "message", "Tell the agent something", STEER, "running"),
     Action("session.model", ("M",), "model", "Another model or temperature from here on", STEER, "running"),
     Action("session.limits", ("u",), "limits", "Change the limits on steps, time, cost and tokens", STEER, "running"),
+    Action("session.extend", ("T",), "more time", "More time for the running command", STEER, "command"),
     Action("session.validate", ("v",), "validate", "Score the work as it is now, for your eyes", STEER, "score"),
+    Action(
+        "session.drive", ("D",), "drive", "Ask for the wheel, or answer who asks: one view drives", STEER, "wheel", 8
+    ),
+    Action(
+        "session.until", ("U",), "run until", "Run until an edit, a failure, …; in a replay, the next such step", STEER
+    ),
+    Action("session.submit_best", (), "submit best", "Submit the best of what was validated", STEER, "score"),
+    Action(
+        "session.fork", ("B",), "fork", "A new session that goes on from this step, with its files", STEER, writes=True
+    ),
+    Action("session.breakpoints", ("b",), "breakpoints", "Breakpoints; in a replay, the next match", STEPS),
     Action("step.previous", ("h", "left"), "previous", "Previous step", STEPS, bar=9),
     Action("step.next", ("l", "right"), "next", "Next step; at the end, follow the session", STEPS, bar=10),
     Action("step.first", ("0",), "first", "First step", STEPS),
     Action("step.last", ("dollar_sign",), "last", "Last step, and follow the session", STEPS),
-    Action("search.open", ("slash",), "search", "Search in actions, thoughts and observations", STEPS, bar=11),
+    Action("go.failure", ("x",), "failure", "Next step in which something failed", STEPS, bar=11),
+    Action("go.failure_back", ("X",), "failure before", "Previous step in which something failed", STEPS),
+    Action("go.score", ("o",), "score", "Next step that was scored", STEPS),
+    Action("go.score_back", ("O",), "score before", "Previous step that was scored", STEPS),
+    Action("go.change", ("f",), "file change", "Next step that changed a file", STEPS),
+    Action("go.change_back", ("F",), "file change before", "Previous step that changed a file", STEPS),
+    Action("go.wrong", ("W",), "where it went wrong", "Step where it began to go wrong", STEPS),
+    Action("go.verdict", ("V",), "verdict", "Why the session ended; once more closes it", STEPS),
+    Action("search.open", ("slash",), "search", "Search in actions, thoughts and observations", STEPS, bar=12),
+    Action("search.list", ("number_sign",), "all matches", "List of all matches", STEPS),
     Action("search.next", ("n",), "next match", "Next match", STEPS),
     Action("search.previous", ("N",), "previous match", "Previous match", STEPS),
+    Action(
+        "note.add",
+        ("A",),
+        "annotate",
+        "Annotate the step: a comment, #tag, !kind of failure, or 1 to 5",
+        STEPS,
+        writes=True,
+    ),
     Action("pane.steps", ("1",), "steps", "Go to the steps", PANES),
     Action("pane.file", ("2",), "file", "Go to the file window", PANES),
+    Action("pane.diff", ("d",), "changes", "What the step changed: old and new lines; or the file window again", PANES),
     Action("pane.proposal", ("3",), "action", "Go to the thought and action", PANES),
     Action("pane.observation", ("4",), "observation", "Go to the observation", PANES),
     Action("pane.shell", ("5",), "shell", "Go to the shell", PANES),
     Action("pane.prompt", ("6",), "prompt", "Open or close the prompt: what the model was sent for this step", PANES),
-    Action("prompt.close", ("escape",), "close", "Close the prompt", PANES),
+    Action("pane.metrics", ("8",), "metrics", "Open or close the metrics: the curves of the step", PANES),
+    Action("pane.scores", ("9",), "scores", "Open or close the scores: every validate and submit", PANES),
+    Action("pane.verdict", ("7",), "verdict", "Read the verdict: why the session ended", PANES),
+    Action("prompt.close", ("escape",), "close", "Close the prompt, the metrics or the scores", PANES),
     Action("pane.next", ("tab",), "next pane", "Next pane", PANES),
     Action("pane.previous", ("shift+tab",), "previous pane", "Previous pane", PANES),
-    Action("pane.zoom", ("z",), "zoom", "Zoom the pane, or bring it back", PANES, bar=12),
-    Action("lines.down", ("j", "down"), "down", "Down a line (in the steps: next step)", LOOK, pane=True),
-    Action("lines.up", ("k", "up"), "up", "Up a line (in the steps: previous step)", LOOK, pane=True),
-    Action("lines.half_down", ("ctrl+d",), "half page down", "Half a page down", LOOK, pane=True),
-    Action("lines.half_up", ("ctrl+u",), "half page up", "Half a page up", LOOK, pane=True),
-    Action("lines.page_down", ("pagedown", "shift+pagedown"), "page down", "A page down", LOOK, pane=True),
-    Action("lines.page_up", ("pageup", "shift+pageup", "b"), "page up", "A page up", LOOK, pane=True),
-    Action("lines.first", ("g", "home"), "top", "To the top", LOOK, pane=True),
-    Action("lines.last", ("G", "end"), "end", "To the end", LOOK, pane=True),
-    Action("lines.left", ("shift+left",), "left", "Move the view left", LOOK, pane=True),
-    Action("lines.right", ("shift+right",), "right", "Move the view right", LOOK, pane=True),
-    Action("lines.wrap", ("w",), "wrap", "Wrap long lines, or not", LOOK, pane=True),
-    Action("lines.follow", ("F",), "follow", "Stay at the end as lines come", LOOK, pane=True),
-    Action("prompt.compare", ("d",), "what is new", "In the prompt: only what is new in this step", LOOK, pane=True),
-    Action("prompt.previous", ("left_square_bracket",), "call before", "In the prompt: call before", LOOK, pane=True),
-    Action("prompt.next", ("right_square_bracket",), "next call", "In the prompt: next call", LOOK, pane=True),
+    Action("pane.zoom", ("z",), "zoom", "Zoom the pane, or bring it back", PANES, bar=16),
+    Action("lines.down", ("j", "down"), "down", "Down a line (in the steps: next step)", LOOK),
+    Action("lines.up", ("k", "up"), "up", "Up a line (in the steps: previous step)", LOOK),
+    Action("lines.half_down", ("ctrl+d",), "half page down", "Half a page down", LOOK),
+    Action("lines.half_up", ("ctrl+u",), "half page up", "Half a page up", LOOK),
+    Action("lines.page_down", ("pagedown", "shift+pagedown"), "page down", "A page down", LOOK),
+    Action("lines.page_up", ("pageup", "shift+pageup"), "page up", "A page up", LOOK),
+    Action("lines.first", ("g", "home"), "top", "To the top", LOOK),
+    Action("lines.last", ("G", "end"), "end", "To the end", LOOK),
+    Action("lines.left", ("shift+left",), "left", "Move the view left", LOOK),
+    Action("lines.right", ("shift+right",), "right", "Move the view right", LOOK),
+    Action("lines.wrap", ("w",), "wrap", "Wrap long lines, or not", LOOK),
+    Action("lines.follow", ("ctrl+e",), "follow", "Stay at the end as lines come", LOOK),
+    Action("prompt.compare", ("d",), "what is new", "In the prompt: only what is new in this step", LOOK),
+    Action("prompt.previous", ("less_than_sign",), "call before", "In the prompt: call before", LOOK),
+    Action("prompt.next", ("greater_than_sign",), "next call", "In the prompt: next call", LOOK),
+    Action("metrics.compare", ("equals_sign",), "compare", "In the metrics: all steps, or this one", LOOK),
+    Action("scores.change", ("enter",), "change", "In the scores: what changed since the one before", LOOK),
+    Action("scores.submit", ("S",), "submit", "In the scores: submit the best of what was validated", LOOK),
+    Action("scores.go", ("space",), "step", "In the scores: go to the step", LOOK),
     Action("app.copy", ("y",), "copy", "Copy the selection, or what the pane shows, to the clipboard", APP),
     Action("app.help", ("question_mark", "f1"), "help", "Every key", APP, bar=13),
     Action("app.palette", ("ctrl+p", "colon"), "palette", "Find an action by its name", APP, bar=14),
     Action("app.messages", ("exclamation_mark",), "messages", "What failed and what was said, to its end", APP),
     Action("app.redraw", ("ctrl+l",), "redraw", "Draw the screen again", APP),
     Action("app.ctrl_c", ("ctrl+c",), "copy selection", "Copy the selection; without one, say how to stop things", APP),
-    Action("app.theme", (), "theme", "Dark or light", APP),
-    Action("app.quit", ("q", "ctrl+q"), "quit", "Quit; a running session is saved and can be resumed", APP, bar=15),
-    Action("dialog.accept", ("ctrl+s", "ctrl+j"), "accept", "Accept an edit (nothing runs yet)", DIALOG, pane=True),
-    Action("dialog.send", ("enter", "ctrl+s"), "send", "Send a message or a comment", DIALOG, pane=True),
-    Action("dialog.line", ("ctrl+j", "alt+enter"), "new line", "New line in a message", DIALOG, pane=True),
-    Action("dialog.tell", ("ctrl+t",), "tell", "Tell the model of an edit, or not", DIALOG, pane=True),
-    Action("alternatives.pick", ("enter",), "pick", "Take the chosen alternative (nothing runs)", DIALOG, pane=True),
-    Action("alternatives.number", tuple("0123456789"), "pick", "Take that alternative", DIALOG, pane=True),
-    Action("alternatives.edit", ("e",), "edit", "Take the chosen alternative, and edit it", DIALOG, pane=True),
-    Action("alternatives.more", ("a",), "more", "Ask for more alternatives", DIALOG, pane=True),
-    Action("alternatives.next", ("j", "down", "l", "right"), "next", "Next alternative", DIALOG, pane=True),
-    Action("alternatives.previous", ("k", "up", "h", "left"), "previous", "Alternative before", DIALOG, pane=True),
-    Action("dialog.yes", ("y",), "yes", "Yes; enter is not enough", DIALOG, pane=True),
-    Action("dialog.no", ("n",), "no", "No", DIALOG, pane=True),
-    Action("dialog.leave", ("escape",), "leave", "Leave a dialog, and change nothing", DIALOG, pane=True),
+    Action(
+        "app.suspend", ("ctrl+z",), "suspend", "To the shell, until `fg`; a session that runs here is paused first", APP
+    ),
+    Action("app.theme", (), "theme", "Choose a theme", APP),
+    Action("app.next_run", ("right_square_bracket", "L"), "next run", "Next run of the list at home", APP),
+    Action("app.previous_run", ("left_square_bracket", "H"), "run before", "Run before it in the list at home", APP),
+    Action("app.quit", ("q",), "quit", "Quit, or go home; a running session is saved first", APP, bar=15),
+    Action("app.leave", ("ctrl+q",), "quit", "Quit, from anywhere but the shell", APP),
+    Action("home.open", ("enter",), "open", "Open the run; of a task, what it asks for", HOME, bar=1),
+    Action(
+        "home.filter", ("slash",), "filter", "Filter as you type: task:blotto score>1.2 or not by:human", HOME, bar=2
+    ),
+    Action("home.leave", ("escape",), "show all", "Take the filter off", HOME),
+    Action("home.sort", ("s",), "sort", "Sort by the next column", HOME, bar=3),
+    Action("home.sort_back", ("S",), "sort back", "Sort by the column before", HOME),
+    Action("home.reverse", ("r",), "reverse", "Sort the other way round", HOME),
+    Action("home.group", ("v",), "group", "In groups by task, by model, or in none", HOME, bar=4),
+    Action("home.tasks", ("tab",), "tasks", "From the runs to the tasks, and back", HOME, bar=5),
+    Action("home.new", ("n",), "new", "Start the task", HOME, bar=6, writes=True),
+    Action("home.search", ("ctrl+f",), "search", "Search in actions, outputs and thoughts of these runs", HOME, bar=7),
+    Action("home.mark", ("space",), "mark", "Mark the run, to compare two", HOME, bar=8),
+    Action("home.compare", ("c",), "compare", "Compare the two that are marked", HOME),
+    Action("home.analysis", ("A",), "analysis", "Compare models and tasks over all runs", HOME),
+    Action("home.tag", ("t",), "tag", "Tag the run; a tag that it has is taken off", HOME, bar=9, writes=True),
+    Action("home.star", ("asterisk",), "star", "Star the run, or not", HOME, bar=10, writes=True),
+    Action("home.rate", ("R",), "rate", "Rate the run, from 1 to 5", HOME, writes=True),
+    Action("home.comment", ("m",), "comment", "Write a comment on the run", HOME, writes=True),
+    Action("home.failure", ("F",), "failure", "Say what kind of failure it was", HOME, writes=True),
+    Action("home.task", ("d",), "task", "What the task of the run asks for", HOME),
+    Action("home.refresh", ("ctrl+r",), "look again", "Look for new runs now", HOME),
+    Action("hits.choose", ("enter",), "go there", "Go to the match under the cursor", DIALOG),
+    Action("dialog.accept", ("ctrl+s", "ctrl+j"), "accept", "Accept an edit (nothing runs yet)", DIALOG),
+    Action("dialog.send", ("enter", "ctrl+s"), "send", "Send a message or a comment", DIALOG),
+    Action("dialog.line", ("ctrl+j", "alt+enter"), "new line", "New line in a message", DIALOG),
+    Action("dialog.tell", ("ctrl+t",), "tell", "Tell the model of an edit, or not", DIALOG),
+    Action("alternatives.pick", ("enter",), "pick", "Take the chosen alternative (nothing runs)", DIALOG),
+    Action("alternatives.number", tuple("0123456789"), "pick", "Take that alternative", DIALOG),
+    Action("alternatives.edit", ("e",), "edit", "Take the chosen alternative, and edit it", DIALOG),
+    Action("alternatives.more", ("a",), "more", "Ask for more alternatives", DIALOG),
+    Action("alternatives.next", ("j", "down", "l", "right"), "next", "Next alternative", DIALOG),
+    Action("alternatives.previous", ("k", "up", "h", "left"), "previous", "Alternative before", DIALOG),
+    Action("dialog.yes", ("y",), "yes", "Yes; enter is not enough", DIALOG),
+    Action("dialog.no", ("n",), "no", "No", DIALOG),
+    Action("analysis.which", ("b",), "best, last", "Best attempts or last scores", ANALYSIS),
+    Action("analysis.model", ("space",), "model", "Leave out the model under the cursor", ANALYSIS),
+    Action("analysis.task", ("t",), "task", "Leave out the task under the cursor", ANALYSIS),
+    Action("analysis.all", ("a",), "all", "All models and tasks again", ANALYSIS),
+    Action("analysis.tampered", ("x",), "tampered", "Without runs that changed a protected file, or with", ANALYSIS),
+    Action("breakpoints.switch", ("space",), "on, off", "Switch a breakpoint off, or on", DIALOG),
+    Action("breakpoints.edit", ("e",), "edit", "Edit a breakpoint", DIALOG),
+    Action("breakpoints.remove", ("d", "delete"), "remove", "Take a breakpoint away", DIALOG),
+    Action("compare.next", ("x",), "difference", "Next row in which the runs differ", COMPARE),
+    Action("compare.previous", ("X",), "difference before", "Row before in which they differ", COMPARE),
+    Action("compare.actions", ("1",), "actions", "Thoughts and actions side by side", COMPARE),
+    Action("compare.outputs", ("2",), "observations", "Observations side by side", COMPARE),
+    Action("compare.files", ("3",), "files", "Files that differ as of these steps", COMPARE),
+    Action("compare.plot", ("4",), "plot", "Scores, time, cost and a metric over the steps", COMPARE),
+    Action("compare.focus", ("tab",), "pane", "Next text, or the list", COMPARE),
+    Action("dialog.leave", ("escape",), "leave", "Leave a dialog, and change nothing", DIALOG),
 )
 
+LOOK_ONLY = "this can only be looked at from here"
 BY_ID = {action.id: action for action in ACTIONS}
+
+
+LINES = {
+    "lines.down": "move(1)",
+    "lines.up": "move(-1)",
+    "lines.half_down": "page(0.5)",
+    "lines.half_up": "page(-0.5)",
+    "lines.page_down": "page(1)",
+    "lines.page_up": "page(-1)",
+    "lines.first": "first",
+    "lines.last": "last",
+}
+SIDEWAYS = {"lines.left": "sideways(-1)", "lines.right": "sideways(1)"}
+"""What panes of lines call for these."""
+
+
+def bindings_of(calls: Mapping[str, str]) -> list[BindingType]:
+    """Bindings of a pane, a dialog or a screen: the id of an action → what it calls there."""
+    return [
+        Binding(",".join(BY_ID[ident].keys), call, BY_ID[ident].label, show=False, id=ident)
+        for ident, call in calls.items()
+    ]
 
 
 def key_bindings(ids: Iterable[str] | None = None) -> list[BindingType]:
     """Bindings for a screen: each calls `do('<id>')`. Those that panes bind themselves are left out."""
-    wanted = None if ids is None else set(ids)
-    return [
-        Binding(",".join(action.keys), f"do('{action.id}')", action.label, show=False, id=action.id)
-        for action in ACTIONS
-        if action.keys and not action.pane and (wanted is None or action.id in wanted)
-    ]
+    wanted = set(BY_ID if ids is None else ids)
+    own = [action.id for action in ACTIONS if action.keys and not action.pane and action.id in wanted]
+    return bindings_of({ident: f"do('{ident}')" for ident in own})
+
+
+AT_HOME_TOO = ("app.copy", "app.suspend", "app.help", "app.messages", "app.redraw", "app.ctrl_c", "app.quit")
+
+
+def home_bindings() -> list[BindingType]:
+    """Bindings for the screen of runs and tasks."""
+    own = [action.id for action in ACTIONS if action.group == HOME]
+    return [*key_bindings(AT_HOME_TOO), *bindings_of({ident: f"do('{ident}')" for ident in own})]
 
 
 @dataclass(frozen=True)
@@ -171,6 +328,31 @@ class Situation:
     """The command that runs waits, or waited, for somebody to type."""
     progress: str = ""
     """What an evaluation is doing; empty when none runs."""
+    under_way: int | None = None
+    """Calls of an agent program that have no answer yet; None for all other agents."""
+    time_limit: float = 0.0
+    """Seconds that the running command may take; 0: nothing runs."""
+    resources: Resources | None = None
+    """What the running command uses."""
+    look_only: bool = False
+    """Nothing is started, noted or forked from here."""
+    followed: bool = False
+    """Another view drives it, or nobody, and what it does is seen here."""
+    may_drive: bool = False
+    """This view can ask for the wheel."""
+    driver: str = ""
+    """The view that drives, where that is known."""
+    asked: bool = False
+    """Another view asks this one for the wheel."""
+    onlookers: int = 0
+    """How many other views there are."""
+
+    @property
+    def writes(self) -> bool:
+        """The person can write what nobody has proposed: their own action, or an answer to an agent program."""
+        return (self.phase == "waiting" and not self.agent) or (
+            self.phase in ("waiting", "proposing") and bool(self.under_way)
+        )
 
     @property
     def taken_over(self) -> bool:
@@ -181,21 +363,36 @@ class Situation:
         )
 
 
+HAS_SHELL = "you have the shell: {session.release} gives it back"
+_ACTS = "you are the one who acts: {session.take_over} takes the shell, {session.edit} writes an action"
+
+
 def why_not(action: Action, now: Situation) -> str:
     """Why an action cannot be done now, in a sentence; empty when it can."""
+    if action.writes and now.look_only:
+        return LOOK_ONLY
     if action.need == "nothing":
         return ""
+    if action.need == "wheel" and (now.asked or (now.followed and now.may_drive)):
+        return ""
+    if now.followed and now.may_drive:
+        asks = f"{now.driver} drives: {{session.drive}} asks for the wheel"
+        return keyed(asks if now.driver else "nobody drives: {session.drive} takes the wheel")
+    if now.followed:
+        return "another process drives this session: it can only be looked at from here"
     if not now.live:
         return "the session has ended: nothing runs any more" if now.ended else "this is a replay: nothing runs here"
     if now.phase in ("starting", "ending"):
         return f"the session is {now.phase}"
+    if action.need == "wheel":
+        return "you drive, and nobody asks for the wheel"
     if action.need == "driver":
         if now.mode == "human":
-            return "you have the shell: ctrl+] gives it back"
-        return "" if now.agent else "you are the one who acts: t takes the shell, e writes an action"
+            return keyed(HAS_SHELL)
+        return "" if now.agent else keyed(_ACTS)
     if action.need == "review" and now.phase != "review":
         return _no_proposal(now)
-    if action.need == "edit" and now.phase != "review" and (now.agent or now.phase != "waiting"):
+    if action.need == "edit" and now.phase != "review" and not now.writes:
         return _no_proposal(now)
     if action.need == "command" and now.phase not in ("executing", "human", "proposing"):
         return "no command is running, and no answer is on its way"
@@ -207,7 +404,7 @@ def why_not(action: Action, now: Situation) -> str:
 def _no_proposal(now: Situation) -> str:
     return {
         "proposing": "the agent is still thinking",
-        "executing": "the action runs already; i interrupts it",
-        "human": "you have the shell: ctrl+] gives it back",
+        "executing": keyed("the action runs already; {session.interrupt} interrupts it"),
+        "human": keyed(HAS_SHELL),
         "scoring": "the work is being scored",
     }.get(now.phase, "no action is proposed")

@@ -1,4 +1,4 @@
-"""The app: one workbench over one session, from its first event to the terminal given back as it was."""
+"""The app: home and the workbench over one session at a time, until the terminal is given back as it was."""
 
 from __future__ import annotations
 
@@ -8,33 +8,43 @@ import gc
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import events
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widget import AwaitMount
 
 from workbench.session import commands as do
 from workbench.session.events import SessionEnded
+from workbench.session.state import SessionState
 from workbench.signals import on_signals
+from workbench.tui import look
+from workbench.tui.actions import ACTIONS, HOME, STEPS, keyed
+from workbench.tui.outside import Outside
+from workbench.tui.screens.view import Ground
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
 from workbench.tui.terminal.alt_keys import keep_alt
+from workbench.tui.terminal.changes import Shown
 from workbench.tui.text import printable
-from workbench.tui.theme import DARK, LIGHT, THEMES
+from workbench.tui.theme import THEMES
 from workbench.tui.type_ahead import TypeAhead
 
 if TYPE_CHECKING:
     from textual.command import Provider
 
+    from workbench.tui.screens.home import HomeScreen
+
 _SETTLED_SECONDS = 1.0
 """After the first paint, when what is loaded behind it is there as well."""
-_COPY_LIMIT = 74_000
-"""Characters that terminals take by OSC 52."""
+METHODS = {"leave": "action_ask_quit", "palette": "action_command_palette", "theme": "search_themes"}
+"""Actions `app.<name>` that have a method of another name already."""
 
 
 def _palette() -> type[Provider]:
@@ -45,58 +55,137 @@ def _palette() -> type[Provider]:
 
 
 class WorkbenchApp(App[SessionEnded | None]):
-    """Runs the session of a live source, and stays open on it when it has ended.
+    """Shows a session, or home, from which sessions are opened. That of a live source is run, and stays open.
 
-    `run()` returns how the session ended, or None for one that only was looked at.
+    `run()` returns how the session that was run last ended, or None where none was.
     """
 
     TITLE = "mlgym-tui"
-    CSS_PATH: ClassVar[str | Path] = "app.tcss"
+    CSS_PATH: ClassVar = ["app.tcss", "screens/workbench.tcss"]
     COMMANDS: ClassVar = {_palette}
+    SCREEN: ClassVar = WorkbenchScreen
+    """What shows a session."""
     ENABLE_COMMAND_PALETTE = True
     PAUSE_GC_ON_SCROLL = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "ask_quit", "quit", show=False, priority=True, id="app.quit"),
+        Binding("ctrl+q", "ask_quit", "quit", show=False, priority=True, id="app.leave"),
     ]
 
-    def __init__(self, source: SessionSource, *, theme: str | None = None) -> None:
+    def __init__(
+        self,
+        source: SessionSource | None = None,
+        *,
+        home: HomeScreen | None = None,
+        theme: str | None = None,
+        look_only: bool = False,
+    ) -> None:
+        """`look_only`: nothing is started, noted or forked from here."""
         no_color = os.environ.get("NO_COLOR")
         # Without colour means without greys as well: the terminal's own colours, and those filtered out.
-        super().__init__(ansi_color=True if no_color is not None else None)
+        # Textual reads the styles of a screen when it is pushed, which the one at the bottom never is.
+        styles = [*self.CSS_PATH, "screens/home.tcss"] if home is not None else None
+        super().__init__(css_path=styles, ansi_color=True if no_color is not None else None)
         if no_color is not None:
             # Textual takes it out of the environment; programs started from here should have it too.
             os.environ["NO_COLOR"] = no_color
         keep_alt()
-        self.source = source
         self.animation_level = "none"
         for own in THEMES:
             self.register_theme(own)
-        self.theme = theme or os.environ.get("TEXTUAL_THEME") or (DARK.name if no_color is None else "ansi-dark")
-        self.workbench = WorkbenchScreen(source)
-        """The screen under any dialog."""
-        self.type_ahead = TypeAhead(self, self.workbench, super().on_event)
+        said = look.use()
+        self.theme = theme or said.theme or look.default_theme()
+        self.set_keymap({action.id: ",".join(action.keys_now) or "none" for action in ACTIONS if action.changed})
+        self.outside = Outside(
+            self, said.notify, say=self.ground_say, pause=self._pause, forget=lambda: self.type_ahead.forget()
+        )
+        self.drafts: dict[str, str] = {}
+        """What was written in dialogs that were left, by their titles."""
+        self.home = home
+        self.look_only = look_only
+        self._opened = self.SCREEN(source) if source is not None else None
+        self.type_ahead = TypeAhead(self, lambda: self.ground, self._deliver)
         self.ended: SessionEnded | None = None
         self._session: asyncio.Task[SessionEnded | None] | None = None
-        self._leaving = False
+        self._leaving = self._going_home = False
         self._terminal_lost = False
         self._broke_off = ""
+        self._exit_code = 0
         self._hear_no_signals: Callable[[], None] = lambda: None
+        self._shown = Shown()
 
     # -- life --------------------------------------------------------------------------------------------------------
 
+    @property
+    def _first(self) -> Ground:
+        """The screen at the bottom."""
+        return self.home or self.workbench
+
+    def get_default_screen(self) -> Ground:
+        return self._first
+
     async def on_mount(self) -> None:
-        await self.push_screen(self.workbench)
+        live = self._opened is not None and self._opened.source.status is not None
+        if live or self.is_headless:  # else not: what is drawn while the app waits is drawn in vain
+            await AwaitMount(self._first, [self._first])
+        self._hear_no_signals = on_signals(self._on_signal)
+        kept = "theme {0}; `theme: {0}` in config.yaml keeps it"
+        self.app_resume_signal.subscribe(self, lambda _: self._shown.forget())
+        self.theme_changed_signal.subscribe(self, lambda theme: self.ground_say(kept.format(theme.name)))
+        if self._opened is not None:
+            self._begin(self._opened)
         if not self.is_headless:
             self.set_timer(_SETTLED_SECONDS, _settle_memory)
-        if self.source.status is None:
-            return
-        self._session = asyncio.create_task(self.source.run(), name="session")
-        self._session.add_done_callback(self._session_over)
-        self._hear_no_signals = on_signals(self._on_signal)
+
+    async def open(self, source: SessionSource, *, step: int | None = None, search: str = "") -> None:
+        """Show a session, in the place of the one that is shown, and search it; a live one begins to run."""
+        before, screen = self._opened, WorkbenchScreen(source)
+        if step is not None:
+            screen.cursor = min(step, source.state.last_step)
+        if before is not None and self._session is not None and before.source.attached:
+            self._session.cancel()  # it is left; it goes on
+        if before is not None and self.screen is before and self.home is not None:  # else it is the bottom of all
+            await self.pop_screen()
+        self._opened = screen
+        await self.push_screen(screen)
+        self._begin(screen)
+        if search:
+            screen.searching.look_for(search)
+
+    def _begin(self, screen: WorkbenchScreen) -> None:
+        """Run its session, if it is a live one."""
+        if screen.source.status is not None:
+            self._session = asyncio.create_task(screen.source.run(), name="session")
+            self._session.add_done_callback(self._session_over)
+
+    @property
+    def workbench(self) -> WorkbenchScreen:
+        """The workbench over the session that is shown."""
+        assert self._opened is not None
+        return self._opened
+
+    @property
+    def source(self) -> SessionSource:
+        """That session."""
+        return self.workbench.source
+
+    @property
+    def ground(self) -> Ground | None:
+        """The screen under any dialog."""
+        return next((screen for screen in reversed(self._screen_stack) if isinstance(screen, Ground)), None)
+
+    def ground_say(self, text: str, seconds: float = 6.0) -> None:
+        """Say something on the screen under any dialog."""
+        ground = self.ground
+        if ground is not None:
+            ground.say(text, seconds)
 
     async def on_unmount(self) -> None:
         self._hear_no_signals()
-        if self._session is not None and not self._session.done():
+        if self._session is not None and not self._session.done() and self.source.attached:
+            self._session.cancel()  # the session goes on
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._session
+        elif self._session is not None and not self._session.done():
             # However the app ends, the session is ended and saved first.
             self._stop_session("the workbench was closed")
             with contextlib.suppress(asyncio.CancelledError, Exception):
@@ -108,45 +197,79 @@ class WorkbenchApp(App[SessionEnded | None]):
         error = task.exception()
         if error is not None:
             self._broke_off = f"the session broke off: {error}"
-            self.workbench.say(self._broke_off, 3600)
+            self.ground_say(self._broke_off, 3600)
         else:
             self.ended = task.result()
+        if self.ended is None and error is None and self.source.attached:
+            self.ground_say("its process has gone, and the session is not over: `resume` goes on with it", 3600)
         if self._leaving:
             self._exit_now()
+        elif self._going_home:
+            self.call_later(self._go_home)
         elif self.ended is not None and error is None:
             reason = f": {self.ended.reason}" if self.ended.reason else ""
-            self.workbench.say(f"over and saved; q quits ({self.ended.exit_status}{reason})", 3600)
+            leaves = keyed("{app.quit} quits" if self.home is None else "{app.quit} goes home")
+            self.ground_say(f"over and saved; {leaves} ({self.ended.exit_status}{reason})", 3600)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 
     @property
     def session_runs(self) -> bool:
         """Whether there is something to stop before leaving."""
-        return self._session is not None and not self._session.done()
+        running = self._session is not None and not self._session.done()
+        return running and not self.source.attached
+
+    def _pause(self) -> Callable[[], bool] | None:
+        if not self.session_runs:
+            return None
+        source = self.source
+        source.send(do.Pause("in the background"))
+        return lambda: source.status is None or source.status.phase in ("review", "waiting", "human", "ended")
 
     def action_ask_quit(self) -> None:
         """Leave; asks first while the session runs."""
-        from workbench.tui.screens.dialogs import Confirm
-
         if not self.session_runs:
             self._exit_now()
         elif self._leaving:
             assert self._session is not None
             self._session.cancel()
-        elif not isinstance(self.screen, Confirm):
-            self.push_screen(
-                Confirm(
-                    "The session is running",
-                    "Stop the session and quit? It is saved and can be resumed.",
-                    yes="stop and quit",
-                    no="go on",
-                ),
-                self._quit_answer,
-            )
+        else:
+            self._ask_to_stop("quit", lambda: self.leave("the workbench was quit"))
 
-    def _quit_answer(self, leave: bool | None) -> None:
-        if leave:
-            self.leave("the workbench was quit")
+    def _do_home(self) -> None:
+        """From a session back home; asks first while it runs here."""
+        if self.home is None or self._opened is None or self.screen is not self._opened:
+            return
+        if self.session_runs:
+            self._ask_to_stop("go home", self._stop_and_go_home)
+        else:
+            self.call_later(self._go_home)
+
+    def _ask_to_stop(self, why: str, then: Callable[[], None]) -> None:
+        from workbench.tui.screens.dialogs import Confirm
+
+        if not isinstance(self.screen, Confirm):
+            text = f"Stop the session and {why}? It is saved and can be resumed."
+            self.workbench.confirm("The session is running", text, then, yes=f"stop and {why}", no="go on")
+
+    def _stop_and_go_home(self) -> None:
+        self._going_home = True
+        if self.session_runs:
+            self._stop_session("its user went home")
+            self.ground_say("saving the session", 3600)
+        else:
+            self.call_later(self._go_home)
+
+    async def _go_home(self) -> None:
+        self._going_home = False
+        if self._session is not None and self.source.attached:
+            self._session.cancel()
+        if self._opened is not None and self.screen is self._opened:
+            await self.pop_screen()
+            self._opened = None
+        if self._broke_off:
+            self.ground_say(self._broke_off, 60)
+            self._broke_off = ""
 
     def leave(self, reason: str) -> None:
         """Stop the session, wait until it is saved, and end the app."""
@@ -155,7 +278,7 @@ class WorkbenchApp(App[SessionEnded | None]):
             self._exit_now()
             return
         self._stop_session(reason)
-        self.workbench.say("saving the session (ctrl+q again does not wait)", 3600)
+        self.ground_say(keyed("saving the session ({app.leave} again does not wait)"), 3600)
 
     def _exit_now(self) -> None:
         if self._terminal_lost:
@@ -164,12 +287,13 @@ class WorkbenchApp(App[SessionEnded | None]):
         if self._broke_off:
             self.exit(self.ended, return_code=1, message=Text(printable(self._broke_off)))
         else:
-            self.exit(self.ended)
+            self.exit(self.ended, return_code=self._exit_code)
 
     def _stop_session(self, reason: str) -> None:
         self.source.send(do.Stop("interrupted", reason))
 
     def _on_signal(self, number: int) -> None:
+        self._exit_code = 128 + number
         if number == signal.SIGHUP and not self._terminal_lost and not _terminal_answers():
             # Nobody sees what is drawn from here on, and drawing into a terminal that has gone would block the loop.
             self._terminal_lost = True
@@ -183,14 +307,28 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            self.outside.last_key = time.monotonic()
             self.type_ahead.add(event)
         else:
             await super().on_event(event)
 
+    async def _deliver(self, event: events.Key | events.Paste) -> None:
+        """Hand on a key or a paste whose turn it is."""
+        if isinstance(event, events.Paste) and not (self.ground is not None and self.ground.taken_over):
+            from workbench.tui.pasting import fit_paste
+
+            text, said = fit_paste(event.text, self.focused, at_home=self.ground is self.home)
+            if said:
+                self.ground_say(said)
+            if not text:
+                return
+            event = events.Paste(text)
+        await super().on_event(event)
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         # In take-over every key but ctrl+] is the shell's, those of the app included.
         over_the_workbench = isinstance(self.screen, WorkbenchScreen)
-        if over_the_workbench and self.workbench.taken_over:
+        if isinstance(self.screen, Ground) and self.screen.taken_over:
             return False
         if action == "command_palette" and not over_the_workbench:
             return False
@@ -198,46 +336,68 @@ class WorkbenchApp(App[SessionEnded | None]):
 
     def do(self, name: str) -> None:
         """Do an action `app.<name>` of the registry."""
-        getattr(self, f"_do_{name}")()
+        getattr(self, METHODS.get(name, f"_do_{name}"))()
 
     def _do_quit(self) -> None:
-        self.action_ask_quit()
+        if self.home is not None and self._opened is not None:
+            self._do_home()
+        else:
+            self.action_ask_quit()
+
+    def _do_next_run(self, offset: int = 1) -> None:
+        if self.home is None:
+            self.ground_say("there is no list of runs here: `mlgym-tui home` has one")
+        elif self.session_runs:
+            self.ground_say("the session runs here: stop it first")
+        else:
+            self.home.open_neighbour(offset)
+
+    def _do_previous_run(self) -> None:
+        self._do_next_run(-1)
 
     def _do_help(self) -> None:
+        from workbench.tui.places import place_of
         from workbench.tui.screens.help import HelpScreen
 
-        self.push_screen(HelpScreen())
+        replay = self._opened is not None and self._opened.source.status is None
+        first = HOME if self.ground is self.home else STEPS if replay else ""
+        self.push_screen(HelpScreen(first, place_of(self.focused)))
 
     def _do_messages(self) -> None:
         from workbench.tui.screens.help import Reading, message_lines
 
-        lines = message_lines(self.source.state, self.workbench.messages)
+        ground = self.ground
+        lines = message_lines(self._opened.state if self._opened else SessionState(), ground.messages if ground else [])
         self.push_screen(Reading("What failed, and what was said", lines))
 
-    def _do_palette(self) -> None:
-        self.action_command_palette()
+    def on_resize(self) -> None:
+        self._shown.forget()
+
+    def _display(self, screen: Screen[object], renderable: Any) -> None:
+        if isinstance(renderable, LayoutUpdate | ChopsUpdate):
+            renderable = self._shown.next(renderable, self.size)
+        super()._display(screen, renderable)
 
     def _do_redraw(self) -> None:
+        self._shown.forget()
         self.refresh(repaint=True, layout=True)
 
-    def _do_theme(self) -> None:
-        self.theme = LIGHT.name if self.current_theme.dark else DARK.name
-
     def _do_copy(self) -> None:
-        text = self.workbench.text_to_copy()
+        text = self.ground.text_to_copy() if self.ground is not None else ""
         if not text:
-            self.workbench.say("nothing to copy here")
+            self.ground_say("nothing to copy here")
             return
-        cut = len(text) > _COPY_LIMIT
-        self.copy_to_clipboard(text[:_COPY_LIMIT])
-        size = f"the first {_COPY_LIMIT:,} of {len(text):,}" if cut else f"{len(text):,}"
-        self.workbench.say(f"copied {size} characters (your terminal must allow OSC 52)")
+        self.run_worker(self.outside.copy(text), group="copy")
+
+    def _do_suspend(self) -> None:
+        self.outside.suspend()
 
     def _do_ctrl_c(self) -> None:
-        if self.workbench.get_selected_text():
+        if self.screen.get_selected_text():
             self._do_copy()
         else:
-            self.workbench.say("i interrupts the running command, q quits")
+            interrupts = "{session.interrupt} interrupts the running command, " if self._opened else ""
+            self.ground_say(keyed(interrupts + "{app.quit} quits"))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         # The palette offers the registry, and nothing that the registry does not know.
@@ -248,6 +408,7 @@ def _settle_memory() -> None:
     """What was made for the start stays to the end: searching it for garbage again and again would stall the screen."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(700, 10, 10)
 
 
 def _terminal_answers() -> bool:

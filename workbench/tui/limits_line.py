@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any
 
 import msgspec
 
 from workbench.session.events import Limits
-
-
-class Changes(TypedDict, total=False):
-    """New limits, as `Control.raise_limits` takes them."""
-
-    steps: int
-    seconds: float
-    cost: float
-    tokens: int
-    remove: list[str]
 
 
 def limits_line(limits: Limits) -> str:
@@ -27,32 +17,24 @@ def limits_line(limits: Limits) -> str:
     )
 
 
-def read_limits_line(line: str) -> Changes:
-    """What a line asks for; `cost=none` removes a limit, and what the line does not name stays as it is.
+def read_limits_line(line: str) -> dict[str, Any]:
+    """The fields of `ChangeLimits` that a line asks for; `cost=none` removes a limit, and what the line does not name
+    stays as it is.
 
     Raises ValueError, fit to be shown, for what is no limit or no number.
     """
-    changes = Changes()
+    changes: dict[str, Any] = {}
     for word in line.split():
         name, _, text = word.partition("=")
-        if text.lower() == "none" and name in Limits.__struct_fields__:
+        if name not in Limits.__struct_fields__:
+            raise ValueError(f"{word!r}: limits are steps, seconds, cost, tokens and validates, as in cost=5")
+        if text.lower() == "none":
             changes.setdefault("remove", []).append(name)
             continue
+        kind = float if name in ("seconds", "cost") else int
         text = text.replace(",", "").replace("_", "").removeprefix("$")
         try:
-            match name:
-                case "steps":
-                    changes["steps"] = int(text)
-                case "tokens":
-                    changes["tokens"] = int(text)
-                case "seconds":
-                    changes["seconds"] = float(text)
-                case "cost":
-                    changes["cost"] = float(text)
-                case _:
-                    raise ValueError(f"{word!r}: limits are steps, seconds, cost and tokens, as in cost=5")
-        except ValueError as error:
-            if name in Limits.__struct_fields__:
-                raise ValueError(f"{word!r}: {text!r} is no number") from None
-            raise error
+            changes[name] = kind(text)
+        except ValueError:
+            raise ValueError(f"{word!r}: {text!r} is no number") from None
     return changes

@@ -5,13 +5,18 @@ Glyphs are single-width, from the Basic Multilingual Plane, and never emoji.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from workbench.session.events import Mode
+from workbench.session.outcome import Failure, Kind
 from workbench.session.state import SessionState, Step
+from workbench.session.status import Resources
+from workbench.text import clock as clock
+from workbench.text import megabytes
 
 EDITED = "✎"
+ASKED_AGAIN = "↻"
 CHANGED_AGENT = "⇄"
 
 
@@ -30,6 +35,7 @@ MODES: dict[Mode, Sign] = {
     "human": Sign("●", "you drive", "warning"),
 }
 REPLAY = Sign("◂▸", "replay", "accent")
+FOLLOWED = Sign("◉", "looking on", "warning")
 ENDED = Sign("■", "ended", "accent")
 
 AUTHORS = {
@@ -37,6 +43,17 @@ AUTHORS = {
     "policy": Sign("◇", "policy", "primary"),
     "human": Sign("●", "human", "warning"),
 }
+FAILED: dict[Kind, Sign] = {
+    "format": Sign("≠", "no action", "error"),
+    "timeout": Sign("◷", "timed out", "error"),
+    "refused": Sign("!", "refused", "error"),
+    "traceback": Sign("✗", "traceback", "error"),
+    "exit": Sign("✗", "failed", "error"),
+    "empty": Sign("∅", "nothing", "error"),
+    "score": Sign("✗", "no score", "error"),
+    "repeat": Sign("↺", "repeated", "warning"),
+}
+"""What became of a step, where the log has no exit code; and its mark in the bar of steps."""
 _NOBODY = Sign("·", "", "secondary")
 
 
@@ -51,7 +68,7 @@ def author_name(author: str) -> str:
     return name if kind == "human" and name else author
 
 
-def outcome(step: Step) -> Sign:
+def outcome(step: Step, failures: Sequence[Failure] = ()) -> Sign:
     """What became of a step."""
     if step.number == 0:
         return Sign("", "start", "secondary")
@@ -61,14 +78,20 @@ def outcome(step: Step) -> Sign:
         return Sign("…", "running", "primary")
     if step.status == "rejected":
         return Sign("⊘", "rejected", "secondary")
-    if step.status == "refused":
-        return Sign("!", "refused", "error")
+    kinds = {failure.kind for failure in failures}
+    if not step.executed and "format" in kinds:
+        return FAILED["format"]
+    if not step.executed and step.author.startswith("policy:") and step.action.startswith("exit_"):
+        return ENDED  # what another program writes in the place of an action
+    if step.status == "refused" or "refused" in kinds:
+        return FAILED["refused"]
     if step.timed_out:
-        return Sign("◷", "timed out", "error")
+        return FAILED["timeout"]
     if step.interrupted:
         return Sign("■", "interrupted", "warning")
     if step.exit_code is None:
-        return Sign("·", "done", "secondary")
+        kind = next((each.kind for each in failures if each.kind in ("format", "timeout", "traceback", "exit")), None)
+        return FAILED[kind] if kind and not (kind == "format" and step.observation) else Sign("·", "done", "secondary")
     if step.exit_code == 0:
         return Sign("✓", "ok", "success")
     return Sign("✗", f"exit {step.exit_code}", "error")
@@ -86,13 +109,6 @@ def seconds(value: float) -> str:
     return f"{minutes}m" if minutes < 100 else f"{minutes // 60}h{minutes % 60:02d}"
 
 
-def clock(value: float) -> str:
-    """A time of the session: `0:07`, `12:40`, `1:02:03`."""
-    whole = int(value)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
 def number(value: float) -> str:
     """A score: four significant digits, without needless zeros beyond three decimals."""
     if value != value or value in (float("inf"), float("-inf")):
@@ -108,6 +124,22 @@ def money(value: float) -> str:
     return f"${value:.2f}" if value >= 0.1 or value == 0 else f"${value:.3f}"
 
 
+def resources(used: Resources, *, whole: bool = False) -> str:
+    """What a command uses, in a few words; `whole`: with what is left."""
+
+    def of(name: str, taken: int | None, free: int | None) -> list[str]:
+        said = [megabytes(taken)] if taken is not None else []
+        said += [f"{megabytes(free)} free"] if whole and free is not None else []
+        return [f"{name} {', '.join(said)}"] if said else []
+
+    parts = [f"{used.cpus:.1f} CPU"] if used.cpus is not None else []
+    parts += of("memory", used.memory, used.memory_free)
+    parts += of("workspace", used.workspace, used.disk_free) if whole else []
+    for gpu in used.gpus:
+        parts += [f"GPU {gpu.index} {gpu.busy:.0%}", *of("memory", gpu.memory, gpu.memory_total - gpu.memory)]
+    return " · ".join(parts)
+
+
 def asked_now(state: SessionState) -> str:
     """The model that is asked, and its temperature where that was changed."""
     change = state.agent_change
@@ -117,11 +149,13 @@ def asked_now(state: SessionState) -> str:
 
 
 def score_change(state: SessionState, value: float, before: float | None) -> Sign:
-    """Whether a score is better than the one before it (or than the baseline). What is worse than the baseline never
-    has the colour of a success.
+    """Whether a score is better than the one before it: an arrow never means anything else. What is worse than the
+    baseline never has the colour of a success.
     """
-    if before is None or value == before:
-        return Sign("=" if value == before else "▪", "same" if value == before else "score", "secondary")
+    if before is None:
+        return Sign("▪", "score", "warning" if state.worse_than_baseline(value) else "success")
+    if value == before:
+        return Sign("=", "same", "secondary")
     if state.better(value, before):
         return Sign("▲", "better", "warning" if state.worse_than_baseline(value) else "success")
     return Sign("▼", "worse", "warning")
@@ -132,5 +166,6 @@ def sandbox_badge(sandbox: Mapping[str, object], declared: str = "") -> tuple[st
     if sandbox.get("protected") is False:
         return "UNPROTECTED", True
     backend = str(sandbox.get("backend") or declared)
-    name = "bubblewrap" if sandbox.get("isolation") == "bubblewrap" else backend
+    isolation = str(sandbox.get("isolation"))
+    name = isolation if isolation in ("bubblewrap", "landlock") else backend
     return (f"{name} + network" if sandbox.get("network") and name else name), False

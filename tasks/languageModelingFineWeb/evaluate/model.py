@@ -6,7 +6,7 @@ import struct
 import sys
 
 import torch
-from player import NotASubmission
+from submission_server import NotASubmission
 
 FOLDER = os.environ["ARTIFACT"]
 TOKENS = 16384 if torch.cuda.is_available() else 2048

@@ -6,7 +6,7 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
-from player import NotASubmission
+from submission_server import NotASubmission
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 NAME = "bert_mnli_model"

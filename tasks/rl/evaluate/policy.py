@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from dotmap import DotMap
-from player import NotASubmission
+from submission_server import NotASubmission
 
 CHECKPOINTS = 5
 SMALLEST = 64

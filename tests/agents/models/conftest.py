@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents.models.dialects import DIALECTS, Dialect
+from tests.agents.models.dialects import PROVIDERS, Dialect
 from tests.agents.models.server import Server, serving
 
 
@@ -28,8 +28,8 @@ async def server() -> AsyncIterator[Server]:
         yield local
 
 
-@pytest.fixture(params=DIALECTS, ids=str)
+@pytest.fixture(params=PROVIDERS, ids=str)
 def dialect(request: pytest.FixtureRequest) -> Dialect:
-    """Each provider through each of its SDKs in turn."""
+    """Each provider in turn."""
     chosen: Dialect = request.param
     return chosen

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tests.agents.models.server import Reply, Server, failure, named, sse
 from workbench.agents.models.anthropic import AnthropicModel
 from workbench.agents.models.base import ProviderModel, Retries
-from workbench.agents.models.gemini import GeminiModel, has_new_sdk
+from workbench.agents.models.gemini import GeminiModel
 from workbench.agents.models.keys import Key
 from workbench.agents.models.openai import OpenAIModel
 
@@ -18,7 +17,7 @@ QUICK = Retries(most=2, first=0.002, longest=0.01, patience=5.0)
 
 
 class Dialect:
-    """One provider, through one SDK."""
+    """One provider."""
 
     name = ""
     model = ""
@@ -36,7 +35,7 @@ class Dialect:
         """The adapter, talking to that server as if it were the provider's own."""
         url = server if isinstance(server, str) else server.url
         model = model or self.model
-        options = {"retries": QUICK, "silence": 5.0, "price_name": f"{self.name}:{model}", **options}
+        options = {"retries": QUICK, "silence": 60.0, "price_name": f"{self.name}:{model}", **options}
         key = Key(self.variable, "the environment", SECRET)
         return self.kind(model, key=key, base_url=url + self.path, **options)
 
@@ -161,29 +160,13 @@ class AnthropicDialect(Dialect):
 
 
 class GeminiDialect(Dialect):
-    """As `google-generativeai` reads it: an array of JSON objects. `google-genai` reads events."""
-
     name, model, kind, variable = "gemini", "gemini-2.5-pro", GeminiModel, "GEMINI_API_KEY"
-    keep_alive = b"\n"
     usage: ClassVar[dict[str, Any]] = {
         "promptTokenCount": 1000,
         "cachedContentTokenCount": 400,
         "candidatesTokenCount": 30,
         "totalTokenCount": 1050,
     }
-
-    def __init__(self, new: bool) -> None:
-        """`new`: with `google-genai`, and else with `google-generativeai`."""
-        self.new = new
-
-    def __str__(self) -> str:
-        return self.name if self.new else "gemini-old"
-
-    def make(self, server: Server | str, model: str = "", **options: Any) -> ProviderModel:
-        made = super().make(server, model, **options)
-        assert isinstance(made, GeminiModel)
-        made._new = self.new
-        return made
 
     @staticmethod
     def chunk(*parts: dict[str, Any], finish: str = "", **more: Any) -> dict[str, Any]:
@@ -192,19 +175,14 @@ class GeminiDialect(Dialect):
             candidate["finishReason"] = finish
         return {"candidates": [candidate], **more}
 
-    def stream(self, chunks: Sequence[dict[str, Any]], whole: bool = True) -> list[bytes]:
-        if self.new:
-            return sse(*chunks, done=False)
-        pieces = [
-            ("[" if number == 0 else ",\r\n").encode() + json.dumps(c).encode() for number, c in enumerate(chunks)
-        ]
-        return [*pieces, b"]"] if whole else pieces
+    def stream(self, chunks: Sequence[dict[str, Any]]) -> list[bytes]:
+        return sse(*chunks, done=False)
 
     def pieces(self, *texts: str, stop: bool = True, usage: bool = True) -> list[bytes]:
         chunks = [self.chunk({"text": text}) for text in texts]
         if stop:
             chunks.append(self.chunk(finish="STOP", **({"usageMetadata": self.usage} if usage else {})))
-        return self.stream(chunks, whole=stop)
+        return self.stream(chunks)
 
     filtered = "SAFETY"
 
@@ -218,10 +196,5 @@ class GeminiDialect(Dialect):
         return {"error": {"code": status, "message": message, "status": code or "UNKNOWN"}}
 
 
-OPENAI, ANTHROPIC = OpenAIDialect(), AnthropicDialect()
-GEMINI = GeminiDialect(new=has_new_sdk())
-"""Through the SDK that a session would use."""
-
+OPENAI, ANTHROPIC, GEMINI = OpenAIDialect(), AnthropicDialect(), GeminiDialect()
 PROVIDERS: tuple[Dialect, ...] = (OPENAI, ANTHROPIC, GEMINI)
-DIALECTS: tuple[Dialect, ...] = PROVIDERS + ((GeminiDialect(new=False),) if GEMINI.new else ())
-"""Each provider through each of its SDKs that is installed."""

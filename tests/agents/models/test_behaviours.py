@@ -38,10 +38,6 @@ def no_finish(dialect: Dialect) -> Reply:
     return Reply(dialect.pieces("half", stop=False))
 
 
-def is_stream_of_events(dialect: Dialect) -> bool:
-    return not isinstance(dialect, GeminiDialect) or dialect.new
-
-
 # What a server sends, and what comes of it: text of the answer, or cause of the failure and number of calls.
 BEHAVIOURS: dict[str, tuple[Callable[[Dialect], Reply], str, int]] = {
     "an answer": (lambda d: d.answer("well"), "well", 1),
@@ -84,8 +80,6 @@ STREAMS: dict[str, Callable[[bytes], bytes]] = {
 
 @pytest.mark.parametrize("lines_of", STREAMS)
 async def test_streams_of_other_forms(server: Server, dialect: Dialect, lines_of: str) -> None:
-    if not is_stream_of_events(dialect):
-        return
     server.answers(lines(dialect, STREAMS[lines_of]))
     assert await outcome(dialect.make(server)) == "well"
 
@@ -195,8 +189,6 @@ async def test_a_word_that_an_sdk_does_not_know_is_not_warned_of(
     server: Server, dialect: Dialect, recwarn: pytest.WarningsRecorder
 ) -> None:
     server.answers(dialect.ends("well", "SOMETHING_NEW"))
-    if not is_stream_of_events(dialect):
-        return  # its SDK leaves the word out
     assert await outcome(dialect.make(server)) == "well"
     assert not [warning for warning in recwarn if warning.category is UserWarning]
 
@@ -245,8 +237,6 @@ async def test_half_a_character_is_replaced(server: Server, dialect: Dialect, si
 
 
 async def test_a_character_that_comes_in_two_pieces_is_one(server: Server, dialect: Dialect) -> None:
-    if not is_stream_of_events(dialect):
-        return  # its SDK refuses half a character
     server.answers(dialect.answer("so \ud83d", "\ude00 it is"))
     heard: list[str] = []
     response = await dialect.make(server).respond(ASK, on_delta=heard.append)

@@ -46,6 +46,24 @@ async def test_many_texts_are_sent_in_several_calls(server: Server, model: Embed
     assert len(found) == 65 and found[-1] == [2.0] and len(server.calls) == 2
 
 
+async def test_google_embeds_too(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    monkeypatch.setenv("MLGYM_EMBEDDINGS", "gemini:gemini-embedding-001")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", server.url)
+    monkeypatch.setenv("GEMINI_API_KEY", SECRET)
+    google = embeddings_of_user()
+    assert google is not None
+    body = {"embeddings": [{"values": [1.0, 0.0]}, {"values": [0.0, 1.0]}]}
+    server.answers(Reply([json.dumps(body).encode()], content_type="application/json"), failure(403, {"error": {}}))
+    assert await google(["one", ""]) == [[1.0, 0.0], [0.0, 1.0]]
+    [call] = server.calls
+    assert call.path.startswith("/v1beta/models/gemini-embedding-001:batchEmbedContents")
+    assert [request["content"]["parts"][0]["text"] for request in call.body["requests"]] == ["one", " "]
+    assert call.headers["x-goog-api-key"] == SECRET
+    with pytest.raises(ModelError, match="no vectors") as error:
+        await google(["one"])
+    assert "403" in str(error.value) and SECRET not in str(error.value)
+
+
 BROKEN = [
     failure(401, {"error": {"message": f"Incorrect API key provided: {SECRET}"}}),
     failure(404, {"error": {"message": "no such model"}}),
@@ -80,7 +98,8 @@ def test_what_is_set_wrongly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     assert embeddings_of_user() is None
     for name, url, says in (
-        ("anthropic:x", "", "must be openai:NAME"),
+        ("anthropic:x", "", "must be gemini:NAME or openai:NAME"),
+        ("gemini:x", "http://localhost:1", "must be gemini:NAME or openai:NAME"),
         ("text-embedding-3-small", "", "is not provider:name"),
         ("openai:x", "", "OPENAI_API_KEY"),
         ("openai:x", "nowhere", "is not the address of a server"),

@@ -1,4 +1,4 @@
-"""Gemini, through whichever of Google's two SDKs is installed."""
+"""Gemini: what is sent, and what its answers mean."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents.models.dialects import DIALECTS, GEMINI, GeminiDialect
+from tests.agents.models.dialects import GEMINI
 from tests.agents.models.server import Reply, Server, failure
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import Message, Sampling, Tool, ToolCall
@@ -31,15 +31,8 @@ RUN = Tool(
 STOP = Tool("stop", "Ends it.", {"type": "object", "properties": {}})
 
 
-@pytest.fixture(params=[dialect for dialect in DIALECTS if isinstance(dialect, GeminiDialect)], ids=str)
-def gemini(request: pytest.FixtureRequest) -> GeminiDialect:
-    """Each of its SDKs."""
-    chosen: GeminiDialect = request.param
-    return chosen
-
-
-async def test_the_prompt_is_sent_in_its_roles(server: Server, gemini: GeminiDialect) -> None:
-    server.answers(gemini.answer("ok"))
+async def test_the_prompt_is_sent_in_its_roles(server: Server) -> None:
+    server.answers(GEMINI.answer("ok"))
     call = ToolCall("t1", "run", {"command": "ls"})
     messages = [
         *ASK,
@@ -47,7 +40,7 @@ async def test_the_prompt_is_sent_in_its_roles(server: Server, gemini: GeminiDia
         Message("assistant", "I look.", tool_calls=(call,)),
         Message("tool", "a.py", tool_call_id="t1"),
     ]
-    await gemini.make(server).respond(messages, tools=[RUN, STOP], sampling=Sampling(0.5, 0.9, 77))
+    await GEMINI.make(server).respond(messages, tools=[RUN, STOP], sampling=Sampling(0.5, 0.9, 77))
     body = server.calls[0].body
     assert "gemini-2.5-pro:streamGenerateContent" in server.calls[0].path
     assert body["systemInstruction"]["parts"][0]["text"] == "Be terse."
@@ -63,15 +56,15 @@ async def test_the_prompt_is_sent_in_its_roles(server: Server, gemini: GeminiDia
     assert [tool["name"] for tool in declared] == ["run", "stop"]
 
 
-async def test_tool_calls(server: Server, gemini: GeminiDialect) -> None:
+async def test_tool_calls(server: Server) -> None:
     arguments: dict[str, Any] = {"command": "ls", "seconds": 3, "files": ["a", "b"], "deep": {"x": 0.5, "y": True}}
     chunks = [
-        gemini.chunk({"text": "I look."}),
-        gemini.chunk({"functionCall": {"name": "run", "args": arguments}, "thoughtSignature": "c2ln"}),
-        gemini.chunk({"functionCall": {"name": "stop", "args": {}}}, finish="STOP", usageMetadata=gemini.usage),
+        GEMINI.chunk({"text": "I look."}),
+        GEMINI.chunk({"functionCall": {"name": "run", "args": arguments}, "thoughtSignature": "c2ln"}),
+        GEMINI.chunk({"functionCall": {"name": "stop", "args": {}}}, finish="STOP", usageMetadata=GEMINI.usage),
     ]
-    server.answers(Reply(gemini.stream(chunks)), gemini.answer("done"))
-    model = gemini.make(server)
+    server.answers(Reply(GEMINI.stream(chunks)), GEMINI.answer("done"))
+    model = GEMINI.make(server)
     response = await model.respond(ASK, tools=[RUN, STOP])
     assert response.stop_reason == "tool_calls" and response.text == "I look."
     first, second = response.tool_calls
@@ -86,8 +79,7 @@ async def test_tool_calls(server: Server, gemini: GeminiDialect) -> None:
     await model.respond(answered, tools=[RUN, STOP])
     parts = server.calls[1].body["contents"][1]["parts"]
     assert [part["functionCall"]["name"] for part in parts[1:]] == ["run", "stop"]
-    if gemini.new:
-        assert parts[1]["thoughtSignature"] == "c2ln"
+    assert parts[1]["thoughtSignature"] == "c2ln"
     names = [part["functionResponse"]["name"] for part in server.calls[1].body["contents"][2]["parts"]]
     assert names == ["run", "stop"]
 
@@ -99,21 +91,21 @@ def details(quota: str, delay: str) -> list[dict[str, Any]]:
     ]
 
 
-async def test_the_limit_of_a_minute_is_waited_for(server: Server, gemini: GeminiDialect) -> None:
-    body = gemini.error(429, "You exceeded your current quota, please check your plan.", "RESOURCE_EXHAUSTED")
+async def test_the_limit_of_a_minute_is_waited_for(server: Server) -> None:
+    body = GEMINI.error(429, "You exceeded your current quota, please check your plan.", "RESOURCE_EXHAUSTED")
     body["error"]["details"] = details("GenerateRequestsPerMinutePerProject", "0.03s")
-    server.answers(failure(429, body), gemini.answer("ok"))
+    server.answers(failure(429, body), GEMINI.answer("ok"))
     waits: list[float] = []
-    await gemini.make(server).respond(ASK, on_retry=lambda _, seconds: waits.append(seconds))
+    await GEMINI.make(server).respond(ASK, on_retry=lambda _, seconds: waits.append(seconds))
     assert waits == [0.03]
 
 
-async def test_the_limit_of_a_day_is_not(server: Server, gemini: GeminiDialect) -> None:
-    body = gemini.error(429, "You exceeded your current quota, please check your plan.", "RESOURCE_EXHAUSTED")
+async def test_the_limit_of_a_day_is_not(server: Server) -> None:
+    body = GEMINI.error(429, "You exceeded your current quota, please check your plan.", "RESOURCE_EXHAUSTED")
     body["error"]["details"] = details("GenerateRequestsPerDayPerProject", "0.03s")
     server.answers(failure(429, body))
     with pytest.raises(ModelError) as caught:
-        await gemini.make(server).respond(ASK)
+        await GEMINI.make(server).respond(ASK)
     assert caught.value.cause == "quota" and len(server.calls) == 1
 
 
@@ -128,41 +120,34 @@ async def test_the_limit_of_a_day_is_not(server: Server, gemini: GeminiDialect) 
         (503, "The model is overloaded.", "UNAVAILABLE", "network"),
     ],
 )  # fmt: skip
-async def test_failures_in_its_words(
-    server: Server, gemini: GeminiDialect, status: int, message: str, code: str, cause: str
-) -> None:
-    server.answers(gemini.fails(status, message, code))
+async def test_failures_in_its_words(server: Server, status: int, message: str, code: str, cause: str) -> None:
+    server.answers(GEMINI.fails(status, message, code))
     with pytest.raises(ModelError) as caught:
-        await gemini.make(server).respond(ASK)
+        await GEMINI.make(server).respond(ASK)
     assert caught.value.cause == cause
 
 
-async def test_a_prompt_that_is_stopped(server: Server, gemini: GeminiDialect) -> None:
-    server.answers(Reply(gemini.stream([{"promptFeedback": {"blockReason": "SAFETY"}}])))
+async def test_a_prompt_that_is_stopped(server: Server) -> None:
+    server.answers(Reply(GEMINI.stream([{"promptFeedback": {"blockReason": "SAFETY"}}])))
     with pytest.raises(ModelError) as caught:
-        await gemini.make(server).respond(ASK)
+        await GEMINI.make(server).respond(ASK)
     assert caught.value.cause == "content_filter"
 
 
-async def test_an_answer_that_was_cut_says_so(server: Server, gemini: GeminiDialect) -> None:
-    server.answers(Reply(gemini.stream([gemini.chunk({"text": "and"}), gemini.chunk(finish="MAX_TOKENS")])))
-    assert (await gemini.make(server).respond(ASK)).stop_reason == "length"
+async def test_an_answer_that_was_cut_says_so(server: Server) -> None:
+    server.answers(Reply(GEMINI.stream([GEMINI.chunk({"text": "and"}), GEMINI.chunk(finish="MAX_TOKENS")])))
+    assert (await GEMINI.make(server).respond(ASK)).stop_reason == "length"
 
 
-async def test_thoughts_are_shown_and_no_part_of_the_answer(server: Server, gemini: GeminiDialect) -> None:
-    chunks = [gemini.chunk({"text": "Hm, ", "thought": True}), gemini.chunk({"text": "yes."}, finish="STOP")]
-    server.answers(Reply(gemini.stream(chunks)))
-    response = await gemini.make(server).respond(ASK)
-    if gemini.new:  # the old SDK does not ask for them, and takes them for text
-        assert (response.text, response.reasoning) == ("yes.", "Hm, ")
-        assert server.calls[0].body["generationConfig"]["thinkingConfig"] == {"include_thoughts": True}
-    else:
-        assert "thinkingConfig" not in server.calls[0].body["generationConfig"]
+async def test_thoughts_are_shown_and_no_part_of_the_answer(server: Server) -> None:
+    chunks = [GEMINI.chunk({"text": "Hm, ", "thought": True}), GEMINI.chunk({"text": "yes."}, finish="STOP")]
+    server.answers(Reply(GEMINI.stream(chunks)))
+    response = await GEMINI.make(server).respond(ASK)
+    assert (response.text, response.reasoning) == ("yes.", "Hm, ")
+    assert server.calls[0].body["generationConfig"]["thinkingConfig"] == {"includeThoughts": True}
 
 
 async def test_a_model_that_does_not_think_is_asked_without(server: Server) -> None:
-    if not GEMINI.new:
-        pytest.skip("google-genai is not installed")
     server.answers(GEMINI.fails(400, "Thinking is not supported by this model."), GEMINI.answer("ok"))
     assert (await GEMINI.make(server).respond(ASK)).text == "ok"
     assert ["thinkingConfig" in call.body["generationConfig"] for call in server.calls] == [True, False]
@@ -170,8 +155,6 @@ async def test_a_model_that_does_not_think_is_asked_without(server: Server) -> N
 
 @pytest.mark.parametrize("kept", ["", "nonsense", '{"model": "gemini:gemini-3-pro", "content": "c2ln"}', "[1]"])
 async def test_a_call_of_which_no_signature_is_known(server: Server, kept: str) -> None:
-    if not GEMINI.new:
-        pytest.skip("google-genai is not installed")
     server.answers(GEMINI.answer("ok"))
     call = Message("assistant", "", tool_calls=(ToolCall("t1", "run", {"command": "ls"}),), continuation=kept)
     await GEMINI.make(server).respond([*ASK, call, Message("tool", "a.py", tool_call_id="t1")], tools=[RUN])
@@ -179,10 +162,9 @@ async def test_a_call_of_which_no_signature_is_known(server: Server, kept: str) 
     assert base64.b64decode(sent) == b"skip_thought_signature_validator"
 
 
-async def test_another_http_library_does_not_take_over(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where aiohttp is installed the SDK uses it unasked, past all that is looked at on the way."""
-    if not GEMINI.new:
-        pytest.skip("google-genai is not installed")
-    monkeypatch.setattr("google.genai._api_client.has_aiohttp", True)
-    server.answers(Reply([b": comment\n\n", *GEMINI.pieces("well")]))
-    assert (await GEMINI.make(server).respond(ASK)).text == "well"
+@pytest.mark.parametrize("version", ["", "/v1beta", "/v1/"])
+async def test_an_address_may_hold_the_version(server: Server, version: str) -> None:
+    server.answers(GEMINI.answer("ok"))
+    await GEMINI.make(server.url + version).respond(ASK)
+    expected = version.strip("/") or "v1"
+    assert server.calls[0].path == f"/{expected}/models/gemini-2.5-pro:streamGenerateContent?alt=sse"

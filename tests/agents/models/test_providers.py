@@ -198,7 +198,7 @@ async def test_a_silent_server_is_left(server: Server, dialect: Dialect) -> None
 
 
 async def test_comments_do_not_keep_a_call_alive(server: Server, dialect: Dialect) -> None:
-    server.answers(Reply([dialect.keep_alive if dialect.name != "gemini" else b"["], trickle=dialect.keep_alive))
+    server.answers(Reply([dialect.keep_alive], trickle=dialect.keep_alive))
     error = await failure_of(dialect.make(server, silence=0.2))
     assert error.cause in ("network", "error")
 
@@ -224,7 +224,7 @@ async def test_a_web_page_is_no_answer(server: Server, dialect: Dialect, status:
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("kind", ["page", "line", "event"])
 async def test_fifty_megabytes_are_not_read(server: Server, dialect: Dialect, status: int, kind: str) -> None:
-    lead = {"page": PAGE, "line": b"x", "event": b"data: " if dialect.name != "gemini" else b'[{"a": "'}[kind]
+    lead = {"page": PAGE, "line": b"x", "event": b"data: "}[kind]
     block = {"page": PAGE, "line": b"y" * 65536, "event": b"z" * 65536}[kind]
     count = 50 * 2**20 // len(block)
     server.answers(Reply([lead, *([block] * count)], status))

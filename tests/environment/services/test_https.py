@@ -19,8 +19,7 @@ from cryptography.x509.oid import NameOID
 from tests.environment.services.library import Library, open_library
 from workbench.environment.services import fetch
 from workbench.environment.services.addresses import Origin
-from workbench.environment.services.fetch import Fetched, Fetcher, FetchError
-from workbench.environment.services.pacing import Pacer
+from workbench.environment.services.fetch import Fetcher, FetchError, Pacer
 
 
 def make_certificate(folder: Path) -> Path:
@@ -64,7 +63,7 @@ async def library(certificate: Path) -> AsyncIterator[Library]:
         yield made
 
 
-async def get(library: Library, folder: Path, host: str = "127.0.0.1") -> Fetched:
+async def get(library: Library, folder: Path, host: str = "127.0.0.1") -> bytes:
     port = int(library.url.rpartition(":")[2])
 
     async def at_once(seconds: float) -> None:
@@ -86,7 +85,7 @@ async def test_an_unknown_authority_is_refused(library: Library, tmp_path: Path)
 
 async def test_a_known_one_is_asked(library: Library, tmp_path: Path, certificate: Path) -> None:
     fetch._context().load_verify_locations(certificate)
-    assert (await get(library, tmp_path / "turns")).body.startswith(b"%PDF")
+    assert (await get(library, tmp_path / "turns")).startswith(b"%PDF")
 
 
 async def test_but_not_for_another_name(library: Library, tmp_path: Path, certificate: Path) -> None:
@@ -121,7 +120,7 @@ async def test_by_way_of_a_proxy(
     monkeypatch.delenv("NO_PROXY", raising=False)
     fetch._context().load_verify_locations(certificate)
     try:
-        assert (await get(library, tmp_path / "turns")).body.startswith(b"%PDF")
+        assert (await get(library, tmp_path / "turns")).startswith(b"%PDF")
         [request] = asked
         assert request.startswith(f"CONNECT 127.0.0.1:{port} ") and "Proxy-Authorization: Basic bWU6c2VjcmV0" in request
         assert "proxy-authorization" not in library.headers[0], "the login is the proxy's alone"
@@ -144,4 +143,4 @@ async def test_an_address_that_does_not_answer_is_passed_over(
         find=lambda origin, trusted: ["::1", "127.0.0.1"],
     )
     found = await fetcher.get(f"https://127.0.0.1:{port}/pdf/1706.03762", most=1 << 20, time_limit=10)
-    assert found.body.startswith(b"%PDF")
+    assert found.startswith(b"%PDF")

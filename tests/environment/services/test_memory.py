@@ -13,12 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.agents.agent import ModelError
 from workbench.environment.services.cache import DiskCache
-from workbench.environment.services.desk import Asker, Refused, Reply, Request
-from workbench.environment.services.memory import MOST_SHOWN, Memory
+from workbench.environment.services.desk import Refused, Reply, Request
+from workbench.environment.services.memory import MOST_SHOWN, KeptVectors, Memory, by_meaning, by_words, fused
 from workbench.environment.services.notes import MOST_NOTES, MemoryFull, Note, NoteFile, clean, memory_folder
-from workbench.environment.services.ranking import by_meaning, by_words, fused
-from workbench.environment.services.vectors import EmbeddingError, KeptVectors
 
 NOTES = [
     "A learning rate of 0.1 diverges after two epochs.",
@@ -34,7 +33,7 @@ def write(notes: NoteFile, text: str, **more: str) -> Note:
 
 
 def request(query: str, number: int | None = None) -> Request:
-    return Request(query, number, Asker("s", 3, "model:x"))
+    return Request(query, number, "s", 3, "model:x")
 
 
 # -- ranking -----------------------------------------------------------------------------------------------------------
@@ -190,7 +189,7 @@ class Meaning:
 
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         if self.fails:
-            raise EmbeddingError("no vectors: the server is away")
+            raise ModelError("network", "no vectors: the server is away")
         self.asked += texts
         return [[1.0, 0.0] if "minutes" in text or "slow" in text else [0.0, 1.0] for text in texts]
 

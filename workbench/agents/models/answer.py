@@ -28,7 +28,7 @@ def part(value: Any, name: str) -> Any:
 
 
 def count(value: Any, name: str) -> int:
-    """A number of tokens, found like `part`. 0 if it cannot be one: servers that only resemble a provider's send
+    """A number of tokens, looked up like `part`. 0 if it is no such number: servers that imitate a provider may send
     anything.
     """
     found = part(value, name)
@@ -38,7 +38,7 @@ def count(value: Any, name: str) -> int:
 
 
 class ListenerFailed(Exception):
-    """The listener to the pieces of an answer failed, and not the model; the cause says how."""
+    """The listener failed, not the model. The cause of this exception says how."""
 
 
 _STOP_REASONS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
@@ -53,7 +53,7 @@ _STOP_REASONS: tuple[tuple[StopReason, re.Pattern[str]], ...] = (
     ("tool_calls", re.compile(r"tool|function_call$")),
     ("stop", re.compile(r"^(?:stop|end_turn)")),
 )
-"""What the words of servers mean; the first that matches counts."""
+"""What servers mean by their words for the end of an answer; the first match counts."""
 
 
 def stop_reason(said: Any) -> StopReason | None:
@@ -167,7 +167,8 @@ class Answer:
         self._reasoning: list[str] = []
         self._calls: list[_Call] = []
         self._open: dict[Any, _Call] = {}
-        self._characters = 0
+        self.characters = 0
+        """Characters of everything received so far."""
         self.usage: Usage | None = None
         """As the provider counts it; None until it says so."""
         self.stop: StopReason | None = None
@@ -193,11 +194,6 @@ class Answer:
 
     def _clean(self, text: str) -> str:
         return self._redactor.text(without_surrogates(text))
-
-    @property
-    def characters(self) -> int:
-        """Characters of everything received so far."""
-        return self._characters
 
     def add_text(self, piece: Any) -> None:
         """Add the next piece of text; anything else is ignored."""
@@ -255,8 +251,8 @@ class Answer:
         self._reasoning_listener.forward("", last=True)
 
     def _count(self, piece: str) -> None:
-        self._characters += len(piece)
-        if self._characters > LONGEST_ANSWER:
+        self.characters += len(piece)
+        if self.characters > LONGEST_ANSWER:
             raise WireError("too_long", self.text[:200].encode("utf-8", "replace"))
 
     def calls(self) -> tuple[ToolCall, ...]:

@@ -12,14 +12,13 @@ from workbench.agents.models.answer import Answer, count, part
 from workbench.agents.models.base import ProviderModel, Request, until_silent
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.turns import Part, alternating, answered_calls, arguments_of, split_system
-from workbench.agents.models.wire import Protocol
 from workbench.session.events import Usage
 
 _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
-"""Models that take a temperature; models since Opus 4.7 refuse it. The first call finds out about others."""
+"""Models that accept a temperature; those since Opus 4.7 refuse it. For other models the first call finds out."""
 
 _TAKES_BOTH = re.compile(r"claude-(?:[123]\b|instant)")
-"""Models that take both temperature and top_p; later ones take one of the two."""
+"""Models that accept temperature and top_p together; later ones accept only one of the two."""
 
 
 class AnthropicModel(ProviderModel):
@@ -32,8 +31,7 @@ class AnthropicModel(ProviderModel):
     def _make_client(self) -> Any:
         import anthropic
 
-        options = self._client_options(anthropic.DefaultAsyncHttpxClient, Protocol(_whole))
-        return anthropic.AsyncAnthropic(**options)
+        return anthropic.AsyncAnthropic(**self._client_options(anthropic.DefaultAsyncHttpxClient, _whole))
 
     async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
         stream = client.messages.create(**self._arguments(request))
@@ -53,10 +51,7 @@ class AnthropicModel(ProviderModel):
         if system:
             arguments["system"] = [{"type": "text", "text": system, **self._cached()}]
         if request.tools:
-            arguments["tools"] = [
-                {"name": tool.name, "description": tool.description, "input_schema": dict(tool.parameters)}
-                for tool in request.tools
-            ]
+            arguments["tools"] = [tool.declared("input_schema") for tool in request.tools]
         # Not parameters of the SDK any more, since the newest models have none of them.
         if settings := self._taken(self._sampling(request.sampling)):
             arguments["extra_body"] = settings
@@ -203,20 +198,19 @@ def _usage(usage: Any, before: Usage | None) -> Usage | None:
     """The usage so far: input from the first event, output from the last, and later corrections."""
     if usage is None:
         return before
+    known = before or Usage()
+    earlier = {
+        "cache_read_input_tokens": known.cached_tokens,
+        "cache_creation_input_tokens": known.cache_write_tokens,
+        "input_tokens": known.input_tokens - known.cached_tokens - known.cache_write_tokens,  # ours is the sum
+    }
     read, written, plain = (
-        None if part(usage, name) is None else count(usage, name)
-        for name in ("cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens")
+        number if part(usage, name) is None else count(usage, name) for name, number in earlier.items()
     )
-    details = part(usage, "output_tokens_details")
-    if before is not None:
-        read = before.cached_tokens if read is None else read
-        written = before.cache_write_tokens if written is None else written
-        if plain is None:
-            plain = before.input_tokens - before.cached_tokens - before.cache_write_tokens
     return Usage(
-        input_tokens=(plain or 0) + (read or 0) + (written or 0),
+        input_tokens=plain + read + written,
         output_tokens=count(usage, "output_tokens"),
-        cached_tokens=read or 0,
-        cache_write_tokens=written or 0,
-        reasoning_tokens=count(details, "thinking_tokens"),
+        cached_tokens=read,
+        cache_write_tokens=written,
+        reasoning_tokens=count(part(usage, "output_tokens_details"), "thinking_tokens"),
     )

@@ -1,8 +1,7 @@
-"""What the adapters of all providers share: retries, failures in our words, cost, and the answer so far.
-
-The SDKs can retry by themselves, but report nothing and do not say how long they will wait. So their retries are
-switched off, and the loop here does it: it is visible (`on_retry`), can be cancelled and honours Retry-After. It
-retries only if nothing of an answer has arrived, or if the server itself says that the answer failed.
+"""What the adapters of all providers share: retries, explanations of failures, cost, and the answer so far. The SDKs
+can retry by themselves, but report nothing and do not say how long they will wait. So their retries are switched off,
+and the loop here does it: it is visible (`on_retry`), can be cancelled and honours Retry-After. It retries only if
+nothing of an answer has arrived, or if the server itself says that the answer failed.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import asyncio
 import contextlib
 import inspect
 import random
-import re
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +20,12 @@ import msgspec
 
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool
-from workbench.agents.models import faults, wire
+from workbench.agents.models import faults, pacing, wire
 from workbench.agents.models.answer import Answer, ListenerFailed
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import CONNECT_SECONDS, Protocol, ServerSaid, WireError
+from workbench.agents.models.wire import CONNECT_SECONDS, ServerSaid, Whole, WireError
 from workbench.session import prices
 from workbench.session.events import Usage
 
@@ -55,7 +53,7 @@ class Retries:
 
 @dataclass(frozen=True)
 class Request:
-    """One call as the adapters get it."""
+    """One call, as an adapter receives it."""
 
     messages: Sequence[Message]
     tools: Sequence[Tool]
@@ -101,6 +99,11 @@ class ProviderModel(ChatModel):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name})"
 
+    @property
+    def server(self) -> tuple[Key | None, str]:
+        """The key, and the address where it is not the provider's own."""
+        return self._key, self._base_url or ""
+
     @abstractmethod
     def _make_client(self) -> Any:
         """The SDK's client. Called in a thread: importing an SDK takes a second or two."""
@@ -129,9 +132,9 @@ class ProviderModel(ChatModel):
     def _secret(self) -> str:
         return self._key.reveal() if self._key else ""
 
-    def _client_options(self, kind: Any, protocol: Protocol) -> dict[str, Any]:
+    def _client_options(self, kind: Any, whole: Whole) -> dict[str, Any]:
         """Options for the clients of OpenAI and Anthropic; `kind` is the class of their HTTP client."""
-        http_client = wire.watched_client(kind, self._silence, protocol)
+        http_client = wire.watched_client(kind, self._silence, whole)
         return {
             "api_key": self._secret or "none",
             "base_url": self._base_url,
@@ -155,8 +158,10 @@ class ProviderModel(ChatModel):
         self._prompt_tokens = estimate_prompt(messages, tools)
         self._answer = answer = Answer(on_delta, on_reasoning, secret=self._secret)
         self._attempts = failures = 0
+        server = f"{self.provider} {self._base_url or ''}"
         while True:
             self._attempts += 1
+            await pacing.wait(server)
             fault = await self._try(request, answer)
             if fault is None:
                 return answer.response(self._usage(answer), self._attempts)
@@ -166,6 +171,8 @@ class ProviderModel(ChatModel):
                 continue
             failures += 1
             seconds = self._seconds_to_wait(fault, answer, failures)
+            if fault.cause == "rate_limit":
+                pacing.hold(server, seconds)
             if on_retry is not None:
                 on_retry(fault.message, seconds)  # `partial()` is what came of the answer that failed
             self._answer = answer = Answer(on_delta, on_reasoning, secret=self._secret)
@@ -213,7 +220,8 @@ class ProviderModel(ChatModel):
                     self._client = await asyncio.to_thread(self._make_client)
                 await self._stream(self._client, request, answer)
             answer.finish()
-            if opened.done and answer.characters and answer.stop is None:  # many servers say no more than that
+            said_done = any(body.done for _, body in opened)
+            if said_done and answer.characters and answer.stop is None:  # many servers say no more than that
                 answer.stops("stop")
         except ListenerFailed as error:
             listener_error = error.__cause__
@@ -268,25 +276,18 @@ class ProviderModel(ChatModel):
         names = {cls.__name__ for cause in wire.causes(error) for cls in type(cause).__mro__}
         if "ConnectTimeout" in names:
             return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")
-        if "NewConnectionError" in names:  # a timeout to urllib3, whatever the reason
-            return _unreachable(server, error)
         if any(name.endswith(("ReadTimeout", "TimeoutError", "TimeoutException")) for name in names):
             return faults.silent(server, self._silence)
-        if any(map(_CONNECTION_ERRORS.fullmatch, names)):
-            return faults.broke_off(server, answer.characters) if answer.characters else _unreachable(server, error)
-        return faults.unreadable(server, error)
+        if not names & _CONNECTION_ERRORS:
+            return faults.unreadable(server, error)
+        if answer.characters:
+            return faults.broke_off(server, answer.characters)
+        *_, deepest = wire.causes(error)
+        return faults.unreachable(server, str(deepest) or type(deepest).__name__)
 
 
-_CONNECTION_ERRORS = re.compile(
-    "APIConnectionError|ConnectError|ConnectionError|ChunkedEncodingError|NetworkError|OSError|ProtocolError|"
-    "RequestError|SSLError|TransportError"
-)
-"""Names of the classes by which SDKs and HTTP libraries report a lost connection; subclasses match as well."""
-
-
-def _unreachable(server: Server, error: BaseException) -> Fault:
-    *_, deepest = wire.causes(error)
-    return faults.unreachable(server, str(deepest) or type(deepest).__name__)
+_CONNECTION_ERRORS = {"APIConnectionError", "OSError", "RequestError"}
+"""The classes by which the SDKs, Python and httpx report a lost connection; subclasses count as well."""
 
 
 def _without_userinfo(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -34,7 +35,9 @@ def make_model(
     else:
         check_address(base_url)
         key = find_server_key(env=env)
-    return _class(provider)(name, key=key, base_url=base_url)
+    adapter = getattr(importlib.import_module(f"workbench.agents.models.{provider}"), _CLASSES[provider])
+    model_of_provider: ProviderModel = adapter(name, key=key, base_url=base_url)
+    return model_of_provider
 
 
 def split_name(model: str) -> tuple[str, str]:
@@ -73,15 +76,5 @@ def check_address(base_url: str) -> None:
         )
 
 
-def _class(provider: str) -> type[ProviderModel]:
-    if provider == "anthropic":
-        from workbench.agents.models.anthropic import AnthropicModel
-
-        return AnthropicModel
-    if provider == "gemini":
-        from workbench.agents.models.gemini import GeminiModel
-
-        return GeminiModel
-    from workbench.agents.models.openai import OpenAIModel
-
-    return OpenAIModel
+_CLASSES = {"openai": "OpenAIModel", "anthropic": "AnthropicModel", "gemini": "GeminiModel"}
+"""Each in the module of its provider's name, imported when it is wanted: the SDKs are large."""

@@ -1,15 +1,17 @@
-"""Embedding vectors from OpenAI's endpoint, or from a server that speaks the same protocol."""
+"""Embedding vectors from OpenAI, from a server that speaks its protocol, or from Google."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from workbench.agents.agent import ModelError
 from workbench.agents.models.catalogue import check_address, split_name
+from workbench.agents.models.gemini import ADDRESS_VARIABLE
 from workbench.agents.models.keys import Key, find_key, find_server_key, scrub
 from workbench.agents.models.wire import watched_client
 
@@ -23,42 +25,63 @@ _MOST_DIMENSIONS = 16_384
 class Embeddings:
     """An embedding model. Its SDK is imported at the first call."""
 
-    def __init__(self, model: str, *, key: Key | None, base_url: str | None = None) -> None:
+    def __init__(self, model: str, *, key: Key | None, base_url: str | None = None, provider: str = "openai") -> None:
         self.name = f"{model} {base_url or ''}".strip()
+        self._ask = self._ask_google if provider == "gemini" else self._ask_openai
         self._model = model
-        self._key = key
+        self._secret = key.reveal() if key else ""
         self._base_url = base_url
 
     async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
         """A vector for each text, all of one size. Raises ModelError."""
+        try:
+            async with asyncio.timeout(SECONDS):
+                vectors = await self._ask([text or " " for text in texts])  # some refuse an empty text
+            _check(vectors, len(texts))
+        except TimeoutError:
+            raise ModelError("network", f"no vectors within {SECONDS:.0f} s") from None
+        except (ValueError, TypeError, AttributeError, LookupError):  # answers need not be what the SDK promises
+            raise ModelError("network", "no vectors: the server's answer holds none that fit together") from None
+        except Exception as error:  # each SDK has its own
+            said = scrub(str(error), self._secret)
+            raise ModelError("network", f"no vectors: {' '.join(said.split())[:200]}") from None
+        return vectors
+
+    async def _ask_openai(self, texts: list[str]) -> list[list[float]]:
         import openai
 
         def make_client() -> openai.AsyncOpenAI:
             return openai.AsyncOpenAI(
-                api_key=self._key.reveal() if self._key else "none",
+                api_key=self._secret or "none",
                 base_url=self._base_url,
                 max_retries=1,
                 timeout=SECONDS,
                 http_client=watched_client(openai.DefaultAsyncHttpxClient, SECONDS),
             )
 
-        client = await asyncio.to_thread(make_client)
-        try:
-            async with asyncio.timeout(SECONDS), client:
-                vectors: list[list[float]] = []
-                for start in range(0, len(texts), _AT_ONCE):
-                    batch = [text or " " for text in texts[start : start + _AT_ONCE]]
-                    answer = await client.embeddings.create(model=self._model, input=batch, encoding_format="float")
-                    vectors += _vectors(answer, len(batch))
-        except TimeoutError:
-            raise ModelError("network", f"no vectors within {SECONDS:.0f} s") from None
-        except openai.OpenAIError as error:
-            said = scrub(str(error), *([self._key.reveal()] if self._key else []))
-            raise ModelError("network", f"no vectors: {' '.join(said.split())[:200]}") from None
-        except (ValueError, TypeError, AttributeError):  # what a server says need not be what the SDK promises
-            raise ModelError("network", "no vectors: the server's answer holds none") from None
-        if len({len(vector) for vector in vectors}) > 1:
-            raise ModelError("network", "no vectors: the server's are of several sizes")
+        vectors: list[list[float]] = []
+        async with await asyncio.to_thread(make_client) as client:
+            for start in range(0, len(texts), _AT_ONCE):
+                batch = texts[start : start + _AT_ONCE]
+                answer = await client.embeddings.create(model=self._model, input=batch, encoding_format="float")
+                found = {item.index: [float(number) for number in item.embedding] for item in answer.data}
+                vectors += [found[index] for index in range(len(batch))]
+        return vectors
+
+    async def _ask_google(self, texts: list[str]) -> list[list[float]]:
+        def ask() -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of Python's age and its own, onto the screen
+                from google.ai.generativelanguage import GenerativeServiceClient
+                from google.generativeai.embedding import embed_content
+
+            options = {"api_key": self._secret, "api_endpoint": self._base_url}
+            # A client of its own: `genai.configure` keeps one key for the whole process.
+            client = GenerativeServiceClient(transport="rest", client_options=options)
+            model = self._model if "/" in self._model else f"models/{self._model}"
+            return embed_content(model, texts, client=client, request_options={"timeout": SECONDS})
+
+        vectors: list[list[float]] = (await asyncio.to_thread(ask))["embedding"]
         return vectors
 
 
@@ -68,20 +91,23 @@ def embeddings_of_user() -> Embeddings | None:
     if not named:
         return None
     provider, name = split_name(named)
-    if provider != "openai":
-        raise ModelError("error", f"{MODEL_VARIABLE} must be openai:NAME (with {SERVER_VARIABLE} for another server)")
     url = os.environ.get(SERVER_VARIABLE, "").strip()
+    if provider == "gemini" and not url:
+        address = os.environ.get(ADDRESS_VARIABLE)
+        return Embeddings(name, key=find_key("gemini"), base_url=address, provider="gemini")
+    if provider != "openai":
+        raise ModelError(
+            "error", f"{MODEL_VARIABLE} must be gemini:NAME or openai:NAME (with {SERVER_VARIABLE} for another server)"
+        )
     if not url:
         return Embeddings(name, key=find_key("openai"))
     check_address(url)
     return Embeddings(name, key=find_server_key(), base_url=url)
 
 
-def _vectors(answer: Any, count: int) -> list[list[float]]:
-    found = {item.index: [float(number) for number in item.embedding] for item in answer.data}
-    vectors = [found[index] for index in range(count) if index in found]
-    if len(vectors) != count or not all(0 < len(vector) <= _MOST_DIMENSIONS for vector in vectors):
+def _check(vectors: list[list[float]], count: int) -> None:
+    """Raises ValueError unless these are so many vectors of one size."""
+    sizes = {len(vector) for vector in vectors}
+    fits = len(vectors) == count and len(sizes) <= 1 and all(0 < size <= _MOST_DIMENSIONS for size in sizes)
+    if not fits or not all(math.isfinite(number) for vector in vectors for number in vector):
         raise ValueError
-    if not all(math.isfinite(number) for vector in vectors for number in vector):
-        raise ValueError
-    return vectors

@@ -247,7 +247,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: float) -> float | None:
-    return max(0.0, value) if value == value and value < 1e9 else None
+    return max(0.0, value) if value == value and value < 1e10 else None
 
 
 def _error_text(body: Any) -> tuple[str, str]:

@@ -12,11 +12,11 @@ from workbench.agents.models.answer import Answer, count, part, words
 from workbench.agents.models.base import ProviderModel, Request, until_silent
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.turns import answered_calls, merged
-from workbench.agents.models.wire import Protocol, ServerSaid, tells_of_failure
+from workbench.agents.models.wire import ServerSaid, tells_of_failure
 from workbench.session.events import Usage
 
 _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
-"""Reasoning models that take no temperature and top_p. The first call finds out about others."""
+"""Reasoning models that accept neither temperature nor top_p. For other models the first call finds out."""
 
 _WANTS_REASONING = re.compile(r"reasoning_content.{0,60}(?:passed back|missing)|missing.{0,20}reasoning_content", re.I)
 """DeepSeek and similar servers want the reasoning of all turns with calls sent back; others refuse or ignore it."""
@@ -34,7 +34,7 @@ class OpenAIModel(ProviderModel):
     def _make_client(self) -> Any:
         import openai
 
-        return openai.AsyncOpenAI(**self._client_options(openai.DefaultAsyncHttpxClient, Protocol(_whole)))
+        return openai.AsyncOpenAI(**self._client_options(openai.DefaultAsyncHttpxClient, _whole))
 
     async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
         stream = client.chat.completions.create(**self._arguments(request))
@@ -49,17 +49,7 @@ class OpenAIModel(ProviderModel):
             **self._taken({"stream_options": {"include_usage": True}, **self._sampling(request.sampling)}),
         }
         if request.tools:
-            arguments["tools"] = [
-                {
-                    "type": "function",
-                    "function": {
-                        "name": tool.name,
-                        "description": tool.description,
-                        "parameters": dict(tool.parameters),
-                    },
-                }
-                for tool in request.tools
-            ]
+            arguments["tools"] = [{"type": "function", "function": tool.declared()} for tool in request.tools]
         return arguments
 
     def _sampling(self, sampling: Sampling) -> dict[str, Any]:

@@ -14,7 +14,7 @@ LEAVES = "the replay leaves the recording"
 
 
 class ReplayAgent(Agent):
-    """Proposes the given actions in order. Its own steps in the session tell how far it is."""
+    """Proposes the given actions in order. How far it is follows from its own steps in the session."""
 
     name = "replay"
     author = "policy:replay"
@@ -31,13 +31,16 @@ class ReplayAgent(Agent):
         actions = self.plan.actions
         done = len(self._done(state))
         if done >= len(actions):
-            raise ActionsExhausted(f"all {len(actions)} actions were replayed", self.plan.cause)
+            said = f"all {len(actions)} actions were replayed"
+            raise ActionsExhausted(
+                f"the recorded session ended so: {said}" if self.plan.cause else said, self.plan.cause
+            )
         thought, action = actions[done]
         return Proposal(action=action, thought=thought)
 
     def comment(self, state: SessionState) -> str:
-        """Says once where the replay leaves the recording, after the first step with another outcome; or, after the
-        last step, that there was none.
+        """A remark after the first step whose outcome differs from the recording; if none differs, one after the last
+        step.
         """
         done = self._done(state)
         said = any(note.text.startswith(LEAVES) for note in state.notes)

@@ -13,6 +13,7 @@ import shlex
 from dataclasses import dataclass
 
 from workbench.agents.agent import Agent, ModelError, Proposal
+from workbench.agents.tools import here_document
 from workbench.session.state import SessionState, Step
 
 _HEADER = re.compile(r"^\[File: (?P<path>.+) \((?P<lines>\d+) lines? total\)\]", re.MULTILINE)
@@ -38,8 +39,8 @@ class _Progress:
 
 
 class ScriptedDemo(Agent):
-    """See the module. `solution` is the better version of the task's file `path`: the submission itself, or, with a
-    `command`, the program that this command runs to write it.
+    """Solves a task with a known solution; see the module. `solution` is the better version of the task's file `path`:
+    the submission itself, or, with a `command`, the program that this command runs to write it.
     """
 
     name = "scripted"
@@ -81,22 +82,16 @@ class ScriptedDemo(Agent):
 
     def _where(self, state: SessionState) -> str:
         """The path of the file from the shell's folder: a person may have gone elsewhere."""
-        here = state.current.cwd
-        return self._path if here in ("", state.workspace) else f"{state.workspace}/{self._path}"
+        return f"{state.workspace}/{self._path}" if _away(state) else self._path
 
     def _run(self, state: SessionState) -> str:
         """The command, run in the file's folder."""
-        here = state.current.cwd
-        away = here not in ("", state.workspace)
-        return f"cd {shlex.quote(state.workspace)}\n{self._command}" if away else self._command
+        return f"cd {shlex.quote(state.workspace)}\n{self._command}" if _away(state) else self._command
 
     def _edit(self, file: str, progress: _Progress, why: str) -> Proposal:
         thought = f"{why}{self._idea}"
         if progress.plainly or not progress.lines:
-            delimiter = "END_OF_FILE"
-            while delimiter in self._solution:
-                delimiter += "_"
-            return Proposal(f"cat > {file} <<'{delimiter}'\n{self._solution}{delimiter}", thought)
+            return Proposal(here_document(f"cat > {file}", self._solution), thought)
         return Proposal(f"edit 1:{progress.lines} {file}\n{self._solution}end_of_edit", thought)
 
     def _closing(self, state: SessionState) -> str:
@@ -168,6 +163,11 @@ class ScriptedDemo(Agent):
         if step.shell_restarted:
             return "The shell was restarted."
         return None
+
+
+def _away(state: SessionState) -> bool:
+    """Whether the shell is in another folder than the workspace."""
+    return state.current.cwd not in ("", state.workspace)
 
 
 def _docstring(solution: str) -> str:

@@ -1,11 +1,10 @@
-"""An estimate of how many tokens a text has, without tokenizer and network; for budgets, and so high rather than low.
-
-Tokenizers split a text into words, numbers, marks and white space, and those into tokens. This module counts these
-parts, weighted by the tokens that they become on average, with a margin of 20 %. Compared with two published tokenizers
-(one of Claude, one of Mistral; the higher count of the two) it gives 105 to 130 % of the true number for code and
-prose, 90 to 120 % for shell output, JSON and tables of numbers, and 80 % for base64; up to twice as many for Cyrillic.
-Some newer tokenizers make up to a third more tokens of the same text. The margin is meant for them: on code the
-estimate should be at most 20 % too low for those as well.
+"""An estimate of how many tokens a text has, without a tokenizer or the network. It is meant for budgets, so it errs on
+the high side. Tokenizers split a text into words, numbers, marks and white space, and those into tokens. This module
+counts these parts, weighted by the tokens that they become on average, with a margin of 20 %. Compared with two
+published tokenizers (one of Claude, one of Mistral; the higher count of the two) it gives 105 to 130 % of the true
+number for code and prose, 90 to 120 % for shell output, JSON and tables of numbers, and 80 % for base64; up to twice as
+many for Cyrillic. Some newer tokenizers make up to a third more tokens of the same text. The margin is meant for them:
+on code the estimate should be at most 20 % too low for those as well.
 """
 
 from __future__ import annotations

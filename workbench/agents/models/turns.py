@@ -19,13 +19,7 @@ def merged(messages: Sequence[Message]) -> list[Message]:
         last = result[-1] if result else None
         if last is not None and last.role == message.role and message.role in ("user", "assistant"):
             content = "\n\n".join(part for part in (last.content, message.content) if part)
-            result[-1] = replace(
-                last,
-                content=content,
-                tool_calls=last.tool_calls + message.tool_calls,
-                step=message.step,
-                elided=message.elided,
-            )
+            result[-1] = replace(last, content=content, tool_calls=last.tool_calls + message.tool_calls)
         else:
             result.append(message)
     return result

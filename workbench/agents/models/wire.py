@@ -11,13 +11,10 @@ import codecs
 import contextlib
 import functools
 import importlib
-import itertools
 import json
-import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 
@@ -35,32 +32,20 @@ CONNECT_SECONDS = 20.0
 """Seconds until a connection must be established."""
 
 
-@dataclass
-class Opened:
-    """The responses that a call has opened."""
-
-    responses: list[Any] = field(default_factory=list)
-    bodies: list[Body] = field(default_factory=list)
-
-    @property
-    def done(self) -> bool:
-        """The server said that this is all."""
-        return any(body.done for body in self.bodies)
-
-
-_opened: ContextVar[Opened | None] = ContextVar("opened", default=None)
+_opened: ContextVar[list[tuple[Any, Body]] | None] = ContextVar("opened", default=None)
+"""The responses that the call in this context has opened, and their bodies."""
 
 
 @contextlib.asynccontextmanager
-async def closing_connections() -> AsyncIterator[Opened]:
+async def closing_connections() -> AsyncIterator[list[tuple[Any, Body]]]:
     """Closes the responses that are opened inside: not every SDK closes a stream that is left early."""
-    opened = Opened()
+    opened: list[tuple[Any, Body]] = []
     token = _opened.set(opened)
     try:
         yield opened
     finally:
         _opened.reset(token)
-        for response in opened.responses:
+        for response, _ in opened:
             with contextlib.suppress(Exception):
                 await response.aclose()
 
@@ -91,46 +76,38 @@ def tells_of_failure(body: Any) -> bool:
     )
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """How a provider's answers are sent."""
-
-    whole: Callable[[Any], Sequence[tuple[str, Any]] | None]
-    """The events (name and data) of the stream that a complete answer in one piece would have been; None if the value
-    is no answer.
-    """
-    only_data: bool = False
-    """The SDK understands only the data lines of a stream of events."""
-
-
-def in_one_piece(data: bytes, protocol: Protocol) -> Sequence[tuple[str, Any]]:
-    """The events of an answer that came as one JSON value. Raises ServerSaid for an error, else WireError."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        body = None
-    if tells_of_failure(body):
-        raise ServerSaid(body)
-    events = protocol.whole(body)
-    if events is None:
-        raise WireError("not_protocol", data)
-    return events
+Whole = Callable[[Any], Sequence[tuple[str, Any]] | None]
+"""The events (name and data) of the stream that a complete answer in one piece would have been; None if the value is
+no answer. Each provider has its own.
+"""
 
 
 class Body:
-    """An answer on its way to an SDK: a stream of events without lines that confuse SDKs. A JSON value in one piece,
+    """The body of a response on its way to an SDK, which gets it in pieces after each was checked.
+
+    Of an answer it gets a stream of events without lines that confuse SDKs, in whole lines. A JSON value in one piece,
     from a server that does not stream, becomes a stream with the same content.
     """
 
-    def __init__(self, protocol: Protocol) -> None:
-        self._protocol = protocol
+    def __init__(self, status: int, whole: Whole | None) -> None:
+        """Without `whole` the body may be anything, and passes unchanged; so does the report of a failure."""
+        self._failed = status >= 400
+        self._whole = None if self._failed else whole
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._head = b""
+        self._begun = self._whole is None
         self._in_one_piece: bool | None = None
         self._rest = b""
+        self._line_length = 0
+        self._total = 0
         self.done = False
         """The server said that this is all."""
 
     def pass_on(self, data: bytes) -> bytes:
-        """The part of the next bytes that the SDK gets."""
+        """The part of the next bytes that the SDK gets. Raises WireError if they cannot be right."""
+        self._check(data)
+        if self._whole is None:
+            return data
         self._rest += data
         if self._in_one_piece is None:
             self._rest = self._rest.lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -146,9 +123,19 @@ class Body:
 
     def end(self) -> bytes:
         """What the SDK gets at a regular end of the body. Raises WireError and ServerSaid."""
+        if self._whole is None:
+            return b""
         if not self._in_one_piece:
             return self._line(self._rest)[:-1]
-        events = in_one_piece(self._rest, self._protocol)
+        try:
+            body = json.loads(self._rest)
+        except (ValueError, RecursionError):
+            body = None
+        if tells_of_failure(body):
+            raise ServerSaid(body)
+        events = self._whole(body)
+        if events is None:
+            raise WireError("not_protocol", self._rest)
         self.done = True
         lines = [f"{f'event: {name}' if name else ''}\ndata: {json.dumps(data)}\n\n".lstrip() for name, data in events]
         return "".join(lines).encode()
@@ -156,45 +143,26 @@ class Body:
     def _line(self, line: bytes) -> bytes:
         name, _, value = line.partition(b":")
         if name == b"data":
-            ends = value.strip().startswith(b"[DONE]")
-            self.done = self.done or ends
-            return b"" if ends and self._protocol.only_data else b"data: " + value.removeprefix(b" ") + b"\n"
-        foreign = not name or self._protocol.only_data
-        return b"" if foreign and line.strip() else line + b"\n"
+            self.done = self.done or value.strip().startswith(b"[DONE]")
+            return b"data: " + value.removeprefix(b" ") + b"\n"
+        return b"" if not name and line.strip() else line + b"\n"
 
-
-class Gauge:
-    """Checks the bytes of one answer. `starts` is how the protocol may begin; empty if the answer may be anything."""
-
-    def __init__(self, status: int, starts: tuple[bytes, ...] = (), longest_line: int = LONGEST_LINE) -> None:
-        self._longest_line = longest_line
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._failed = status >= 400
-        self._starts = () if self._failed else starts
-        self._head = b""
-        self._begun = False
-        self._line = 0
-        self.total = 0
-
-    def see(self, data: bytes) -> str:
-        """Check the next bytes; returns them as text, but for an answer of failure. Raises WireError if they cannot be
-        right.
-        """
-        self.total += len(data)
+    def _check(self, data: bytes) -> None:
+        self._total += len(data)
         if len(self._head) < _HEAD:
             self._head += data[: _HEAD - len(self._head)]
         if self._failed:
-            if self.total > LONGEST_ERROR:
+            if self._total > LONGEST_ERROR:
                 raise WireError("html" if self._is_html() else "too_long", self._head)
-            return ""
+            return
         if not self._begun:
             self._look_at_beginning()
         last = data.rfind(b"\n")
-        self._line = self._line + len(data) if last < 0 else len(data) - last - 1
-        if self._line > self._longest_line or self.total > LARGEST_STREAM:
+        self._line_length = self._line_length + len(data) if last < 0 else len(data) - last - 1
+        if self._line_length > LONGEST_LINE or self._total > LARGEST_STREAM:
             raise WireError("too_long", self._head)
         try:
-            return self._decoder.decode(data)
+            self._decoder.decode(data)
         except UnicodeDecodeError:
             raise WireError("encoding") from None
 
@@ -203,52 +171,44 @@ class Gauge:
 
     def _look_at_beginning(self) -> None:
         beginning = self._head.lstrip(b" \t\r\n")
-        if not self._starts or not beginning:
+        if not beginning:
             return
         if self._is_html():
             raise WireError("html", self._head)
-        if any(beginning.startswith(start) for start in self._starts):
-            self._begun = True
-        elif len(self._head) >= _HEAD or not any(start.startswith(beginning) for start in self._starts):
+        self._begun = beginning.startswith(_STARTS)
+        begins_so = any(start.startswith(beginning) for start in _STARTS)
+        if not self._begun and (len(self._head) >= _HEAD or not begins_so):
             raise WireError("not_protocol", self._head)
 
 
-STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
+_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
 """How a stream of server-sent events, or an answer in one piece, may begin."""
 
 
-def check_headers(status: int, headers: Any) -> None:
-    """Raises WireError for a redirect, which would carry the key elsewhere, and for a compressed answer, whose few
-    bytes can expand to any size.
+def watch(response: Any, whole: Whole | None) -> None:
+    """Checks a response of httpx (or httpx2) before the SDK reads its body.
+
+    Raises WireError for a redirect, which would carry the key elsewhere, and for a compressed answer, whose few bytes
+    can expand to any size.
     """
-    if 300 <= status < 400:
+    headers = response.headers
+    if 300 <= response.status_code < 400:
         raise WireError("redirect", str(headers.get("location", "")).encode())
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise WireError("compressed")
-
-
-def watch(response: Any, protocol: Protocol | None) -> None:
-    """Checks the body of a response of httpx (or httpx2) before the SDK reads it. Without a protocol it may be
-    anything.
-    """
-    opened = _opened.get()
-    check_headers(response.status_code, response.headers)
-    response.headers.pop("set-cookie", None)  # SDKs write headers into their logs
+    headers.pop("set-cookie", None)  # SDKs write headers into their logs
     httpx: Any = importlib.import_module(type(response).__module__.partition(".")[0])
-    gauge = Gauge(response.status_code, STARTS if protocol else ())
-    body = Body(protocol) if protocol and response.status_code < 400 else None
-    if opened is not None:
-        opened.responses.append(response)
-        opened.bodies += [body] if body else []
+    body = Body(response.status_code, whole)
+    if (opened := _opened.get()) is not None:
+        opened.append((response, body))
     inner = response.stream
 
     class Watched(httpx.AsyncByteStream):  # type: ignore[misc]  # of the library that the SDK uses
         async def __aiter__(self) -> AsyncIterator[bytes]:
             async for data in inner:
-                gauge.see(data)
-                if passed := data if body is None else body.pass_on(data):
+                if passed := body.pass_on(data):
                     yield passed
-            if body is not None and (passed := body.end()):
+            if passed := body.end():
                 yield passed
 
         async def aclose(self) -> None:
@@ -264,18 +224,13 @@ def _tls(library: str) -> ssl.SSLContext:
     return context
 
 
-def no_cookies() -> DefaultCookiePolicy:
-    """A policy that accepts no cookies and so sends none back."""
-    return DefaultCookiePolicy(allowed_domains=())
-
-
-def watched_client(kind: Any, silence: float, protocol: Protocol | None = None) -> Any:
+def watched_client(kind: Any, silence: float, whole: Whole | None = None) -> Any:
     """A client of httpx (or httpx2), of class `kind`, whose answers are checked. It follows no redirects and keeps no
     cookies.
     """
 
     async def on_response(response: Any) -> None:
-        watch(response, protocol)
+        watch(response, whole)
 
     library = next(cls for cls in kind.__mro__ if cls.__name__ == "AsyncClient").__module__.partition(".")[0]
     return kind(
@@ -283,57 +238,9 @@ def watched_client(kind: Any, silence: float, protocol: Protocol | None = None) 
         follow_redirects=False,
         event_hooks={"response": [on_response]},
         headers={"Accept-Encoding": "identity"},
-        cookies=CookieJar(no_cookies()),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is accepted, so none is sent back
         verify=_tls(library),
     )
-
-
-def watch_requests(response: Any, protocol: Protocol, longest_line: int) -> None:
-    """Like `watch`, for a streamed response of requests whose SDK reads an array of values as it comes, as UTF-8."""
-    check_headers(response.status_code, response.headers)
-    gauge = Gauge(response.status_code, (b"[", b"{"), longest_line)
-    read = response.iter_content
-
-    def pieces(chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[bytes | str]:
-        seen = ((data, gauge.see(data)) for data in read(chunk_size=4096 if chunk_size in (None, 1) else chunk_size))
-        if not decode_unicode:
-            yield from (data for data, _ in seen)
-            return
-        texts = _without_halves(text for _, text in seen)
-        head = ""
-        for text in texts:
-            head += text
-            if len(head.strip()) > len('[{"error"') + 20:
-                break
-        if _NO_ARRAY.match(head):
-            head += "".join(texts)
-            in_one_piece(head.encode(), protocol)
-            yield f"[{head}]"
-            return
-        yield from filter(None, itertools.chain((head,), texts))
-
-    response.iter_content = pieces
-
-
-# How an answer in one piece begins, or an error, where an array of the pieces of an answer was asked for.
-_NO_ARRAY = re.compile(r'\s*(?:\{|\[\s*\{\s*"error")')
-
-_ESCAPES = re.compile(
-    r"(?P<fine>\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-)
-_UNFINISHED = re.compile(r"(?<!\\)(?:\\\\)*(\\(?:u[0-9a-fA-F]{0,4}(?:\\(?:u[0-9a-fA-F]{0,4})?)?)?)$")
-
-
-def _without_halves(texts: Iterator[str]) -> Iterator[str]:
-    """Pieces of JSON without lone halves of a surrogate pair, which protobuf refuses."""
-    held = ""
-    for text in texts:
-        text = held + text
-        found = _UNFINISHED.search(text, max(0, len(text) - 100))
-        held = found[1] if found else ""
-        yield _ESCAPES.sub(lambda escape: escape["fine"] or "\\ufffd", text.removesuffix(held))
-    if held:
-        yield held
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,7 +1,6 @@
-"""Which addresses may be asked: http and https, the usual ports, and no machine of a private network.
-
-A sandbox without a network must not reach the host's own network by having the host ask for it: not by a link, not by a
-name that resolves to a private address, and not by a redirect.
+"""Which addresses may be requested: http and https, the usual ports, and no machine in a private network. A sandbox
+without a network must not reach the host's own network by having the host ask for it: not by a link, not by a name that
+resolves to a private address, and not by a redirect.
 """
 
 from __future__ import annotations
@@ -15,11 +14,12 @@ from urllib.parse import quote, urlsplit
 
 _LONGEST = 2000
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
+_PORTS = {"http": 80, "https": 443}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class BadAddress(Exception):
-    """An address that is not asked. `str()` says why."""
+    """An address that is refused. `str()` says why."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,8 @@ class Target:
     """An address, taken apart."""
 
     origin: Origin
-    path: str
-    """With the query, ready to be sent."""
-
-    @property
-    def url(self) -> str:
-        """The address, without what only a browser needs."""
-        host = f"[{self.origin.host}]" if ":" in self.origin.host else self.origin.host
-        usual = self.origin.port == {"http": 80, "https": 443}[self.origin.scheme]
-        return f"{self.origin.scheme}://{host}{'' if usual else f':{self.origin.port}'}{self.path}"
+    url: str
+    """Ready to be sent, without the fragment."""
 
 
 def parse(url: str, trusted: Collection[Origin] = ()) -> Target:
@@ -69,14 +62,16 @@ def parse(url: str, trusted: Collection[Origin] = ()) -> Target:
     if parts.username is not None or parts.password is not None:
         raise BadAddress("the address holds a name or password")
     host = _host(parts.hostname or "")
-    origin = Origin(parts.scheme, host, port or {"http": 80, "https": 443}[parts.scheme])
+    origin = Origin(parts.scheme, host, port or _PORTS[parts.scheme])
     if origin not in trusted:
         if origin.port not in (80, 443):
             raise BadAddress(f"port {origin.port} is not asked")
         _check_name(host)
     path = quote(parts.path or "/", safe="/:@!$&'()*+,;=~%-._")
     query = quote(parts.query, safe="/:@!$&'()*+,;=~%-._?")
-    return Target(origin, f"{path}?{query}" if query else path)
+    usual = origin.port == _PORTS[origin.scheme]
+    place = f"{f'[{host}]' if ':' in host else host}{'' if usual else f':{origin.port}'}"
+    return Target(origin, f"{origin.scheme}://{place}{path}{f'?{query}' if query else ''}")
 
 
 def _host(name: str) -> str:
@@ -91,7 +86,7 @@ def _host(name: str) -> str:
 
 
 def _check_name(host: str) -> None:
-    """What can be said of a host without asking for its address."""
+    """Check a host as far as that is possible without resolving its name. Raises BadAddress."""
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -105,7 +100,7 @@ def _check_name(host: str) -> None:
 
 
 def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an address is one of the open internet, also where it holds another one."""
+    """Whether an address is on the public internet. An IPv4 address inside an IPv6 one must be, too."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else None)
         if inner is None and address in _NAT64:

@@ -1,4 +1,4 @@
-"""A folder of answers that need not be asked for again for a while. Where it cannot be used, it is as if empty."""
+"""A folder that keeps answers for a while. If it cannot be used, it behaves as if it were empty."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+
+from workbench.session.files import write_whole
 
 T = TypeVar("T")
 
@@ -22,13 +24,13 @@ _LARGEST = 16 << 20
 """Of one answer."""
 
 
+@dataclass(frozen=True)
 class DiskCache:
     """Values that can be written as JSON, by key. Several processes may share the folder."""
 
-    def __init__(self, folder: Path, *, most_bytes: int = MOST_BYTES, now: Callable[[], float] = time.time) -> None:
-        self._folder = folder
-        self._most_bytes = most_bytes
-        self._now = now
+    folder: Path
+    most_bytes: int = MOST_BYTES
+    now: Callable[[], float] = time.time
 
     async def get(self, key: str, kind: type[T], max_age: float) -> T | None:
         """The value, unless it is older than so many seconds or of another kind; else None."""
@@ -41,7 +43,7 @@ class DiskCache:
     def _get(self, key: str, kind: type[T], max_age: float) -> T | None:
         file = self._file(key)
         try:
-            age = self._now() - file.stat().st_mtime
+            age = self.now() - file.stat().st_mtime
             if age > max_age or file.stat().st_size > _LARGEST:
                 return None
             kept_key, value = msgspec.json.decode(file.read_bytes(), type=tuple[str, kind])  # type: ignore[valid-type]
@@ -54,32 +56,24 @@ class DiskCache:
         if len(data) > _LARGEST:
             return
         with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor, spare = tempfile.mkstemp(prefix=".new-", dir=self._folder)
-            try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(data)
-                os.utime(spare, (self._now(), self._now()))
-                os.replace(spare, self._file(key))
-            except BaseException:
-                os.unlink(spare)
-                raise
+            write_whole(self._file(key), data)
+            os.utime(self._file(key), (self.now(), self.now()))
             self._prune()
 
     def _file(self, key: str) -> Path:
-        return self._folder / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}.json"
+        return self.folder / f"{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()}.json"
 
     def _prune(self) -> None:
         files = []
-        for file in self._folder.glob("*.json"):
+        for file in self.folder.glob("*.json"):
             with contextlib.suppress(FileNotFoundError):
                 found = file.stat()
                 files.append((found.st_mtime, found.st_size, file))
         total = sum(size for _, size, _ in files)
-        if total <= self._most_bytes:
+        if total <= self.most_bytes:
             return
         for _, size, file in sorted(files):
             file.unlink(missing_ok=True)
             total -= size
-            if total <= self._most_bytes * 0.8:
+            if total <= self.most_bytes * 0.8:
                 break

@@ -1,4 +1,6 @@
-"""Where requests for memory and literature arrive: checked, counted, timed, passed on, and logged as `tool.used`."""
+"""Receives the requests for memory and literature: checks, counts, times and logs them (`tool.used`), and passes them
+on.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workbench.environment.live import LiveSession
 from workbench.session import events as ev
-from workbench.session.events import Event
-from workbench.session.state import SessionState
 
 MOST_IN_A_STEP = 20
-"""Requests that are served in one step: a loop in the background must fill neither the log nor the disk."""
+"""The most requests that are served in one step: a loop in the background must not fill the log or the disk."""
 ANSWER_SECONDS = 150.0
 """How long a request may take, waiting for rate limits included."""
 LOGGED_CHARACTERS = 2000
-"""Of a query or a note; the observation and the action of the step have all of it."""
+"""Characters of a query or a note in the log; the step's action and observation hold the whole text."""
 _ANSWER_CHARACTERS = 100_000
 
 
@@ -26,22 +27,15 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Asker:
-    """On whose behalf a request is served."""
-
-    session: str
-    step: int
-    author: str
-    """As the step is signed; empty where it is not known yet."""
-
-
-@dataclass(frozen=True)
 class Request:
     """A well-formed request: what comes from inside a sandbox may have any shape."""
 
     query: str
     number: int | None
-    asker: Asker
+    session: str
+    step: int
+    author: str
+    """As the step is signed; empty if that is not known yet."""
 
 
 @dataclass(frozen=True)
@@ -63,35 +57,21 @@ Service = Callable[[Request], Awaitable[Reply]]
 
 
 class ServiceDesk:
-    """The services of one session. `emit` writes to its log, `state` is the fold over it.
+    """The services of one session. Secrets are removed from every query, since it is stored or sent to a server."""
 
-    `redact` takes secrets out of what is asked: it is kept, or sent to somebody.
-    """
-
-    def __init__(
-        self,
-        services: Mapping[str, Service],
-        *,
-        session: str,
-        state: SessionState,
-        emit: Callable[[Event], Event],
-        redact: Callable[[str], str] = str,
-    ) -> None:
+    def __init__(self, services: Mapping[str, Service], live: LiveSession) -> None:
         self._services = dict(services)
-        self._session = session
-        self._state = state
-        self._emit = emit
-        self._redact = redact
+        self._live = live
         self._running: set[asyncio.Task[Reply]] = set()
         self._asked_for = 0
         self._closed = False
 
     def begin_step(self) -> None:
-        """Count anew."""
+        """Reset the count of requests."""
         self._asked_for = 0
 
     def cancel(self) -> None:
-        """End what is being served; the commands that wait are told."""
+        """Cancel the requests that are being served; their commands get an answer that says so."""
         for task in tuple(self._running):
             task.cancel()
 
@@ -104,19 +84,21 @@ class ServiceDesk:
         """The answer to the agent command `name`. Never raises, but for its own cancellation."""
         service = self._services.get(name)
         if self._closed:
-            return _no("the session is over")
+            return refusal("the session is over")
         if service is None:
-            return _no(f"{name} is not switched on in this session: go on without it", 2)
+            return refusal(f"{name} is not switched on in this session: go on without it", 2)
         if self._asked_for >= MOST_IN_A_STEP:
-            return _no(f"there were {MOST_IN_A_STEP} such requests in this step already; go on in the next one")
+            return refusal(f"there were {MOST_IN_A_STEP} such requests in this step already; go on in the next one")
         self._asked_for += 1
         began = time.monotonic()
         query = message.get("text" if name == "memory_write" else "query")
-        query = self._redact(query) if isinstance(query, str) else ""
-        reply = await self._serve(service, Request(query, _number(message.get("number")), self._asker(step)))
+        query = self._live.redactor.text(query) if isinstance(query, str) else ""
+        steps, number = self._live.state.steps, _number(message.get("number"))
+        author = steps[step].author if 0 <= step < len(steps) else ""
+        reply = await self._serve(service, Request(query, number, self._live.folder.name, step, author))
         if self._closed:
-            return _no("the session is over")
-        self._emit(
+            return refusal("the session is over")
+        self._live.emit(
             ev.ToolUsed(
                 step=step,
                 tool=name,
@@ -151,18 +133,16 @@ class ServiceDesk:
         finally:
             self._running.discard(task)
 
-    def _asker(self, step: int) -> Asker:
-        steps = self._state.steps
-        author = steps[step].author if 0 <= step < len(steps) else ""
-        return Asker(self._session, step, author)
-
 
 def _number(value: object) -> int | None:
-    """A small whole number above zero, or nothing: compared, not converted, for it may have any number of digits."""
+    """A small whole number above zero, else None. The value is compared, not converted: it may have any number of
+    digits.
+    """
     if isinstance(value, bool) or not isinstance(value, int):
         return None
     return value if 0 < value < 10**6 else None
 
 
-def _no(text: str, exit_code: int = 1) -> dict[str, Any]:
+def refusal(text: str, exit_code: int = 1) -> dict[str, Any]:
+    """The answer to a request that is not served."""
     return {"ok": False, "text": text, "exit_code": exit_code}

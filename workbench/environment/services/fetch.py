@@ -1,53 +1,46 @@
-"""Getting something over HTTP for an agent: in turn, with retries, bounded in size and time, from public hosts only."""
+"""HTTP requests on behalf of an agent: paced, retried, limited in size and time, and sent to public hosts only."""
 
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import functools
+import os
+import re
 import socket
 import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from workbench import __version__
+from workbench.agents.models.faults import retry_after
 from workbench.environment.services.addresses import BadAddress, Origin, Target, parse, resolve
-from workbench.environment.services.pacing import Pacer, TooBusy
+from workbench.session.files import lock
 
 if TYPE_CHECKING:
     import httpx2
 
 REDIRECTS = 5
 ATTEMPTS = 4
-"""Of one request, where the server is busy; one that cannot be reached is asked only twice."""
+"""Attempts at one request while the server is busy. A server that cannot be reached is tried only twice."""
 SILENCE = 15.0
-"""Seconds that a server may say nothing."""
+"""Seconds that a server may stay silent."""
 HEADERS = {"User-Agent": f"mlgym-tui/{__version__}", "Accept": "*/*", "Accept-Encoding": "identity"}
 LONGEST_PAUSE = 20.0
-"""A server that wants to be left alone for longer is given up for now."""
+"""Seconds. A server that asks for a longer pause is given up for now."""
 
 
 class FetchError(Exception):
-    """Nothing was got. `str()` says why, in words fit for an agent."""
+    """The request failed. `str()` says why, in words for an agent."""
 
     def __init__(self, message: str, status: int = 0) -> None:
         super().__init__(message)
         self.status = status
-        """What the server answered, if it did."""
-
-
-@dataclass(frozen=True)
-class Fetched:
-    """What a server answered."""
-
-    url: str
-    """Where it came from in the end."""
-    body: bytes
-    content_type: str
+        """The HTTP status, if the server answered."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +50,16 @@ class _Answer:
     body: bytes
 
 
+@dataclass(frozen=True)
 class Fetcher:
-    """Asks servers. `trusted` are those that the user named: they may be private, and on any port.
-
-    `intervals` are the seconds between two requests to a host, by the end of its name; others are asked once a second.
+    """Sends requests. `trusted` servers were named by the user: they may be private, and on any port. `intervals` are
+    the seconds between two requests to a host, by the end of its name; the default is one second.
     """
 
-    def __init__(
-        self,
-        pacer: Pacer,
-        *,
-        trusted: Collection[Origin] = (),
-        intervals: Mapping[str, float] | None = None,
-        find: Callable[[Origin, Collection[Origin]], list[str]] = resolve,
-    ) -> None:
-        self._pacer = pacer
-        self._trusted = trusted
-        self._intervals = intervals or {}
-        self._find = find
+    pacer: Pacer
+    trusted: Collection[Origin] = ()
+    intervals: Mapping[str, float] = field(default_factory=dict)
+    find: Callable[[Origin, Collection[Origin]], list[str]] = resolve
 
     async def get(
         self,
@@ -84,7 +69,7 @@ class Fetcher:
         time_limit: float,
         headers: Mapping[str, str] | None = None,
         may_go: Callable[[str], bool] = lambda host: True,
-    ) -> Fetched:
+    ) -> bytes:
         """The body at an address, of at most `most` bytes, within `time_limit` seconds net of waiting for turns.
 
         `headers` go to the first server alone; redirects only to hosts that `may_go`. Raises FetchError.
@@ -92,7 +77,7 @@ class Fetcher:
         first: Origin | None = None
         for _ in range(REDIRECTS + 1):
             try:
-                target = parse(url, self._trusted)
+                target = parse(url, self.trusted)
             except BadAddress as error:
                 raise FetchError(str(error)) from None
             if first is not None and target.origin != first:
@@ -106,7 +91,7 @@ class Fetcher:
                 continue
             if answer.status != 200:
                 raise FetchError(f"{target.origin} answers with status {answer.status}", answer.status)
-            return Fetched(target.url, answer.body, answer.headers.get("content-type", ""))
+            return answer.body
         raise FetchError(f"{first} sends us around in a circle")
 
     async def _patiently(self, target: Target, headers: Mapping[str, str], most: int, time_limit: float) -> _Answer:
@@ -116,32 +101,32 @@ class Fetcher:
         host = str(target.origin)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                await self._pacer.turn(host, self._interval(target.origin))
+                await self.pacer.turn(host, self._interval(target.origin))
                 answer = await self._once(target, headers, most, time_limit)
             except (TooBusy, BadAddress) as error:
                 raise FetchError(str(error)) from None
             except (OSError, httpx2.HTTPError, httpx2.InvalidURL, ValueError) as error:
                 if attempt >= 2:
                     raise FetchError(f"{host} cannot be reached ({_reason(error)})") from None
-                await self._pacer.sleep(1.0)
+                await self.pacer.sleep(1.0)
                 continue
             if answer.status != 429 and answer.status < 500:
                 return answer
-            pause = _retry_after(answer.headers.get("retry-after", ""))
+            pause = retry_after(answer.headers)
             wanted = 2.0 ** (attempt - 1) if pause is None else pause
             if pause is not None:
-                await self._pacer.postpone(host, pause)
+                await self.pacer.postpone(host, pause)
             if attempt == ATTEMPTS or wanted > LONGEST_PAUSE:
                 wait = f"; it wants to be left alone for {wanted:.0f} s" if wanted > LONGEST_PAUSE else ""
                 busy = "too many requests" if answer.status == 429 else f"status {answer.status}"
                 raise FetchError(f"{host} is busy ({busy}){wait}", answer.status)
             if pause is None:
-                await self._pacer.sleep(wanted)
+                await self.pacer.sleep(wanted)
         raise AssertionError("the loop returns or raises")
 
     def _interval(self, origin: Origin) -> float:
         name = str(origin)
-        for end, seconds in self._intervals.items():
+        for end, seconds in self.intervals.items():
             if name == end or name.endswith(f".{end}"):
                 return seconds
         return 1.0
@@ -177,8 +162,8 @@ class Fetcher:
         return httpx2.AsyncClient(transport=transport, trust_env=False, timeout=SILENCE)
 
     async def _send(self, client: httpx2.AsyncClient, target: Target, headers: Mapping[str, str]) -> httpx2.Response:
-        """The beginning of an answer, of the very address that was checked: a name may resolve to another one the next
-        time. Where there is a proxy, that resolves names.
+        """The response, from exactly the address that was checked: the name may resolve to another one the next time. A
+        proxy resolves names itself.
         """
         import httpx2
 
@@ -188,7 +173,7 @@ class Fetcher:
             return await client.send(request, stream=True)
         request.extensions["sni_hostname"] = origin.host  # the name that the certificate must be for
         problem: Exception = OSError("it has no address")
-        for address in (await asyncio.to_thread(self._find, origin, self._trusted))[:4]:
+        for address in (await asyncio.to_thread(self.find, origin, self.trusted))[:4]:
             request.url = request.url.copy_with(host=address)  # its header Host keeps the name
             try:
                 return await client.send(request, stream=True)
@@ -207,23 +192,12 @@ def _proxy(origin: Origin) -> str | None:
 
 @functools.cache
 def _context() -> ssl.SSLContext:
-    """What servers must prove: the certificates of the system, and those that come with certifi."""
+    """The authorities that are trusted: those of the system, and those that come with certifi."""
     import certifi
 
     context = ssl.create_default_context()
     context.load_verify_locations(certifi.where())
     return context
-
-
-def _retry_after(text: str) -> float | None:
-    """Seconds; the header has a number of them, or a date."""
-    if text.isascii() and text.strip().isdigit() and len(text) < 10:
-        return float(text)
-    try:
-        when = email.utils.parsedate_to_datetime(text).timestamp()
-    except (ValueError, OverflowError, IndexError):
-        return None
-    return max(0.0, when - time.time())
 
 
 def _reason(error: BaseException) -> str:
@@ -239,3 +213,76 @@ def _reason(error: BaseException) -> str:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
     return f"it does not speak HTTP as it should: {type(error).__name__}"
+
+
+# -- turns -------------------------------------------------------------------------------------------------------------
+
+_LONGEST_WAIT = 60.0
+_SANE = 600.0
+"""A slot further ahead comes from a clock that was wrong."""
+
+
+class TooBusy(Exception):
+    """The next turn is too far away. `str()` says so."""
+
+
+class Pacer:
+    """Hands out turns. They are recorded in files in `folder`, which several processes share."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
+        """`now` in seconds since the epoch: a monotonic clock means nothing to another process."""
+        self._folder = folder
+        self._now = now
+        self.sleep = sleep
+        self._free: dict[str, float] = {}
+
+    async def turn(self, host: str, interval: float) -> None:
+        """Wait until this host may be asked; the next one may `interval` seconds later. Raises TooBusy."""
+        slot = await asyncio.to_thread(self._reserve, host, interval)
+        delay = slot - self._now()
+        if delay > 0:
+            await self.sleep(delay)
+
+    async def postpone(self, host: str, seconds: float) -> None:
+        """Let no session ask the host for this many seconds."""
+        until = self._now() + min(seconds, _LONGEST_WAIT)
+        await asyncio.to_thread(self._change, host, lambda free: max(free, until))
+
+    def _reserve(self, host: str, interval: float) -> float:
+        now = self._now()
+
+        def next_but_one(free: float) -> float:
+            slot = max(now, free)
+            if slot - now > _LONGEST_WAIT:
+                raise TooBusy(f"too many requests to {host} are waiting; try again later")
+            return slot + interval
+
+        return self._change(host, next_but_one) - interval
+
+    def _change(self, host: str, change: Callable[[float], float]) -> float:
+        """Replace the time at which the host may be asked again by the result of `change`."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            file = self._folder / re.sub(r"[^a-z0-9.-]", "_", host)
+            with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+") as stream:
+                lock(stream, wait=True)
+                free = change(self._sane(stream.read(64)))
+                stream.seek(0)
+                stream.write(f"{free:.6f}")
+                stream.truncate()
+        except OSError:  # a folder that cannot be written to: this process keeps its own distance
+            free = self._free[host] = change(self._free.get(host, 0.0))
+        return free
+
+    def _sane(self, text: str) -> float:
+        try:
+            free = float(text)
+        except ValueError:
+            return 0.0
+        return free if free < self._now() + _SANE else 0.0

@@ -12,9 +12,8 @@ import msgspec
 from workbench.environment.services.addresses import BadAddress, Origin, parse
 from workbench.environment.services.cache import DiskCache
 from workbench.environment.services.desk import Refused, Reply, Request, Service
-from workbench.environment.services.fetch import Fetcher, FetchError
+from workbench.environment.services.fetch import Fetcher, FetchError, Pacer
 from workbench.environment.services.notes import clean
-from workbench.environment.services.pacing import Pacer
 from workbench.environment.services.papers import (
     BadAnswer,
     Paper,
@@ -31,18 +30,18 @@ from workbench.environment.services.papers import (
     search_words,
 )
 from workbench.environment.services.pdf import PdfText, UnreadablePdf, pdf_text
-from workbench.tasks.datasets import cache_folder
+from workbench.session.secrets import cache_folder
 
 SCHOLAR, ARXIV = "https://api.semanticscholar.org", "https://export.arxiv.org"
 SCHOLAR_VARIABLE, ARXIV_VARIABLE = "MLGYM_SEMANTIC_SCHOLAR_URL", "MLGYM_ARXIV_URL"
 
 INTERVALS = {"arxiv.org": 3.0, "semanticscholar.org": 1.0}
-"""Seconds between two requests, as the two ask for."""
+"""Seconds between two requests, as the two services ask for."""
 PAPERS, MOST_PAPERS = 5, 20
 PAGE_CHARACTERS = 10_000
 QUERY_CHARACTERS = 300
 SEARCH_AGE, PAPER_AGE = 7 * 86400.0, 30 * 86400.0
-"""Seconds for which an answer is not asked for again."""
+"""Seconds for which an answer is taken from the cache."""
 
 _ANSWER_BYTES, _PDF_BYTES = 8 << 20, 50 << 20
 _ANSWER_SECONDS, _PDF_SECONDS = 30.0, 60.0
@@ -61,7 +60,7 @@ LIBRARIES = frozenset(
         "ecva.net",
     )
 )
-"""Hosts (and those below them) of which an agent may name any address. Others would let it talk to anybody."""
+"""Hosts (with their subdomains) whose addresses an agent may name. With others it could send data to anyone."""
 
 
 class _Found(msgspec.Struct, array_like=True):
@@ -132,7 +131,9 @@ class Literature:
         return _listed(query, papers, sources, problems, cached=False)
 
     async def _ask_both(self, query: str, limit: int) -> tuple[list[Paper], list[str], list[str]]:
-        """Papers, who answered, and what went wrong. arXiv is asked for what Semantic Scholar does not have."""
+        """The papers, the services that answered, and what went wrong. arXiv is asked only if Semantic Scholar has too
+        few.
+        """
         papers: list[Paper] = []
         sources: list[str] = []
         problems: list[str] = []
@@ -156,10 +157,9 @@ class Literature:
         return found
 
     async def _ask(self, url: str, headers: Mapping[str, str] | None = None) -> bytes:
-        got = await self._fetcher.get(
+        return await self._fetcher.get(
             url, most=_ANSWER_BYTES, time_limit=_ANSWER_SECONDS, headers=headers, may_go=self._is_library
         )
-        return got.body
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -236,8 +236,8 @@ class Literature:
         if kept is not None:
             return _page(name, kept, page, _host(url), cached=True)
         try:
-            got = await self._fetcher.get(url, most=_PDF_BYTES, time_limit=_PDF_SECONDS, may_go=may_go)
-            text = await pdf_text(got.body)
+            found = await self._fetcher.get(url, most=_PDF_BYTES, time_limit=_PDF_SECONDS, may_go=may_go)
+            text = await pdf_text(found)
         except FetchError as error:
             why = f"there is no such paper ({error})" if error.status == 404 else str(error)
             raise Refused(f"{name} cannot be had: {why}") from None

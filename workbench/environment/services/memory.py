@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
+from workbench.agents.agent import ModelError
+from workbench.environment.services.cache import DiskCache
 from workbench.environment.services.desk import Refused, Reply, Request, Service
 from workbench.environment.services.notes import MOST_CHARACTERS, MOST_NOTES, MemoryFull, Note, NoteFile
-from workbench.environment.services.ranking import by_meaning, by_words, fused
-from workbench.environment.services.vectors import Embed, EmbeddingError
 
 NOTES = 5
-"""How many are shown where nobody says."""
+"""The number of notes that are shown by default."""
 MOST_SHOWN = 50
 NEWEST = "*"
 """The query that asks for the newest."""
+_AGE = 365 * 86400.0
+"""Seconds for which a vector is kept."""
+Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
+"""A vector for each text. Raises ModelError."""
 
 
+@dataclass(frozen=True)
 class Memory:
     """The memory of one task. With `embed`, notes are found by their meaning, too."""
 
-    def __init__(self, notes: NoteFile, embed: Embed | None = None) -> None:
-        self.notes = notes
-        self._embed = embed
+    notes: NoteFile
+    embed: Embed | None = None
 
     def services(self) -> dict[str, Service]:
         """The agent commands that it serves."""
@@ -36,16 +45,15 @@ class Memory:
             raise Refused(
                 f"nothing was kept: the note has {len(text):,} characters, and may have {MOST_CHARACTERS:,}; shorten it"
             )
-        asker = request.asker
         try:
             note = await asyncio.to_thread(
-                self.notes.write, text, session=asker.session, step=asker.step, author=asker.author
+                self.notes.write, text, session=request.session, step=request.step, author=request.author
             )
         except MemoryFull:
             raise Refused(f"nothing was kept: the memory of this task holds {MOST_NOTES:,} notes and is full") from None
         except OSError as error:
             raise Refused(f"nothing was kept: the memory cannot be written ({error.strerror})") from None
-        if (note.session, note.step) != (asker.session, asker.step):
+        if (note.session, note.step) != (request.session, request.step):
             return Reply(f"There is such a note already ({note.id}).", 1, "memory", message=note.id)
         return Reply(f"Kept as {note.id}.", 1, "memory", message=note.id)
 
@@ -76,13 +84,39 @@ class Memory:
 
     async def _rank(self, query: str, texts: list[str]) -> tuple[list[int], str]:
         ranking = await asyncio.to_thread(by_words, query, texts)
-        if self._embed is None:
+        if self.embed is None:
             return ranking, ""
         try:
-            wanted, *vectors = await self._embed([query, *texts])
-        except EmbeddingError as error:
+            wanted, *vectors = await self.embed([query, *texts])
+        except ModelError as error:
             return ranking, f"by words only: {error}"
         return fused(ranking, by_meaning(wanted, vectors)), ""
+
+
+@dataclass(frozen=True)
+class KeptVectors:
+    """The vectors of `embed`, of the model `name`. Those in `cache` are not asked for again: each note is sent once."""
+
+    name: str
+    embed: Embed
+    cache: DiskCache
+
+    async def __call__(self, texts: Sequence[str]) -> list[list[float]]:
+        """A vector for each text. Raises ModelError."""
+        known: dict[str, list[float]] = {}
+        for text in dict.fromkeys(texts):
+            kept = await self.cache.get(self._key(text), list[float], _AGE)
+            if kept:
+                known[text] = kept
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing:
+            for text, vector in zip(missing, await self.embed(missing), strict=True):
+                known[text] = vector
+                await self.cache.put(self._key(text), vector)
+        return [known[text] for text in texts]
+
+    def _key(self, text: str) -> str:
+        return f"vector {self.name} {text}"
 
 
 def _shown(note: Note) -> str:
@@ -91,3 +125,62 @@ def _shown(note: Note) -> str:
         origin.append(f"step {note.step} of {note.session}")
     origin.append(note.author)
     return f"[{' · '.join(part for part in origin if part)}]\n{note.text}"
+
+
+# -- which notes match -------------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"[^\W_]+")
+_SATURATION, _LENGTH_WEIGHT = 1.5, 0.75
+"""The usual constants of BM25."""
+_FUSION = 60
+"""The usual constant of reciprocal rank fusion."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, as they are compared: lower case, `learning_rate` as two, plurals as singulars."""
+    return [_singular(word) for word in _WORD.findall(text.casefold())]
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word
+
+
+def by_words(query: str, texts: Sequence[str]) -> list[int]:
+    """Indices of the texts that share a word with the query, the best match first; of equals, the later one."""
+    documents = [Counter(words(text)) for text in texts]
+    lengths = [sum(document.values()) for document in documents]
+    average = sum(lengths) / len(lengths) if lengths else 0.0
+    wanted = set(words(query))
+    found = {word: sum(word in document for document in documents) for word in wanted}
+    scores = []
+    for index, document in enumerate(documents):
+        score = 0.0
+        for word in wanted & document.keys():
+            rarity = math.log(1 + (len(documents) - found[word] + 0.5) / (found[word] + 0.5))
+            length = 1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * lengths[index] / average
+            score += rarity * document[word] * (_SATURATION + 1) / (document[word] + _SATURATION * length)
+        if score > 0:
+            scores.append((score, index))
+    return [index for _, index in sorted(scores, reverse=True)]
+
+
+def by_meaning(query: Sequence[float], vectors: Sequence[Sequence[float]]) -> list[int]:
+    """Indices of the vectors, the one with the least angle to the query first. Those of another size are left out."""
+    scores = [
+        (_cosine(query, vector), index) for index, vector in enumerate(vectors) if len(vector) == len(query) and vector
+    ]
+    return [index for _, index in sorted(scores, reverse=True)]
+
+
+def _cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    length = math.hypot(*a) * math.hypot(*b)
+    return sum(x * y for x, y in zip(a, b, strict=True)) / length if length else 0.0
+
+
+def fused(*rankings: Sequence[int]) -> list[int]:
+    """One ranking of several: what is high in many of them comes first."""
+    scores: Counter[int] = Counter()
+    for ranking in rankings:
+        for rank, index in enumerate(ranking):
+            scores[index] += 1 / (_FUSION + rank)  # type: ignore[assignment]  # a Counter adds any numbers
+    return sorted(scores, key=lambda index: (-scores[index], -index))

@@ -10,14 +10,15 @@ import contextlib
 import os
 import re
 import secrets
-import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from workbench.session.files import lock
+from workbench.session.files import lock, write_whole
+from workbench.session.secrets import data_folder
+from workbench.text import visible
 
 MOST_CHARACTERS = 4000
 """Of one note."""
@@ -26,12 +27,6 @@ MOST_NOTES = 1000
 _MOST_BYTES = 32 << 20
 """Of a file that is read: people may have edited it."""
 _LINE = re.compile(r"[^\S\n]+$", re.MULTILINE)
-_HARMLESS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))} | {
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-    **{code: f"\\u{code:04x}" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
-}
-"""Control characters, and those that turn the direction of what follows: a note must show what it says."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,20 +43,17 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MemoryFull(Exception):
-    """There is no room for another note."""
+    """The memory of the task is full."""
 
 
 def memory_folder() -> Path:
-    """Where the notes of all tasks are."""
-    named = os.environ.get("MLGYM_MEMORY")
-    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return (Path(named) if named else Path(home) / "mlgym-tui" / "memory").expanduser().absolute()
+    """The folder with the notes of all tasks."""
+    return data_folder("MLGYM_MEMORY", "memory").absolute()
 
 
 def clean(text: str) -> str:
-    """The text of a note as it is kept: nothing in it can play tricks on a screen or on a file of lines."""
-    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return _LINE.sub("", text.replace("\r\n", "\n").translate(_HARMLESS)).strip("\n")
+    """The text of a note as it is stored: without characters that could drive a terminal or break a file of lines."""
+    return _LINE.sub("", visible(text)).strip("\n")
 
 
 class NoteFile:
@@ -139,14 +131,7 @@ class NoteFile:
                     removed.append(name)
                 else:
                     kept.append(line)
-            descriptor, spare = tempfile.mkstemp(prefix=".memory-", dir=self.folder)
-            try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.writelines(kept)
-                os.replace(spare, self.file)
-            except BaseException:
-                os.unlink(spare)
-                raise
+            write_whole(self.file, b"".join(kept))
         return removed
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Papers as Semantic Scholar and arXiv describe them. Nothing that a server says is trusted to have any form."""
+"""Papers as Semantic Scholar and arXiv describe them. Answers of servers may have any form, and are checked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _WORD = re.compile(r"[^\W_]+")
 
 
 class BadAnswer(Exception):
-    """A server said something else than it should. `str()` says what."""
+    """A server's answer does not have the expected form. `str()` says how."""
 
 
 class Paper(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,18 +44,18 @@ class Paper(msgspec.Struct, frozen=True, kw_only=True):
     scholar: str = ""
     """Its id at Semantic Scholar."""
     pdf: str = ""
-    """Address of a PDF that anybody may read."""
+    """Address of a freely available PDF."""
 
     @property
     def id(self) -> str:
-        """By which `literature_read` finds it."""
+        """The id that `literature_read` takes."""
         if self.arxiv:
             return f"arXiv:{self.arxiv}"
         return self.scholar or f"DOI:{self.doi}"
 
     @property
     def readable(self) -> bool:
-        """Whether its text can be had."""
+        """Whether its text is available."""
         return bool(self.arxiv or self.pdf)
 
     def same(self, other: Paper) -> bool:
@@ -82,7 +82,7 @@ def described(paper: Paper, *, abstract: int = ABSTRACT_CHARACTERS) -> str:
 
 
 def merged(*lists: Iterable[Paper]) -> list[Paper]:
-    """All of them, each once: of two descriptions the first one."""
+    """The papers without duplicates; the first description of a paper counts."""
     found: list[Paper] = []
     for papers in lists:
         for paper in papers:
@@ -197,13 +197,12 @@ def search_words(query: str) -> list[str]:
 def read_arxiv(body: bytes) -> list[Paper]:
     """The papers in an Atom feed. Raises BadAnswer."""
     text = body.decode("utf-8", "replace")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:  # entities that unfold into gigabytes
-        raise BadAnswer("an answer that is no Atom feed")
+    unfolds = "<!DOCTYPE" in text or "<!ENTITY" in text  # entities may stand for gigabytes
     try:
-        feed = ElementTree.fromstring(text)
+        feed = None if unfolds else ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, RecursionError):
-        raise BadAnswer("an answer that is no Atom feed") from None
-    if not feed.tag.endswith("}feed"):
+        feed = None
+    if feed is None or not feed.tag.endswith("}feed"):
         raise BadAnswer("an answer that is no Atom feed")
     papers = []
     for entry in feed.iterfind("a:entry", _ATOM):

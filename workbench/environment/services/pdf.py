@@ -1,4 +1,4 @@
-"""PDF to text, in a process that can do no harm."""
+"""Extracts the text of a PDF, in a separate process with limits."""
 
 from __future__ import annotations
 
@@ -14,27 +14,23 @@ from workbench.environment.services.notes import clean
 from workbench.isolation.processes import kill_group, start_process
 
 SECONDS = 60.0
-"""That a document may take."""
+"""The most seconds that a document may take."""
 _WORKER = Path(__file__).resolve().parent / "pdf_worker.py"
 _HEAD = 1024
 """A PDF may have something else before its first line, up to here."""
 
 
 class UnreadablePdf(Exception):
-    """There is no text to be had. `str()` says why."""
+    """The text cannot be extracted. `str()` says why."""
 
 
 class PdfText(msgspec.Struct, frozen=True):
-    """The texts of the pages that were read, of so many."""
+    """The texts of the pages that were read, and how many pages there are."""
 
-    pages: list[str]
-    total: int
-
-
-class _Result(msgspec.Struct):
     pages: list[str] = []
     total: int = 0
     error: str = ""
+    """Why there is none; what is handed on has no error."""
 
 
 async def pdf_text(data: bytes, *, time_limit: float = SECONDS) -> PdfText:
@@ -59,7 +55,7 @@ async def pdf_text(data: bytes, *, time_limit: float = SECONDS) -> PdfText:
         kill_group(process)
         await asyncio.shield(process.wait())
     try:
-        result = msgspec.json.decode(output, type=_Result)
+        result = msgspec.json.decode(output, type=PdfText)
     except msgspec.DecodeError:
         raise UnreadablePdf("reading it took too much time or memory") from None
     if result.error:

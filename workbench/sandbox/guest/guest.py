@@ -1,8 +1,8 @@
 """The guest: the one program of ours that runs inside a sandbox and does what the host asks.
 
-It starts shells on pseudo-terminals, runs side commands, reads files, and carries requests of the agent
-commands (validate, submit, ...) from a unix socket to the host. It runs as the same unprivileged user as the agent, so
-the host believes nothing that it says about anything but the agent's own output.
+It starts shells on pseudo-terminals, runs side commands, and carries requests of the agent commands (validate, submit,
+...) from a unix socket to the host. It runs as the same unprivileged user as the agent, so the host believes nothing
+that it says about anything but the agent's own output.
 
 Self-contained: standard library only, Python >= 3.8, no import of ours. The host imports this file for the frame
 format alone.
@@ -13,7 +13,7 @@ payload. Kinds:
     J  control    JSON: {"id", "op", ...} from the host, {"id", "ok", ...} or {"event", ...} from the guest
     S  shell      4 bytes shell id, bytes typed or printed (where the terminal is relayed, not passed)
     C  credit     4 bytes shell id, 4 bytes: how much more output of that shell the host takes
-    B  blob       4 bytes request id, 1 byte stream (0 in, 1 out, 2 err), bytes of a file or a side command
+    B  blob       4 bytes request id, 1 byte stream (0 in, 1 out, 2 err), bytes of a side command
     R  request    4 bytes client id, one line of JSON from an agent command; or the host's answer to it
 """
 
@@ -23,6 +23,7 @@ import collections
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import selectors
@@ -43,21 +44,55 @@ BLOB_HEADER = struct.Struct(">IB")
 CONTROL_KIND, SHELL_KIND, CREDIT_KIND, BLOB_KIND, REQUEST_KIND = b"JSCBR"
 
 PYTHON_NAMES = ("python", "python3")
+SCORING = ("validate", "submit")
+MCP = "mlgym-mcp"
+"""The program that offers these as tools over the Model Context Protocol."""
 
 MAX_FRAME = 2 << 20
 MAX_REQUEST = 1 << 20
 MAX_CLIENTS = 32
+MAX_LISTED = 100
+"""Processes in a list."""
 CHUNK = 64 << 10
-FILE_CHUNK = 256 << 10
+BLOB_CHUNK = 256 << 10
 CONGESTED = 1 << 20
-"""Bytes waiting for the host above which files and side commands are read no further."""
+"""Bytes waiting for the host above which side commands are read no further."""
+RELAY_AHEAD = 256 << 10
+"""Bytes that one side of a relayed connection may be ahead of the other."""
+MAX_RELAYED = 256
+"""Relayed connections at once."""
 EXIT_GRACE = 0.05
 """Seconds without output after which the terminal of a dead shell counts as drained (jobs may hold it open)."""
+
+LONGEST_FORK = 0.5
+"""Seconds in which bash has started a program, however busy the machine is."""
+TICKS_OF_FORK = 3
+"""Hundredths of a second of a processor that bash may use for that."""
 
 
 def frame(kind: int, *parts: bytes | memoryview) -> bytes:
     """One frame of the stream."""
     return HEADER.pack(sum(map(len, parts)), kind) + b"".join(parts)
+
+
+class BrokenProtocol(Exception):
+    """The other side sent what none of ours sends."""
+
+
+def take_frames(received: bytearray, largest: int = 1 << 32) -> list[tuple[int, bytes]]:
+    """Kind and payload of each frame that has come whole; the rest stays. Raises BrokenProtocol for one too large."""
+    frames, at = [], 0
+    while len(received) - at >= HEADER.size:
+        size, kind = HEADER.unpack_from(received, at)
+        if size > largest:
+            raise BrokenProtocol(f"a frame of {size} bytes")
+        start = at + HEADER.size
+        if len(received) - start < size:
+            break
+        at = start + size
+        frames.append((kind, bytes(received[start:at])))
+    del received[:at]
+    return frames
 
 
 def sane_modes(attributes: list[Any]) -> list[Any]:
@@ -122,10 +157,39 @@ def program_name(pid: int) -> str:
     return ""
 
 
+def command_line(pid: int) -> str:
+    """The beginning of a process's command line, else its name."""
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+        return file.read(400).replace(b"\0", b" ").decode("utf-8", "replace").strip() or program_name(pid)
+    return ""
+
+
+def read_now(descriptor: int, size: int) -> bytes | None:
+    """What can be read without waiting: None where nothing is there yet, no bytes at the end or after an error."""
+    try:
+        return os.read(descriptor, size)
+    except BlockingIOError:
+        return None
+    except OSError:
+        return b""
+
+
 def kill_quietly(pid: int, number: int) -> None:
     """Signal a process, which may be gone."""
     with contextlib.suppress(OSError):
         os.kill(pid, number)
+
+
+def enter_domain(rules: int) -> None:
+    """Under Landlock: put this process behind the wall that keeps it from the guest and the guest's other children."""
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).syscall(446, rules, 0) != 0:  # landlock_restrict_self
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+domain = -1
+"""The rules of that wall, as a descriptor; none where the sandbox has processes of its own."""
 
 
 def spawn(argv: list[str], env: dict[str, str], folders: list[str], stdio: tuple[int, int, int], tty: bool) -> int:
@@ -148,6 +212,8 @@ def spawn(argv: list[str], env: dict[str, str], folders: list[str], stdio: tuple
                 os.dup2(source, target)
             for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGCHLD, getattr(signal, "SIGXFSZ", signal.SIGPIPE)):
                 signal.signal(number, signal.SIG_DFL)
+            if domain >= 0:
+                enter_domain(domain)
             os.execvpe(argv[0], argv, env)
         except OSError as error:
             os.write(report_child, str(error.errno or errno.EIO).encode())
@@ -170,6 +236,8 @@ class Outbox:
         self.pieces: collections.deque[memoryview] = collections.deque()
         self.waiting = 0
         """Bytes that are here."""
+        self.broken = ""
+        """Why the descriptor takes nothing any more."""
 
     def __bool__(self) -> bool:
         return bool(self.pieces)
@@ -179,26 +247,32 @@ class Outbox:
         self.pieces.append(memoryview(data))
         self.waiting += len(data)
 
+    def send(self, data: bytes) -> None:
+        """Add it, and write it at once where nothing is before it."""
+        self.add(data)
+        if len(self.pieces) == 1:
+            self.flush()
+
     def write(self, piece: memoryview) -> int:
         """As `os.write`."""
         return os.write(self.descriptor, piece)
 
-    def flush(self) -> bool:
-        """Write what is taken now; False, with nothing left here, when nothing will be taken any more."""
+    def flush(self) -> None:
+        """Write what is taken now. Nothing is left here once it is `broken`."""
         while self.pieces:
             try:
                 sent = self.write(self.pieces[0])
             except BlockingIOError:
                 break
-            except OSError:
+            except OSError as error:
+                self.broken = error.strerror or str(error)
                 self.pieces.clear()
-                return False
+                return
             self.waiting -= sent
             if sent == len(self.pieces[0]):
                 self.pieces.popleft()
             else:
                 self.pieces[0] = self.pieces[0][sent:]
-        return True
 
 
 class PassingOutbox(Outbox):
@@ -222,18 +296,14 @@ class PassingOutbox(Outbox):
 class Wire:
     """The stream to the host."""
 
-    def __init__(self, selector: selectors.BaseSelector, reader: int, writer: int, can_pass: bool) -> None:
-        self.selector = selector
+    def __init__(self, guest: Guest, reader: int, writer: int, can_pass: bool) -> None:
+        self.guest = guest
         self.reader, self.writer = reader, writer
         self.queue = PassingOutbox(writer) if can_pass else Outbox(writer)
         self.lost = False
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that the host has not taken yet."""
-        return self.queue.waiting
+        self.watch()
 
     def send(self, data: bytes, descriptor: int | None = None) -> None:
         """Queue a frame; with `descriptor`, that file descriptor travels with it (and is closed here afterwards)."""
@@ -245,21 +315,18 @@ class Wire:
 
     def flush(self) -> None:
         """Write what the stream takes now."""
-        if self.queue.flush():
-            self._watch()
-        else:
-            self.lost = True
+        self.queue.flush()
+        self.lost = self.lost or bool(self.queue.broken)
+        self.watch()
 
-    def _watch(self) -> None:
-        wanted = selectors.EVENT_WRITE if self.queue else 0
+    def watch(self) -> None:
+        """Listen for the host, and for room while something waits for it."""
+        room = selectors.EVENT_WRITE if self.queue else 0
         if self.reader == self.writer:
-            key = self.selector.get_key(self.reader)
-            if key.events != selectors.EVENT_READ | wanted:
-                self.selector.modify(self.reader, selectors.EVENT_READ | wanted, key.data)
-        elif wanted and self.writer not in self.selector.get_map():
-            self.selector.register(self.writer, wanted, lambda events: self.flush())
-        elif not wanted and self.writer in self.selector.get_map():
-            self.selector.unregister(self.writer)
+            self.guest.watch(self.reader, selectors.EVENT_READ | room, self.guest.on_host)
+        else:
+            self.guest.watch(self.reader, selectors.EVENT_READ, self.guest.on_host)
+            self.guest.watch(self.writer, room, self.guest.on_host)
 
     def control(self, message: dict[str, Any], descriptor: int | None = None) -> None:
         """Send a control message."""
@@ -275,7 +342,6 @@ class Shell:
         self.credit = int(message.get("credit", 0))
         self.status: int | None = None
         self.drained_at = 0.0
-        self.events = 0
         # The slave stays open here while the shell lives, so that a shell which closes all its own ends of the
         # terminal does not hang it up.
         self.master, self.slave = os.openpty()
@@ -296,60 +362,43 @@ class Shell:
 
     def watch(self) -> None:
         """Listen to the terminal for what can be done now."""
-        wanted = selectors.EVENT_READ if self.relay and self.credit > 0 else 0
-        wanted |= selectors.EVENT_WRITE if self.typed else 0
-        if wanted == self.events or self.master < 0:
-            return
-        if not self.events:
-            self.guest.selector.register(self.master, wanted, self.on_ready)
-        elif not wanted:
-            self.guest.selector.unregister(self.master)
-        else:
-            self.guest.selector.modify(self.master, wanted, self.on_ready)
-        self.events = wanted
+        if self.master >= 0:
+            wanted = selectors.EVENT_READ if self.relay and self.credit > 0 else 0
+            self.guest.watch(self.master, wanted | (selectors.EVENT_WRITE if self.typed else 0), self.on_ready)
 
     def on_ready(self, events: int) -> None:
         """The terminal has output, or takes input again."""
-        if self.master < 0:
-            return
         if events & selectors.EVENT_WRITE:
-            self.write_typed()
+            self.typed.flush()
+            self.watch()
         if events & selectors.EVENT_READ:
             self.read_output()
 
     def read_output(self) -> None:
-        parts, size, ended = [], 0, False
+        parts: list[bytes] = []
+        size, data = 0, None
         while size < CHUNK and size < self.credit:
-            try:
-                data = os.read(self.master, min(CHUNK, self.credit - size))
-            except BlockingIOError:
-                break
-            except OSError:
-                ended = True
-                break
+            data = read_now(self.master, min(CHUNK, self.credit - size))
             if not data:
-                ended = True
                 break
             parts.append(data)
             size += len(data)
+        else:
+            data = None
         if parts:
             self.credit -= size
             self.guest.wire.send(frame(SHELL_KIND, SHELL_HEADER.pack(self.number), *parts))
             self.drained_at = time.monotonic() + EXIT_GRACE
-        if ended:
-            self.guest.drop_master(self)
-        else:
+        if data is None:
             self.watch()
+        else:
+            self.guest.drop_master(self)
 
     def write(self, data: bytes) -> None:
         """Type."""
         if self.master >= 0:
-            self.typed.add(data)
-            self.write_typed()
-
-    def write_typed(self) -> None:
-        self.typed.flush()
-        self.watch()
+            self.typed.send(data)
+            self.watch()
 
     def signal(self, name: str) -> None:
         """Signal what runs in the foreground.
@@ -358,12 +407,7 @@ class Shell:
         its group only.
         """
         number = {"INT": signal.SIGINT, "TERM": signal.SIGTERM, "KILL": signal.SIGKILL}[name]
-        try:
-            group = os.tcgetpgrp(self.master)
-        except OSError:
-            group = 0
-        if group <= 0:
-            group = self.pid
+        group = self.settled() if name == "INT" else self.foreground()
         if group == self.pid and name == "TERM":
             for pid, _, its_group, _ in process_table():
                 if its_group == group and pid != self.pid:
@@ -373,6 +417,32 @@ class Shell:
             os.killpg(group, number)
             if name == "TERM":
                 os.killpg(group, signal.SIGCONT)
+
+    def foreground(self) -> int:
+        """The process group that has the terminal."""
+        with contextlib.suppress(OSError):
+            return max(os.tcgetpgrp(self.master), 0) or self.pid
+        return self.pid
+
+    def settled(self) -> int:
+        """The same, once a program runs there, or bash itself works or waits: an INT in between is lost, or worse.
+
+        Bash interrupted as it forks goes back to its prompt while the child takes the terminal; bash may then not read
+        it, and ends as if it had been closed.
+        """
+        began, until, group = None, time.monotonic() + LONGEST_FORK, self.pid
+        with contextlib.suppress(OSError):
+            while time.monotonic() < until:
+                group, fields = self.foreground(), stat_fields(self.pid)
+                ticks = int(fields[11]) + int(fields[12])
+                began = ticks if began is None else began
+                if group != self.pid:
+                    if any(its_group == group for _, _, its_group, _ in process_table()):
+                        break
+                elif fields[0] not in b"RD" or ticks > began + TICKS_OF_FORK:
+                    break
+                time.sleep(0.001)
+        return group
 
     def waiting(self) -> dict[str, Any]:
         """Which program in the foreground waits for somebody to type, if one does and nothing there is at work.
@@ -454,9 +524,8 @@ class SideCommand:
         self.out, out = os.pipe()
         self.err, err = os.pipe()
         try:
-            env = {**os.environ, **message.get("env", {})}
             folders = [str(message.get("cwd") or guest.workspace)]
-            self.pid = spawn(list(message["argv"]), env, folders, (stdin, out, err), tty=False)
+            self.pid = spawn(list(message["argv"]), {**os.environ}, folders, (stdin, out, err), tty=False)
         except BaseException:
             for descriptor in (self.stdin, self.out, self.err):
                 os.close(descriptor)
@@ -465,76 +534,52 @@ class SideCommand:
             for descriptor in (stdin, out, err):
                 os.close(descriptor)
         self.open = {self.out: 1, self.err: 2}
-        self.paused = False
         for descriptor in (self.stdin, self.out, self.err):
             os.set_blocking(descriptor, False)
-        for descriptor in self.open:
-            guest.selector.register(descriptor, selectors.EVENT_READ, self.reader(descriptor))
+        self.pause(False)
         if not self.expected:
             self.close_stdin()
 
-    def reader(self, descriptor: int) -> Callable[[int], None]:
-        return lambda events: self.read_output(descriptor)
-
-    def read_output(self, descriptor: int) -> None:
-        if descriptor not in self.open or self.paused:
-            return
-        try:
-            data = os.read(descriptor, CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self.close_output(descriptor)
-            return
-        if len(data) > self.left:
-            self.truncated = True
-            data = data[: self.left]
-        if data:
-            self.left -= len(data)
-            self.guest.wire.send(frame(BLOB_KIND, BLOB_HEADER.pack(self.request, self.open[descriptor]), data))
-
-    def close_output(self, descriptor: int) -> None:
-        if self.open.pop(descriptor, None) is not None:
-            if not self.paused:
-                self.guest.selector.unregister(descriptor)
-            os.close(descriptor)
-
     def pause(self, paused: bool) -> None:
         """Hold the output back while the host is behind, or let it flow."""
-        if paused != self.paused:
-            self.paused = paused
-            for descriptor in self.open:
-                if paused:
-                    self.guest.selector.unregister(descriptor)
-                else:
-                    self.guest.selector.register(descriptor, selectors.EVENT_READ, self.reader(descriptor))
+        self.paused = paused
+        for descriptor in self.open:
+            reader = functools.partial(self.read_output, descriptor)
+            self.guest.watch(descriptor, 0 if paused else selectors.EVENT_READ, reader)
+
+    def read_output(self, descriptor: int, events: int) -> None:
+        data = read_now(descriptor, CHUNK)
+        if data == b"":
+            self.close_output(descriptor)
+        elif data is not None:
+            self.truncated = self.truncated or len(data) > self.left
+            data = data[: self.left]
+            self.left -= len(data)
+            if data:
+                self.guest.wire.send(frame(BLOB_KIND, BLOB_HEADER.pack(self.request, self.open[descriptor]), data))
+
+    def close_output(self, descriptor: int) -> None:
+        del self.open[descriptor]
+        self.guest.close(descriptor)
 
     def write(self, data: bytes) -> None:
         """More of the standard input."""
         self.expected -= len(data)
         if self.stdin >= 0:
-            self.typed.add(data)
+            self.typed.send(data)
             self.write_typed(0)
 
     def write_typed(self, events: int) -> None:
-        if self.stdin < 0:
-            return
-        taken = self.typed.flush()
-        if not taken or (not self.typed and self.expected <= 0):
+        if events:
+            self.typed.flush()
+        if self.typed.broken or (not self.typed and self.expected <= 0):
             self.close_stdin()
-        elif self.typed and self.stdin not in self.guest.selector.get_map():
-            self.guest.selector.register(self.stdin, selectors.EVENT_WRITE, self.write_typed)
-        elif not self.typed and self.stdin in self.guest.selector.get_map():
-            self.guest.selector.unregister(self.stdin)
+        elif self.stdin >= 0:
+            self.guest.watch(self.stdin, selectors.EVENT_WRITE if self.typed else 0, self.write_typed)
 
     def close_stdin(self) -> None:
-        self.typed.pieces.clear()
         if self.stdin >= 0:
-            if self.stdin in self.guest.selector.get_map():
-                self.guest.selector.unregister(self.stdin)
-            os.close(self.stdin)
+            self.guest.close(self.stdin)
             self.stdin = -1
 
     def exited(self, status: int) -> None:
@@ -558,145 +603,122 @@ class SideCommand:
             return False
         self.close_stdin()
         for descriptor in list(self.open):
-            self.read_output(descriptor)
-            self.close_output(descriptor)
-        self.guest.wire.control(
-            {
-                "id": self.request,
-                "ok": True,
-                "exit_code": self.status,
-                "timed_out": self.timed_out,
-                "truncated": self.truncated,
-            }
-        )
+            self.read_output(descriptor, 0)
+            if descriptor in self.open:
+                self.close_output(descriptor)
+        said = {"exit_code": self.status, "timed_out": self.timed_out, "truncated": self.truncated}
+        self.guest.wire.control({"id": self.request, "ok": True, **said})
         return True
 
 
 class Client:
     """An agent command connected to the request socket: a line in, the host's line back."""
 
-    def __init__(self, guest: Guest, number: int, connection: socket.socket) -> None:
+    def __init__(self, guest: Guest, number: int, connection: int) -> None:
         self.guest, self.number, self.connection = guest, number, connection
         self.received = bytearray()
-        self.answer = memoryview(b"")
-        self.asked = self.ended = self.closed = False
-        self.events = 0
-        connection.setblocking(False)
-        self.watch()
-
-    def watch(self) -> None:
-        wanted = 0 if self.ended or self.asked else selectors.EVENT_READ
-        wanted |= selectors.EVENT_WRITE if self.answer else 0
-        if wanted == self.events:
-            return
-        if not self.events:
-            self.guest.selector.register(self.connection, wanted, self.on_ready)
-        elif not wanted:
-            self.guest.selector.unregister(self.connection)
-        else:
-            self.guest.selector.modify(self.connection, wanted, self.on_ready)
-        self.events = wanted
+        self.answer = Outbox(connection)
+        os.set_blocking(connection, False)
+        guest.watch(connection, selectors.EVENT_READ, self.on_ready)
 
     def on_ready(self, events: int) -> None:
-        if self.closed:
-            return
-        try:
-            if events & selectors.EVENT_WRITE:
-                self.answer = self.answer[self.connection.send(self.answer) :]
-                if not self.answer:
-                    self.forward()
-            elif events & selectors.EVENT_READ:
-                data = self.connection.recv(CHUNK)
-                self.ended = not data
-                self.received += data
-                self.forward()
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.close()
-        if not self.closed:
-            self.watch()
-
-    def forward(self) -> None:
-        """Pass a complete line to the host."""
-        end = self.received.find(b"\n")
-        if end < 0 and len(self.received) <= MAX_REQUEST:
-            if self.ended:
+        """More of the request has come, or more of the answer is taken."""
+        if events & selectors.EVENT_WRITE:
+            self.answer.flush()
+            if not self.answer:
                 self.close()
-            return
-        if end < 0 or end > MAX_REQUEST:
-            self.received.clear()
-            self.ended = True
-            self.reply(b'{"ok": false, "message": "the request is larger than 1 MB"}')
-            return
-        line = bytes(self.received[:end])
-        del self.received[: end + 1]
-        self.asked = True
-        self.guest.wire.send(frame(REQUEST_KIND, SHELL_HEADER.pack(self.number), line))
+        elif (data := read_now(self.connection, CHUNK)) is not None:
+            self.received += data
+            end = self.received.find(b"\n")
+            if max(end, 0 if end >= 0 else len(self.received)) > MAX_REQUEST:
+                self.reply(b'{"ok": false, "message": "the request is larger than 1 MB"}')
+            elif end >= 0:
+                self.guest.watch(self.connection, 0)
+                line = bytes(self.received[:end])
+                self.guest.wire.send(frame(REQUEST_KIND, SHELL_HEADER.pack(self.number), line))
+            elif not data:
+                self.close()
 
     def reply(self, line: bytes) -> None:
-        """The host's answer."""
-        self.asked = False
-        self.answer = memoryview(line + b"\n")
-        self.watch()
+        """The answer. It is written when the loop comes round: the client may have gone."""
+        self.answer.add(line + b"\n")
+        self.guest.watch(self.connection, selectors.EVENT_WRITE, self.on_ready)
 
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            if self.events:
-                self.guest.selector.unregister(self.connection)
-                self.events = 0
-            self.connection.close()
-            self.guest.forget_client(self)
+        self.guest.close(self.connection)
+        del self.guest.clients[self.number]
+        self.guest.listen()
 
 
-class FileReader:
-    """A file on its way to the host, piece by piece."""
+class RelayEnd:
+    """One end of a relayed connection: what comes from it goes to `other`, as fast as that takes it."""
 
-    def __init__(self, guest: Guest, request: int, path: str, max_bytes: int) -> None:
-        self.guest, self.request = guest, request
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        found = os.fstat(self.descriptor)
-        self.left = max_bytes
-        if not stat.S_ISREG(found.st_mode) or found.st_size > max_bytes:
-            os.close(self.descriptor)
-            if stat.S_ISDIR(found.st_mode):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-            raise Refused("too_large" if stat.S_ISREG(found.st_mode) else "not_regular")
+    other: RelayEnd
 
-    def pump(self) -> bool:
-        """Send pieces while the host keeps up; True when done."""
-        answer: dict[str, Any] = {"id": self.request, "ok": True}
-        while self.guest.wire.waiting < CONGESTED:
-            try:
-                data = os.read(self.descriptor, FILE_CHUNK)
-            except OSError as error:
-                answer = failure(self.request, error)
-                break
-            self.left -= len(data)
-            if self.left < 0:
-                answer = {"id": self.request, "ok": False, "code": "too_large"}
-                break
-            if not data:
-                break
-            self.guest.wire.send(frame(BLOB_KIND, BLOB_HEADER.pack(self.request, 1), data))
-        else:
-            return False
-        os.close(self.descriptor)
-        self.guest.wire.control(answer)
-        return True
+    def __init__(self, guest: Guest, stream: socket.socket) -> None:
+        self.guest, self.stream = guest, stream
+        self.outbox = Outbox(stream.fileno())
+        self.ended = False
+        stream.setblocking(False)
+
+    def watch(self) -> None:
+        """Listen for what can be done now."""
+        wanted = 0 if self.ended or self.other.outbox.waiting >= RELAY_AHEAD else selectors.EVENT_READ
+        self.guest.watch(self.stream.fileno(), wanted | (selectors.EVENT_WRITE if self.outbox else 0), self.on_ready)
+
+    def on_ready(self, events: int) -> None:
+        """It has bytes, takes some again, or both."""
+        if events & selectors.EVENT_WRITE:
+            self.outbox.flush()
+        if events & selectors.EVENT_READ and not self.ended:
+            data = read_now(self.stream.fileno(), CHUNK)
+            if data:
+                self.other.outbox.send(data)
+            self.ended = data == b""
+        ends = (self, self.other)
+        if any(end.outbox.broken for end in ends) or all(end.ended and not end.outbox for end in ends):
+            for end in ends:
+                self.guest.close(end.stream.detach())
+            self.guest.relayed -= 1
+            return
+        for end in ends:
+            if end.ended and not end.other.outbox:
+                with contextlib.suppress(OSError):
+                    end.other.stream.shutdown(socket.SHUT_WR)
+            end.watch()
 
 
-class Refused(Exception):
-    """The guest will not do that; the argument is a code that the host puts in words."""
+class Relay:
+    """A port of this machine's own addresses that leads to one unix socket, and nowhere else."""
+
+    def __init__(self, guest: Guest, path: str) -> None:
+        self.guest, self.path = guest, path
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=MAX_RELAYED)
+        self.listener.setblocking(False)
+        self.port = int(self.listener.getsockname()[1])
+        guest.watch(self.listener.fileno(), selectors.EVENT_READ, self.on_connection)
+
+    def on_connection(self, events: int) -> None:
+        """Somebody calls: they are connected through, or hung up on."""
+        with contextlib.suppress(OSError):
+            caller, _ = self.listener.accept()
+            with caller, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as called:
+                if self.guest.relayed >= MAX_RELAYED:
+                    return
+                caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a streamed answer comes in small pieces
+                called.settimeout(1.0)
+                called.connect(self.path)
+                near, far = (RelayEnd(self.guest, socket.socket(fileno=end.detach())) for end in (caller, called))
+                near.other, far.other = far, near
+                self.guest.relayed += 1
+                near.watch()
+                far.watch()
 
 
 def failure(request: int, error: Exception) -> dict[str, Any]:
     """An answer that says what went wrong."""
     answer: dict[str, Any] = {"id": request, "ok": False, "message": str(error)}
-    if isinstance(error, Refused):
-        answer["code"] = str(error)
-    elif isinstance(error, OSError):
+    if isinstance(error, OSError):
         answer["errno"] = error.errno
     return answer
 
@@ -708,31 +730,46 @@ class Guest:
         self.workspace = workspace
         self.listener = listener
         self.selector = selectors.DefaultSelector()
-        self.wire = Wire(self.selector, reader, writer, can_pass)
+        self.wire = Wire(self, reader, writer, can_pass)
         self.received = bytearray()
         self.shells: dict[int, Shell] = {}
         self.commands: dict[int, SideCommand] = {}
-        self.readers: list[FileReader] = []
         self.clients: dict[int, Client] = {}
         self.last_client = 0
-        self.selector.register(reader, selectors.EVENT_READ, self.on_host)
+        self.relayed = 0
+        """Relayed connections that are open."""
         self.child_ended, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.child_ended, False)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda number, stack: None)
-        self.selector.register(self.child_ended, selectors.EVENT_READ, self.on_child)
+        self.watch(self.child_ended, selectors.EVENT_READ, self.on_child)
         listener.setblocking(False)
-        self.listening = False
         self.listen()
+
+    def watch(self, descriptor: int, wanted: int, ready: Callable[[int], None] | None = None) -> None:
+        """Listen to a descriptor for these events, and for no others; `ready` is called with those that came."""
+        known = self.selector.get_map().get(descriptor)
+        if known is None:
+            if wanted:
+                self.selector.register(descriptor, wanted, ready)
+        elif not wanted:
+            self.selector.unregister(descriptor)
+        elif known.events != wanted:
+            self.selector.modify(descriptor, wanted, ready)
+
+    def close(self, descriptor: int) -> None:
+        """Close a descriptor, and listen to it no more."""
+        self.watch(descriptor, 0)
+        os.close(descriptor)
 
     def run(self) -> None:
         """Serve until the host is gone."""
         while not self.wire.lost:
             for key, events in self.selector.select(self.patience()):
-                key.data(events)
-            if self.readers:
-                self.readers = [reader for reader in self.readers if not reader.pump()]
+                known = self.selector.get_map().get(key.fd)
+                if known is not None and known.data == key.data:  # else it was closed for something before it
+                    key.data(events)
             if self.commands or self.shells:
                 self.look_at_clock()
 
@@ -744,7 +781,7 @@ class Guest:
 
     def look_at_clock(self) -> None:
         now = time.monotonic()
-        congested = self.wire.waiting > CONGESTED
+        congested = self.wire.queue.waiting > CONGESTED
         for number, command in list(self.commands.items()):
             command.pause(congested)
             if command.tick(now):
@@ -762,26 +799,13 @@ class Guest:
             self.wire.flush()
         if not events & selectors.EVENT_READ:
             return
-        try:
-            data = os.read(self.wire.reader, 4 * CHUNK)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
+        data = read_now(self.wire.reader, 4 * CHUNK)
         if not data:
-            self.wire.lost = True
+            self.wire.lost = data is not None or self.wire.lost
             return
-        received = self.received
-        received += data
-        at = 0
-        while len(received) - at >= HEADER.size:
-            size, kind = HEADER.unpack_from(received, at)
-            if len(received) - at < HEADER.size + size:
-                break
-            payload = bytes(received[at + HEADER.size : at + HEADER.size + size])
-            at += HEADER.size + size
+        self.received += data
+        for kind, payload in take_frames(self.received):
             self.dispatch(kind, payload)
-        del received[:at]
 
     def dispatch(self, kind: int, payload: bytes) -> None:
         """One frame from the host."""
@@ -800,12 +824,11 @@ class Guest:
             self.clients[number].reply(payload[SHELL_HEADER.size :])
 
     def on_control(self, message: dict[str, Any]) -> None:
-        """Do what the host asks, and answer where it wants one."""
+        """Do what the host asks, and answer where it wants one: with what is returned, unless that is None."""
         request = int(message.get("id", 0))
         try:
-            answer = getattr(self, "do_" + message["op"])(request, message)
-        except (OSError, Refused) as error:
-            answer = failure(request, error)
+            said = getattr(self, "do_" + message["op"])(request, message)
+            answer = None if said is None else {"id": request, "ok": True, **said}
         except Exception as error:  # a fault of ours must reach the host as an answer, not end the sandbox
             answer = failure(request, error)
         if answer is not None and request:
@@ -813,10 +836,9 @@ class Guest:
 
     def do_open_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any] | None:
         shell = self.shells[request] = Shell(self, request, message)
-        answer = {"id": request, "ok": True, "pid": shell.pid}
         if shell.relay:
-            return answer
-        self.wire.control(answer, os.dup(shell.master))
+            return {"pid": shell.pid}
+        self.wire.control({"id": request, "ok": True, "pid": shell.pid}, os.dup(shell.master))
         return None
 
     def do_resize(self, request: int, message: dict[str, Any]) -> None:
@@ -829,55 +851,61 @@ class Guest:
         shell = self.shells.get(message["shell"])
         if shell is not None and shell.status is None:
             shell.signal(message["name"])
-        return {"id": request, "ok": True}
+        return {}
 
     def do_waiting(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         shell = self.shells.get(message["shell"])
         alive = shell is not None and shell.master >= 0 and shell.slave >= 0
-        return {"id": request, "ok": True, "waiting": shell.waiting() if shell is not None and alive else {}}
+        return {"waiting": shell.waiting() if shell is not None and alive else {}}
 
     def do_make_room(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         """Kill every process but the shells. All are stopped first, at once, so that none can start others.
 
         Not where threads are what there is too much of: a program that has many does its work, and ends.
         """
-        threads = 0
-        for pid, _, _, _ in process_table():
+        threads, processes = 0, descendants()
+        for pid in processes:
             with contextlib.suppress(OSError, ValueError, IndexError):
                 threads += int(stat_fields(pid)[17]) - 1
-        if os.getpid() != 1 or threads > len(process_table()):
-            raise Refused("no_bomb")
-        os.kill(-1, signal.SIGSTOP)
+        if (os.getpid() != 1 and domain < 0) or threads > len(processes):
+            raise RuntimeError("it is full of something else than processes")
+        os.kill(-1, signal.SIGSTOP)  # which reaches what is in the sandbox, and nothing else
         killed: collections.Counter[str] = collections.Counter()
         shells = {shell.pid for shell in self.shells.values()}
-        for pid, _, _, _ in process_table():
-            if pid != 1 and pid not in shells:
+        for pid in descendants():
+            if pid not in shells:
                 killed[program_name(pid)] += 1
                 kill_quietly(pid, signal.SIGKILL)
         for pid in shells:
             kill_quietly(pid, signal.SIGCONT)
-        return {"id": request, "ok": True, "killed": dict(killed.most_common(5)), "count": sum(killed.values())}
+        return {"killed": dict(killed.most_common(5)), "count": sum(killed.values())}
 
     def do_close_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         shell = self.shells.get(message["shell"])
         if shell is not None:
             shell.kill_session()
             self.drop_master(shell)
-        return {"id": request, "ok": True}
+        return {}
+
+    def do_relay(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        return {"port": Relay(self, str(message["path"])).port}
+
+    def do_processes(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        """What descends from a shell, it first: process, parent, command line."""
+        shell = self.shells.get(message["shell"])
+        table = {pid: parent for pid, parent, _, _ in process_table()}
+        found = [shell.pid] if shell is not None and shell.pid in table else []
+        for pid in found:  # grows meanwhile
+            found += [child for child, parent in table.items() if parent == pid][: MAX_LISTED - len(found)]
+        return {"processes": [[pid, table[pid], command_line(pid)] for pid in found]}
 
     def do_exec(self, request: int, message: dict[str, Any]) -> None:
         self.commands[request] = SideCommand(self, request, message)
 
-    def do_read_file(self, request: int, message: dict[str, Any]) -> None:
-        self.readers.append(FileReader(self, request, str(message["path"]), int(message["max_bytes"])))
-
     def drop_master(self, shell: Shell) -> None:
         """Close the terminal of a shell; once it is dead too, tell the host."""
         if shell.master >= 0:
-            if shell.events:
-                self.selector.unregister(shell.master)
-                shell.events = 0
-            os.close(shell.master)
+            self.close(shell.master)
             shell.master = -1
             shell.close_slave()
         if shell.status is not None and self.shells.pop(shell.number, None) is not None:
@@ -913,23 +941,15 @@ class Guest:
 
     def listen(self) -> None:
         """Take connections while there is room for them."""
-        wanted = len(self.clients) < MAX_CLIENTS
-        if wanted and not self.listening:
-            self.selector.register(self.listener, selectors.EVENT_READ, self.on_connection)
-        elif self.listening and not wanted:
-            self.selector.unregister(self.listener)
-        self.listening = wanted
+        wanted = selectors.EVENT_READ if len(self.clients) < MAX_CLIENTS else 0
+        self.watch(self.listener.fileno(), wanted, self.on_connection)
 
     def on_connection(self, events: int) -> None:
         with contextlib.suppress(OSError):
             connection, _ = self.listener.accept()
             self.last_client = (self.last_client + 1) & 0xFFFFFFFF
-            self.clients[self.last_client] = Client(self, self.last_client, connection)
+            self.clients[self.last_client] = Client(self, self.last_client, connection.detach())
             self.listen()
-
-    def forget_client(self, client: Client) -> None:
-        self.clients.pop(client.number, None)
-        self.listen()
 
 
 def harden(subreaper: bool) -> bool:
@@ -975,17 +995,21 @@ def limit_cpus(count: int) -> None:
             os.sched_setaffinity(0, {available[(start + i) % len(available)] for i in range(count)})
 
 
+def descendants() -> list[int]:
+    """Every living process that came of this one: the orphans among them are its children."""
+    children: dict[int, list[int]] = {}
+    for pid, parent, _, _ in process_table():
+        children.setdefault(parent, []).append(pid)
+    found = list(children.get(os.getpid(), []))
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
 def kill_descendants() -> None:
-    """Kill every process that descends from this one (where no namespace does it for us)."""
-    me = os.getpid()
+    """Kill every process that came of this one (where no namespace does it for us)."""
     for _ in range(100):
-        children: dict[int, list[int]] = {}
-        for pid, parent, _, _ in process_table():
-            children.setdefault(parent, []).append(pid)
-        doomed, at = list(children.get(me, [])), 0
-        while at < len(doomed):
-            doomed += children.get(doomed[at], [])
-            at += 1
+        doomed = descendants()
         if not doomed:
             return
         for pid in doomed:
@@ -1002,6 +1026,21 @@ def name_python(folder: str) -> None:
         os.makedirs(folder)
         for name in PYTHON_NAMES:
             os.symlink(sys.executable, os.path.join(folder, name))
+
+
+def offer_commands(folder: str, address: str) -> None:
+    """Make the agent commands that score known to programs that are no shell: as files of a folder in PATH."""
+    here = os.path.dirname(os.path.abspath(sys.argv[0]))
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+        for name in (*SCORING, MCP):
+            run = f"tools.py {name}" if name in SCORING else "mcp.py"
+            path = os.path.join(folder, name)
+            with open(path, "w") as file:
+                file.write(
+                    f"#!/bin/sh\nexport MLGYM_SOCKET='{address}'\nexec '{sys.executable}' -I -S '{here}'/{run} \"$@\"\n"
+                )
+            os.chmod(path, 0o755)
 
 
 def request_listener(options: dict[str, str]) -> socket.socket:
@@ -1022,16 +1061,23 @@ def main(arguments: list[str]) -> None:
     """Serve the host on standard input and output (a socket on standard input is used for both ways).
 
     Arguments, each `name=value`: workspace; listener (inherited descriptor) or socket (path to make); cpus;
-    bin (a folder to make for PATH, with both names of Python); remove (a folder to delete at the end).
+    bin (a folder to make for PATH, with both names of Python); commands (another, with `validate` and `submit`);
+    domain (under Landlock, see `enter_domain`); remove (a folder to delete at the end).
     """
+    global domain
     options = dict(argument.split("=", 1) for argument in arguments)
     alone = os.getpid() != 1
     undumpable = harden(subreaper=alone)
     unfiltered = "" if alone else refuse_calls()
+    if "domain" in options:
+        domain = int(options["domain"])
+        os.set_inheritable(domain, False)
     limit_cpus(int(options.get("cpus", "0")))
     os.umask(0o022)
     if "bin" in options:
         name_python(options["bin"])
+    if "commands" in options:
+        offer_commands(options["commands"], os.environ.get("MLGYM_SOCKET", ""))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's own handler would let `kill -INT 1` end the sandbox
     can_pass = stat.S_ISSOCK(os.fstat(0).st_mode)
     reader = os.dup(0)

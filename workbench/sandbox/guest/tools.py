@@ -21,7 +21,7 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # typing costs 5 ms at each start
     from _socket import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import BinaryIO, NoReturn
 
     from workbench.sandbox.guest.agent_commands import COMMANDS, ENDINGS
@@ -101,8 +101,8 @@ def absolute(path: str) -> str:
         raise Refusal("the current directory no longer exists: cd to another one first.") from None
 
 
-def open_regular(path: str) -> BinaryIO:
-    """A regular file, opened for reading. Raises Refusal with the cause."""
+def open_text(path: str) -> BinaryIO:
+    """A regular file that is not binary, opened for reading. Raises Refusal with the cause."""
     name = visible(path)
     try:
         found = os.stat(path)
@@ -110,12 +110,16 @@ def open_regular(path: str) -> BinaryIO:
             raise Refusal(f"{name} is a directory: list it with ls, or name a file in it.")
         if not stat.S_ISREG(found.st_mode):
             raise Refusal(f"{name} is not a regular file.")
-        return open(path, "rb")
+        stream = open(path, "rb")  # noqa: SIM115  # the caller closes it
+        sample = stream.read(SAMPLE)
+        stream.seek(0)
     except FileNotFoundError:
         raise Refusal(f"there is no file {name} (find_file searches for names).") from None
     except (OSError, ValueError) as error:
         cause = reason(error) if isinstance(error, OSError) else str(error)
         raise Refusal(f"{name} cannot be opened: {cause}.") from None
+    refuse_binary(path, sample)
+    return stream
 
 
 def refuse_binary(path: str, sample: bytes) -> None:
@@ -132,13 +136,11 @@ def refuse_binary(path: str, sample: bytes) -> None:
 
 def read_text(path: str) -> bytes:
     """Content of a text file that is to be edited. Raises Refusal unless it is UTF-8 of a sane size."""
-    with open_regular(path) as stream:
-        refuse_binary(path, stream.read(SAMPLE))
+    with open_text(path) as stream:
         if os.fstat(stream.fileno()).st_size > EDIT_LIMIT:
             raise Refusal(
                 f"{visible(path)} is larger than {EDIT_LIMIT >> 20} MiB: change it with a program (sed, python)."
             )
-        stream.seek(0)
         content = stream.read()
     refuse_binary(path, content)
     try:
@@ -332,9 +334,7 @@ class LineReader:
 
     def _seek(self, line: int) -> None:
         skip = line - 1
-        chunk = 0
-        while chunk + 1 < len(self._before) and self._before[chunk + 1] < skip:
-            chunk += 1
+        chunk = max((at for at, before in enumerate(self._before) if before < skip), default=0)
         self.stream.seek(chunk * CHUNK)
         if skip == 0:
             return
@@ -381,8 +381,7 @@ def numbered(reader: LineReader, first: int, last: int) -> list[str]:
 def show_window(path: str, first: int, current: int, notes: list[str] | None = None) -> None:
     """Prints the window that begins at line `first` (moved so that it is full), remembers and reports it."""
     size = window_size()
-    with open_regular(path) as stream:
-        refuse_binary(path, stream.read(SAMPLE))
+    with open_text(path) as stream:
         reader = LineReader(stream)
         total = reader.total
         first = max(1, min(first, total - size + 1))
@@ -413,8 +412,7 @@ def line_number(word: str) -> int:
 
 
 def show_line(path: str, line: int) -> None:
-    with open_regular(path) as stream:
-        refuse_binary(path, stream.read(SAMPLE))
+    with open_text(path) as stream:
         total = LineReader(stream).total
     notes = []
     if line > total:
@@ -518,9 +516,13 @@ def command_goto(arguments: list[str]) -> int:
     return 0
 
 
-def scroll(arguments: list[str], direction: int) -> int:
+def no_arguments(arguments: list[str]) -> None:
     if arguments:
         raise UsageError("no arguments are taken.")
+
+
+def scroll(arguments: list[str], direction: int) -> int:
+    no_arguments(arguments)
     state = need_open()
     first = state.first_line + direction * max(1, window_size() - OVERLAP)
     if first < 1 and state.first_line <= 1:
@@ -535,7 +537,7 @@ def scroll(arguments: list[str], direction: int) -> int:
 
 
 def _at_end(state: OpenFile) -> bool:
-    with open_regular(state.path) as stream:
+    with open_text(state.path) as stream:
         return state.first_line + window_size() > LineReader(stream).total
 
 
@@ -626,14 +628,6 @@ class Finding:
 
     def __str__(self) -> str:
         return f"line {self.line}: {self.message}" if self.line else self.message
-
-
-class EditFault(Exception):
-    """An edit that is refused: what is said of it, and what it would have brought in."""
-
-    def __init__(self, verdict: str, findings: list[Finding]) -> None:
-        super().__init__(verdict)
-        self.findings = findings
 
 
 def compiler_findings(content: bytes, path: str) -> tuple[Finding | None, list[Finding]]:
@@ -753,10 +747,12 @@ def findings(content: bytes, path: str, mode: str) -> tuple[Finding | None, list
     return problem, sorted((item for item in found if item.line not in silenced), key=lambda item: item.line)
 
 
-def edit_warnings(path: str, old: bytes, new: bytes, start: int, end: int) -> list[str]:
+def checked(path: str, old: bytes, new: bytes, start: int, end: int) -> list[str]:
     """Doubts about the new text that the old one, whose lines start..end (from 0, `end` excluded) it replaces, did not
-    raise. Raises EditFault when it no longer compiles, or when the linter is strict and it brings in what that refuses.
+    raise. Raises Refusal when it no longer compiles, or when the linter is strict and it brings in what that refuses.
     """
+    if not path.endswith((".py", ".pyw", ".pyi")):
+        return []
     mode = os.environ.get("MLGYM_LINT", "")
     strict = mode == "refuse"
     moved = len(split_lines(new)) - len(split_lines(old))
@@ -774,16 +770,17 @@ def edit_warnings(path: str, old: bytes, new: bytes, start: int, end: int) -> li
         if broken is None and compiles_elsewhere(new):
             return []
         if broken is None or (strict and fresh(problem)):
-            raise EditFault("would no longer compile" if broken is None else "would still not compile", [problem])
+            verdict = "would no longer compile" if broken is None else "would still not compile"
+            raise refused_edit(path, old, new, start, end, verdict, [problem])
         notes = [f"The file did not compile before and does not compile now: {problem}"]
     after = [item for item in after if fresh(item)]
     refused = [item for item in after if item.refused]
     if strict and refused:
-        raise EditFault("would have new faults that the linter refuses", refused)
+        raise refused_edit(path, old, new, start, end, "would have new faults that the linter refuses", refused)
     notes += [str(item) for item in after if not strict]
     if len(notes) > SAMPLE_LINES:
         notes[SAMPLE_LINES:] = [f"and {len(notes) - SAMPLE_LINES} more"]
-    return notes
+    return [f"(Warning: {visible(note)})" for note in notes]
 
 
 def excerpt(content: bytes, first: int, last: int) -> list[str]:
@@ -795,26 +792,17 @@ def excerpt(content: bytes, first: int, last: int) -> list[str]:
     return rows or ["(no lines)"]
 
 
-def refuse_edit(path: str, old: bytes, new: bytes, start: int, end: int, fault: EditFault) -> NoReturn:
-    """Raises Refusal that shows where the new text fails, and the lines as they still are."""
-    line = fault.findings[0].line or start + 1
-    rows = [f"{visible(path)} {fault}, so nothing was changed."]
-    rows += [visible(str(item)) for item in fault.findings[:SAMPLE_LINES]]
+def refused_edit(
+    path: str, old: bytes, new: bytes, start: int, end: int, verdict: str, faults: list[Finding]
+) -> Refusal:
+    """Says why, where the new text fails, and how the lines still are."""
+    line = faults[0].line or start + 1
+    rows = [f"{visible(path)} {verdict}, so nothing was changed."]
+    rows += [visible(str(item)) for item in faults[:SAMPLE_LINES]]
     rows += ["", f"The text as it would have been, around line {line}:", *excerpt(new, line - 5, line + 5)]
     if old:
         rows += ["", "The text as it is:", *excerpt(old, start - 2, min(end, start + 2 * SAMPLE_LINES) + 3)]
-    raise Refusal("\n".join(rows))
-
-
-def checked(path: str, old: bytes, new: bytes, start: int, end: int) -> list[str]:
-    """Notes about an edit of any file. Raises Refusal where it is refused."""
-    if not path.endswith((".py", ".pyw", ".pyi")):
-        return []
-    try:
-        doubts = edit_warnings(path, old, new, start, end)
-    except EditFault as error:
-        refuse_edit(path, old, new, start, end, error)
-    return [f"(Warning: {visible(doubt)})" for doubt in doubts]
+    return Refusal("\n".join(rows))
 
 
 def change(path: str, switched: bool, start: int, end: int, text: bytes, done: str) -> int:
@@ -984,10 +972,7 @@ def search_folder(named: list[str]) -> str:
 
 
 class Term:
-    """What is searched for: a basic regular expression, as grep takes it, else the letters as they stand.
-
-    Where no line matches the expression, those with the letters count: who looks for x[0] means them.
-    """
+    """What is searched for: a basic regular expression, as grep takes it, else the letters as they stand."""
 
     def __init__(self, term: str) -> None:
         self.letters = os.fsencode(term)
@@ -1015,12 +1000,16 @@ class Term:
         start = line.find(self.letters)
         return None if start < 0 else (start, len(self.letters))
 
-    def found_by(self, counts: list[int]) -> int:
-        """Which of the finders counts, by how much each of them found."""
-        by = 0 if counts[0] else len(counts) - 1
-        if by and counts[by]:
+    def tries(self) -> Iterator[Callable[[bytes], tuple[int, int] | None]]:
+        """The finders, one after the other, for as long as nothing is found.
+
+        Where no line matches the expression, those with the letters count: who looks for x[0] means them.
+        """
+        note = self.note
+        for finder in self.finders:
+            yield finder
             self.note = "(No line matches it as a regular expression; these have it as it stands.)"
-        return by
+        self.note = note
 
 
 CLASSES = {
@@ -1097,45 +1086,54 @@ def bracket_pattern(term: str, at: int) -> tuple[str, int]:
     raise ValueError("a bracket [ has no end")
 
 
+def searched_lines(path: str) -> list[bytes] | None:
+    """The lines of a file; none of a binary one, None where it cannot be searched."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read(SAMPLE)
+            if b"\0" in content:
+                return []
+            if os.fstat(stream.fileno()).st_size > EDIT_LIMIT:
+                return None
+            return (content + stream.read()).split(b"\n")
+    except OSError:
+        return None
+
+
 def command_search_dir(arguments: list[str]) -> int:
     term, named = search_arguments(arguments, "a term")
     folder = search_folder(named)
     wanted = Term(term)
-    hits: list[list[tuple[str, int]]] = [[] for _ in wanted.finders]
-    skipped = 0
-    for path in files_below(folder):
-        try:
-            with open(path, "rb") as stream:
-                content = stream.read(SAMPLE)
-                if b"\0" in content:
-                    continue
-                if os.fstat(stream.fileno()).st_size > EDIT_LIMIT:
-                    skipped += 1
-                    continue
-                content += stream.read()
-        except OSError:
-            skipped += 1
-            continue
-        lines = content.split(b"\n")
-        for index, finder in enumerate(wanted.finders):
-            count = sum(finder(line) is not None for line in lines)
-            if count:
-                hits[index].append((path, count))
-    counted = hits[wanted.found_by([len(found) for found in hits])]
+    paths = files_below(folder)
+    counted: list[tuple[str, int]] = []
+    skipped: set[str] = set()
+    for finder in wanted.tries():
+        for path in paths:
+            lines = searched_lines(path)
+            if lines is None:
+                skipped.add(path)
+            elif count := sum(finder(line) is not None for line in lines):
+                counted.append((path, count))
+        if counted:
+            break
     remarks = [wanted.note] if wanted.note else []
     if skipped:
-        files = plural(skipped, "file")
+        files = plural(len(skipped), "file")
         remarks.append(f"({files} not searched: unreadable, or larger than {EDIT_LIMIT >> 20} MiB)")
     place = f'"{visible(term)}" in {visible(folder)}'
-    if not counted:
-        raise Refusal("\n".join([f"no matches for {place}.", *remarks]))
-    rows = ["Found {} for {}:".format(plural(sum(count for _, count in counted), "match"), place)]
     if len(counted) <= LIST_LIMIT:
-        rows += ["{} ({})".format(visible(path), plural(count, "match")) for path, count in counted]
+        rows = ["{} ({})".format(visible(path), plural(count, "match")) for path, count in counted]
         rows.append(f"End of matches for {place}")
     else:
-        rows += summary(folder, counted)
-    say("\n".join(rows + remarks))
+        rows = summary(folder, counted)
+    return tell_matches(sum(count for _, count in counted), place, rows + remarks)
+
+
+def tell_matches(count: int, place: str, rows: list[str]) -> int:
+    """Says what a search found; where that is nothing, only what stands behind the first of the rows."""
+    if not count:
+        raise Refusal("\n".join([f"no matches for {place}.", *rows[1:]]))
+    say("\n".join(["Found {} for {}:".format(plural(count, "match"), place), *rows]))
     return 0
 
 
@@ -1158,34 +1156,27 @@ def command_search_file(arguments: list[str]) -> int:
     term, named = search_arguments(arguments, "a term")
     path, _ = target_file(named)
     wanted = Term(term)
-    counts = [0 for _ in wanted.finders]
-    lists: list[list[str]] = [[] for _ in wanted.finders]
-    with open_regular(path) as stream:
-        refuse_binary(path, stream.read(SAMPLE))
-        stream.seek(0)
-        for number, line in enumerate(stream, 1):
-            for index, finder in enumerate(wanted.finders):
+    count = 0
+    rows: list[str] = []
+    with open_text(path) as stream:
+        for finder in wanted.tries():
+            stream.seek(0)
+            for number, line in enumerate(stream, 1):
                 found = finder(line)
-                if found is None:
-                    continue
-                counts[index] += 1
-                if counts[index] <= LIST_LIMIT:
-                    lists[index].append(f"Line {number}:{around(line, *found)}")
-    by = wanted.found_by(counts)
-    count, rows = counts[by], lists[by]
+                if found is not None:
+                    count += 1
+                    if count <= LIST_LIMIT:
+                        rows.append(f"Line {number}:{around(line, *found)}")
+            if count:
+                break
     place = f'"{visible(term)}" in {visible(path)}'
-    remarks = [wanted.note] if wanted.note else []
-    if not count:
-        raise Refusal("\n".join([f"no matches for {place}.", *remarks]))
-    rows.insert(0, "Found {} for {}:".format(plural(count, "match"), place))
     if count > LIST_LIMIT:
-        rows[SAMPLE_LINES + 1 :] = [
+        rows[SAMPLE_LINES:] = [
             f"... and {count - SAMPLE_LINES} more lines, too many to list. Narrow the search with a longer term."
         ]
     else:
         rows.append(f"End of matches for {place}")
-    say("\n".join(rows + remarks))
-    return 0
+    return tell_matches(count, place, rows + ([wanted.note] if wanted.note else []))
 
 
 def around(line: bytes, position: int, length: int) -> str:
@@ -1225,14 +1216,12 @@ def command_find_file(arguments: list[str]) -> int:
 
 
 def command_validate(arguments: list[str]) -> int:
-    if arguments:
-        raise UsageError("no arguments are taken.")
+    no_arguments(arguments)
     return request("validate")
 
 
 def command_submit(arguments: list[str]) -> int:
-    if arguments:
-        raise UsageError("no arguments are taken.")
+    no_arguments(arguments)
     return request("submit")
 
 

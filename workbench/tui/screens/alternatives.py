@@ -5,21 +5,20 @@ All of it is drawn from the state of the session, so a recording shows what ther
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import ScrollableContainer, Vertical, VerticalScroll
+from textual.containers import ScrollableContainer, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from workbench.session import commands as do
 from workbench.session.state import Alternative, Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
-from workbench.tui.screens.dialogs import foot, keys_line
+from workbench.tui.actions import LINES, bindings_of, key_of
+from workbench.tui.screens.dialogs import Dialog, foot, keys_line
 from workbench.tui.text import display_line, printable, split_lines, wrapped
 from workbench.tui.widgets.proposal import prompted
 
@@ -102,21 +101,13 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in split_lines(text))
 
 
-class Alternatives(ModalScreen[Pick | None]):
+class Alternatives(Dialog[Pick | None]):
     """What was proposed first, as number 0, and the alternatives. None when the person left without a pick."""
 
-    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave"),
-        Binding("enter", "pick", "pick", show=False, id="alternatives.pick"),
-        Binding("e", "edit", "edit", show=False, id="alternatives.edit"),
-        Binding("a", "more", "more", show=False, id="alternatives.more"),
-        Binding("j,down,l,right", "move(1)", "next", show=False, id="alternatives.next"),
-        Binding("k,up,h,left", "move(-1)", "previous", show=False, id="alternatives.previous"),
-        Binding("ctrl+d", "scroll_card(0.5)", "half page down", show=False, id="lines.half_down"),
-        Binding("ctrl+u", "scroll_card(-0.5)", "half page up", show=False, id="lines.half_up"),
-        Binding("pagedown,shift+pagedown", "scroll_card(1)", "page down", show=False, id="lines.page_down"),
-        Binding("pageup,shift+pageup", "scroll_card(-1)", "page up", show=False, id="lines.page_up"),
+        *bindings_of({f"alternatives.{name}": name for name in ("pick", "edit", "more")}),
+        *bindings_of({"alternatives.next": "move(1)", "alternatives.previous": "move(-1)"}),
+        *bindings_of({ident: call for ident, call in LINES.items() if call.startswith("page")}),
         *(
             Binding(str(digit), f"number({digit})", str(digit), show=False, id="alternatives.number")
             for digit in range(10)
@@ -125,7 +116,7 @@ class Alternatives(ModalScreen[Pick | None]):
 
     def __init__(self, source: SessionSource, number: int) -> None:
         """Those of step `number`. In a recording, or when that is not under review any more, they are only shown."""
-        super().__init__()
+        super().__init__(f"Alternatives for step {number}")
         self._source, self._state, self._number = source, source.state, number
         self.selected = self._step.chosen
 
@@ -147,8 +138,7 @@ class Alternatives(ModalScreen[Pick | None]):
         return self._open and self._status.sampling.running
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = Content(f"Alternatives for step {self._number}")
+        with self.box():
             yield ScrollableContainer(id="cards", can_focus=False)
             yield Static(id="state", markup=False)
             yield foot()
@@ -184,8 +174,10 @@ class Alternatives(ModalScreen[Pick | None]):
             if number in shown and card.is_attached:
                 self._draw(card, shown[number])
                 card.set_class(number == self.selected, "-selected")
-        self.query_one("#state", Static).update(self._said())
-        self.query_one(".dialog-foot", Static).update(keys_line(*self._keys()))
+        for name, text in (("#state", self._said()), (".dialog-foot", keys_line(*self._keys()))):
+            line = self.query_one(name, Static)
+            if line.content != text:  # each update lays the whole screen out anew
+                line.update(text)
 
     def _draw(self, card: _Card, item: Alternative) -> None:
         step = self._step
@@ -226,10 +218,16 @@ class Alternatives(ModalScreen[Pick | None]):
 
     def _keys(self) -> tuple[tuple[str, str], ...]:
         if not self._open:
-            return (("j k", "choose"), ("esc", "leave"))
-        stop = ("esc", "stop asking") if self._asking else ("esc", "leave")
-        more = () if self._asking else (("a", "more"),)
-        return (("j k", "choose"), ("enter 0-9", "take"), ("e", "take and edit"), *more, stop)
+            return (("alternatives.next", "choose"), ("dialog.leave", "leave"))
+        stop = ("dialog.leave", "stop asking" if self._asking else "leave")
+        more = () if self._asking else (("alternatives.more", "more"),)
+        return (
+            ("alternatives.next", "choose"),
+            (f"{key_of('alternatives.pick')} 0-9", "take"),
+            ("alternatives.edit", "take and edit"),
+            *more,
+            stop,
+        )
 
     # -- what the keys do --------------------------------------------------------------------------------------------
 
@@ -243,7 +241,7 @@ class Alternatives(ModalScreen[Pick | None]):
             if card.number == self.selected:
                 card.scroll_visible(animate=False)
 
-    def action_scroll_card(self, pages: float) -> None:
+    def action_page(self, pages: float) -> None:
         """Through the one that is selected, where it is longer than its card."""
         for card in self.query(_Card):
             if card.number == self.selected:

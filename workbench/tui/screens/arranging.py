@@ -18,8 +18,12 @@ LAYOUTS = ("too-small", "narrow", "normal", "wide")
 TABS = ("file-pane", "observation-pane", "shell-pane")
 """Of these the narrow layout shows one at a time."""
 ORDER = ("steps-pane", "file-pane", "proposal-pane", "observation-pane", "shell-pane")
+MIND = ("steps-pane", "proposal-pane")
+"""All that the narrow layout has room for below a verdict."""
+VERDICT = "verdict-pane"
 PROMPT = "prompt-pane"
-"""It is open only when it is asked for, in the place of `TABS`; in the narrow layout, of all the others."""
+ASIDE = (PROMPT, "metrics-pane", "scores-pane")
+"""Open only when they are asked for, one at a time, in the place of `TABS`; in the narrow layout, of all the others."""
 
 
 def layout_for(columns: int, rows: int) -> str:
@@ -38,15 +42,21 @@ class Arranging:
         self.screen = screen
         self.tab = "observation-pane"
         """The one of `TABS` that the narrow layout shows."""
+        self.open = ""
+        """The one of `ASIDE` that is open."""
 
     def arrange(self) -> None:
         """Lay the panes out for the size that the screen has now."""
-        layout = layout_for(*self.screen.app.size)
-        for name in LAYOUTS:
-            self.screen.set_class(name == layout, f"-{name}")
+        self.lay_out()
         for name in TABS:
             self.pane(name).set_class(name == self.tab, "-tab")
         self.screen.show_titles()
+
+    def lay_out(self) -> None:
+        """Choose the layout for the size that the screen has now."""
+        layout = layout_for(*self.screen.app.size)
+        for name in LAYOUTS:
+            self.screen.set_class(name == layout, f"-{name}")
 
     def pane(self, name: str) -> Pane:
         """The pane of an id."""
@@ -69,18 +79,21 @@ class Arranging:
             self.show(order[(at + (1 if name == "next" else -1)) % len(order)])
         elif name == "zoom":
             self.zoom(None if self.screen.has_class("-zoomed") or here is None else here.id)
-        elif name == "prompt" and self.prompting:
-            self.close_prompt()
+        elif self.open == f"{name}-pane":
+            self.close()
+        elif name == "diff":
+            self.screen.toggle_class("-diffing")
+            self.screen.show_step()
+            self.show("file-pane")
         else:
             self.show(f"{name}-pane")
 
     def show(self, name: str) -> None:
         """Bring a pane to the front and give it the focus."""
-        if name == PROMPT:
-            self.screen.add_class("-prompting")
-            self.screen.show_prompt()
-        elif self.prompting and name not in self._order:
-            self.screen.remove_class("-prompting")
+        if name in ASIDE:
+            self._open(name)
+        elif self.open and name not in self._order:
+            self._open("")
         if self.screen.has_class("-zoomed"):
             self.zoom(name)
         if name in TABS:
@@ -88,38 +101,61 @@ class Arranging:
             self.arrange()
         self.screen.set_focus(self._content(name))  # at once: the next key may be about this pane
 
-    @property
-    def prompting(self) -> bool:
-        """The prompt is open."""
-        return self.screen.has_class("-prompting")
+    def _open(self, name: str) -> None:
+        """Have this one of `ASIDE` open, or none."""
+        self.open = name
+        self.screen.set_class(bool(name), "-aside")
+        for each in ASIDE:
+            self.pane(each).set_class(each == name, "-open")
+        self.screen.show_aside()
 
-    def close_prompt(self) -> None:
-        """Give its place back to the panes that were there."""
-        if not self.prompting:
-            return
-        if self.screen.has_class("-zoomed") and self.pane(PROMPT).has_class("-zoomed"):
+    def close(self) -> bool:
+        """Give its place back to the panes that were there. False where none of `ASIDE` was open."""
+        closed = self.open
+        if not closed:
+            return False
+        if self.screen.has_class("-zoomed") and self.pane(closed).has_class("-zoomed"):
             self.zoom(None)
-        inside = self.focused is None or self.focused.id == PROMPT
-        self.screen.remove_class("-prompting")
+        inside = self.focused is None or self.focused.id == closed
+        self._open("")
         if inside:
             self.screen.set_focus(self.screen.steps)
+        return True
 
     @property
     def _order(self) -> tuple[str, ...]:
         """The panes that are to be seen, or a key away from that, in the order of tab."""
-        if not self.prompting:
-            return ORDER
-        return (PROMPT,) if self.screen.has_class("-narrow") else ("steps-pane", "proposal-pane", PROMPT)
+        narrow, judging = self.screen.has_class("-narrow"), self.screen.has_class("-judging")
+        if not self.open:
+            return (*([VERDICT] if judging else []), *(ORDER if not (narrow and judging) else MIND))
+        return (self.open,) if narrow else ("steps-pane", "proposal-pane", self.open)
 
     def _content(self, name: str) -> Widget:
         screen = self.screen
         return {
             "steps-pane": screen.steps,
             "proposal-pane": screen.proposal.view,
-            "file-pane": screen.file,
+            "file-pane": screen.shown_file,
             "observation-pane": screen.observation,
             PROMPT: screen.prompt.messages,
+            "metrics-pane": screen.metrics,
+            "scores-pane": screen.scores.rows,
+            VERDICT: screen.verdict,
         }.get(name, screen.shown_shell)
+
+    @property
+    def text(self) -> str:
+        """What the pane with the focus shows, for copying."""
+        screen, pane = self.screen, self.focused
+        return {
+            "file-pane": lambda: screen.shown_file.text,
+            "shell-pane": lambda: screen.shown_shell.screen_text(),
+            "observation-pane": lambda: screen.step.observation,
+            VERDICT: lambda: screen.verdict.text,
+            PROMPT: lambda: screen.prompt.text,
+            "metrics-pane": lambda: screen.metrics.text,
+            "scores-pane": lambda: screen.scores.text,
+        }.get(pane.id or "" if pane is not None else "", lambda: screen.step.action)()
 
     def zoom(self, name: str | None) -> None:
         """Show one pane alone, or all again."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -14,16 +14,17 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
-from workbench.tui.text import printable
+from workbench.tui.actions import BY_ID, key_of
+from workbench.tui.text import one_line, printable
 
-_LEAVE = Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
+T = TypeVar("T")
 
 
 def keys_line(*keys: tuple[str, str]) -> Content:
-    """Keys, and what they do."""
+    """Keys, or the ids of actions, and what they do."""
     pieces: list[tuple[str, str]] = []
     for key, label in keys:
-        pieces += [(key, "bold $primary"), (f" {label}   ", "$foreground 70%")]
+        pieces += [(key_of(key) if key in BY_ID else key, "bold $primary"), (f" {label}   ", "$foreground 70%")]
     return Content.assemble(*pieces)
 
 
@@ -32,32 +33,51 @@ def foot(*keys: tuple[str, str]) -> Static:
     return Static(keys_line(*keys), classes="dialog-foot")
 
 
-class Confirm(ModalScreen[bool]):
-    """A question with two answers. True is yes; escape is no."""
+class Dialog(ModalScreen[T]):
+    """A box over the screen. Escape leaves it, with `nothing` as the answer."""
 
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
+    ]
+    nothing: Any = None
+
+    def __init__(self, title: str, *, classes: str = "") -> None:
+        super().__init__(classes=classes)
+        self._title_text = title
+
+    def box(self, hint: str = "", *, large: bool = False) -> Vertical:
+        """The box, with the title in its border; `hint` is in the lower one."""
+        box = Vertical(classes="dialog -large" if large else "dialog")
+        box.border_title, box.border_subtitle = Content(one_line(self._title_text, 80)), Content(hint)
+        return box
+
+    def action_leave(self) -> None:
+        self.dismiss(self.nothing)
+
+
+class Confirm(Dialog[bool]):
+    """A question with two answers. True is yes; escape is no."""
+
+    nothing = False
+
     BINDINGS: ClassVar[list[BindingType]] = [
         # Not enter, which runs actions: what is asked here ends something, and may be asked by mistake.
         Binding("y", "answer(True)", "yes", show=False, id="dialog.yes"),
         Binding("n", "answer(False)", "no", show=False, id="dialog.no"),
-        _LEAVE,
     ]
 
     def __init__(self, title: str, text: str, *, yes: str, no: str) -> None:
-        super().__init__()
-        self._title_text, self._text, self._yes, self._no = title, text, yes, no
+        super().__init__(title)
+        self._text, self._yes, self._no = text, yes, no
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = Content(self._title_text)
+        with self.box():
             yield Static(printable(self._text), markup=False, classes="dialog-text")
-            yield foot(("y", self._yes), ("n", self._no))
+            yield foot(("dialog.yes", self._yes), ("dialog.no", self._no))
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)
-
-    def action_leave(self) -> None:
-        self.dismiss(False)
 
 
 class ProblemLine(Static):
@@ -71,14 +91,11 @@ class ProblemLine(Static):
         self.set_class(not problem, "-empty")
 
 
-class Ask(ModalScreen[str | None]):
+class Ask(Dialog[str | None]):
     """A line of text. None when the person left without one.
 
     `check` says what is wrong with a line; the person can then mend it.
     """
-
-    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [_LEAVE]
 
     def __init__(
         self,
@@ -90,18 +107,17 @@ class Ask(ModalScreen[str | None]):
         bottom: bool = False,
         check: Callable[[str], Awaitable[str]] | None = None,
     ) -> None:
-        super().__init__(classes="-bottom" if bottom else "")
-        self._title_text, self._placeholder, self._value, self._note = title, placeholder, value, note
+        super().__init__(title, classes="-bottom" if bottom else "")
+        self._placeholder, self._value, self._note = placeholder, value, note
         self._check = check
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = Content(self._title_text)
+        with self.box():
             if self._note:
                 yield Static(printable(self._note), markup=False, classes="dialog-text")
-            yield Input(self._value, placeholder=self._placeholder, compact=True)
+            yield Input(printable(self._value), placeholder=self._placeholder, compact=True)
             yield ProblemLine()
-            yield foot(("enter", "ok"), ("esc", "leave"))
+            yield foot(("enter", "ok"), ("dialog.leave", "leave"))
 
     def on_mount(self) -> None:
         self.set_focus(self.query_one(Input))
@@ -114,8 +130,19 @@ class Ask(ModalScreen[str | None]):
         else:
             self.dismiss(event.value)
 
+
+class Question(Ask):
+    """What the session asks, until it is answered. It comes while something else is typed: so a word is the answer."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__("A question: yes or no?", "yes or no", note=question, check=self._answer)
+        self.question = question
+
+    async def _answer(self, line: str) -> str:
+        return "" if line.strip().lower() in ("yes", "no") else "type yes or no"
+
     def action_leave(self) -> None:
-        self.dismiss(None)
+        self.query_one(ProblemLine).say("type yes or no")
 
 
 class PlainArea(TextArea):
@@ -125,37 +152,61 @@ class PlainArea(TextArea):
         return Text(printable(self.document.get_line(line_index)), end="", no_wrap=True)
 
 
-class Write(ModalScreen[str | None]):
+class Drafting(Dialog[T]):
+    """A dialog whose text is kept when it is left, and is there again when it is opened again."""
+
+    area: TextArea
+    """The one that is kept."""
+    _begun = ""
+
+    @property
+    def _drafts(self) -> dict[str, str]:
+        drafts: dict[str, str] = self.app.drafts  # type: ignore[attr-defined]
+        return drafts
+
+    def take_up(self) -> None:
+        """Go on with what was written, if anything was; undoing takes it back."""
+        self.set_focus(self.area)
+        self._begun = self.area.text
+        draft = self._drafts.pop(self._title_text, "")
+        if draft:
+            self.area.replace(draft, (0, 0), self.area.document.end)
+            self.app.ground_say("this is what you wrote before; ctrl+z takes it back")  # type: ignore[attr-defined]
+        self.area.move_cursor(self.area.document.end)
+
+    def action_leave(self) -> None:
+        if self.area.text.strip() and self.area.text != self._begun:
+            self._drafts[self._title_text] = self.area.text
+            self.app.ground_say("what you wrote is kept until you come back")  # type: ignore[attr-defined]
+        super().action_leave()
+
+
+class Write(Drafting[str | None]):
     """A text of one or more lines, for the agent. None when the person left without one."""
 
-    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        _LEAVE,
         Binding("enter,ctrl+s", "send", "send", show=False, priority=True, id="dialog.send"),
         Binding("ctrl+j,alt+enter", "line", "new line", show=False, priority=True, id="dialog.line"),
     ]
 
     def __init__(self, title: str, placeholder: str) -> None:
-        super().__init__()
-        self._title_text, self._placeholder = title, placeholder
+        super().__init__(title)
+        self._placeholder = placeholder
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as box:
-            box.border_title = Content(self._title_text)
-            yield PlainArea(placeholder=self._placeholder, tab_behavior="focus", soft_wrap=True, compact=True)
-            yield foot(("enter", "send"), ("ctrl+j", "new line"), ("esc", "leave"))
+        with self.box():
+            self.area = PlainArea(placeholder=self._placeholder, tab_behavior="focus", soft_wrap=True, compact=True)
+            yield self.area
+            yield foot(("dialog.send", "send"), ("dialog.line", "new line"), ("dialog.leave", "leave"))
 
     def on_mount(self) -> None:
-        self.set_focus(self.query_one(TextArea))
+        self.take_up()
 
     def action_send(self) -> None:
-        self.dismiss(self.query_one(TextArea).text.strip())
+        self.dismiss(self.area.text.strip())
 
     def action_line(self) -> None:
-        self.query_one(TextArea).insert("\n")
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
+        self.area.insert("\n")
 
 
 class ActionArea(PlainArea):
@@ -176,47 +227,55 @@ class Edited(NamedTuple):
     """Whether the model is told; None where nobody asked."""
 
 
-class EditAction(ModalScreen[Edited | None]):
+_ACCEPT = "accept (nothing runs yet)"
+
+
+class EditAction(Drafting[Edited | None]):
     """An action in an editor, and the thought before it. None when the person left without a change of mind."""
 
-    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        _LEAVE,
         Binding("ctrl+s,ctrl+j", "accept", "accept", show=False, priority=True, id="dialog.accept"),
         Binding("ctrl+t", "tell", "tell", show=False, priority=True, id="dialog.tell"),
         # Before the editor sees it, so that what is typed next is in the other one.
         Binding("shift+tab", "switch", "switch", show=False, priority=True, id="pane.previous"),
     ]
 
-    def __init__(self, action: str, title: str, *, thought: str | None = None, told: bool | None = None) -> None:
-        """`told`: whether the model is told, unless the person says otherwise; None where there is none to tell."""
-        super().__init__()
-        self._action, self._title_text, self._thought, self.told = action, title, thought, told
+    def __init__(
+        self, action: str, title: str, *, thought: str | None = None, told: bool | None = None, accept: str = _ACCEPT
+    ) -> None:
+        """`told`: whether the model is told, unless the person says otherwise; None where there is none to tell.
+        `accept`: what comes of it.
+        """
+        super().__init__(title)
+        self._accept = accept
+        self._action, self._thought, self.told = action, thought, told
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog -large") as box:
-            box.border_title = Content(self._title_text)
+        with self.box(large=True):
             if self._thought is not None:
                 yield Static("Thought", classes="dialog-label")
                 yield ThoughtArea(self._thought, tab_behavior="focus", soft_wrap=True, compact=True)
                 yield Static("Action", classes="dialog-label")
-            yield ActionArea(self._action, language="bash", tab_behavior="indent", show_line_numbers=True, compact=True)
+            self.area = ActionArea(
+                self._action, language="bash", tab_behavior="indent", show_line_numbers=True, compact=True
+            )
+            yield self.area
             if self.told is not None:
                 yield Static(self._told_line(), id="told")
-            keys = [("ctrl+s", "accept (nothing runs yet)"), ("esc", "leave it")]
+            keys = [("dialog.accept", self._accept), ("dialog.leave", "leave it")]
             yield foot(*keys, *([("shift+tab", "thought")] if self._thought is not None else []))
 
     def on_mount(self) -> None:
-        area = self.query_one(ActionArea)
-        self.set_focus(area)
-        area.move_cursor(area.document.end)
+        self.take_up()
 
     def _told_line(self) -> Content:
         if self.told:
             said = ("The model is told", "that you changed it: it sees its own turn, and what you made of it")
         else:
             said = ("The model is not told", "that you changed it: it sees your version as its own")
-        return Content.assemble(("ctrl+t", "bold $primary"), (f"  {said[0]} ", "bold"), (said[1], "$foreground 70%"))
+        return Content.assemble(
+            (key_of("dialog.tell"), "bold $primary"), (f"  {said[0]} ", "bold"), (said[1], "$foreground 70%")
+        )
 
     def action_tell(self) -> None:
         """Tell the model, or not."""
@@ -227,12 +286,8 @@ class EditAction(ModalScreen[Edited | None]):
     def action_switch(self) -> None:
         """To the thought, or back to the action."""
         if self._thought is not None:
-            action = self.query_one(ActionArea)
-            self.set_focus(self.query_one(ThoughtArea) if self.focused is action else action)
+            self.set_focus(self.query_one(ThoughtArea) if self.focused is self.area else self.area)
 
     def action_accept(self) -> None:
         thought = self.query_one(ThoughtArea).text if self._thought is not None else None
-        self.dismiss(Edited(self.query_one(ActionArea).text, thought, self.told))
-
-    def action_leave(self) -> None:
-        self.dismiss(None)
+        self.dismiss(Edited(self.area.text, thought, self.told))

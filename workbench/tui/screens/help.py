@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 
 from workbench.session.state import SessionState
 from workbench.tui import words
-from workbench.tui.actions import ACTIONS
+from workbench.tui.actions import ACTIONS, BY_ID, Action, keyed
+from workbench.tui.places import Place
+from workbench.tui.screens.dialogs import Dialog
 from workbench.tui.text import split_lines
 from workbench.tui.widgets.line_view import LineView
 
@@ -26,33 +25,46 @@ SIGNS = (
     (words.CHANGED_AGENT, "the first step after the model or its temperature was changed"),
     ("✓  ✗1", "exit code 0, or another one"),
     ("◷  ■", "timed out; interrupted"),
-    ("⊘  !", "rejected by a person; refused for its syntax"),
-    ("▲  ▼", "the score is better, or worse, than the one before"),
+    ("⊘  !", "rejected by a person; refused: an edit by the linter, or a command for its syntax"),
+    ("✗", "failed, or a traceback, in a log without exit codes; nothing could be scored"),
+    ("≠  ↻", "an answer that could not be parsed ended the run; or the model was asked again"),
+    ("↺  ∅", "the same once more, and nothing has changed; nothing was submitted"),
+    ("▪  =  ▲  ▼", "the first score; as good as the one before, better, or worse"),
     ("worked 0:41", "the time that the limit is on: the session's, without pauses"),
     ("at 0:52", "when the step under the cursor ended, pauses included"),
     ("+  ~  ▔", "lines added, changed, taken out since the step before"),
 )
 
 
-def help_lines() -> list[Content]:
-    """The text of the help screen."""
+def _key_line(action: Action) -> Content:
+    return Content.assemble((f"  {action.shown_keys:<{_WIDTH}}", "bold"), action.description)
+
+
+def help_lines(first: str = "", place: Place | None = None) -> list[Content]:
+    """The text of the help screen: at its top what is said of a place, then the group `first`."""
     lines: list[Content] = []
+    if place is not None:
+        lines += [Content(""), Content.styled(f"Here: {place.title}", "bold $primary"), Content(place.says)]
+        lines += [_key_line(BY_ID[ident]) for ident in place.ids if BY_ID[ident].keys_now]
     group = ""
-    for action in ACTIONS:
-        if not action.keys:
+    groups = [first, *dict.fromkeys(action.group for action in ACTIONS)]
+    for action in sorted(ACTIONS, key=lambda action: groups.index(action.group)):
+        if not action.keys_now:
             continue
         if action.group != group:
             group = action.group
             lines += [Content(""), Content.styled(group, "bold $primary")]
-        lines.append(Content.assemble((f"  {action.shown_keys:<{_WIDTH}}", "bold"), action.description))
+        lines.append(_key_line(action))
     lines += [Content(""), Content.styled("Signs", "bold $primary")]
     lines += [Content.assemble((f"  {glyphs:<{_WIDTH}}", "bold"), text) for glyphs, text in SIGNS]
     lines += [
         Content(""),
         Content.styled("Mouse", "bold $primary"),
-        Content("  Click chooses and focuses, the wheel scrolls, dragging selects; y copies the selection."),
+        Content(
+            keyed("  Click chooses and focuses, the wheel scrolls, dragging selects; {app.copy} copies the selection.")
+        ),
         Content("  With shift held, the selection is your terminal's own."),
-        Content("  In take-over every key but ctrl+] goes to the shell."),
+        Content(keyed("  In take-over every key but {session.release} goes to the shell.")),
     ]
     return lines[1:]
 
@@ -73,22 +85,19 @@ def message_lines(state: SessionState, said: Sequence[str]) -> list[Content]:
     return lines[1:]
 
 
-class Reading(ModalScreen[None]):
+class Reading(Dialog[None]):
     """A text to scroll through."""
 
-    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,f1", "leave", "leave", show=False, id="dialog.leave")
+        Binding("q,question_mark,f1", "leave", "leave", show=False, id="dialog.leave")
     ]
 
     def __init__(self, title: str, lines: Sequence[Content]) -> None:
-        super().__init__()
-        self._title_text, self._lines = title, lines
+        super().__init__(title)
+        self._lines = lines
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog -large") as box:
-            box.border_title = Content(self._title_text)
-            box.border_subtitle = Content("j k scroll · esc leaves")
+        with self.box(keyed("{lines.down} {lines.up} scroll · {dialog.leave} leaves"), large=True):
             yield LineView(id="text")
 
     def on_mount(self) -> None:
@@ -96,12 +105,9 @@ class Reading(ModalScreen[None]):
         view.wrap = True
         view.show_lines(self._lines)
 
-    def action_leave(self) -> None:
-        self.dismiss(None)
-
 
 class HelpScreen(Reading):
     """Keys and signs."""
 
-    def __init__(self) -> None:
-        super().__init__("Keys", help_lines())
+    def __init__(self, first: str = "", place: Place | None = None) -> None:
+        super().__init__("Keys", help_lines(first, place))

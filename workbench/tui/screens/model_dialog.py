@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from workbench.session import prices
-from workbench.tui.screens.dialogs import ProblemLine, foot
+from workbench.tui.screens.dialogs import Dialog, ProblemLine, foot
+from workbench.tui.text import printable
 
 _MOST = 6
 """Known models that are shown at once."""
@@ -50,16 +47,13 @@ def _mistaken(model: str) -> str:
     return next((name for name in known_like(model) if name.startswith(f"{provider}:")), "")
 
 
-class ChangeModel(ModalScreen[bool]):
+class ChangeModel(Dialog[bool]):
     """True when something was changed."""
 
-    CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
-    ]
+    nothing = False
 
     def __init__(self, model: str, base_url: str, temperature: float | None, change: Change) -> None:
-        super().__init__()
+        super().__init__("The model from here on")
         self._model, self._base_url, self._temperature, self._change = model, base_url, temperature, change
         self._doubted = ""
         """A name that looked like a mistake, and may be none."""
@@ -67,20 +61,17 @@ class ChangeModel(ModalScreen[bool]):
     def compose(self) -> ComposeResult:
         warm = "" if self._temperature is None else f"{self._temperature:g}"
         names = SuggestFromList(prices.known_models(), case_sensitive=False)
-        with Vertical(classes="dialog") as box:
-            box.border_title = Content("The model from here on")
-            with Horizontal(classes="row"):
-                yield Static("model")
-                yield Input(self._model, placeholder="provider:name", suggester=names, compact=True, id="model")
-            with Horizontal(classes="row"):
-                yield Static("temperature")
-                yield Input(warm, placeholder="as the provider has it", compact=True, id="temperature")
-            with Horizontal(classes="row"):
-                yield Static("server")
-                yield Input(self._base_url, placeholder="the provider's own", compact=True, id="server")
+        with self.box():
+            for name, value, placeholder, suggester in (
+                ("model", self._model, "provider:name", names),
+                ("temperature", warm, "as the provider has it", None),
+                ("server", self._base_url, "the provider's own", None),
+            ):
+                entry = Input(printable(value), placeholder, suggester=suggester, compact=True, id=name)
+                yield Horizontal(Static(name), entry, classes="row")
             yield Static(id="known", markup=False)
             yield ProblemLine()
-            yield foot(("enter", "use it"), ("→", "complete"), ("tab", "next field"), ("esc", "leave"))
+            yield foot(("enter", "use it"), ("→", "complete"), ("tab", "next field"), ("dialog.leave", "leave"))
 
     def on_mount(self) -> None:
         self.set_focus(self.query_one("#model", Input))
@@ -125,6 +116,3 @@ class ChangeModel(ModalScreen[bool]):
 
     def _refuse(self, problem: str) -> None:
         self.query_one(ProblemLine).say(problem)
-
-    def action_leave(self) -> None:
-        self.dismiss(False)

@@ -18,7 +18,7 @@ class ActionProvider(Provider):
         now = self.screen.situation if isinstance(self.screen, WorkbenchScreen) else None
         entries = [
             (
-                f"{action.description}  ({action.shown_keys})" if action.keys else action.description,
+                f"{action.description}  ({action.shown_keys})" if action.keys_now else action.description,
                 action,
                 (why_not(action, now) if now is not None else "") or None,
             )

@@ -1,18 +1,31 @@
-"""The words of the status line and of the hint under an action: pure functions of what is known."""
+"""The words of the status line, of the hint under an action, and those that greet a person who does a task: pure
+functions of what is known.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from workbench.session.events import ScoreRecorded
+from workbench.session.events import ScoreRecorded, SessionStarted
+from workbench.session.scores import Standing
 from workbench.session.state import SessionState, Step
+from workbench.session.status import LiveStatus
+from workbench.text import many
 from workbench.tui import words
-from workbench.tui.actions import Situation
-from workbench.tui.scores import Standing
+from workbench.tui.actions import Situation, keyed
+from workbench.tui.text import flowed, printable, wrapped
 from workbench.tui.widgets.proposal import NO_HINT, Hint
 from workbench.tui.widgets.status_bar import Part
 
-TAKEN_OVER = "TAKEN OVER — ctrl+] gives the shell back"
+_GREETING_WIDEST = 90
+_HOW = (
+    ("validate", "scores your work as it is; nothing is handed in"),
+    ("submit", "scores it, hands it in and ends the session"),
+    ("{session.release}", "shows the workbench; {session.take_over} brings you back to the shell"),
+    ("", "there {pane.proposal}, then {pane.zoom}, shows the whole task again"),
+)
+
+TAKEN_OVER = "TAKEN OVER — {session.release} gives the shell back"
 
 _PHASES = {
     "starting": "starting the sandbox",
@@ -36,22 +49,38 @@ def status_parts(
     phase_seconds: float,
     message: str,
     working: float | None,
+    stopped: bool = False,
 ) -> list[Part]:
     """The status line, as of the step under the cursor."""
-    sign = words.MODES.get(state.mode, words.REPLAY) if now.live else words.ENDED if now.ended else words.REPLAY
+    past = words.FOLLOWED if now.followed else words.ENDED if now.ended else words.REPLAY
+    sign = words.MODES.get(state.mode, words.REPLAY) if now.live else past
     parts = [Part(f"{sign.glyph} {sign.word.upper()}", f"bold $background on ${sign.colour}", 0)]
     if now.taken_over:
-        parts.append(Part(TAKEN_OVER, "bold $warning", 1, flexible=True))
+        parts.append(Part(keyed(TAKEN_OVER), "bold $warning", 1, flexible=True))
     elif now.live:
         parts.append(Part(_phase(state, now, phase_seconds), "$foreground", 2))
+    elif now.followed:
+        does = _PHASES.get(now.phase, now.phase) or "phase unknown"
+        does = {"review": "a decision is awaited", "human": "a person has the shell"}.get(now.phase, does)
+        nobody = (
+            keyed("nobody drives ({session.drive} takes the wheel)") if now.may_drive else "another process drives it"
+        )
+        who = f"{now.driver} drives" if now.driver else nobody
+        parts.append(Part(f"{who}: {does}", "$foreground", 2, flexible=True))
     elif state.ended is not None:
         parts.append(Part(state.ended.exit_status, "$foreground", 4))
+    if now.live and now.onlookers:
+        parts.append(Part(f"you drive, {now.onlookers} look{'s' * (now.onlookers == 1)} on", "$foreground 85%", 4))
+    if now.phase == "executing" and now.resources is not None and (used := words.resources(now.resources)):
+        parts.append(Part(used, "$foreground 75%", 6))
     if message:
         parts.append(Part(message, "bold $warning", 1, flexible=True))
     parts.append(Part(_step(state, cursor, following and now.live, now.agent), "$foreground", 3))
     parts += _scores(state, standing)
     if working is not None:
-        parts.append(Part(_time(state, working), "$foreground 75%", 7))
+        parts.append(Part(_time(state, working, stopped), "$foreground 75%", 2 if stopped else 7))
+    if state.limits.validates is not None:
+        parts.append(Part(f"validated {state.validations}/{state.limits.validates}", "$foreground 75%", 6))
     if state.cost:
         limit = f"/{words.money(state.limits.cost)}" if state.limits.cost is not None else ""
         parts.append(Part(f"{words.money(state.cost)}{limit}", "$foreground 75%", 6))
@@ -64,15 +93,32 @@ def status_parts(
     return parts
 
 
+def asking_to_drive(status: LiveStatus | None) -> str:
+    """What the driver is told while another view asks for the wheel."""
+    if status is None or not status.asks:
+        return ""
+    return keyed(
+        f"{status.asks} asks for the wheel: {{session.drive}} answers; it has it soon, unless you go on working"
+    )
+
+
+def _thinks(now: Situation) -> str:
+    """What an agent does that is waited for."""
+    if now.under_way == 0:
+        return "the agent program works"
+    return f"{now.under_way} answers are on their way" if (now.under_way or 0) > 1 else _PHASES["proposing"]
+
+
 def _phase(state: SessionState, now: Situation, seconds: float) -> str:
-    text = _PHASES.get(now.phase, now.phase)
+    text = _thinks(now) if now.phase == "proposing" else _PHASES.get(now.phase, now.phase)
     if state.mode == "human" and now.phase in ("executing", "proposing", "review"):
-        return "you get the shell when the command is over; i interrupts it"
+        return keyed("you get the shell when the command is over; {session.interrupt} interrupts it")
     if now.phase == "executing" and state.mode == "paused":
         text = "running, then stops"
     if now.progress:
         text = now.progress
-    return f"{text} {words.seconds(seconds)}" if now.phase in ("executing", "proposing", "scoring") else text
+    limit = f" of {words.clock(now.time_limit)}" if now.phase == "executing" and now.time_limit else ""
+    return f"{text} {words.seconds(seconds)}{limit}" if now.phase in ("executing", "proposing", "scoring") else text
 
 
 def _step(state: SessionState, cursor: int, following: bool, agent: bool) -> str:
@@ -95,13 +141,19 @@ def _scores(state: SessionState, standing: Standing) -> list[Part]:
 
     parts = []
     if standing.best is not None and standing.best.score is not None:
-        change = words.score_change(state, standing.best.score, baseline)
-        best = f"best {change.glyph}{words.number(standing.best.score)}{_than_baseline(state, standing.best.score)}"
-        parts.append(Part(f"{best}{split(standing.best)}{_caveat(standing.best)}", f"${change.colour}", 4))
+        worse = state.worse_than_baseline(standing.best.score)
+        best = f"best {words.number(standing.best.score)}{_than_baseline(state, standing.best.score)}"
+        if baseline is not None and state.better(standing.best.score, baseline):
+            # A difference below twice the score's own error shows nothing.
+            sure = abs(standing.best.score - baseline) > 2 * (standing.best.standard_error or 0.0)
+            best += " beats baseline" if sure else " about the baseline"
+        colour = "$warning" if worse else "$success"
+        parts.append(Part(f"{best}{split(standing.best)}{_caveat(standing.best)}", colour, 4))
         if standing.last is not None and standing.last is not standing.best and standing.last.score is not None:
             parts.append(Part(f"last {words.number(standing.last.score)}{split(standing.last)}", "$foreground 85%", 5))
     elif metric is not None:
-        parts.append(Part("no score yet", "$foreground 55%", 6))
+        none = f"{many(len(state.sealed), 'score')} hidden" if state.sealed else "no score yet"
+        parts.append(Part(none, "$foreground 55%", 6))
     if baseline is not None:
         parts.append(Part(f"baseline {words.number(baseline)}", "$foreground 55%", 7))
     return parts
@@ -135,56 +187,74 @@ def _marks(step: Step) -> Iterator[str]:
         yield f"alternative {step.chosen} of {max(step.alternatives)}" if step.chosen else "first of several"
     if step.edited:
         yield {True: "edited, told", False: "edited, not told", None: "edited"}[step.edit_told]
+    if step.extended:
+        yield f"may take {words.clock(step.extended[-1].limit)}"
 
 
 def scored(state: SessionState, entry: ScoreRecorded) -> str:
     """What a scoring that a person asked for has found."""
+    if state.sealed:
+        return "scored; scores are hidden until the end"
     if entry.score is None:
         return f"{entry.verdict}: {entry.message}" if entry.message else entry.verdict
     error = f" ± {words.number(entry.standard_error)}" if entry.standard_error is not None else ""
     worse = _than_baseline(state, entry.score)
-    return f"scored {words.number(entry.score)}{error}{worse and ','}{worse}{_caveat(entry)} (the agent is not told)"
+    told = "" if entry.visible_to_agent else " (the agent is not told)"
+    return f"scored {words.number(entry.score)}{error}{worse and ','}{worse}{_caveat(entry)}{told}"
 
 
-def _time(state: SessionState, working: float) -> str:
-    limit = state.limits.seconds
-    return f"worked {words.clock(working)}" + (f"/{words.clock(limit)}" if limit is not None else "")
+def _time(state: SessionState, working: float, stopped: bool) -> str:
+    limit = f"/{words.clock(state.limits.seconds)}" if state.limits.seconds is not None else ""
+    why = state.clock.reason if stopped and state.clock.reason not in ("waiting", "review") else ""
+    return f"worked {words.clock(working)}{limit}" + (f", clock stopped{why and f': {why}'}" if stopped else "")
 
 
 def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, delay: float) -> Hint:
     """What happens next, and what the keys will do about it."""
     if not now.live or not _is_next(step, state, now):
         return NO_HINT
+    if now.phase == "review" and state.mode == "auto" and delay > 0:
+        keys = {"edit": "edit", "pause": "pause", "take_over": "take over"}
+        return Hint(f"runs in {max(0.0, delay - seconds):.1f}s", "primary", keys)
     if now.phase == "review":
-        if state.mode == "auto" and delay > 0:
-            left = f"runs in {max(0.0, delay - seconds):.1f}s"
-            return Hint(left, "primary", (("e", "edit"), ("p", "pause"), ("t", "take over")))
-        head = "edited by you" if step.edited else "your decision"
-        keys: tuple[tuple[str, str], ...] = (
-            ("enter", "run"),
-            ("e", "edit"),
-            ("r", "reject"),
-            ("t", "take over"),
-            ("c", "go on"),
-        )
-        if now.asks_model:
-            keys = (*keys[:3], ("a", "alternatives"), *keys[3:])
-        return Hint(head, "warning", keys)
+        keys = {"run": "run", "edit": "edit", "reject": "reject"}
+        keys |= {"alternatives": "alternatives"} if now.asks_model else {}
+        keys |= {"take_over": "take over", "continue": "go on"}
+        return Hint("edited by you" if step.edited else "your decision", "warning", keys)
     if now.phase == "proposing":
-        head = f"the agent thinks {words.seconds(seconds)}"
-        return Hint(head, "primary", (("i", "stop it"), ("p", "pause after it"), ("m", "message")))
+        keys = {"interrupt": "stop it", **_pause_after(state), **_say_something(now)}
+        return Hint(f"{_thinks(now)} {words.seconds(seconds)}", "primary", keys)
     if now.phase == "executing":
-        return Hint(f"running {words.seconds(seconds)}", "primary", (("i", "interrupt"), ("p", "pause after it")))
+        keys = {"interrupt": "interrupt", **_pause_after(state)}
+        return Hint(f"running {words.seconds(seconds)}", "primary", keys)
+    if now.phase == "waiting" and not now.agent:
+        return Hint("your turn", "warning", {"take_over": "take the shell", "edit": "write an action"})
     if now.phase == "waiting":
-        if now.agent:
-            remedy: tuple[tuple[str, str], ...] = (("M", "other model"),) if now.asks_model else ()
-            if state.failures and state.failures[-1].cause == "cost_limit":
-                remedy = (("u", "limits"),)
-            return Hint("stopped", "warning", (("c", "try again"), ("s", "one step"), *remedy, ("t", "take over")))
-        return Hint("your turn", "warning", (("t", "take the shell"), ("e", "write an action")))
+        too_dear = state.failures and state.failures[-1].cause == "cost_limit"
+        remedy = {"limits": "limits"} if too_dear else {"model": "other model"} if now.asks_model else {}
+        told = _say_something(now) if now.under_way else {}
+        keys = {"continue": "try again", "step": "one step", **told, **remedy, "take_over": "take over"}
+        return Hint("stopped", "warning", keys)
     return NO_HINT
+
+
+def _pause_after(state: SessionState) -> dict[str, str]:
+    return {} if state.mode == "paused" else {"pause": "pause after it"}
+
+
+def _say_something(now: Situation) -> dict[str, str]:
+    return {"message": "message"} if now.under_way is None else {"edit": "answer it yourself"}
 
 
 def _is_next(step: Step, state: SessionState, now: Situation) -> bool:
     """Whether the step shown is the one that the phase is about."""
     return step.number == state.last_step and (now.phase != "review" or step.status == "proposed")
+
+
+def greeting(started: SessionStarted, columns: int, how: Iterable[tuple[str, str]] = _HOW) -> bytes:
+    """What a person who does a task finds in the shell before the first prompt: the task, and how to hand in."""
+    width = max(20, min(columns - 6, _GREETING_WIDEST))
+    lines = [f"\x1b[1m{printable(started.task_name or started.task)}\x1b[0m", ""]
+    lines += [row for line in flowed(started.description.strip()) for row in wrapped(line, width)]
+    lines += ["", *(f"\x1b[1m{keyed(key):<10}\x1b[0m{keyed(what)}" for key, what in how), "", ""]
+    return "\r\n".join(lines).encode("utf-8", "replace")

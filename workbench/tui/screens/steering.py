@@ -9,51 +9,28 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual.app import SuspendNotSupported
+
 from workbench.session import commands as do
-from workbench.session.status import LiveStatus
 from workbench.tui import words
+from workbench.tui.actions import HAS_SHELL, keyed
+from workbench.tui.screens.bounds import Bounds
 
 if TYPE_CHECKING:
-    from workbench.session.commands import Command, Outcome
-    from workbench.session.state import SessionState
+    from workbench.session.commands import Command
     from workbench.tui.screens.alternatives import Pick
-    from workbench.tui.screens.arranging import Arranging
     from workbench.tui.screens.dialogs import Edited
-    from workbench.tui.screens.view import SessionView
 
 _TAKE_OVER_FRAME = (3, 3)
 """Columns and rows that the frame of the zoomed shell takes: borders, scrollbar, status line."""
 
+_ANSWERED = "no call waits for an answer: the model has given it"
 _TOO_LATE = "too late: the action is not under review any more"
 _ONE_ANSWER = "this agent has but one answer: only the agents of language models can be asked again"
 
 
-class Steering:
+class Steering(Bounds):
     """Each public method is an action `session.<name>` of the registry, called only when it makes sense."""
-
-    def __init__(self, screen: SessionView, arranging: Arranging) -> None:
-        self.screen = screen
-        self.arranging = arranging
-        self.releasing = False
-        """The shell is being given back."""
-
-    @property
-    def status(self) -> LiveStatus:
-        """What is true of the session now."""
-        return self.screen.source.status or LiveStatus(phase="ended")
-
-    @property
-    def state(self) -> SessionState:
-        """The fold over its log."""
-        return self.screen.state
-
-    def send(self, command: Command) -> None:
-        """Have a command carried out, whatever becomes of it."""
-        self.screen.source.send(command)
-
-    async def do(self, command: Command) -> Outcome:
-        """Have a command carried out, and hear what became of it."""
-        return await self.screen.source.do(command)
 
     def _stop_here(self, reason: str) -> None:
         """An agent that drives by itself waits for the person, who is about to decide."""
@@ -66,7 +43,7 @@ class Steering:
         if self.screen.cursor is not None:
             # Nothing runs that is not in view.
             self.screen.go_to(None)
-            self.screen.say("this is what is proposed: enter runs it", of_phase=True)
+            self.screen.say(keyed("this is what is proposed: {session.run} runs it"), of_phase=True)
             return
         self.send(do.RunProposal())
         self.screen.go_to(None)
@@ -82,7 +59,41 @@ class Steering:
     def pause(self) -> None:
         self.send(do.Pause())
         if self.status.phase == "executing":
-            self.screen.say("pauses when the command is over; i interrupts it", of_phase=True)
+            self.screen.say(keyed("pauses when the command is over; {session.interrupt} interrupts it"), of_phase=True)
+
+    def why_paused(self) -> None:
+        """Pause for a reason that the clock names."""
+        if self.state.mode == "human":
+            self.screen.say(keyed(HAS_SHELL))
+            return
+        self.screen.ask("Why is there a pause?", "lunch", check=self._why)
+
+    async def _why(self, reason: str) -> str:
+        if not reason.strip():
+            return "say why, or leave with esc"
+        if self.status.phase != "ended":
+            await self.do(do.Pause(reason.strip()))
+        return ""
+
+    def question_changed(self) -> None:
+        """The session asks the person something, or has its answer."""
+        question, asked = self.status.question, self._asked
+        if self.screen.situation.followed:  # another view answers
+            question = ""
+        if question == (asked.question if asked is not None else ""):
+            return
+        if asked is not None and asked.is_attached and asked.is_current:
+            asked.dismiss(None)
+        self._asked = None
+        if question:
+            from workbench.tui.screens.dialogs import Question
+
+            self._asked = Question(question)
+            self.screen.app.push_screen(self._asked, self._answered)
+
+    def _answered(self, line: str | None) -> None:
+        if line is not None and self.status.question:
+            self.send(do.Answer(line.strip().lower() == "yes"))
 
     def toggle(self) -> None:
         if self.state.mode == "auto":
@@ -96,8 +107,15 @@ class Steering:
             self.screen.say("interrupting the command", of_phase=True)
 
     async def validate(self) -> None:
-        if (await self.do(do.Validate())).done:
-            self.screen.say("scoring the work as it is now")
+        outcome = await self.do(do.Validate())
+        if outcome.done or outcome.problem:
+            self.screen.say(outcome.problem or "scoring the work as it is now")
+
+    def fork(self) -> None:
+        """A new session that goes on from the step under the cursor."""
+        from workbench.tui.screens.forking import ask_fork  # when first needed: it slows the start
+
+        ask_fork(self.screen)
 
     # -- the proposal ------------------------------------------------------------------------------------------------
 
@@ -106,8 +124,11 @@ class Steering:
         from workbench.tui.screens.dialogs import EditAction  # when first needed: it slows the start
 
         self.screen.go_to(None)
-        if self.status.phase == "waiting":
-            self.screen.app.push_screen(EditAction("", "Your action"), self._act)
+        if self.screen.situation.writes:
+            program = self.status.under_way is not None
+            title = "Your answer, in the model's place" if program else "Your action"
+            thought = "" if program else None
+            self.screen.app.push_screen(EditAction("", title, thought=thought, accept="send it"), self._act)
             return
         self._stop_here("editing")
         step = self.state.current
@@ -131,13 +152,17 @@ class Steering:
             await self._in_time(number, do.Edit(edited.action, edited.thought, edited.told))
 
     async def _act(self, edited: Edited | None) -> None:
-        if edited is not None and edited.action.strip() and not (await self.do(do.Act(edited.action))).done:
-            self.screen.say("an action cannot be run just now")
+        if edited is None or not (edited.action.strip() or edited.thought):
+            return
+        outcome = await self.do(do.Act(edited.action, edited.thought or ""))
+        if not outcome.done:
+            program = self.status.under_way is not None
+            self.screen.say(outcome.problem or (_ANSWERED if program else "an action cannot be run just now"))
 
     async def editor(self) -> None:
         """As `edit`, in the person's own editor."""
         self._stop_here("editing")
-        writing = self.status.phase == "waiting"
+        writing = self.screen.situation.writes
         step = self.state.current
         text = self._in_editor("" if writing else step.action)
         if text is None:
@@ -159,6 +184,9 @@ class Steering:
                 with self.screen.app.suspend():
                     done = subprocess.run([*shlex.split(command), str(file)], check=False)
                 self.screen.app.type_ahead.forget()  # type: ignore[attr-defined]
+            except SuspendNotSupported:
+                self.screen.say(keyed("$EDITOR needs a terminal: {session.edit} edits here"))
+                return None
             except (OSError, ValueError) as error:
                 self.screen.say(f"{command!r} cannot be started ({error}): set $EDITOR")
                 return None
@@ -197,26 +225,18 @@ class Steering:
             self._ask_for_alternatives()
 
     def _ask_for_alternatives(self) -> None:
-        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
-
         step = self.state.current
         self._stop_here("asking for alternatives")
         self.screen.go_to(None)
-        cold = self.status.temperature == 0
-        spending = step.spending
-        note = (
-            f"The proposal has cost {words.money(spending.cost)} so far. " if spending.calls and spending.known else ""
-        )
-        note += "At temperature 0 most answers would be the same; models that take no temperature ignore it."
-        self.screen.app.push_screen(
-            Ask(
-                f"How many alternatives for step {step.number}?",
-                "3 temperature=0.7",
-                value="3 temperature=0.7" if cold else "3",
-                note=note,
-                check=lambda line: self._resample(step.number, line),
-            ),
-            lambda line: None if line is None else self._show_alternatives(step.number),
+        spent = step.spending
+        cost = f"The proposal has cost {words.money(spent.cost)} so far. " if spent.calls and spent.known else ""
+        self.screen.ask(
+            f"How many alternatives for step {step.number}?",
+            "3 temperature=0.7",
+            lambda _line: self._show_alternatives(step.number),
+            value="3 temperature=0.7" if self.status.temperature == 0 else "3",
+            note=f"{cost}At temperature 0 most answers would be the same; models that take no temperature ignore it.",
+            check=lambda line: self._resample(step.number, line),
         )
 
     async def _resample(self, number: int, line: str) -> str:
@@ -271,43 +291,18 @@ class Steering:
 
         self.screen.app.push_screen(Write("Tell the agent", "it reads this before its next proposal"), self._messaged)
 
-    def _messaged(self, text: str | None) -> None:
+    async def _messaged(self, text: str | None) -> None:
         if text and self.status.phase != "ended":
-            self.send(do.Tell(text))
-            self.screen.say("said; the agent reads it before its next proposal")
-
-    def limits(self) -> None:
-        """Change what may still be spent."""
-        from workbench.tui.limits_line import limits_line
-        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
-
-        line = limits_line(self.state.limits)
-        title = "Limits, over the whole session (cost=none removes one)"
-        self.screen.app.push_screen(Ask(title, "steps=50 cost=4", value=line, check=self._limit), self._limited)
-
-    async def _limit(self, line: str) -> str:
-        """Take new limits; says why they cannot be taken."""
-        from workbench.tui.limits_line import read_limits_line
-
-        try:
-            command = do.ChangeLimits(**read_limits_line(line))
-        except ValueError as error:
-            problem = str(error)
-        else:
-            problem = "" if self.status.phase == "ended" else (await self.do(command)).problem
-        return f"{problem}; the limits stay as they are" if problem else ""
-
-    def _limited(self, line: str | None) -> None:
-        from workbench.tui.limits_line import limits_line
-
-        if line is not None:
-            self.screen.say(f"limits: {limits_line(self.state.limits) or 'none'}")
-            self.screen.show_status()
+            problem = (await self.do(do.Tell(text))).problem
+            self.screen.say(problem or "said; the agent reads it before its next proposal")
 
     # -- the shell ---------------------------------------------------------------------------------------------------
 
     def take_over(self) -> None:
         """Ask for the shell. It comes when the running command is over."""
+        if self.state.sandbox.get("backend") == "none":
+            self.screen.say("the agent runs elsewhere: there is no shell to take over")
+            return
         size, frame = self.screen.app.size, _TAKE_OVER_FRAME
         self.screen.go_to(None)
         self.send(do.TakeOver(max(20, size.width - frame[0]), max(5, size.height - frame[1])))
@@ -316,7 +311,7 @@ class Steering:
     def release(self) -> None:
         """Give the shell back; asks when a program still runs in it."""
         if self.state.mode != "human":
-            self.screen.say("the shell is not taken over; t takes it")
+            self.screen.say(keyed("the shell is not taken over; {session.take_over} takes it"))
             return
         self._hand_back(force=False)
 
@@ -325,21 +320,15 @@ class Steering:
         self.screen.run_worker(self._handing_back(force=force), group="release", exclusive=True)
 
     async def _handing_back(self, *, force: bool) -> None:
-        from workbench.tui.screens.dialogs import Confirm
-
         try:
             outcome = await self.do(do.HandBack(force))
         finally:
             self.releasing = False
         if outcome.busy:
             title, yes, no = "A program still runs in the shell", "interrupt it and give back", "go back"
-            self.screen.app.push_screen(Confirm(title, outcome.problem, yes=yes, no=no), self._busy_answer)
+            self.screen.confirm(title, outcome.problem, lambda: self._hand_back(force=True), yes=yes, no=no)
             return
         self.phase_changed()
-
-    def _busy_answer(self, interrupt: bool | None) -> None:
-        if interrupt:
-            self._hand_back(force=True)
 
     def phase_changed(self) -> None:
         """The phase or the mode is another one: the terminal may change hands."""

@@ -2,34 +2,115 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
 
+from textual import on
 from textual.screen import Screen
 
+from workbench.errors import WorkbenchError
+from workbench.session import commands as do
+from workbench.session.outcome import Failures
 from workbench.session.state import SessionState, Step
 from workbench.tui.actions import Situation
 from workbench.tui.source import SessionSource
+from workbench.tui.widgets.diff_view import DiffView
 from workbench.tui.widgets.file_window import FileWindow
+from workbench.tui.widgets.metrics_view import MetricsView
 from workbench.tui.widgets.observation import ObservationView
 from workbench.tui.widgets.prompt_view import PromptView
 from workbench.tui.widgets.proposal import ProposalView
+from workbench.tui.widgets.scores_view import ScoresView
 from workbench.tui.widgets.step_list import StepList
 from workbench.tui.widgets.terminal_pane import TerminalPane
+from workbench.tui.widgets.verdict import VerdictView
 
 MESSAGE_SECONDS = 6.0
+MESSAGES_KEPT = 100
 
 
-class SessionView(Screen[None]):
+def fault_in(read: Callable[[str], object], text: str) -> str:
+    """What is wrong with a text that somebody entered, in a sentence."""
+    try:
+        read(text)
+    except WorkbenchError as error:
+        return str(error)
+    return ""
+
+
+class Ground(Screen[None]):
+    """A screen that others stand on: the workbench, or home."""
+
+    painted = False
+    """Whether there was anything to see yet."""
+    messages: list[str]
+    """What was said, to be read again."""
+
+    def keep(self, text: str) -> None:
+        """Have a message where it can be read again."""
+        if text and self.messages[-1:] != [text]:
+            self.messages = [*self.messages, text][-MESSAGES_KEPT:]
+
+    def after(self, seconds: float, call: Callable[[], object]) -> asyncio.TimerHandle:
+        """Call something once. A `set_timer` that begins late is left out by Textual, so that it would never come."""
+
+        def called() -> None:
+            if self.is_attached and not self._pruning:  # else there are no panes any more
+                call()
+
+        return asyncio.get_running_loop().call_later(seconds, self.call_next, called)
+
+    def ask(self, title: str, hint: str, then: Callable[[str], Any] = lambda _line: None, **more: Any) -> None:
+        """Ask the person for a line, and do something with it; nothing where they leave. `more`: as `Ask` takes it."""
+        from workbench.tui.screens.dialogs import Ask  # when first needed: it slows the start
+
+        self.app.push_screen(Ask(title, hint, **more), lambda line: None if line is None else then(line))
+
+    def confirm(self, title: str, text: str, then: Callable[[], Any], *, yes: str, no: str) -> None:
+        """Ask the person whether something is to be done, and do it if so."""
+        from workbench.tui.screens.dialogs import Confirm  # when first needed: it slows the start
+
+        self.app.push_screen(Confirm(title, text, yes=yes, no=no), lambda sure: then() if sure else None)
+
+    @property
+    def taken_over(self) -> bool:
+        """The keys belong to the shell."""
+        return False
+
+    @property
+    def changing_hands(self) -> bool:
+        """Until it is known whose the keys are, nobody gets one."""
+        return False
+
+    @abstractmethod
+    def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
+        """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
+
+    @abstractmethod
+    def text_to_copy(self) -> str:
+        """What `y` copies."""
+
+
+class SessionView(Ground):
     """A screen with the panes of one session. `cursor` is the step that is shown; None follows the newest."""
 
     source: SessionSource
     state: SessionState
+    found: Failures
     cursor: int | None
     steps: StepList
     proposal: ProposalView
     file: FileWindow
+    diff: DiffView
     observation: ObservationView
+    show_aside: Callable[[], None]
+    """Draws the prompt, the metrics or the scores, where they are open."""
     prompt: PromptView
+    metrics: MetricsView
+    scores: ScoresView
+    verdict: VerdictView
     shell: TerminalPane
     shell_then: TerminalPane
 
@@ -38,10 +119,10 @@ class SessionView(Screen[None]):
         """What decides which actions make sense now."""
         status = self.source.status
         if status is None:
-            return Situation(live=False)
-        ended = status.phase == "ended"
+            return Situation(live=False, followed=self.source.followed, look_only=self._look_only)
+        ended, drives = status.phase == "ended", self.source.drives
         return Situation(
-            not ended,
+            not ended and drives,
             status.phase,
             self.state.mode,
             status.has_agent,
@@ -49,7 +130,20 @@ class SessionView(Screen[None]):
             asks_model=status.asks_model,
             asks_input=status.asks_input,
             progress=status.progress,
+            under_way=status.under_way,
+            time_limit=status.time_limit,
+            resources=status.resources,
+            followed=not ended and not drives,
+            may_drive=not self.source.followed,
+            driver=status.driver,
+            look_only=self._look_only,
+            asked=drives and bool(status.asks),
+            onlookers=max(0, status.views - 1),
         )
+
+    @property
+    def _look_only(self) -> bool:
+        return getattr(self.app, "look_only", False)
 
     @property
     def shown(self) -> int:
@@ -68,13 +162,24 @@ class SessionView(Screen[None]):
         return self.shell.interactive
 
     @property
+    def shown_file(self) -> FileWindow | DiffView:
+        """The file window, or what takes its place: what the step changed."""
+        return self.diff if self.has_class("-diffing") else self.file
+
+    @property
     def shown_shell(self) -> TerminalPane:
         """The shell that is in view: as it is now, or as it was after the step under the cursor."""
         return self.shell if self.shell.has_class("-shown") else self.shell_then
 
-    @abstractmethod
-    def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
-        """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
+    @on(TerminalPane.Input)
+    def _typed(self, message: TerminalPane.Input) -> None:
+        if self.source.status is not None:
+            self.source.send(do.SendKeys(message.data))
+
+    @on(TerminalPane.Resized)
+    def _shell_resized(self, message: TerminalPane.Resized) -> None:
+        if self.source.status is not None and self.taken_over and message.pane is self.shell:
+            self.source.send(do.Resize(message.columns, message.rows))
 
     @abstractmethod
     def go_to(self, step: int | None) -> None:
@@ -83,10 +188,6 @@ class SessionView(Screen[None]):
     @abstractmethod
     def show_step(self) -> None:
         """Draw the panes for the step under the cursor."""
-
-    @abstractmethod
-    def show_prompt(self) -> None:
-        """Draw the prompt, where it is open."""
 
     @abstractmethod
     def show_status(self) -> None:

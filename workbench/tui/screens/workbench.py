@@ -7,6 +7,7 @@ however many there are.
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import time
 from collections.abc import Callable
@@ -17,26 +18,39 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.timer import Timer
 from textual.widgets import Static
 
 from workbench.session import commands as do
 from workbench.session import events as ev
 from workbench.session.bus import Message, ShellOutput
+from workbench.session.outcome import Failures
+from workbench.session.scores import ScoreTrail
 from workbench.session.state import Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
-from workbench.tui.actions import ACTIONS, BY_ID, key_bindings, why_not
-from workbench.tui.greeting import greeting
-from workbench.tui.scores import ScoreTrail
+from workbench.tui.actions import ACTIONS, BY_ID, key_bindings, keyed, why_not
 from workbench.tui.screens.arranging import Arranging
+from workbench.tui.screens.aside import Aside
+from workbench.tui.screens.going import Going
+from workbench.tui.screens.noting import Annotations
 from workbench.tui.screens.searching import Searching
-from workbench.tui.screens.status import TAKEN_OVER, hint, proposal_title, scored, status_parts
+from workbench.tui.screens.status import (
+    TAKEN_OVER,
+    asking_to_drive,
+    greeting,
+    hint,
+    proposal_title,
+    scored,
+    status_parts,
+)
 from workbench.tui.screens.steering import Steering
 from workbench.tui.screens.view import MESSAGE_SECONDS, SessionView
 from workbench.tui.source import SessionSource
+from workbench.tui.text import one_line
+from workbench.tui.widgets.diff_view import DiffView
 from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
+from workbench.tui.widgets.metrics_view import MetricsView
 from workbench.tui.widgets.observation import ObservationView
 from workbench.tui.widgets.pane import Pane
 from workbench.tui.widgets.prompt_view import PromptView
@@ -45,10 +59,10 @@ from workbench.tui.widgets.status_bar import StatusBar
 from workbench.tui.widgets.step_list import StepList
 from workbench.tui.widgets.terminal_pane import TerminalPane
 from workbench.tui.widgets.time_bar import TimeBar
+from workbench.tui.widgets.verdict import VerdictView
 
 FRAME_SECONDS = 1 / 30
 TICK_SECONDS = 0.1
-MESSAGES_KEPT = 100
 QUIET_SECONDS = 0.04
 """While a key repeats, only the cursor moves; the panes follow when it rests for this long."""
 
@@ -68,10 +82,13 @@ class WorkbenchScreen(SessionView):
         self.source = source
         self.state = source.state
         self.trail = ScoreTrail(source.state)
-        self.cursor: int | None = None if source.status is not None else min(1, source.state.last_step)
+        self.found = Failures(source.state, self.trail)
         self.arranging = Arranging(self)
-        self.steering = Steering(self, self.arranging)
+        self.going = Going(self, self.arranging)
+        self.cursor: int | None = None if self.follows else self.going.beginning
         self.searching = Searching(self, self.arranging)
+        self.steering = Steering(self, self.arranging, self.searching)
+        self.annotations = Annotations(self)
         self._message = "; ".join(source.problems[:2])
         self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
         self._message_of_phase = False
@@ -80,8 +97,9 @@ class WorkbenchScreen(SessionView):
         self._dirty_from: int | None = None
         self._draft_new = False
         self._draft = ("", "")
-        self._frame: Timer | None = None
-        self._load: Timer | None = None
+        self._programs = ""
+        self._frame: asyncio.TimerHandle | None = None
+        self._load: asyncio.TimerHandle | None = None
         self._drawn_at = self._moved_at = 0.0
         self._seen: tuple[object, ...] = ()
         self._phase_since = time.monotonic()
@@ -93,35 +111,47 @@ class WorkbenchScreen(SessionView):
         self._writing = (False, False)
         self._ends: list[Callable[[], None]] = []
 
+    @property
+    def follows(self) -> bool:
+        """There may be more of it: at its end, the cursor goes along."""
+        return self.source.status is not None or self.source.followed
+
     # -- building ----------------------------------------------------------------------------------------------------
 
     def compose(self) -> ComposeResult:
         state = self.state
         self.status_bar = StatusBar(id="status")
-        self.steps = StepList(state, self.trail, id="steps")
+        self.steps = StepList(state, self.trail, self.found)
         self.proposal = ProposalView(state, id="proposal")
         self.file = FileWindow(state, self.source.file_bytes, id="file")
-        self.observation = ObservationView(state, id="observation")
-        self.prompt = PromptView(state, self.source.object, id="prompt")
+        self.diff = DiffView(state, self.source.file_bytes, id="diff")
+        self.observation = ObservationView(state, self.found, id="observation")
+        self.aside = Aside(self, self.arranging)
         self.shell = TerminalPane(id="shell-live")
         self.shell_then = TerminalPane(id="shell-then")
-        self.time_bar = TimeBar(state, self.trail, id="time-bar")
+        self.time_bar = TimeBar(state, self.trail, self.found)
         self.key_bar = KeyBar(id="key-bar")
+        self.verdict = VerdictView(id="verdict")
+        self.arranging.lay_out()  # before there are panes, each of which would be styled once more
+        self.set_class(self.going.judging, "-judging")
         yield self.status_bar
+        yield Pane(7, "Verdict", self.verdict, id="verdict-pane")
         with Container(id="body"):
             with Container(id="mind"):
                 yield Pane(1, "Steps", self.steps, id="steps-pane")
                 yield Pane(3, "Action", self.proposal, id="proposal-pane")
             with Container(id="world"):
-                yield Pane(2, "File", self.file, id="file-pane")
+                yield Pane(2, "File", self.file, self.diff, id="file-pane")
                 yield Pane(4, "Observation", self.observation, id="observation-pane")
                 yield Pane(5, "Shell", self.shell, self.shell_then, id="shell-pane")
-                yield Pane(6, "Prompt", self.prompt, id="prompt-pane")
+                yield from self.aside.panes()
         yield self.time_bar
         yield self.key_bar
         yield Static("terminal too small (60 by 15 is the least)", id="too-small")
 
     def on_mount(self) -> None:
+        if not self.children:  # the app was left while this was built
+            return
         self._ends.append(self.source.subscribe(self._hear))
         status = self.source.status
         if status is not None and not status.has_agent and self.state.started is not None:
@@ -171,14 +201,9 @@ class WorkbenchScreen(SessionView):
     def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
         """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
         self._message, self._message_until = text, time.monotonic() + seconds
-        self._keep(text)
+        self.keep(text)
         self._message_of_phase = of_phase
         self.show_status()
-
-    def _keep(self, text: str) -> None:
-        """Have a message where it can be read again."""
-        if text and self.messages[-1:] != [text]:
-            self.messages = [*self.messages, text][-MESSAGES_KEPT:]
 
     # -- events ------------------------------------------------------------------------------------------------------
 
@@ -196,6 +221,12 @@ class WorkbenchScreen(SessionView):
             self._draft = (status.draft, status.draft_reasoning)
             self._draft_new = True
             self._draw_soon()
+        if status.programs != self._programs:
+            self._programs = status.programs
+            self._title_shell()
+        if self.arranging.open == "metrics-pane":
+            self.aside.show()
+        self.steering.question_changed()
 
     def _event(self, event: ev.Event) -> None:
         step = getattr(event, "step", None)
@@ -203,13 +234,14 @@ class WorkbenchScreen(SessionView):
         first = min(step, last) if isinstance(step, int) else last
         self._dirty_from = first if self._dirty_from is None else min(self._dirty_from, first)
         self._draw_soon()
-        if isinstance(event, ev.ScoreRecorded) and not event.visible_to_agent:
+        mine = isinstance(event, ev.ScoreRecorded) and (not event.visible_to_agent or bool(event.author))
+        if isinstance(event, ev.ScoreRecorded) and mine:
             self.say(scored(self.state, event))
 
     def _draw_soon(self) -> None:
         if self._frame is None:
             since = time.monotonic() - self._drawn_at
-            self._frame = self.set_timer(max(0.001, FRAME_SECONDS - since), self._draw_changes)
+            self._frame = self.after(FRAME_SECONDS - since, self._draw_changes)
 
     def _draw_changes(self) -> None:
         """Draw what changed since the last frame."""
@@ -224,6 +256,7 @@ class WorkbenchScreen(SessionView):
         if self._reading is None and self.cursor is None and self.observation.scroll_offset.y:
             self._reading = self.observation.shown
         self.trail.update(first)
+        self.found.update(first)
         self.steps.rows_changed(first)
         self.time_bar.steps_changed(first)
         if self.shown >= first:
@@ -233,18 +266,20 @@ class WorkbenchScreen(SessionView):
     def _tick(self) -> None:
         """What changes without an event: the phase, and the time."""
         status = self.source.status
-        seen = (status.phase, self.state.mode, status.problem) if status is not None else ()
+        seen = (status and (status.phase, self.state.mode, status.problem, status.driver, self.source.drives)) or ()
         if seen != self._seen:
             if seen[:1] != self._seen[:1]:
                 self._phase_since = time.monotonic()
                 if self._message_of_phase:
                     self._message = ""
-            if status is not None and status.problem and seen[2:] != self._seen[2:]:
+            if status is not None and status.problem and seen[2:3] != self._seen[2:3]:
                 self._message = ""  # what is new is said, and not what was said before it
-                self._keep(status.problem)
+                self.keep(status.problem)
             self._seen = seen
             self.steering.phase_changed()
             self._show_proposal(self.step)
+        self.steering.wheel_changed()
+        self.app.outside.heed(status, self.state)  # type: ignore[attr-defined]
         if self._reading is not None and not self.observation.scroll_offset.y:
             self._reading = None
             self.show_step()
@@ -260,7 +295,7 @@ class WorkbenchScreen(SessionView):
         problem = status.problem if status is not None else ""
         now = self.situation
         working: float | None = self.state.working
-        if now.live and status is not None:
+        if (now.live or now.followed) and status is not None:
             working = status.working
         elif self.cursor is not None and self.shown < self.state.last_step:
             working = None  # nobody knows how much was worked by then; the time bar says when it was
@@ -272,13 +307,18 @@ class WorkbenchScreen(SessionView):
                 cursor=self.shown,
                 following=self.cursor is None,
                 phase_seconds=self.phase_seconds,
-                message=self._message or problem,
+                message=(now.live and asking_to_drive(status)) or self._message or problem,
                 working=working,
+                stopped=now.live and status is not None and not status.clock_runs and not status.has_agent,
             )
         )
         delay = 0.0 if status is None or status.asking else status.delay
         self.proposal.show_hint(hint(self.step, self.state, now, seconds=self.phase_seconds, delay=delay))
-        shown = [action for action in sorted(ACTIONS, key=lambda a: a.bar) if action.bar and not why_not(action, now)]
+        shown = [
+            action
+            for action in sorted(ACTIONS, key=lambda a: a.bar)
+            if action.bar and not action.pane and not why_not(action, now)
+        ]
         self.key_bar.show(shown)
 
     # -- the step under the cursor -----------------------------------------------------------------------------------
@@ -287,7 +327,7 @@ class WorkbenchScreen(SessionView):
         """Show a step; None, or the newest of a running session, follows."""
         self._reading = None
         last = self.state.last_step
-        if step is None or (step >= last and self.source.status is not None):
+        if step is None or (step >= last and self.follows):
             self.cursor = None
         else:
             self.cursor = max(0, min(step, last))
@@ -295,41 +335,37 @@ class WorkbenchScreen(SessionView):
         self._moved_at = time.monotonic()
         self.steps.cursor = self.time_bar.cursor = self.shown
         if self._load is not None:
-            self._load.stop()
-            self._load = None
+            self._load.cancel()
         if resting:
             self.show_step()
         else:
-            self._load = self.set_timer(QUIET_SECONDS, self.show_step)
+            self._load = self.after(QUIET_SECONDS, self.show_step)
         self.show_status()
 
     def show_step(self) -> None:
         """Draw the panes for the step under the cursor. Each draws only what is new to it."""
+        self._load = None
         number, step = self.shown, self.step
         self.steps.cursor = self.time_bar.cursor = number
         self._show_proposal(step)
         self.observation.show_step(self.observed)
-        self.file.show_step(number)
+        self.shown_file.show_step(number)
         self._show_shell()
-        self.show_prompt()
+        self.aside.show()
+        self.going.show_verdict()
         self.show_titles()
-
-    def show_prompt(self) -> None:
-        """Draw the prompt, where it is open: that of the shown step, or of the one that the model is asked for now."""
-        if not self.arranging.prompting:
-            return
-        asked = self.shown + 1 if self.cursor is None and self.state.prompts.of_step(self.shown + 1) else self.shown
-        self.prompt.show_step(asked)
 
     def _show_proposal(self, step: Step) -> None:
         """The action; while the next one is on its way, what the model has said of it so far; where none came, why."""
         status = self.source.status
         drafting = stuck = False
         if status is not None and self.cursor is None:
-            drafting = status.phase == "proposing" and bool(status.draft or status.draft_reasoning)
+            drafting = status.phase == "proposing" and bool(
+                status.draft or status.draft_reasoning or self.state.attempts
+            )
             stuck = status.phase == "waiting" and status.has_agent and bool(status.problem)
         if status is not None and drafting:
-            self.proposal.show_draft(status.draft, status.draft_reasoning)
+            self.proposal.show_draft(status.draft, status.draft_reasoning, self.state.attempts)
         elif status is not None and stuck:
             self.proposal.show_problem(status.problem)
         else:
@@ -354,26 +390,28 @@ class WorkbenchScreen(SessionView):
         self.arranging.pane("steps-pane").set_title("Steps", agent)
         self._title_proposal(step)
         self.arranging.pane("file-pane").set_title(
-            self.arranging.tabbed("file-pane", self.file.title), self.file.subtitle
+            self.arranging.tabbed("file-pane", self.shown_file.title), self.shown_file.subtitle
         )
         seen = self.observed
         name = self.arranging.tabbed("observation-pane", self.observation.title(seen, named=seen is not step))
         self.arranging.pane("observation-pane").set_title(name, self.observation.subtitle(seen))
         self._title_shell()
-        self.arranging.pane("prompt-pane").set_title(self.prompt.title, self.prompt.subtitle)
+        self.aside.title()
 
     def _title_proposal(self, step: Step) -> None:
-        self.arranging.pane("proposal-pane").set_title(
-            *proposal_title(step, drafting=self._writing[0], stuck=self._writing[1])
-        )
+        title, marks = proposal_title(step, drafting=self._writing[0], stuck=self._writing[1])
+        noted = self.annotations.of(step.number)
+        self.arranging.pane("proposal-pane").set_title(title, " · ".join(filter(None, (marks, noted))))
 
     def _title_shell(self) -> None:
         pane = self.arranging.pane("shell-pane")
         if self.taken_over:
-            pane.set_title(TAKEN_OVER)
+            pane.set_title(keyed(TAKEN_OVER))
         else:
             then = self.cursor is not None or self.source.status is None
+            running = self.source.status.programs if self.source.status is not None else ""
             title = f"Shell · as of step {self.shown}" if then else "Shell" if self.situation.ended else "Shell · live"
+            title = f"Shell · {one_line(running)}" if running and not then else title
             skipped = self.shell.border_subtitle if not then else ""
             pane.set_title(self.arranging.tabbed("shell-pane", title), skipped or "")
 
@@ -394,42 +432,25 @@ class WorkbenchScreen(SessionView):
             doing = getattr(self.steering, _METHODS.get(name, name))()
             if inspect.isawaitable(doing):
                 await doing
-        elif room == "search":
-            getattr(self.searching, name)()
-        elif room == "step":
-            self._move(name)
-        elif room == "pane":
-            self.arranging.to(name)
+        elif room in ("search", "note"):
+            getattr(self.searching if room == "search" else self.annotations, name)()
+        elif room in ("step", "go", "pane"):
+            {"step": self.going.step, "go": self.going.to, "pane": self.going.pane}[room](name)
         elif room == "prompt":
-            self.arranging.close_prompt()
+            if not self.arranging.close():
+                self.app.do("home")  # type: ignore[attr-defined]
         else:
             self.app.do(name)  # type: ignore[attr-defined]
 
-    def _move(self, where: str) -> None:
-        if where == "next":
-            self.go_to(None if self.cursor is None else self.cursor + 1)
-        else:
-            self.go_to({"previous": max(0, self.shown - 1), "first": 0}.get(where, self.state.last_step))
-
     @on(StepList.Chosen)
-    @on(TimeBar.Chosen)
-    def _chosen(self, message: StepList.Chosen | TimeBar.Chosen) -> None:
-        self.go_to(message.step)
+    def _chosen(self, message: StepList.Chosen) -> None:
+        self.go_to(message.row)
 
     @on(FileWindow.Loaded)
+    @on(MetricsView.Changed)
     @on(PromptView.Changed)
     def _title_changed(self) -> None:
         self.show_titles()
-
-    @on(TerminalPane.Input)
-    def _typed(self, message: TerminalPane.Input) -> None:
-        if self.source.status is not None:
-            self.source.send(do.SendKeys(message.data))
-
-    @on(TerminalPane.Resized)
-    def _shell_resized(self, message: TerminalPane.Resized) -> None:
-        if self.source.status is not None and self.taken_over and message.pane is self.shell:
-            self.source.send(do.Resize(message.columns, message.rows))
 
     @on(TerminalPane.Release)
     def _released(self) -> None:
@@ -437,16 +458,4 @@ class WorkbenchScreen(SessionView):
 
     def text_to_copy(self) -> str:
         """What `y` copies: the selection, else what the pane with the focus shows."""
-        selected = self.get_selected_text()
-        if selected:
-            return selected
-        pane = self.arranging.focused
-        if pane is None or pane.id in ("steps-pane", "proposal-pane"):
-            return self.step.action
-        if pane.id == "file-pane":
-            return self.file.text
-        if pane.id == "shell-pane":
-            return self.shown_shell.screen_text()
-        if pane.id == "prompt-pane":
-            return self.prompt.text
-        return self.step.observation
+        return self.get_selected_text() or self.arranging.text

@@ -8,9 +8,7 @@ parsed and dropped, because what runs in the sandbox must not reach the user's o
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
@@ -22,8 +20,10 @@ from bittty.devices.modes import MouseProtocol  # type: ignore[import-untyped]
 from bittty.present import RowsScrolledOff, ScrollbackCleared  # type: ignore[import-untyped]
 from bittty.style import Color, Style  # type: ignore[import-untyped]
 from bittty.video import Cell  # type: ignore[import-untyped]
+from rich.color import Color as RichColor
+from rich.style import Style as RichStyle
 
-from workbench.tui.terminal.engine import PLAIN, CellStyle, Colour, Cursor, Modes, MouseKind, Row, Run
+from workbench.tui.terminal.engine import PLAIN, Cursor, Modes, MouseKind, Row, Run
 
 MAX_OPEN_SEQUENCE = 8 << 10
 """Characters kept of a control string that does not end: the parser would keep it all, and scan it again each time."""
@@ -31,29 +31,11 @@ MAX_OPEN_SEQUENCE = 8 << 10
 _OPENERS = {"osc": "\x1b]", "dcs": "\x1bP", "apc": "\x1b_", "pm": "\x1b^", "sos": "\x1bX", "csi": "\x1b["}
 _CANCEL = "\x18"
 
-_MODIFIERS = {
-    "shift": KeyModifiers.SHIFT,
-    "alt": KeyModifiers.ALT,
-    "ctrl": KeyModifiers.CTRL,
-    "super": KeyModifiers.SUPER,
-    "hyper": KeyModifiers.HYPER,
-    "meta": KeyModifiers.META,
-}
+_MODIFIERS = {name: KeyModifiers[name.upper()] for name in ("shift", "alt", "ctrl", "super", "hyper", "meta")}
 _NAMED_KEYS = frozenset(["up", "down", "left", "right", "home", "end", "pageup", "pagedown"]) | frozenset(
     ["insert", "delete", "enter", "tab", "backspace", "escape", "backtab"]
 )
-_KEY_CHARACTERS = {
-    "space": " ",
-    "slash": "/",
-    "backslash": "\\",
-    "at": "@",
-    "minus": "-",
-    "plus": "+",
-    "underscore": "_",
-    "hyphen_minus": "-",
-    "less_than_sign": "<",
-    "greater_than_sign": ">",
-}
+_LOOKS = ("bold", "dim", "italic", "underline", "blink", "reverse", "strike", "conceal")
 _STYLE, _TEXT = itemgetter(0), itemgetter(1)
 _FUNCTION_KEY = re.compile(r"f[1-9]\d?")
 _NOT_PASTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -99,7 +81,7 @@ class _Display:
         if isinstance(event, RowsScrolledOff):
             for line in event.lines:
                 self._engine._scrolled_off(line.cells)
-        elif isinstance(event, ScrollbackCleared) and self._engine.on_scrollback_cleared is not None:
+        elif isinstance(event, ScrollbackCleared):
             self._engine.on_scrollback_cleared()
 
 
@@ -107,11 +89,11 @@ class BitttyEngine:
     """A terminal emulator. Not thread-safe: used on the event loop only."""
 
     def __init__(self, columns: int = 120, rows: int = 40) -> None:
-        self.on_reply: Callable[[bytes], None] | None = None
+        self.on_reply: Callable[[bytes], object] = lambda data: None
         """Called with answers to the child's questions (device attributes, cursor position)."""
-        self.on_scrolled_off: Callable[[Row], None] | None = None
+        self.on_scrolled_off: Callable[[Row], object] = lambda row: None
         """Called with each row that leaves the top of the primary screen."""
-        self.on_scrollback_cleared: Callable[[], None] | None = None
+        self.on_scrollback_cleared: Callable[[], object] = lambda: None
         """Called when the child asks for the saved lines to be erased."""
         self._columns, self._rows = columns, rows
         self._captured: list[bytes] | None = None
@@ -205,9 +187,9 @@ class BitttyEngine:
             and not board.printer.controller_mode
         )
 
-    def pen(self) -> CellStyle:
+    def pen(self) -> RichStyle:
         """The style that text is being written in."""
-        return _cell_style(self._board.style.current)
+        return _rich_style(self._board.style.current)
 
     def turn_page(self) -> None:
         """Send the rows above the cursor to `on_scrolled_off`, clear the screen and put the cursor at its top left."""
@@ -219,8 +201,7 @@ class BitttyEngine:
         board.blitter.clear_screen(2)
 
     def _scrolled_off(self, cells: Sequence[Cell]) -> None:
-        if self.on_scrolled_off is not None:
-            self.on_scrolled_off(_row(cells))
+        self.on_scrolled_off(_row(cells))
 
     # ---------------------------------------------------------------- the screen
 
@@ -269,7 +250,7 @@ class BitttyEngine:
     def _transmit(self, data: bytes) -> None:
         if self._captured is not None:
             self._captured.append(data)
-        elif self.on_reply is not None:
+        else:
             self.on_reply(data)
 
     def _capture(self, action: Callable[[], None]) -> bytes:
@@ -329,41 +310,25 @@ def _key_event(key: str, character: str | None) -> KeyEvent | None:
 
 def _key_character(name: str, character: str | None) -> str | None:
     """The character that a key's name stands for."""
-    if len(name) == 1:
-        return name
-    if name in _KEY_CHARACTERS:
-        return _KEY_CHARACTERS[name]
-    with suppress(KeyError):
-        return unicodedata.lookup(name.replace("_", " ").upper())
-    if character and len(character) == 1 and character.isprintable():
-        return character
-    return None
+    from textual.keys import KEY_NAME_REPLACEMENTS, key_to_character  # the names are Textual's; nothing else is
+
+    unicode_names = {short: long for long, short in KEY_NAME_REPLACEMENTS.items()}
+    typed = character if character and len(character) == 1 and character.isprintable() else None
+    return key_to_character(unicode_names.get(name, name)) or typed
 
 
 @lru_cache(maxsize=4096)
-def _cell_style(style: Style) -> CellStyle:
-    made = CellStyle(
-        foreground=_colour(style.fg),
-        background=_colour(style.bg),
-        bold=bool(style.bold),
-        dim=bool(style.dim),
-        italic=bool(style.italic),
-        underline=bool(style.underline),
-        blink=bool(style.blink),
-        reverse=bool(style.reverse),
-        strike=bool(style.strike),
-        conceal=bool(style.conceal),
-    )
-    return PLAIN if made == PLAIN else made
+def _rich_style(style: Style) -> RichStyle:
+    looks: dict[str, Any] = {name: True for name in _LOOKS if getattr(style, name)}
+    foreground, background = _colour(style.fg), _colour(style.bg)
+    plain = not looks and foreground is background is None
+    return PLAIN if plain else RichStyle(color=foreground, bgcolor=background, **looks)
 
 
-def _colour(colour: Color | None) -> Colour:
+def _colour(colour: Color | None) -> RichColor | None:
     if colour is None or colour.mode == "default" or colour.value is None:
         return None
-    if isinstance(colour.value, tuple):
-        red, green, blue = colour.value
-        return f"#{red:02x}{green:02x}{blue:02x}"
-    return int(colour.value)
+    return RichColor.from_rgb(*colour.value) if isinstance(colour.value, tuple) else RichColor.from_ansi(colour.value)
 
 
 def _row(cells: Sequence[Cell]) -> Row:
@@ -373,9 +338,9 @@ def _row(cells: Sequence[Cell]) -> Row:
         # Most cells of most rows are blank: find that by string operations, and loop over the rest.
         end = len(text.rstrip(" "))
         blanks = cells[end:]
-        if blanks and _cell_style(blanks[-1][0]) is PLAIN and blanks.count(blanks[-1]) == len(blanks):
+        if blanks and _rich_style(blanks[-1][0]) is PLAIN and blanks.count(blanks[-1]) == len(blanks):
             cells = cells[:end]
-    runs = [Run("".join(map(_TEXT, group)), _cell_style(style)) for style, group in groupby(cells, _STYLE)]
+    runs = [Run("".join(map(_TEXT, group)), _rich_style(style)) for style, group in groupby(cells, _STYLE)]
     while runs and runs[-1].style is PLAIN:
         stripped = runs[-1].text.rstrip(" ")
         if stripped:

@@ -2,41 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Colour = int | str | None
-"""A palette index (0 to 255), `#rrggbb`, or None for the terminal's default."""
+from rich.style import Style
 
 MouseKind = Literal["press", "release", "move"]
 
 BUTTON_LEFT, BUTTON_MIDDLE, BUTTON_RIGHT, WHEEL_UP, WHEEL_DOWN = 0, 1, 2, 64, 65
 
 
-@dataclass(frozen=True, slots=True)
-class CellStyle:
-    """How a run of cells looks. Hyperlinks are left out on purpose: the child may not place links on our screen."""
-
-    foreground: Colour = None
-    background: Colour = None
-    bold: bool = False
-    dim: bool = False
-    italic: bool = False
-    underline: bool = False
-    blink: bool = False
-    reverse: bool = False
-    strike: bool = False
-    conceal: bool = False
-
-
-PLAIN = CellStyle()
+PLAIN = Style()
+"""How a cell looks of which nothing was said."""
 
 
 class Run(NamedTuple):
     """Neighbouring cells of one style. A wide character is one character of text over two cells."""
 
     text: str
-    style: CellStyle
+    style: Style
+    """Never with a hyperlink: the child may not place links on our screen."""
 
 
 Row = tuple[Run, ...]

@@ -15,7 +15,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
-from unicodedata import east_asian_width
+
+from rich.cells import chop_cells
 
 from workbench.tui.terminal.ring import Ring
 from workbench.tui.text import expand_tabs
@@ -56,9 +57,9 @@ class Pump:
         engine: BitttyEngine,
         ring: Ring,
         *,
-        on_high: Callable[[], None] | None = None,
-        on_low: Callable[[], None] | None = None,
-        on_progress: Callable[[], None] | None = None,
+        on_high: Callable[[], object] = lambda: None,
+        on_low: Callable[[], object] = lambda: None,
+        on_progress: Callable[[], object] = lambda: None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.engine, self.ring = engine, ring
@@ -103,8 +104,7 @@ class Pump:
             self._drop_oldest()
         if self.queued > HIGH_WATER and not self._held:
             self._held = True
-            if self.on_high is not None:
-                self.on_high()
+            self.on_high()
         self._soon()
 
     def resize(self, columns: int, rows: int) -> None:
@@ -149,8 +149,7 @@ class Pump:
         self._let_go()
         if not self.idle and not self._closed:
             self._timer = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._wake)
-        if self.on_progress is not None:
-            self.on_progress()
+        self.on_progress()
 
     def _advance(self) -> None:
         """One batch skipped, or one slice emulated."""
@@ -222,8 +221,7 @@ class Pump:
     def _let_go(self) -> None:
         if self._held and self.queued <= LOW_WATER:
             self._held = False
-            if self.on_low is not None:
-                self.on_low()
+            self.on_low()
 
 
 def _ring_lines(text: str, columns: int) -> list[str]:
@@ -245,12 +243,4 @@ def _ring_lines(text: str, columns: int) -> list[str]:
 def _wrap(line: str, columns: int) -> list[str]:
     if line.isascii():
         return [line[at : at + columns] for at in range(0, len(line), columns)] or [line]
-    rows, start, used = [], 0, 0
-    for index, character in enumerate(line):
-        width = 2 if east_asian_width(character) in "WF" else 1
-        if used + width > columns:
-            rows.append(line[start:index])
-            start, used = index, 0
-        used += width
-    rows.append(line[start:])
-    return rows
+    return chop_cells(line, columns)

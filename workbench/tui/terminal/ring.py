@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from workbench.tui.terminal.engine import PLAIN, CellStyle, Row, Run
+from rich.style import Style
+
+from workbench.tui.terminal.engine import PLAIN, Row, Run
 
 MAX_LINES = 50_000
 MAX_RUNS = 150_000
@@ -45,7 +47,7 @@ class Ring:
         self.appended += 1
         self._evict()
 
-    def extend_text(self, lines: list[str], style: CellStyle = PLAIN) -> None:
+    def extend_text(self, lines: list[str], style: Style = PLAIN) -> None:
         """Add many lines of one style."""
         if style == PLAIN:
             self._rows.extend(lines)

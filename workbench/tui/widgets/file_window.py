@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from difflib import SequenceMatcher
 
 from rich.style import Style as RichStyle
 from textual.message import Message
 from textual.strip import Strip
 
+from workbench.session.diff import runs
 from workbench.session.events import WindowChanged
 from workbench.session.state import SessionState
+from workbench.tui.diffs import FileBytes
 from workbench.tui.excerpt import LARGE, Excerpt, count_lines, difference, excerpt
 from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark, PanelView
 
-FileBytes = Callable[[str, int], bytes | None]
-"""A file of the workspace as of a step: (path in the sandbox, step)."""
-
 _CUT = LineMark("▔", "line-view--removed")
 """Lines above this one are gone."""
-_COMPARED_LINES = 4000
-"""Differing middles of more lines are marked as changed without a closer look."""
 _DIM = RichStyle(dim=True)
 
 
@@ -30,7 +25,7 @@ class FileWindow(PanelView):
     """Read-only. Of a large file, the part around the window is shown."""
 
     class Loaded(Message):
-        """A part of a large file is there: the title of the pane is another one."""
+        """A part of a large file was loaded: the pane needs another title."""
 
     def __init__(self, state: SessionState, file_bytes: FileBytes, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(numbers=True, id=id)
@@ -70,8 +65,7 @@ class FileWindow(PanelView):
             self._say(self.title, f"({one_line(window.path)} {gone})", key)
 
     def _bytes_of(self, path: str, number: int) -> int:
-        relative = self._state.relative_path(path)
-        file = self._state.file_at(relative, number) if relative is not None else None
+        file = self._state.file_seen(path, number)
         return file.size if file is not None else 0
 
     # -- a part of a large file --------------------------------------------------------------------------------------
@@ -125,8 +119,7 @@ class FileWindow(PanelView):
     # -- what to show ------------------------------------------------------------------------------------------------
 
     def _digest(self, path: str, number: int) -> str | None:
-        relative = self._state.relative_path(path)
-        file = self._state.file_at(relative, number) if relative is not None else None
+        file = self._state.file_seen(path, number)
         return file.object if file is not None else None
 
     def _last_changed(self, number: int) -> WindowChanged | None:
@@ -212,26 +205,13 @@ class FileWindow(PanelView):
 
 def changed_lines(old: list[str], new: list[str]) -> dict[int, LineMark]:
     """Marks, by line number from 1, for the lines of `new` that are not as in `old`."""
-    start = 0
-    while start < min(len(old), len(new)) and old[start] == new[start]:
-        start += 1
-    end = 0
-    while end < min(len(old), len(new)) - start and old[-1 - end] == new[-1 - end]:
-        end += 1
-    was, now = old[start : len(old) - end], new[start : len(new) - end]
-    if not now:
-        return {min(start + 1, len(new)): _CUT} if was and new else {}
-    if len(was) + len(now) > _COMPARED_LINES:
-        return dict.fromkeys(range(start + 1, start + len(now) + 1), CHANGED if was else ADDED)
     marks: dict[int, LineMark] = {}
-    for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, was, now, autojunk=False).get_opcodes():
-        if tag == "insert":
-            marks.update(dict.fromkeys(range(start + new_from + 1, start + new_to + 1), ADDED))
-        elif tag == "replace":
+    for same, old_from, old_to, new_from, new_to in runs(old, new):
+        if not same and new_from == new_to and old_from < old_to and new:
+            marks.setdefault(min(new_from + 1, len(new)), _CUT)
+        elif not same:
             for line in range(new_from, new_to):
-                marks[start + line + 1] = CHANGED if line - new_from < old_to - old_from else ADDED
-        elif tag == "delete" and start + new_from < len(new):
-            marks.setdefault(start + new_from + 1, _CUT)
+                marks[line + 1] = CHANGED if line - new_from < old_to - old_from else ADDED
     return marks
 
 

@@ -25,9 +25,7 @@ class KeyBar(Widget):
         link-style: none; link-color: $foreground; link-background-hover: $panel; link-style-hover: none; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
-        super().__init__(id=id)
-        self._actions: tuple[Action, ...] = ()
+    _actions: tuple[Action, ...] = ()
 
     def show(self, actions: Sequence[Action]) -> None:
         """Show these actions; nothing is drawn when they are as before."""

@@ -19,8 +19,7 @@ from textual.style import Style
 
 from workbench.tui.highlight import SpansByLine
 from workbench.tui.text import display_line, printable
-from workbench.tui.widgets.line_layout import LONG_LINE, Columns, Line, WrapLayout, raw_text
-from workbench.tui.widgets.line_search import Finder
+from workbench.tui.widgets.lines import LONG_LINE, Columns, Finder, Line, WrapLayout, raw_text
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,8 @@ class LineDisplay(ScrollView, inherit_bindings=False):
     wrap: reactive[bool] = reactive(False, init=False)
     """Long lines go on in the next row."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
         self.numbers = False
         """Show line numbers."""
         self.first = 1
@@ -102,8 +101,7 @@ class LineDisplay(ScrollView, inherit_bindings=False):
     def notify_style_update(self) -> None:
         super().notify_style_update()
         self._styles.clear()
-        self._ready.clear()
-        self._strips.clear()
+        self._forget_drawn()
 
     def render_line(self, y: int) -> Strip:
         width = self.size.width

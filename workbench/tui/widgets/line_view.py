@@ -7,25 +7,27 @@ as 20,000 lines or as one. The text is untrusted: it is never markup, and contro
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 from textual.selection import Selection
 
+from workbench.session.diff import DiffLine
+from workbench.tui.actions import LINES, SIDEWAYS, bindings_of
 from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, quick, remembered
 from workbench.tui.text import display_line, split_lines
 from workbench.tui.widgets.line_display import ADDED, CHANGED, CURRENT, REMOVED, LineDisplay, LineMark
-from workbench.tui.widgets.line_layout import LONG_LINE, Line, raw_text
-from workbench.tui.widgets.line_search import Match, compile_query
+from workbench.tui.widgets.lines import LONG_LINE, Line, Match, compile_query, raw_text
 
 __all__ = ["ADDED", "CHANGED", "CURRENT", "REMOVED", "Line", "LineMark", "LineView", "Match"]
 
-SIDEWAYS = 8
+COLUMNS_SIDEWAYS = 8
 """Columns moved by shift+left and shift+right."""
 
 
@@ -54,30 +56,13 @@ class LineView(LineDisplay, can_focus=True):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "line-view--gutter",
-        "line-view--added",
-        "line-view--changed",
-        "line-view--removed",
-        "line-view--current",
-        "line-view--match",
-        "line-view--match-current",
+        f"line-view--{part}" for part in ("gutter", "added", "changed", "removed", "current", "match", "match-current")
     }
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Down", show=False, id="lines.down"),
-        Binding("k,up", "move(-1)", "Up", show=False, id="lines.up"),
-        Binding("ctrl+d", "half_page(1)", "Half a page down", show=False, id="lines.half_down"),
-        Binding("ctrl+u", "half_page(-1)", "Half a page up", show=False, id="lines.half_up"),
-        Binding("space,pagedown", "page(1)", "Page down", show=False, id="lines.page_down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="lines.page_up"),
-        Binding("g,home", "first", "First line", show=False, id="lines.first"),
-        Binding("G,end", "last", "Last line", show=False, id="lines.last"),
-        Binding("shift+left", "sideways(-1)", "Left", show=False, id="lines.left"),
-        Binding("shift+right", "sideways(1)", "Right", show=False, id="lines.right"),
-        Binding("w", "toggle_wrap", "Wrap", show=False, id="lines.wrap", tooltip="Wrap long lines"),
-        Binding("F", "follow", "Follow", show=False, id="lines.follow", tooltip="Stay at the end as lines come"),
-        Binding("n", "next_match", "Next match", show=False, id="lines.next"),
-        Binding("N", "previous_match", "Previous match", show=False, id="lines.previous"),
+        *bindings_of({**LINES, **SIDEWAYS, "lines.wrap": "toggle_wrap", "lines.follow": "follow"}),
+        *bindings_of({"search.next": "next_match", "search.previous": "previous_match"}),
+        Binding("space", "page(1)", "Page down", show=False, id="lines.page_down"),
     ]
 
     follow: reactive[bool] = reactive(False, init=False)
@@ -93,16 +78,11 @@ class LineView(LineDisplay, can_focus=True):
         def control(self) -> LineView:
             return self.view
 
-    def __init__(
-        self,
-        text: str = "",
-        *,
-        numbers: bool = False,
-        id: str | None = None,  # noqa: A002 (Textual's name for it)
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, text: str = "", *, numbers: bool = False, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
         self.numbers = numbers
+        self.kept: tuple[int, int] | None = None
+        """Numbers of the first and the last line that a change of the height must not put out of view."""
         self._shown_count = 0
         self._top = (0, 0)
         self._spot: Hashable = None
@@ -207,6 +187,8 @@ class LineView(LineDisplay, can_focus=True):
         self._fit()
         if self.follow:
             self.action_last()
+        elif self.kept is not None:
+            self.bring(*self.kept)
         elif self.wrap and self._lines:
             self.scroll_to(y=self._wrapped().row_of(*top), animate=False, force=True)
             self._top = top
@@ -251,6 +233,19 @@ class LineView(LineDisplay, can_focus=True):
             row -= height // 2
         self.scroll_to(y=max(0, row), animate=False, force=True)
 
+    def bring(self, first: int, last: int) -> None:
+        """Bring lines into view by their numbers, the first ones where not all have room; what is above as far as it
+        has room, too.
+        """
+        begin, end = first - self.first, last - self.first + 1
+        if not 0 <= begin < end <= len(self._lines):
+            return
+        if self.wrap:
+            rows = self._wrapped()
+            begin, end = rows.row_of(begin), rows.row_of(end) if end < len(self._lines) else rows.rows
+        top = min(begin, max(0, end - self.scrollable_content_region.height))
+        self.scroll_to(y=top, animate=False, force=True)
+
     # ---------------------------------------------------------------- syntax colours
 
     def _highlight(self, source: str, language: str, path: str, offset: int) -> None:
@@ -287,7 +282,7 @@ class LineView(LineDisplay, can_focus=True):
         else:
             self._finder.clear()
         self._redraw_matches()
-        self._go_to_match(self._finder.first_from(self.top_line))
+        self.to_match(self._finder.first_from(self.top_line))
         return self.matches
 
     @property
@@ -301,10 +296,12 @@ class LineView(LineDisplay, can_focus=True):
 
     def next_match(self) -> Match | None:
         """Go to the next match, from the last one to the first."""
-        return self._go_to_match(self._finder.index + 1)
+        return self.to_match(self._finder.index + 1)
 
     def previous_match(self) -> Match | None:
-        return self._go_to_match(self._finder.index - 1)
+        return self.to_match(self._finder.index - 1)
+
+    action_next_match, action_previous_match = next_match, previous_match
 
     def clear_search(self) -> None:
         self._finder.clear()
@@ -314,7 +311,8 @@ class LineView(LineDisplay, can_focus=True):
         self._forget_drawn()
         self.refresh()
 
-    def _go_to_match(self, index: int) -> Match | None:
+    def to_match(self, index: int) -> Match | None:
+        """Go to a match by its number, counting round at both ends."""
         left_behind = self._finder.current
         match = self._finder.go_to(index)
         if match is None:
@@ -355,16 +353,13 @@ class LineView(LineDisplay, can_focus=True):
     def _scroll_rows(self, rows: int) -> None:
         if rows < 0:
             self.follow = False
-        self.scroll_to(y=self.scroll_offset.y + rows, animate=False, force=True)
+        self.scroll_to(y=self.scroll_offset.y + rows, animate=False, force=True, immediate=True)  # the next adds to it
 
     def action_move(self, rows: int) -> None:
         self._scroll_rows(rows)
 
-    def action_page(self, pages: int) -> None:
-        self._scroll_rows(pages * max(1, self.scrollable_content_region.height - 1))
-
-    def action_half_page(self, halves: int) -> None:
-        self._scroll_rows(halves * max(1, self.scrollable_content_region.height // 2))
+    def action_page(self, pages: float) -> None:
+        self._scroll_rows(round(pages * max(2, self.scrollable_content_region.height - 1)))
 
     def action_first(self) -> None:
         self.follow = False
@@ -374,7 +369,7 @@ class LineView(LineDisplay, can_focus=True):
         self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
 
     def action_sideways(self, steps: int) -> None:
-        self.scroll_to(x=self.scroll_offset.x + steps * SIDEWAYS, animate=False, force=True)
+        self.scroll_to(x=self.scroll_offset.x + steps * COLUMNS_SIDEWAYS, animate=False, force=True, immediate=True)
 
     def action_toggle_wrap(self) -> None:
         self.wrap = not self.wrap
@@ -386,12 +381,6 @@ class LineView(LineDisplay, can_focus=True):
         if follow:
             self.action_last()
 
-    def action_next_match(self) -> None:
-        self.next_match()
-
-    def action_previous_match(self) -> None:
-        self.previous_match()
-
 
 class PanelView(LineView):
     """`n`, `N` and space belong to the whole workbench here: the search goes on in other steps, and space pauses."""
@@ -400,8 +389,18 @@ class PanelView(LineView):
         Binding("n", "screen.do('search.next')", "Next match", show=False, id="search.next"),
         Binding("N", "screen.do('search.previous')", "Previous match", show=False, id="search.previous"),
         Binding("space", "screen.do('session.toggle')", "Pause or continue", show=False, id="session.toggle"),
-        Binding("pageup,b", "page(-1)", "Page up", show=False, id="lines.page_up"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="lines.page_up"),
     ]
+
+
+def add_compared(lines: list[Line], marks: dict[int, LineMark], found: Iterable[DiffLine]) -> None:
+    """Add the lines of a comparison, each with its mark."""
+    for line in found:
+        if line.mark == " ":
+            lines.append(line.text)
+        else:
+            lines.append(Content.styled(line.text, "$primary" if line.mark == "+" else "$error"))
+            marks[len(lines)] = ADDED if line.mark == "+" else REMOVED
 
 
 def _longest(lines: Sequence[Line]) -> int:

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
-from textual.binding import Binding, BindingType
-from textual.message import Message as TextualMessage
+from textual.binding import BindingType
 from textual.strip import Strip
 
 from workbench.session.prompt_view import Change, Kind
 from workbench.session.prompts import SentMessage
 from workbench.tui import words
+from workbench.tui.actions import bindings_of
 from workbench.tui.text import one_line
 from workbench.tui.widgets.line_view import LineView
 from workbench.tui.widgets.row_list import RowList
@@ -34,7 +34,7 @@ _STEP_FROM = 60
 
 @dataclass(frozen=True)
 class Row:
-    """A message at its place in the prompt (from 1; 0 for none), or in `folded` so many that are as they were."""
+    """A message at its place in the prompt (from 1; 0: none), or `folded` messages that are as before."""
 
     place: int = 0
     change: Change | None = None
@@ -44,25 +44,18 @@ class Row:
 class MessageList(RowList):
     """`cursor` is the message whose text is shown, in a view that the paging keys scroll from here."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+d", "text('half_page', 1)", "Half a page down", show=False, id="lines.half_down"),
-        Binding("ctrl+u", "text('half_page', -1)", "Half a page up", show=False, id="lines.half_up"),
-        Binding("pagedown", "text('page', 1)", "Page down", show=False, id="lines.page_down"),
-        Binding("pageup,b", "text('page', -1)", "Page up", show=False, id="lines.page_up"),
-        Binding("shift+left", "text('sideways', -1)", "Left", show=False, id="lines.left"),
-        Binding("shift+right", "text('sideways', 1)", "Right", show=False, id="lines.right"),
-        Binding("w", "text('toggle_wrap')", "Wrap", show=False, id="lines.wrap"),
-    ]
-
-    @dataclass
-    class Chosen(TextualMessage):
-        """A row was chosen, by key or mouse."""
-
-        row: int
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({
+        "lines.half_down": "text('page', 0.5)",
+        "lines.half_up": "text('page', -0.5)",
+        "lines.page_down": "text('page', 1)",
+        "lines.page_up": "text('page', -1)",
+        "lines.left": "text('sideways', -1)",
+        "lines.right": "text('sideways', 1)",
+        "lines.wrap": "text('toggle_wrap')",
+    })  # fmt: skip
 
     def __init__(self, text_view: LineView, text_of: Callable[[SentMessage], str], *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
-        self.rows: Sequence[Row] = ()
         self._compared = False
         self._view = text_view
         self._text_of = text_of
@@ -75,22 +68,18 @@ class MessageList(RowList):
         self.refresh()
         self._reveal()
 
-    @property
-    def row_count(self) -> int:
-        return len(self.rows)
-
     def chosen(self, row: int) -> None:
         self.post_message(self.Chosen(row))
 
-    def action_text(self, name: str, *amounts: int) -> None:
+    def action_text(self, name: str, *amounts: float) -> None:
         """Scroll the text of the message, or wrap it."""
         getattr(self._view, f"action_{name}")(*amounts)
 
     def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
-        shown = self.rows[row]
+        shown: Row = self.rows[row]
         muted = self.colour("secondary", base)
         digits = max(2, len(str(max((item.place for item in self.rows[-2:]), default=0))))
-        head = [Segment("▌" if row == self.cursor else " ", self.colour("primary", base))]
+        head = [Segment(" ", base)]
         if shown.change is None:
             many = f"{shown.folded:,} messages are" if shown.folded > 1 else "a message is"
             return [*head, Segment(f"{' ' * digits} = {many} as before", muted)]
@@ -109,10 +98,7 @@ class MessageList(RowList):
         room = max(4, width - used)
         body = [Segment(f"{note}  ", self.colour(mark.colour, base))] if note else []
         body.append(Segment(one_line(self._text_of(message).lstrip(), room * 2), muted if note else base))
-        strip = Strip(body)
-        if strip.cell_length > room:
-            strip = Strip.join([strip.crop(0, room - 1), Strip([Segment("…", muted)])])
-        return [*head, *strip]
+        return [*head, *self.cut(Strip(body), room, base)]
 
 
 def tokens(count: int | None) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from textual.content import Content
 
 from workbench.session.events import ToolUsed
+from workbench.session.outcome import Failure, Failures
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
 from workbench.tui.text import display_line, one_line, split_lines, wrapped
@@ -13,14 +16,16 @@ from workbench.tui.widgets.line_view import PanelView
 _NOTE = "$accent"
 _BAD = "$warning"
 _MUTED = "$foreground 55%"
+_READ_TO_THE_END = {"refused", "traceback", "exit", "timeout"}
 
 
 class ObservationView(PanelView):
     """The observation, and above it what was said and scored beside it."""
 
-    def __init__(self, state: SessionState, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+    def __init__(self, state: SessionState, found: Failures, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._state = state
+        self._found = found
         self._key: tuple[object, ...] = ()
         self._step: Step | None = None
         self.before = 0
@@ -32,11 +37,12 @@ class ObservationView(PanelView):
         key = (step.number, step.status, len(step.observation), step.exit_code, *beside, self._body_width)
         if key == self._key:
             return
+        failures = self._found.at(step.number)
         if self._step is not step:
             # A failure is read to its end; what worked keeps its columns. `w` changes either.
-            self.wrap = step.status == "refused" or step.exit_code not in (0, None)
+            self.wrap = step.status == "refused" or bool({each.kind for each in failures} & _READ_TO_THE_END)
         self._key, self._step = key, step
-        notes = _wrapped(_notes(self._state, step), self._body_width)
+        notes = _wrapped([*_failed(step, failures), *_notes(self._state, step)], self._body_width)
         body: list[str | Content] = list(split_lines(step.observation))
         if not step.observation.strip():
             body = [Content.styled("(blank lines only)" if body else _empty(step), _MUTED)]
@@ -60,7 +66,7 @@ class ObservationView(PanelView):
         name = f"Observation {step.number}" if named and step.number else "Observation"
         if step.number == 0 or not step.over:
             return name
-        result = words.outcome(step)
+        result = words.outcome(step, self._found.at(step.number))
         parts = [f"{result.glyph} {result.word}".strip(" ·")]
         if step.status == "ran":
             parts.append(words.seconds(step.duration))
@@ -84,6 +90,8 @@ class ObservationView(PanelView):
 def _empty(step: Step) -> str:
     if step.number == 0:
         return "(before the first step)"
+    if step.conversation and step.status == "running":
+        return "(let go; the agent has not told yet what came of it)"
     return {
         "proposed": "(nothing ran yet)",
         "running": "(running; the shell shows what it prints)",
@@ -102,6 +110,17 @@ def _wrapped(notes: list[Content], width: int) -> list[str | Content]:
     return lines
 
 
+def _failed(step: Step, failures: Iterable[Failure]) -> list[Content]:
+    """What failed, where neither the title of the pane nor a note says so."""
+    told = {"score", "empty"} | ({"exit"} if step.exit_code is not None else set())
+    return [
+        content
+        for failure in failures
+        if failure.kind not in told and not (failure.kind == "refused" and step.status == "refused")
+        for content in _note(f"{words.FAILED[failure.kind].glyph} {failure.text}", _BAD)
+    ]
+
+
 def _notes(state: SessionState, step: Step) -> list[Content]:
     notes: list[Content] = []
     if step.rejected_by or step.comment:
@@ -117,7 +136,7 @@ def _notes(state: SessionState, step: Step) -> list[Content]:
         else:
             error = f" ± {words.number(score.standard_error)}" if score.standard_error is not None else ""
             worse = state.worse_than_baseline(score.score)
-            text = f"{'▼' if worse else '▪'} {score.kind}: {metric} {words.number(score.score)}{error} ({score.split})"
+            text = f"▪ {score.kind}: {metric} {words.number(score.score)}{error} ({score.split})"
             text += " · worse than the baseline" if worse else ""
         if not score.visible_to_agent:
             text += " · not shown to the agent"

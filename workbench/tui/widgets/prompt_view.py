@@ -26,13 +26,13 @@ from workbench.session.prompt_view import (
 from workbench.session.prompts import TOOLS, SentMessage
 from workbench.session.state import SessionState
 from workbench.tui.text import one_line, printable, split_lines
-from workbench.tui.widgets.line_search import compile_query
-from workbench.tui.widgets.line_view import ADDED, REMOVED, Line, LineMark, PanelView
+from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
+from workbench.tui.widgets.lines import compile_query
 from workbench.tui.widgets.message_list import KINDS, MessageList, Row, tokens
 
 _MUTED = "$foreground 55%"
 _TEXTS_KEPT = 4_000_000
-"""Characters of messages that are kept once they were read."""
+"""Characters of messages that are kept in memory once they were read."""
 
 
 class PromptView(Vertical):
@@ -49,12 +49,12 @@ class PromptView(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "compare", "Compare", show=False, id="prompt.compare"),
-        Binding("left_square_bracket", "call(-1)", "Previous call", show=False, id="prompt.previous"),
-        Binding("right_square_bracket", "call(1)", "Next call", show=False, id="prompt.next"),
+        Binding("less_than_sign", "call(-1)", "Previous call", show=False, id="prompt.previous"),
+        Binding("greater_than_sign", "call(1)", "Next call", show=False, id="prompt.next"),
     ]
 
     class Changed(Message):
-        """Something else is shown: the title is another."""
+        """Another prompt is shown: the pane needs another title."""
 
     def __init__(self, state: SessionState, read: Read, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -142,10 +142,7 @@ class PromptView(Vertical):
     def _difference(self, change: Change) -> tuple[list[Line], dict[int, LineMark]]:
         lines: list[Line] = []
         marks: dict[int, LineMark] = {}
-        for line in change_lines(change, self._text_of):
-            lines.append(line.text if line.mark == " " else Content.styled(line.text, _COLOURS[line.mark]))
-            if line.mark != " ":
-                marks[len(lines)] = ADDED if line.mark == "+" else REMOVED
+        add_compared(lines, marks, change_lines(change, self._text_of))
         return lines, marks
 
     @property
@@ -212,7 +209,7 @@ class PromptView(Vertical):
     # -- search ------------------------------------------------------------------------------------------------------
 
     def search(self, query: str) -> str:
-        """Go to the first message, from the one under the cursor on, that holds `query`; what to say of that."""
+        """Go to the first message that holds `query`, from the cursor on. Returns what to tell the user."""
         self._query = query
         if query:
             return self._find(self.messages.cursor, 1)
@@ -220,7 +217,7 @@ class PromptView(Vertical):
         return ""
 
     def onward(self, direction: int) -> str:
-        """Go to the next place found (1) or the one before (-1); what to say of that."""
+        """Go to the next place found (1) or the one before (-1). Returns what to tell the user."""
         if not self._query:
             return "nothing to search for in the prompt yet; / asks"
         view = self.text_view
@@ -252,11 +249,8 @@ class PromptView(Vertical):
         return f"/{self._query}: {self.text_view.match_index + 1} of {count} in {where}"
 
 
-_COLOURS = {"+": "$primary", "-": "$error"}
-
-
 def _compared_rows(changes: list[Change]) -> list[Row]:
-    """What is as before is one row, however much of it follows one another."""
+    """The rows of a comparison. Messages in a row that are as before share one."""
     rows: list[Row] = []
     place = 0
     for change in changes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import SequenceMatcher
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from textual.app import ComposeResult
@@ -10,10 +10,13 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.session.state import SessionState, Step
+from workbench.session.diff import diff_lines
+from workbench.session.state import Attempt, SessionState, Step
+from workbench.tui.actions import key_of
 from workbench.tui.highlight import highlight_lines
-from workbench.tui.text import display_line, flowed, split_lines, wrapped
-from workbench.tui.widgets.line_view import ADDED, REMOVED, LineMark, PanelView
+from workbench.tui.text import display_line, flowed, one_line, split_lines, wrapped
+from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
+from workbench.tui.words import ASKED_AGAIN
 
 _THOUGHT = "$foreground 75%"
 _MUTED = "$foreground 55%"
@@ -26,18 +29,16 @@ _DRAFT_SHOWN = 8_000
 _REASONING_SHOWN = 40_000
 """Characters of its beginning that are drawn."""
 
-Line = str | Content
-
 
 class Hint(NamedTuple):
-    """What happens next, the colour of that, and the keys with what they do about it."""
+    """What happens next, the colour of that, and the actions `session.<name>` with what they do about it."""
 
     head: str
     colour: str
-    keys: tuple[tuple[str, str], ...]
+    keys: Mapping[str, str]
 
 
-NO_HINT = Hint("", "", ())
+NO_HINT = Hint("", "", {})
 
 
 class ProposalView(Vertical):
@@ -54,6 +55,8 @@ class ProposalView(Vertical):
         self._state = state
         self._key: tuple[object, ...] = ()
         self._step: Step | None = None
+        self._lines: tuple[int, int] | None = None
+        """Numbers of the lines of the action, from what a person changed last on."""
         self._hint: tuple[Hint, int] = (NO_HINT, 0)
         self._hint_line = Static("", id="hint", markup=False, classes="-empty")
         self.view = PanelView(id="proposal-text")
@@ -65,31 +68,38 @@ class ProposalView(Vertical):
 
     def show_step(self, step: Step) -> None:
         """Show a step; nothing is drawn when it is as before."""
-        key = (step.number, step.proposed, step.action, step.thought, step.edited_by, step.answer, self._width)
+        told = (step.edited_by, step.answer, len(step.attempts))
+        key = (step.number, step.proposed, step.action, step.thought, *told, self._width)
         if key != self._key:
-            self._key, self._step = key, step
+            self._key, self._step, self._lines = key, step, None
             lines, marks = self._task_text() if step.number == 0 else self._action(step)
             self.view.follow = False
             self.view.show_lines(lines, marks=marks, place=step.number)
             if marks:
                 self.view.go_to(max(marks), align="nearest")
+            self._keep_in_view()
+            if self.view.kept is not None:
+                self.view.bring(*self.view.kept)
 
-    def show_draft(self, text: str, reasoning: str = "") -> None:
-        """Show what the model has said so far; the end of it stays in view. Another step replaces it."""
-        key = ("draft", text, reasoning, self._width)
+    def show_draft(self, text: str, reasoning: str = "", attempts: Sequence[Attempt] = ()) -> None:
+        """Show what the model has said so far, after answers that could not be used; the end of it stays in view.
+        Another step replaces it.
+        """
+        key = ("draft", text, reasoning, len(attempts), self._width)
         if key != self._key:
-            self._key, self._step = key, None
+            self._key, self._step, self._lines = key, None, None
+            self._keep_in_view()
             self.view.follow = True
-            lines = self._reasoning(reasoning[-_DRAFT_SHOWN:])
-            if lines and text:
-                lines.append("")
+            parts = (self._attempts(attempts), self._reasoning(reasoning[-_DRAFT_SHOWN:]))
+            lines = [line for part in parts if part for line in [*part, ""]]
             self.view.show_lines([*lines, *_prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
 
     def show_problem(self, text: str) -> None:
         """Show why there is no action. Another step replaces it."""
         key = ("problem", text, self._width)
         if key != self._key:
-            self._key, self._step = key, None
+            self._key, self._step, self._lines = key, None, None
+            self._keep_in_view()
             self.view.follow = False
             self.view.show_lines(_prose(text, "$warning"))
 
@@ -97,9 +107,14 @@ class ProposalView(Vertical):
         """Show what the keys will do, in a line or two; an empty hint takes no room."""
         if (hint, self.size.width) != self._hint:
             self._hint = (hint, self.size.width)
+            self._keep_in_view()
             line = self._hint_line
             line.update(_hint_content(hint, self.size.width))
             line.set_class(not hint.head, "-empty")
+
+    def _keep_in_view(self) -> None:
+        """What is decided on is in view, however little room a long thought and the hint leave."""
+        self.view.kept = self._lines if self._hint[0].head else None
 
     def on_resize(self) -> None:
         if self._step is not None:
@@ -129,27 +144,48 @@ class ProposalView(Vertical):
         lines: list[Line] = []
         marks: dict[int, LineMark] = {}
         if step.edited and step.proposed_thought != step.thought:
-            _diff(lines, marks, split_lines(step.proposed_thought), split_lines(step.thought))
+            add_compared(lines, marks, diff_lines(split_lines(step.proposed_thought), split_lines(step.thought)))
         elif step.thought.strip():
             lines += _prose(step.thought, _THOUGHT)
         if lines:
             lines.append("")
+        first = len(lines) + 1
         if step.edited and step.proposed != step.action:
-            _diff(lines, marks, split_lines(step.proposed), split_lines(step.action))
+            add_compared(lines, marks, diff_lines(split_lines(step.proposed), split_lines(step.action)))
+        elif step.conversation and not step.action:
+            lines.append(Content.styled("(an answer that proposes nothing to run)", _MUTED))
         else:
             lines += prompted(step.action)
+        self._lines = max([first, *marks]), len(lines)
+        if step.conversation not in ("", "1") or step.relation:
+            what = f"Conversation {step.conversation} of the agent program{', ' * bool(step.relation)}{step.relation}"
+            lines += ["", Content.styled(one_line(what, 80), _MUTED)]
         # Below the action, however long it is: what is to be decided on stays in view.
-        reasoning = self._reasoning(step.answer.reasoning)
-        return ([*lines, "", *reasoning] if reasoning else lines), marks
+        for part in (self._attempts(step.attempts), self._reasoning(step.answer.reasoning)):
+            lines += ["", *part] if part else []
+        return lines, marks
+
+    def _attempts(self, attempts: Sequence[Attempt]) -> list[Line]:
+        """The answers that gave nothing to run, as they came: each under a heading, and behind a line."""
+        lines: list[Line] = []
+        for count, attempt in enumerate(attempts, 1):
+            heading = one_line(f"{ASKED_AGAIN} Answer {count}, {attempt.cause}: {attempt.message}", 300)
+            lines += [Content.styled(row, "bold $warning") for row in wrapped(heading, self._width)]
+            lines += self._quoted(attempt.text, "$foreground 75%")
+        return lines
 
     def _reasoning(self, text: str) -> list[Line]:
         """What the provider shows of the model's reasoning: under a heading, and behind a line."""
         if not text.strip():
             return []
         lines: list[Line] = [Content.styled("Reasoning before the answer", f"bold {_MUTED}")]
+        return [*lines, *self._quoted(text, f"italic {_MUTED}")]
+
+    def _quoted(self, text: str, style: str) -> list[Line]:
+        """A text behind a line, with its beginning where it is very long."""
+        lines: list[Line] = []
         for line in split_lines(text[:_REASONING_SHOWN].strip("\n")):
-            rows = wrapped(display_line(line), self._width - 2)
-            lines += [Content.styled(f"│ {row}", f"italic {_MUTED}") for row in rows]
+            lines += [Content.styled(f"│ {row}", style) for row in wrapped(display_line(line), self._width - 2)]
         if len(text) > _REASONING_SHOWN:
             lines.append(Content.styled("│ … (all of it is in the recording)", _MUTED))
         return lines
@@ -172,25 +208,12 @@ def prompted(action: str) -> list[Content]:
     return shown
 
 
-def _diff(lines: list[Line], marks: dict[int, LineMark], old: list[str], new: list[str]) -> None:
-    """Add the original and what it was edited to, line by line."""
-    for tag, old_from, old_to, new_from, new_to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "equal":
-            lines += new[new_from:new_to]
-            continue
-        for line in old[old_from:old_to]:
-            lines.append(Content.styled(line, "$error"))
-            marks[len(lines)] = REMOVED
-        for line in new[new_from:new_to]:
-            lines.append(Content.styled(line, "$primary"))
-            marks[len(lines)] = ADDED
-
-
 def _hint_content(hint: Hint, width: int) -> Content:
     """Lines that are broken between keys only."""
     pieces: list[tuple[str, str]] = [(hint.head, f"bold ${hint.colour}")] if hint.head else []
     used = len(hint.head)
-    for key, label in hint.keys:
+    for name, label in hint.keys.items():
+        key = key_of(f"session.{name}")
         room = len(key) + len(label) + 3
         if used + room > width:
             pieces.append(("\n", ""))

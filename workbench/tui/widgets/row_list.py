@@ -3,67 +3,63 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import events
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from workbench.tui.actions import LINES, bindings_of
+
+_COLOURS = ("primary", "success", "warning", "error", "secondary", "accent")
+"""Those of the theme that parts of a row can have."""
+
 
 class RowList(ScrollView, can_focus=True):
-    """What is shown, and what choosing a row means, is for the subclass to say; it moves `cursor` itself."""
+    """A subclass says what a row shows, and where choosing does more than to move `cursor`, what it does."""
 
     DEFAULT_CSS = """
     RowList { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; overflow-x: hidden; overflow-y: auto;
         background: $background; color: $foreground; }
     RowList > .row-list--cursor { background: $panel; text-style: bold; }
     RowList:focus > .row-list--cursor { background: $primary 30%; text-style: bold; }
-    RowList > .row-list--primary { color: $primary; }
-    RowList > .row-list--success { color: $success; }
-    RowList > .row-list--warning { color: $warning; }
-    RowList > .row-list--error { color: $error; }
-    RowList > .row-list--secondary { color: $secondary; }
-    """
+    """ + "".join(f"RowList > .row-list--{name} {{ color: ${name}; }}\n" for name in _COLOURS)
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "row-list--cursor",
-        "row-list--primary",
-        "row-list--success",
-        "row-list--warning",
-        "row-list--error",
-        "row-list--secondary",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"row-list--{name}" for name in ("cursor", *_COLOURS)}
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Down", show=False, id="lines.down"),
-        Binding("k,up", "move(-1)", "Up", show=False, id="lines.up"),
-        Binding("ctrl+d", "page(0.5)", "Half a page down", show=False, id="lines.half_down"),
-        Binding("ctrl+u", "page(-0.5)", "Half a page up", show=False, id="lines.half_up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="lines.page_down"),
-        Binding("pageup,b", "page(-1)", "Page up", show=False, id="lines.page_up"),
-        Binding("g,home", "to(0)", "First", show=False, id="lines.first"),
-        Binding("G,end", "to(-1)", "Last", show=False, id="lines.last"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of(LINES)
 
     cursor: reactive[int] = reactive(0, init=False)
 
+    rows: Sequence[Any] = ()
+    """What the rows are of."""
+
+    @dataclass
+    class Chosen(Message):
+        """A row was chosen, by key or mouse. Sent by those lists whose cursor others move."""
+
+        row: int
+
     @property
-    @abstractmethod
     def row_count(self) -> int:
         """How many rows there are."""
+        return len(self.rows)
 
     @abstractmethod
     def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
         """A row, drawn in `base`."""
 
-    @abstractmethod
     def chosen(self, row: int) -> None:
         """A row was chosen, by key or mouse."""
+        self.cursor = row
 
     def rows_changed(self, first: int) -> None:
         """Rows from `first` on are new, or look different."""
@@ -90,18 +86,28 @@ class RowList(ScrollView, can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         row = y + self.scroll_offset.y
-        width = self.size.width
+        width = self.scrollable_content_region.width
         base = self.rich_style
         if row >= self.row_count:
             return Strip.blank(width, base)
-        if row == self.cursor:
+        if row != self.cursor:
+            strip = Strip(self.row_segments(row, width, base))
+        else:
             base += self.get_component_rich_style("row-list--cursor")
-        strip = Strip(self.row_segments(row, width, base))
+            strip = Strip(self.row_segments(row, width, base))
+            pointer = Strip([Segment("▌", self.colour("primary", base))])  # seen without colours, too
+            strip = Strip.join([pointer, strip.crop(1)])
         return strip.adjust_cell_length(width, base).crop(0, width)
 
     def colour(self, name: str, base: RichStyle) -> RichStyle:
         """`base` in a colour of the theme."""
         return base + RichStyle(color=self.get_component_rich_style(f"row-list--{name}").color)
+
+    def cut(self, strip: Strip, room: int, base: RichStyle) -> Strip:
+        """A strip with an ellipsis at its end where it is longer than there is room."""
+        if strip.cell_length <= room:
+            return strip
+        return Strip.join([strip.crop(0, room - 1), Strip([Segment("…", self.colour("secondary", base))])])
 
     # -- choosing ----------------------------------------------------------------------------------------------------
 
@@ -120,5 +126,8 @@ class RowList(ScrollView, can_focus=True):
     def action_page(self, pages: float) -> None:
         self._choose(self.cursor + round(pages * max(2, self.size.height - 1)))
 
-    def action_to(self, row: int) -> None:
-        self._choose(row if row >= 0 else self.row_count - 1)
+    def action_first(self) -> None:
+        self._choose(0)
+
+    def action_last(self) -> None:
+        self._choose(self.row_count - 1)

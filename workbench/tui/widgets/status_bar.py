@@ -33,10 +33,8 @@ class StatusBar(Widget):
     StatusBar { height: auto; max-height: 5; background: $panel; color: $foreground; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
-        super().__init__(id=id)
-        self._parts: tuple[Part, ...] = ()
-        self._below = 0
+    _parts: tuple[Part, ...] = ()
+    _below = 0
 
     def show(self, parts: Sequence[Part]) -> None:
         """Show these parts; nothing is drawn when they are as before."""
@@ -68,8 +66,8 @@ class StatusBar(Widget):
         width = self.size.width
         parts = [part for part in self._parts if part.text]
         shown = fit(parts, width)
-        cut = next((part for part in shown if part.flexible and part.text.endswith("…")), None)
-        if cut is None or not width:
+        whole = {printable(part.text) for part in parts}
+        if not width or all(part.text in whole for part in shown):
             return shown, []
         long = max((part for part in parts if part.flexible), key=lambda part: len(part.text))
         rows = wrapped(printable(long.text.replace("\n", " ")), width - 2)

@@ -5,25 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
-from textual.binding import Binding, BindingType
+from textual import events, on
+from textual.binding import BindingType
 from textual.message import Message
 
+from workbench.tui.actions import BY_ID, LINES, SIDEWAYS, bindings_of, keyed
 from workbench.tui.terminal.alt_keys import raw_alt
 from workbench.tui.terminal.engine import BUTTON_LEFT, BUTTON_MIDDLE, BUTTON_RIGHT, WHEEL_DOWN, WHEEL_UP, MouseKind
-from workbench.tui.widgets.terminal_view import (
-    AGENT_COLUMNS,
-    AGENT_ROWS,
-    FRAME_SECONDS,
-    REPLAY_BYTES,
-    TerminalView,
-    megabytes,
-)
+from workbench.tui.widgets.line_view import COLUMNS_SIDEWAYS
+from workbench.tui.widgets.terminal_view import TerminalView
 
-__all__ = ["AGENT_COLUMNS", "AGENT_ROWS", "FRAME_SECONDS", "REPLAY_BYTES", "TerminalPane", "megabytes"]
-
-RELEASE_KEY = "ctrl+right_square_bracket"
-
+_KINDS: dict[type[events.MouseEvent], MouseKind] = {
+    events.MouseDown: "press",
+    events.MouseUp: "release",
+    events.MouseMove: "move",
+}
 _BUTTONS = {1: BUTTON_LEFT, 2: BUTTON_MIDDLE, 3: BUTTON_RIGHT}
 
 
@@ -50,16 +46,7 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
     }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("k,up", "move(-1)", "Up", show=False, id="terminal.up"),
-        Binding("j,down", "move(1)", "Down", show=False, id="terminal.down"),
-        Binding("ctrl+u,pageup,shift+pageup", "page(-1)", "Page up", show=False, id="terminal.page_up"),
-        Binding("ctrl+d,pagedown,shift+pagedown", "page(1)", "Page down", show=False, id="terminal.page_down"),
-        Binding("g,home", "first", "First line", show=False, id="terminal.first"),
-        Binding("G,end", "last", "Follow the end", show=False, id="terminal.last"),
-        Binding("shift+left", "sideways(-8)", "Left", show=False, id="terminal.left"),
-        Binding("shift+right", "sideways(8)", "Right", show=False, id="terminal.right"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({**LINES, **SIDEWAYS})
 
     @dataclass
     class Input(Message):
@@ -127,7 +114,9 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
         self._wake_painter()
 
     def _show_state(self) -> None:
-        self.border_title = "Shell · TAKEN OVER · ctrl+] gives it back" if self.interactive else "Shell"
+        self.border_title = (
+            keyed("Shell · TAKEN OVER · {session.release} gives it back") if self.interactive else "Shell"
+        )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         # In take-over no key of ours works: it is the child's.
@@ -143,7 +132,7 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
             return
         event.stop()
         event.prevent_default()
-        if event.key in (RELEASE_KEY, "ctrl+]"):
+        if event.key in BY_ID["session.release"].keys_now:
             self.post_message(self.Release(self))
             return
         if raw := raw_alt(event):
@@ -188,33 +177,23 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
             self.post_message(self.Input(self, data))
         event.stop()
 
-    def on_mouse_down(self, event: events.MouseDown) -> None:
+    @on(events.MouseDown)
+    @on(events.MouseUp)
+    @on(events.MouseMove)
+    def _pointed(self, event: events.MouseEvent) -> None:
         if self._mouse_is_childs:
-            self._send_mouse(event, _BUTTONS.get(event.button, BUTTON_LEFT), "press")
+            self._send_mouse(event, _BUTTONS.get(event.button, BUTTON_LEFT), _KINDS[type(event)])
 
-    def on_mouse_up(self, event: events.MouseUp) -> None:
-        if self._mouse_is_childs:
-            self._send_mouse(event, _BUTTONS.get(event.button, BUTTON_LEFT), "release")
-
-    def on_mouse_move(self, event: events.MouseMove) -> None:
-        if self._mouse_is_childs:
-            self._send_mouse(event, _BUTTONS.get(event.button, BUTTON_LEFT), "move")
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+    @on(events.MouseScrollDown)
+    @on(events.MouseScrollUp)
+    def _wheeled(self, event: events.MouseEvent) -> None:
         event.stop()
         event.prevent_default()
+        down = isinstance(event, events.MouseScrollDown)
         if self._mouse_is_childs:
-            self._send_mouse(event, WHEEL_DOWN, "press")
+            self._send_mouse(event, WHEEL_DOWN if down else WHEEL_UP, "press")
         else:
-            self._move_view(3)
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        event.stop()
-        event.prevent_default()
-        if self._mouse_is_childs:
-            self._send_mouse(event, WHEEL_UP, "press")
-        else:
-            self._move_view(-3)
+            self._move_view(3 if down else -3)
 
     # ---------------------------------------------------------------- scrollback
 
@@ -224,8 +203,8 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
     def action_move(self, rows: int) -> None:
         self._move_view(rows)
 
-    def action_page(self, pages: int) -> None:
-        self._move_view(pages * max(1, self.scrollable_content_region.height - 1))
+    def action_page(self, pages: float) -> None:
+        self._move_view(round(pages * max(2, self.scrollable_content_region.height - 1)))
 
     def action_first(self) -> None:
         self.scroll_to(y=0, animate=False, force=True)
@@ -234,5 +213,5 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
         self._follow = True
         self.scroll_to(y=self.max_scroll_y, animate=False, force=True)
 
-    def action_sideways(self, columns: int) -> None:
-        self.scroll_to(x=self.scroll_offset.x + columns, animate=False, force=True)
+    def action_sideways(self, steps: int) -> None:
+        self.scroll_to(x=self.scroll_offset.x + steps * COLUMNS_SIDEWAYS, animate=False, force=True)

@@ -6,10 +6,8 @@ import asyncio
 import importlib
 import sys
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.cache import LRUCache
@@ -20,7 +18,8 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.timer import Timer
 
-from workbench.tui.terminal.engine import CellStyle, Colour, Row
+from workbench.text import megabytes
+from workbench.tui.terminal.engine import Row
 from workbench.tui.terminal.pump import Pump
 from workbench.tui.terminal.ring import Ring
 from workbench.tui.text import printable
@@ -32,6 +31,7 @@ AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the terminal while nobody has taken over: what an agent sees does not depend on somebody's window."""
 
 FRAME_SECONDS = 1 / 30
+_EMULATOR_SECONDS = 0.15
 _EMULATOR = "workbench.tui.terminal.bittty_engine"
 REPLAY_BYTES = 256 << 10
 """How much of the end of a recorded stream `show_bytes` draws."""
@@ -43,16 +43,11 @@ class TerminalView(ScrollView, inherit_bindings=False):
     interactive: reactive[bool] = reactive(False, init=False)
     """Somebody has taken over: the terminal has the size of the pane, and shows a full cursor."""
 
-    def __init__(
-        self,
-        *,
-        id: str | None = None,  # noqa: A002 (Textual's name for it)
-        classes: str | None = None,
-    ) -> None:
-        super().__init__(id=id, classes=classes)
-        self.on_high: Callable[[], None] | None = None
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
+        super().__init__(id=id)
+        self.on_high: Callable[[], object] = lambda: None
         """Called when output should be held back."""
-        self.on_low: Callable[[], None] | None = None
+        self.on_low: Callable[[], object] = lambda: None
         """Called when output may come again."""
         self.paints = 0
         """Times that something was repainted."""
@@ -89,7 +84,11 @@ class TerminalView(ScrollView, inherit_bindings=False):
             self._engine = BitttyEngine(*self._size_wanted)
             self._engine.on_reply = self._reply
             self._pump = Pump(
-                self._engine, self._ring, on_high=self._high, on_low=self._low, on_progress=self._progress
+                self._engine,
+                self._ring,
+                on_high=lambda: self.on_high(),
+                on_low=lambda: self.on_low(),
+                on_progress=self._progress,
             )
         return self._pump
 
@@ -103,8 +102,12 @@ class TerminalView(ScrollView, inherit_bindings=False):
             return True
         self._after_import.append(then)
         if len(self._after_import) == 1:
-            self.run_worker(self._import_emulator(), group="emulator")
+            # Not before there is something to see: a thread that imports takes turns with what draws.
+            asyncio.get_running_loop().call_later(_EMULATOR_SECONDS, self.call_next, self._begin_import)
         return False
+
+    def _begin_import(self) -> None:
+        self.run_worker(self._import_emulator(), group="emulator")
 
     async def _import_emulator(self) -> None:
         await asyncio.to_thread(importlib.import_module, _EMULATOR)
@@ -180,14 +183,6 @@ class TerminalView(ScrollView, inherit_bindings=False):
 
     def _reply(self, data: bytes) -> None:
         """The terminal's answer to a question of the child. A view has nobody to pass it to."""
-
-    def _high(self) -> None:
-        if self.on_high is not None:
-            self.on_high()
-
-    def _low(self) -> None:
-        if self.on_low is not None:
-            self.on_low()
 
     # ---------------------------------------------------------------- painting
 
@@ -343,11 +338,6 @@ class TerminalView(ScrollView, inherit_bindings=False):
         return selection.extract("\n".join(rows)), "\n"
 
 
-def megabytes(count: int) -> str:
-    """`3.1 MB`, or KB below a tenth of that."""
-    return f"{count / 1e6:.1f} MB" if count >= 100_000 else f"{count / 1e3:.0f} KB"
-
-
 def over(strip: Strip, style: RichStyle) -> Strip:
     """The strip with a style laid over its own."""
     return Strip([Segment(text, own + style if own else style) for text, own, _ in strip])
@@ -355,26 +345,4 @@ def over(strip: Strip, style: RichStyle) -> Strip:
 
 def row_strip(row: Row, base: RichStyle) -> Strip:
     """A row as Textual draws it, over the pane's own colours."""
-    return Strip([Segment(printable(run.text), base + _rich_style(run.style)) for run in row])
-
-
-@lru_cache(maxsize=4096)
-def _rich_style(style: CellStyle) -> RichStyle:
-    return RichStyle(
-        color=_rich_colour(style.foreground),
-        bgcolor=_rich_colour(style.background),
-        bold=style.bold or None,
-        dim=style.dim or None,
-        italic=style.italic or None,
-        underline=style.underline or None,
-        blink=style.blink or None,
-        reverse=style.reverse or None,
-        strike=style.strike or None,
-        conceal=style.conceal or None,
-    )
-
-
-def _rich_colour(colour: Colour) -> RichColor | None:
-    if colour is None:
-        return None
-    return RichColor.from_ansi(colour) if isinstance(colour, int) else RichColor.parse(colour)
+    return Strip([Segment(printable(run.text), base + run.style) for run in row])

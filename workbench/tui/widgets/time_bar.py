@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from textual import events
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from workbench.session.outcome import Failures
+from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState
 from workbench.tui import words
-from workbench.tui.scores import ScoreTrail
+from workbench.tui.widgets.step_list import StepList
 
-_SIGNS = {"▲": 4, "▼": 3, "▪": 2, "=": 2, "✗": 1}
-"""Which sign wins where several steps share a column."""
+_SIGNS = {"▲": 4, "▼": 4, "▪": 3, "=": 2, "↺": 1}
+"""Which sign wins where several steps share a column; other failures are as good as an equal score."""
 
 
 class TimeBar(Widget):
@@ -27,16 +26,9 @@ class TimeBar(Widget):
 
     cursor: reactive[int] = reactive(0, init=False)
 
-    @dataclass
-    class Chosen(Message):
-        """A step was clicked."""
-
-        step: int
-
-    def __init__(self, state: SessionState, trail: ScoreTrail, *, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._state = state
-        self._trail = trail
+    def __init__(self, state: SessionState, trail: ScoreTrail, found: Failures) -> None:
+        super().__init__(id="time-bar")
+        self._state, self._trail, self._found = state, trail, found
         self._signs: dict[int, tuple[str, str]] = {}
         self._read = 0
 
@@ -53,8 +45,9 @@ class TimeBar(Widget):
             if standing.own is not None:
                 change = words.score_change(self._state, standing.own, standing.before)
                 self._signs[step.number] = (change.glyph, change.colour)
-            elif step.over and step.status == "ran" and step.exit_code not in (0, None):
-                self._signs[step.number] = ("✗", "error")
+            elif step.over and (failures := self._found.at(step.number)):
+                sign = words.FAILED[failures[0].kind]  # a score that fell has its arrow above
+                self._signs[step.number] = (sign.glyph, sign.colour)
         self._read = self._state.last_step
 
     @property
@@ -62,7 +55,7 @@ class TimeBar(Widget):
         state = self._state
         step = state.steps[min(self.cursor, state.last_step)]
         at = step.finished or step.started
-        result = words.outcome(step)
+        result = words.outcome(step, self._found.at(step.number))
         outcome = f"{result.glyph} {result.word}" if step.number else result.word
         return f" {self.cursor}/{state.last_step} {outcome:<9}" + (f" at {words.clock(at)}" if at else "")
 
@@ -89,8 +82,9 @@ class TimeBar(Widget):
         won: dict[int, int] = {}
         for step, (glyph, colour) in self._signs.items():
             column = self._column(step)
-            if _SIGNS.get(glyph, 0) > won.get(column, 0):
-                won[column] = _SIGNS[glyph]
+            rank = _SIGNS.get(glyph, 2)
+            if rank > won.get(column, 0):
+                won[column] = rank
                 cells[column] = (glyph, f"${colour}")
         glyph, colour = cells[here] if here in won else ("●", "$primary")
         cells[here] = (glyph, f"bold {colour} reverse" if here in won else f"bold {colour}")
@@ -99,4 +93,4 @@ class TimeBar(Widget):
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         if offset is not None and offset.x < self._track:
-            self.post_message(self.Chosen(round(offset.x * self._state.last_step / max(1, self._track - 1))))
+            self.post_message(StepList.Chosen(round(offset.x * self._state.last_step / max(1, self._track - 1))))

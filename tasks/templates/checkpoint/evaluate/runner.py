@@ -8,7 +8,7 @@ import os
 import struct
 import sys
 
-from player import NotASubmission  # there in the sandbox: for a submission that is of no use
+from submission_server import NotASubmission  # there in the sandbox: for a submission that is of no use
 
 ARTIFACT = os.environ["ARTIFACT"]  # the submission's files, as they were in the workspace; $DATA: the public data
 try:

@@ -1,0 +1,43 @@
+"""The analysis screen: from home to a table, from a number to its runs, from a run to its step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.library.runs import mlgym
+from tests.tui.support import screen_text, wait_for
+from tests.tui.test_home import browser, ready, shows
+from workbench.tui.screens.analysis import AnalysisScreen
+
+
+async def test_from_a_number_to_the_step_behind_it(tmp_path: Path) -> None:
+    mlgym(tmp_path)
+    app, home = browser(tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot, home)
+        await pilot.press("A")
+        await shows(pilot, app, "1 run", "battleOfSexes", "some-model", "baseline", "AUP")
+        screen = app.screen
+        assert isinstance(screen, AnalysisScreen) and screen.which == "best"
+        await pilot.press("b")
+        await shows(pilot, app, "task (last)")
+        await wait_for(pilot, lambda: screen.table.row_count == 2, "the table")
+        screen.table.move_cursor(row=1, column=1)
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: screen.has_class("-runs"), "the runs behind the number")
+        await pilot.press("escape")
+        assert not screen.has_class("-runs") and app.screen is screen
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: screen.has_class("-runs"), "the runs again")
+        await pilot.press("enter")
+        await wait_for(pilot, lambda: app.screen is not screen and "REPLAY" in screen_text(app), "the replay")
+
+
+async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
+    app, home = browser(tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot, home)
+        await pilot.press("A")
+        await shows(pilot, app, "nothing can be compared")
+        await pilot.press("q")
+        await wait_for(pilot, lambda: app.screen is home, "home")

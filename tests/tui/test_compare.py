@@ -1,0 +1,70 @@
+"""The compare screen: runs side by side, by keyboard alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.segment import Segment
+from rich.style import Style
+
+from tests.tui.sessions import SessionBuilder
+from tests.tui.support import screen_text, wait_for
+from workbench.tui.screens.compare import CompareApp, CompareScreen
+
+
+def session(folder: Path, last: str, text: str, score: float) -> Path:
+    made = SessionBuilder(folder)
+    made.ran("ls", "strategy.py")
+    made.ran(last, f"all is well\n{text}", thought="I look around.")
+    made.snapshot("strategy.py", f"# {text}\n")
+    made.ran("validate", "scored")
+    made.score(score)
+    made.end()
+    made.recording()
+    return folder
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=str)
+async def test_two_runs_side_by_side(tmp_path: Path, size: tuple[int, int]) -> None:
+    app = CompareApp([session(tmp_path / "a", "cat a", "one", 0.5), session(tmp_path / "b", "cat b", "two", 0.7)])
+    async with app.run_test(size=size) as pilot:
+        await wait_for(pilot, lambda: "first difference, in steps 2 and –" in screen_text(app), "the runs")
+        screen = app.screen
+        assert isinstance(screen, CompareScreen)
+        assert screen.rows.cursor == 1 and "$ cat a" in screen_text(app)
+        await pilot.press("j")
+        await wait_for(pilot, lambda: "$ cat b" in screen_text(app), "the row of the other run")
+        await pilot.press("2")
+        await wait_for(pilot, lambda: "all is well" in screen_text(app), "its observation")
+        await pilot.press("j", "3")
+        await wait_for(pilot, lambda: "      1 + # two" in screen_text(app), "the files that differ")
+        assert "    1       - # one" in screen_text(app)
+        await pilot.press("4")
+        await wait_for(pilot, lambda: "minutes" in screen_text(app), "the plot")
+        await pilot.press("X")
+        assert screen.rows.cursor == 2
+        await pilot.press("question_mark")
+        await wait_for(pilot, lambda: "j k scroll · esc leaves" in screen_text(app), "the help")
+        await pilot.press("escape")
+        await wait_for(pilot, lambda: app.screen is screen, "the runs again")
+        await pilot.press("escape")
+    assert app.return_code == 0
+
+
+async def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
+    app = CompareApp([tmp_path / "no", session(tmp_path / "b", "ls", "two", 0.7)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: str(tmp_path)[:20] in screen_text(app), "why not")
+
+
+async def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:
+    paths = [
+        session(tmp_path / name, action, "one", 0.5) for name, action in (("a", "echo " + "漢字" * 30), ("b", "ls"))
+    ]
+    app = CompareApp(paths)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: "漢" in screen_text(app), "the runs")
+        assert isinstance(app.screen, CompareScreen)
+        for row in range(app.screen.rows.row_count):
+            assert Segment.get_line_length(app.screen.rows.row_segments(row, 80, Style())) == 80

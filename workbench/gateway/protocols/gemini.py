@@ -1,0 +1,205 @@
+"""Gemini's generateContent. The model stands in the path, and so does whether the answer is a stream."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from workbench.gateway.protocols.base import (
+    Asked,
+    Assembler,
+    Protocol,
+    Result,
+    Said,
+    ToolCall,
+    Value,
+    after_model,
+    dumped,
+    event,
+    number,
+    rearranged,
+    text_of,
+)
+from workbench.session.events import Usage
+
+_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    503: "UNAVAILABLE",
+}
+_SYSTEM = ("systemInstruction", "system_instruction")
+_PATH = re.compile(r"(?P<before>.*/models/)(?P<model>[^/:]+(?:/[^/:]+)*)(?P<after>:\w+)")
+
+
+class Gemini(Protocol):
+    name: ClassVar[str] = "gemini"
+    provider: ClassVar[str] = "gemini"
+
+    def model(self, data: Value, path: str) -> str:
+        found = _PATH.fullmatch(path)
+        return found["model"] if found is not None else ""
+
+    def streams(self, data: Value, path: str, query: str) -> bool:
+        return path.endswith(":streamGenerateContent") and "alt=sse" in query
+
+    def at_temperature(self, asked: Asked, temperature: float) -> Asked:
+        before = asked.data.get("generationConfig")
+        given = {**(before if isinstance(before, dict) else {}), "temperature": temperature}
+        body, settings = ({**each, "generationConfig": given} for each in (asked.data, asked.settings))
+        return replace(asked, settings=settings, body=dumped(body).encode())
+
+    def for_model(self, model: str, data: Value, path: str, body: bytes) -> tuple[str, bytes]:
+        return _PATH.sub(lambda found: f"{found['before']}{model}{found['after']}", path), body
+
+    def read(self, data: Value) -> tuple[list[Any], Any, Value]:
+        system = next((data[name] for name in _SYSTEM if data.get(name)), None)
+        first = [{"role": "system", **(system if isinstance(system, dict) else {"parts": system})}] if system else []
+        rest = {name: value for name, value in data.items() if name not in ("contents", "tools", *_SYSTEM)}
+        contents = data["contents"]
+        return [*first, *(contents if isinstance(contents, list) else [contents])], data.get("tools"), rest
+
+    def results(self, messages: Sequence[Value]) -> list[Result]:
+        found = []
+        for message in after_model(messages, lambda message: message.get("role") == "model"):
+            for part in message.get("parts") or () if message.get("role") != "system" else ():
+                if told := part.get("functionResponse"):
+                    response = told.get("response")
+                    values = list(response.values()) if isinstance(response, dict) else []
+                    one = values[0] if len(values) == 1 and isinstance(values[0], str) else dumped(response)
+                    found.append(Result(one, str(told.get("id") or "")))
+                else:
+                    found.append(Result(text_of(part)))
+        return found
+
+    def assembler(self) -> Assembler:
+        return _Assembler()
+
+    def whole(self, data: Any) -> Value:
+        if not isinstance(data, list):
+            return super().whole(data)
+        assembler = _Assembler()
+        for each in data:
+            assembler.take(each)
+        return assembler.whole
+
+    def said(self, whole: Value) -> Said:
+        parts = _parts(whole)
+        usage = whole.get("usageMetadata")
+        return Said(
+            text="".join(part["text"] for part in parts if _is_text(part)),
+            reasoning="\n\n".join(part["text"] for part in parts if "text" in part and part.get("thought")),
+            calls=tuple(
+                ToolCall(name, str(call["name"]), dumped(call.get("args") or {}))
+                for place, name in _calls(parts).items()
+                if (call := parts[place]["functionCall"])
+            ),
+            usage=_usage(usage) if isinstance(usage, dict) else None,
+            model=str(whole.get("modelVersion") or ""),
+            id=str(whole.get("responseId") or ""),
+        )
+
+    def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
+        parts = rearranged(
+            _parts(whole),
+            _calls(_parts(whole)),
+            [place for place, part in enumerate(_parts(whole)) if _is_text(part)],
+            None if text == self.said(whole).text else text,
+            calls,
+            lambda part, call: {
+                **part, "functionCall": {**part["functionCall"], "name": call.name, "args": json.loads(call.arguments)}
+            },
+            lambda part, text: {**part, "text": text},
+        )  # fmt: skip
+        first, *others = whole["candidates"]
+        content = {**(first.get("content") or {"role": "model"}), "parts": parts}
+        return {**whole, "candidates": [{**first, "content": content}, *others]}
+
+    def written(self, text: str, calls: Sequence[ToolCall], model: str) -> Value:
+        parts: list[Value] = [{"text": text}] if text or not calls else []
+        parts += [{"functionCall": {"name": call.name, "args": json.loads(call.arguments)}} for call in calls]
+        candidate = {"content": {"role": "model", "parts": parts}, "finishReason": "STOP", "index": 0}
+        return {"candidates": [candidate], "modelVersion": model, "responseId": secrets.token_hex(8)}
+
+    def streamed(self, whole: Value, asked: Asked | None = None) -> list[bytes]:
+        return [event(whole)]
+
+    def body(self, whole: Value, asked: Asked | None) -> bytes:
+        return dumped(
+            [whole] if asked is not None and asked.path.endswith(":streamGenerateContent") else whole
+        ).encode()
+
+    def error(self, status: int, message: str) -> Value:
+        word = _STATUS.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
+        return {"error": {"code": status, "message": message, "status": word}}
+
+
+class _Assembler(Assembler):
+    def take(self, event: Value) -> tuple[str, str]:
+        if event.get("error"):
+            self.failed = text_of(event["error"].get("message")) or "error"
+            return "", ""
+        candidates = self.whole.get("candidates", [])
+        self.whole.update(event)
+        self.whole["candidates"] = candidates
+        text = reasoning = ""
+        for piece in event.get("candidates") or ():
+            index = number(piece.get("index"))
+            candidate = next((each for each in candidates if number(each.get("index")) == index), None)
+            if candidate is None:
+                candidate = {"index": index, "content": {"role": "model", "parts": []}}
+                candidates.append(candidate)
+            parts = candidate["content"]["parts"]
+            for part in (piece.get("content") or {}).get("parts") or ():
+                if index == 0 and "text" in part:
+                    text, reasoning = (
+                        (text, reasoning + part["text"]) if part.get("thought") else (text + part["text"], reasoning)
+                    )
+                _add(parts, part)
+            candidate.update({name: value for name, value in piece.items() if name != "content"})
+            if piece.get("finishReason"):
+                self.done = True
+        if (event.get("promptFeedback") or {}).get("blockReason"):
+            self.done = True
+        return text, reasoning
+
+
+def _add(parts: list[Value], part: Value) -> None:
+    """A part goes on with the last one where both are plain text."""
+    alike = set(part) <= {"text", "thought"} and parts and set(parts[-1]) == set(part)
+    if alike and "text" in part and parts[-1].get("thought") == part.get("thought"):
+        parts[-1] = {**parts[-1], "text": parts[-1]["text"] + part["text"]}
+    else:
+        parts.append(dict(part))
+
+
+def _calls(parts: Sequence[Value]) -> dict[int, str]:
+    """Ids of the calls among parts, by place; where a call has none, its place stands for it."""
+    calls = {place: part.get("functionCall") for place, part in enumerate(parts)}
+    return {place: str(call.get("id") or f"#{place}") for place, call in calls.items() if isinstance(call, dict)}
+
+
+def _is_text(part: Value) -> bool:
+    return isinstance(part.get("text"), str) and not part.get("thought")
+
+
+def _parts(whole: Value) -> list[Value]:
+    candidates = whole.get("candidates") or []
+    parts: list[Value] = ((candidates[0] if candidates else {}).get("content") or {}).get("parts") or []
+    return parts
+
+
+def _usage(usage: Value) -> Usage:
+    thought = number(usage.get("thoughtsTokenCount"))
+    return Usage(
+        input_tokens=number(usage.get("promptTokenCount")),
+        output_tokens=number(usage.get("candidatesTokenCount")) + thought,
+        cached_tokens=number(usage.get("cachedContentTokenCount")),
+        reasoning_tokens=thought,
+    )

@@ -1,0 +1,221 @@
+"""OpenAI's Responses."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from workbench.gateway.protocols.base import (
+    Asked,
+    Assembler,
+    Protocol,
+    Result,
+    Said,
+    ToolCall,
+    Value,
+    counted,
+    dumped,
+    event,
+    number,
+    rearranged,
+    text_of,
+)
+from workbench.gateway.protocols.chat import openai_error
+
+_CALLS = {"function_call": "arguments", "custom_tool_call": "input", "local_shell_call": "action"}
+"""Items that are calls of a client's tools, and where each has what it is called with."""
+_TEXTS = ("output_text", "refusal")
+
+
+class Responses(Protocol):
+    name: ClassVar[str] = "responses"
+    provider: ClassVar[str] = "openai"
+
+    def read(self, data: Value) -> tuple[list[Any], Any, Value]:
+        given, system = data.get("input") or [], data.get("instructions")
+        first = [{"role": "system", "content": system}] if system else []
+        messages = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+        rest = {name: value for name, value in data.items() if name not in ("input", "tools", "instructions")}
+        return [*first, *messages], data.get("tools"), rest
+
+    def results(self, messages: Sequence[Value]) -> list[Result]:
+        by_model = (
+            i for i, item in enumerate(messages) if item.get("role") == "assistant" or item.get("type") in _CALLS
+        )
+        last = max(by_model, default=-1)
+        found = []
+        for place, item in enumerate(messages):
+            if str(item.get("type")).endswith("_output"):
+                found.append(Result(text_of(item.get("output")), str(item.get("call_id") or item.get("id") or "")))
+            elif place > last and item.get("role") == "user":
+                found.append(Result(text_of(item.get("content"))))
+        return found
+
+    def assembler(self) -> Assembler:
+        return _Assembler()
+
+    def said(self, whole: Value) -> Said:
+        output = whole["output"]
+        texts = [part for item in output if item.get("type") == "message" for part in item["content"]]
+        summaries = [part for item in output if item.get("type") == "reasoning" for part in item.get("summary") or ()]
+        return Said(
+            text="\n".join(text_of(part) for part in texts if part.get("type") in _TEXTS),
+            reasoning="\n\n".join(map(text_of, summaries)),
+            calls=tuple(map(_call, filter(_is_call, output))),
+            usage=counted(
+                whole.get("usage"), "input_tokens", "output_tokens",
+                "input_tokens_details.cached_tokens", "output_tokens_details.reasoning_tokens",
+            ),
+            model=str(whole.get("model") or ""),
+            id=str(whole.get("id") or ""),
+        )  # fmt: skip
+
+    def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
+        output = whole["output"]
+        items = rearranged(
+            output,
+            {place: _call(item).id for place, item in enumerate(output) if _is_call(item)},
+            [place for place, item in enumerate(output) if item.get("type") == "message"],
+            None if text == self.said(whole).text else text,
+            calls,
+            _with,
+            lambda item, text: {**_message(text), **item, "content": _message(text)["content"]},
+        )
+        return {**whole, "output": items}
+
+    def written(self, text: str, calls: Sequence[ToolCall], model: str) -> Value:
+        items = [_message(text)] if text else []
+        items += [
+            {
+                "type": "function_call",
+                "id": f"fc_{secrets.token_hex(12)}",
+                "call_id": call.id,
+                "name": call.name,
+                "arguments": call.arguments,
+                "status": "completed",
+            }
+            for call in calls
+        ]
+        return {
+            "id": f"resp_{secrets.token_hex(12)}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "status": "completed",
+            "error": None,
+            "incomplete_details": None,
+            "instructions": None,
+            "metadata": {},
+            "model": model,
+            "output": items,
+            "parallel_tool_calls": True,
+            "temperature": None,
+            "tool_choice": "auto",
+            "tools": [],
+            "top_p": None,
+            "usage": None,
+        }
+
+    def streamed(self, whole: Value, asked: Asked | None = None) -> list[bytes]:
+        begun = {**whole, "output": [], "status": "in_progress", "usage": None}
+        events: list[Value] = [{"type": f"response.{what}", "response": begun} for what in ("created", "in_progress")]
+        for place, item in enumerate(whole["output"]):
+            events += [{"output_index": place, **each} for each in _item_events(item)]
+        status = str(whole.get("status") or "completed")
+        ends = status if status in ("completed", "incomplete", "failed") else "completed"
+        events.append({"type": f"response.{ends}", "response": whole})
+        return [event({"sequence_number": n, **each}, each["type"]) for n, each in enumerate(events)]
+
+    def error(self, status: int, message: str) -> Value:
+        return openai_error(status, message)
+
+    def error_event(self, body: Value) -> bytes:
+        error = body.get("error") or {}
+        what = {"type": "error", "code": error.get("type"), "message": error.get("message"), "param": None}
+        return event({**what, "sequence_number": 0}, "error")
+
+
+class _Assembler(Assembler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: dict[int, Value] = {}
+
+    def take(self, event: Value) -> tuple[str, str]:
+        kind = str(event.get("type"))
+        if kind in ("response.completed", "response.incomplete"):
+            self.whole = dict(event["response"])
+            if not self.whole.get("output"):
+                self.whole["output"] = [self._items[place] for place in sorted(self._items)]
+            self.done = True
+        elif kind == "response.failed":
+            self.failed = text_of((event["response"].get("error") or {}).get("message")) or "error"
+        elif kind == "error":
+            self.failed = text_of(event.get("message")) or "error"
+        elif kind == "response.output_item.done":
+            self._items[number(event.get("output_index"))] = event["item"]
+        elif kind == "response.output_text.delta":
+            return str(event["delta"]), ""
+        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            return "", str(event["delta"])
+        elif kind == "response.created":
+            self.whole = dict(event["response"])
+        return "", ""
+
+
+def _is_call(item: Value) -> bool:
+    return item.get("type") in _CALLS
+
+
+def _call(item: Value) -> ToolCall:
+    given = item.get(_CALLS[item["type"]])
+    return ToolCall(
+        str(item.get("call_id") or item.get("id") or ""),
+        str(item.get("name") or item["type"].removesuffix("_call")),
+        given if isinstance(given, str) else dumped(given),
+    )
+
+
+def _with(item: Value, call: ToolCall) -> Value:
+    place = _CALLS[item["type"]]
+    given = call.arguments if isinstance(item.get(place), str) else json.loads(call.arguments)
+    return {**item, place: given, **({"name": call.name} if "name" in item else {})}
+
+
+def _message(text: str) -> Value:
+    part = {"type": "output_text", "text": text, "annotations": []}
+    name = f"msg_{secrets.token_hex(12)}"
+    return {"type": "message", "id": name, "role": "assistant", "status": "completed", "content": [part]}
+
+
+def _item_events(item: Value) -> list[Value]:
+    """What a stream says of one item of the output."""
+    kind, name = item.get("type"), item.get("id")
+    begun, inner = {**item, "status": "in_progress"}, list[Value]()
+    if kind == "message":
+        begun["content"] = []
+        for place, part in enumerate(item["content"]):
+            base = {"item_id": name, "content_index": place}
+            text, what = text_of(part), "refusal" if part.get("type") == "refusal" else "output_text"
+            empty = {**part, "refusal" if what == "refusal" else "text": ""}
+            done = {"refusal": text} if what == "refusal" else {"text": text, "logprobs": []}
+            more: Value = {} if what == "refusal" else {"logprobs": []}
+            inner += [
+                {"type": "response.content_part.added", **base, "part": empty},
+                {"type": f"response.{what}.delta", **base, "delta": text, **more},
+                {"type": f"response.{what}.done", **base, **done},
+                {"type": "response.content_part.done", **base, "part": part},
+            ]
+    elif kind in ("function_call", "custom_tool_call"):
+        given = _CALLS[kind]
+        what = "function_call_arguments" if kind == "function_call" else "custom_tool_call_input"
+        begun[given] = ""
+        inner += [
+            {"type": f"response.{what}.delta", "item_id": name, "delta": item[given]},
+            {"type": f"response.{what}.done", "item_id": name, "name": item.get("name"), given: item[given]},
+        ]
+    elif kind == "reasoning":
+        begun = item
+    added = {"type": "response.output_item.added", "item": begun}
+    return [added, *inner, {"type": "response.output_item.done", "item": item}]

@@ -1,0 +1,68 @@
+"""All places where a session holds what was searched for, one a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from rich.segment import Segment
+from rich.style import Style as RichStyle
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from workbench.tui.actions import keyed
+from workbench.tui.screens.dialogs import Dialog
+from workbench.tui.text import one_line
+from workbench.tui.widgets.row_list import RowList
+
+AROUND = 60
+"""Characters of the line that are shown before a place, where it is long."""
+
+
+class Hit(NamedTuple):
+    """A place where the text was found."""
+
+    step: int
+    field: str
+    """`thought`, `action` or `observation`."""
+    place: int
+    """Which of the places in that field, from 0."""
+    line: str
+    """The line that it stands in, or a part of it."""
+
+
+class _Rows(RowList):
+    def __init__(self, hits: Sequence[Hit], cursor: int) -> None:
+        super().__init__(id="hits")
+        self.rows = hits
+        self.set_reactive(_Rows.cursor, cursor)
+
+    def on_mount(self) -> None:
+        self.rows_changed(0)
+
+    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+        hit = self.rows[row]
+        head = f" {hit.step:>4}  {hit.field:<12}"
+        return [Segment(head, self.colour("secondary", base)), Segment(one_line(hit.line, 2 * width), base)]
+
+
+class HitList(Dialog[int | None]):
+    """Gives the index of the hit that was chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "choose", "go there", show=False, id="hits.choose"),
+        Binding("q", "leave", "leave", show=False, id="dialog.leave"),
+    ]
+
+    def __init__(self, query: str, hits: Sequence[Hit], cursor: int) -> None:
+        super().__init__(f"/{query}: {len(hits):,} places")
+        self._rows = _Rows(hits, max(0, cursor))
+
+    def compose(self) -> ComposeResult:
+        with self.box(
+            keyed("{lines.down} {lines.up} rows · {hits.choose} goes there · {dialog.leave} leaves"), large=True
+        ):
+            yield self._rows
+
+    def action_choose(self) -> None:
+        self.dismiss(self._rows.cursor)

@@ -1,0 +1,192 @@
+"""The score ledger: every validate and submit, what of the artifact changed since the one before, best and last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style as RichStyle
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from workbench.library.columns import Column, fit, fitting
+from workbench.library.ledger import CUT, HEADINGS, RIGHT, Read, cells, change_of, difference
+from workbench.session.scores import Entry, ledger
+from workbench.session.state import SessionState
+from workbench.tui.actions import keyed
+from workbench.tui.text import one_line
+from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
+from workbench.tui.widgets.row_list import RowList
+
+_MUTED = "$foreground 55%"
+_KEPT = ("step", "score", "what", "change", "author", "split", "worked", "artifact", "metrics")
+"""Where there is no room for all, the first of these."""
+_COLUMNS = tuple(
+    Column(name, str, str, _KEPT.index(name), place in RIGHT, least=8 if place in CUT else 0)
+    for place, name in enumerate(HEADINGS)
+)
+
+
+class ScoreRows(RowList):
+    """The lines of the ledger."""
+
+    @dataclass
+    class Moved(Message):
+        """Another line is under the cursor."""
+
+    def __init__(self, state: SessionState) -> None:
+        super().__init__(id="score-rows")
+        self._state = state
+        self.entries: list[Entry] = []
+        self.cells: list[list[str]] = []
+
+    @property
+    def row_count(self) -> int:
+        return len(self.entries)
+
+    def chosen(self, row: int) -> None:
+        if row != self.cursor:
+            super().chosen(row)
+            self.post_message(self.Moved())
+
+    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+        entry, last = self.entries[row], row == len(self.entries) - 1
+        sign, colour = ("*", "success") if entry.best else (">", "primary") if last else (" ", "secondary")
+        text = "  ".join(
+            fit(one_line(self.cells[row][at], 200), room, right=_COLUMNS[at].right) for at, room in self._room(width)
+        )
+        failed = entry.recorded.verdict != "ok"
+        return [
+            Segment(f"{sign} ", self.colour(colour, base)),
+            Segment(text, self.colour("error", base) if failed else base),
+        ]
+
+    def heading(self, width: int) -> str:
+        """The names of the columns."""
+        return "  " + "  ".join(fit(HEADINGS[at], room, right=_COLUMNS[at].right) for at, room in self._room(width))
+
+    def _room(self, width: int) -> list[tuple[int, int]]:
+        return fitting(self.cells, _COLUMNS, max(10, width - 2))
+
+
+class ScoresView(Vertical):
+    """A line of totals, the ledger, and below it what changed in the artifact of the line under the cursor."""
+
+    DEFAULT_CSS = """
+    ScoresView > #score-totals, ScoresView > #score-heading { height: 1; color: $foreground 75%; }
+    ScoresView > #score-heading { color: $foreground 55%; }
+    ScoresView > ScoreRows { height: 1fr; }
+    ScoresView > #score-change { display: none; height: 1fr; border-top: solid $border-blurred; }
+    ScoresView.-changed > #score-change { display: block; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "change", "What changed", show=False, id="scores.change"),
+        Binding("space", "go", "Go to the step", show=False, id="scores.go"),
+        Binding("S", "screen.do('session.submit_best')", "Submit the best", show=False, id="scores.submit"),
+    ]
+
+    def __init__(self, state: SessionState, read: Read, go: Callable[[int], None]) -> None:
+        """`go` shows a step of the session."""
+        super().__init__(id="scores")
+        self._state, self._read, self._go = state, read, go
+        self._key: tuple[object, ...] = ()
+        self.rows = ScoreRows(state)
+        self.change = PanelView(id="score-change")
+        self._totals = Static("", id="score-totals", markup=False)
+        self._heading = Static("", id="score-heading", markup=False)
+
+    def compose(self) -> ComposeResult:
+        yield self._totals
+        yield self._heading
+        yield self.rows
+        yield self.change
+
+    def show(self) -> None:
+        """Show the ledger as it is now; nothing is drawn when it is as before."""
+        state = self._state
+        key = (len(state.scores_until()), len(state.sealed), state.limits.validates, state.validations, self.size.width)
+        if key != self._key:
+            self._key = key
+            self.run_worker(self._load(), group="scores", exclusive=True)
+
+    async def _load(self) -> None:
+        entries = ledger(self._state)
+        changes = await asyncio.to_thread(lambda: [change_of(entry, self._read) for entry in entries])
+        at_end = self.rows.cursor >= self.rows.row_count - 1
+        self.rows.entries = entries
+        self.rows.cells = [cells(entry, change, self._state) for entry, change in zip(entries, changes, strict=True)]
+        self.rows.rows_changed(0)
+        self._totals.update(Content(f" {one_line(totals(self._state), 300)}"))
+        self._heading.update(Content(self.rows.heading(self.rows.size.width) if entries else ""))
+        if at_end and entries:
+            self.rows.cursor = len(entries) - 1
+            self._show_change()
+
+    def on_resize(self) -> None:
+        self.show()
+
+    @property
+    def title(self) -> str:
+        """For the border."""
+        return "Scores"
+
+    @property
+    def subtitle(self) -> str:
+        """For the lower border: the keys."""
+        return keyed("{scores.change} what changed · {scores.go} its step · {scores.submit} submits the best")
+
+    @property
+    def text(self) -> str:
+        """For copying."""
+        return "\n".join("\t".join(row) for row in (HEADINGS, *self.rows.cells))
+
+    @on(ScoreRows.Moved)
+    def _show_change(self) -> None:
+        if self.has_class("-changed") and self.rows.entries:
+            self.run_worker(self._load_change(self.rows.entries[self.rows.cursor]), group="change", exclusive=True)
+
+    async def _load_change(self, entry: Entry) -> None:
+        found = await asyncio.to_thread(difference, entry, self._read)
+        lines: list[Line] = []
+        marks: dict[int, LineMark] = {}
+        if found is None or entry.recorded.artifact is None:
+            lines.append(Content.styled("(no text that could be compared)", _MUTED))
+        elif all(line.mark == " " for line in found):
+            lines.append(Content.styled("(the same as before)", _MUTED))
+        else:
+            add_compared(lines, marks, found)
+        self.change.show_lines(lines, marks=marks)
+        self.change.go_to(min(marks, default=1))
+
+    def action_change(self) -> None:
+        """What changed in the artifact since the one before; once more closes it."""
+        self.toggle_class("-changed")
+        self._show_change()
+
+    def action_go(self) -> None:
+        """Show the step of the line under the cursor."""
+        if self.rows.entries:
+            self._go(self.rows.entries[self.rows.cursor].recorded.step)
+
+
+def totals(state: SessionState) -> str:
+    """Best and last, the baseline, and how many validations are left."""
+    from workbench.text import many, number
+
+    found = state.final_scores()
+    if found.last is None:
+        parts = [f"{many(len(state.sealed), 'score')} hidden until the end" if state.sealed else "nothing was scored"]
+    else:
+        parts = [f"{found.metric or 'score'}: * best {number(found.best)}", f"> last {number(found.last)}"]
+    parts += [f"baseline {number(found.baseline)}"] if found.baseline is not None else []
+    if (limit := state.limits.validates) is not None:
+        parts.append(f"{many(max(0, limit - state.validations), 'validation')} left of {limit}")
+    return " · ".join(parts)
