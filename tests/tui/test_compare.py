@@ -11,6 +11,7 @@ from rich.style import Style
 from tests.tui.sessions import SessionBuilder
 from tests.tui.support import screen_text, wait_for
 from workbench.tui.screens.compare import CompareApp, CompareScreen
+from workbench.tui.screens.help import HelpScreen
 
 
 def session(folder: Path, last: str, text: str, score: float) -> Path:
@@ -68,3 +69,18 @@ async def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:
         assert isinstance(app.screen, CompareScreen)
         for row in range(app.screen.rows.row_count):
             assert Segment.get_line_length(app.screen.rows.row_segments(row, 80, Style())) == 80
+
+
+async def test_a_screen_that_opens_at_the_very_end_is_no_failure(tmp_path: Path) -> None:
+    app = CompareApp([session(tmp_path / "a", "ls", "one", 0.5)] * 2)
+    async with app.run_test() as pilot:
+        await wait_for(pilot, lambda: isinstance(app.screen, CompareScreen), "the runs")
+        app.push_screen(HelpScreen())
+    assert app.return_code != 1
+
+
+async def test_it_looks_as_its_user_wants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "mlgym-tui").mkdir(parents=True)
+    (tmp_path / "config" / "mlgym-tui" / "config.yaml").write_text("theme: mlgym-safe\n")
+    assert CompareApp([]).theme == "mlgym-safe"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 from textual import events
 from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widget import AwaitMount
@@ -24,16 +24,14 @@ from workbench.session import commands as do
 from workbench.session.events import SessionEnded
 from workbench.session.state import SessionState
 from workbench.signals import on_signals
-from workbench.tui import look
-from workbench.tui.actions import ACTIONS, HOME, STEPS, keyed
+from workbench.tui.actions import HOME, STEPS, keyed
 from workbench.tui.outside import Outside
+from workbench.tui.own_app import OwnApp
 from workbench.tui.screens.view import Ground
 from workbench.tui.screens.workbench import WorkbenchScreen
 from workbench.tui.source import SessionSource
-from workbench.tui.terminal.alt_keys import keep_alt
 from workbench.tui.terminal.changes import Shown
 from workbench.tui.text import printable
-from workbench.tui.theme import THEMES
 from workbench.tui.type_ahead import TypeAhead
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ def _palette() -> type[Provider]:
     return ActionProvider
 
 
-class WorkbenchApp(App[SessionEnded | None]):
+class WorkbenchApp(OwnApp[SessionEnded | None]):
     """Shows a session, or home, from which sessions are opened. That of a live source is run, and stays open.
 
     `run()` returns how the session that was run last ended, or None where none was.
@@ -80,23 +78,10 @@ class WorkbenchApp(App[SessionEnded | None]):
         look_only: bool = False,
     ) -> None:
         """`look_only`: nothing is started, noted or forked from here."""
-        no_color = os.environ.get("NO_COLOR")
-        # Without colour means without greys as well: the terminal's own colours, and those filtered out.
         # Textual reads the styles of a screen when it is pushed, which the one at the bottom never is.
-        styles = [*self.CSS_PATH, "screens/home.tcss"] if home is not None else None
-        super().__init__(css_path=styles, ansi_color=True if no_color is not None else None)
-        if no_color is not None:
-            # Textual takes it out of the environment; programs started from here should have it too.
-            os.environ["NO_COLOR"] = no_color
-        keep_alt()
-        self.animation_level = "none"
-        for own in THEMES:
-            self.register_theme(own)
-        said = look.use()
-        self.theme = theme or said.theme or look.default_theme()
-        self.set_keymap({action.id: ",".join(action.keys_now) or "none" for action in ACTIONS if action.changed})
+        super().__init__(theme, css_path=[*self.CSS_PATH, "screens/home.tcss"] if home is not None else None)
         self.outside = Outside(
-            self, said.notify, say=self.ground_say, pause=self._pause, forget=lambda: self.type_ahead.forget()
+            self, self.settings.notify, say=self.ground_say, pause=self._pause, forget=lambda: self.type_ahead.forget()
         )
         self.drafts: dict[str, str] = {}
         """What was written in dialogs that were left, by their titles."""

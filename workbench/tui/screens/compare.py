@@ -10,7 +10,7 @@ from typing import ClassVar
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
@@ -27,10 +27,10 @@ from workbench.session.state import SessionState, Step
 from workbench.tui import words
 from workbench.tui.actions import COMPARE, keyed
 from workbench.tui.diffs import run_differences, shown
+from workbench.tui.own_app import OwnApp
 from workbench.tui.screens.help import HelpScreen
 from workbench.tui.source import RecordedSource
 from workbench.tui.text import one_line, split_lines
-from workbench.tui.theme import DARK, THEMES
 from workbench.tui.widgets.line_view import CHANGED, Line, LineMark, LineView
 from workbench.tui.widgets.proposal import prompted
 from workbench.tui.widgets.row_list import RowList
@@ -274,16 +274,13 @@ def _marks(texts: Sequence[Sequence[Line]]) -> list[dict[int, LineMark]]:
     return marks
 
 
-class CompareApp(App[None]):
+class CompareApp(OwnApp[None]):
     """The screen on its own."""
 
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, paths: Sequence[Path], *, theme: str = DARK.name) -> None:
+    def __init__(self, paths: Sequence[Path]) -> None:
         super().__init__()
-        for own in THEMES:
-            self.register_theme(own)
-        self.theme = theme
         self.paths = list(paths)
 
     def on_mount(self) -> None:
