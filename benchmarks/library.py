@@ -100,7 +100,8 @@ def _index(folder: Path) -> list[object]:
 
 
 def _command(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "workbench", *arguments], check=True, stdout=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "workbench", *arguments]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _best(do: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import msgspec
 import pytest
@@ -33,6 +35,16 @@ def test_tables_hold_what_the_runs_say() -> None:
     ]
     assert [row[0] for row in found["aup_scores"].rows] == ["a", "b", "baseline"]
     assert found["exits"].rows[1] == ["b", 5, 1, 0, 4, 1]
+
+
+def test_tables_that_nobody_asks_for_are_not_made() -> None:
+    command = (
+        "import sys; from tests.analysis.test_summary import _runs; from workbench.analysis.summary import *;"
+        "found = tables(analyze(_runs()), ['exits', 'best_scores']); assert 'choix' not in sys.modules;"
+        "print(*(table.name for table in found))"
+    )
+    said = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True).stdout
+    assert said.split() == ["best_scores", "exits"]
 
 
 def test_the_order_of_runs_changes_nothing() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -221,19 +222,20 @@ def _warnings(runs: Sequence[Run], question: Question, best: Scores) -> list[str
 # -- tables ------------------------------------------------------------------------------------------------------------
 
 
-def tables(analysis: Analysis) -> list[Table]:
-    """All that is known, as tables."""
-    return [
-        *(_score_table(analysis, which) for which in WHICH),
-        aup_table(analysis),
-        *(_rank_table(analysis, which) for which in WHICH),
-        _difference_table(analysis),
-        _exit_table(analysis),
-        _action_table(analysis),
-        _habit_table(analysis),
-        *([_noted_table(analysis)] if analysis.noted else []),
-        _run_table(analysis),
-    ]
+def tables(analysis: Analysis, names: Sequence[str] = ()) -> list[Table]:
+    """All that is known, as tables, or those of these names: ranks take a second, for the library behind them."""
+    made: dict[str, Callable[[], Table]] = {
+        **{f"{which}_scores": partial(_score_table, analysis, which) for which in WHICH},
+        "aup_scores": partial(aup_table, analysis),
+        **{f"{which}_ranks": partial(_rank_table, analysis, which) for which in WHICH},
+        "differences": partial(_difference_table, analysis),
+        "exits": partial(_exit_table, analysis),
+        "actions": partial(_action_table, analysis),
+        "habits": partial(_habit_table, analysis),
+        **({"noted_failures": partial(_noted_table, analysis)} if analysis.noted else {}),
+        "runs": partial(_run_table, analysis),
+    }
+    return [make() for name, make in made.items() if not names or name in names]
 
 
 def held(analysis: Analysis) -> str:

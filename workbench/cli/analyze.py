@@ -84,7 +84,7 @@ def analyze(paths: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     else:
         noted = {path: found.values("failure") for path, found in read_all(runs).items()}
         analysis = analyzed(runs, _question(chosen), {path: kinds for path, kinds in noted.items() if kinds})
-        found = tables(analysis)
+        found = tables(analysis, () if as_json or chosen["out"] is not None else _SHOWN)
     if not analysis.runs:
         raise Failure(f"none of {len(runs)} runs can be compared: {held(analysis)}", "see `mlgym-tui sessions DIR`")
     if chosen["out"] is not None:
@@ -167,13 +167,12 @@ def _write(
 def _print(found: list[Table]) -> None:
     from workbench.analysis.output import cell
 
-    for table in found:
-        if table.name in _SHOWN:
-            click.echo(click.style(table.title, bold=True))
-            rows = [table.columns, *([cell(value) for value in row] for row in table.rows)]
-            for part in _parts(rows, shutil.get_terminal_size().columns):
-                print_table(part[0], part[1:], right=tuple(range(1, len(part[0]))), cut=(0,))
-            click.echo(f"{table.note}\n" if table.note else "")
+    for table in (table for table in found if table.name in _SHOWN):
+        click.echo(click.style(table.title, bold=True))
+        rows = [table.columns, *([cell(value) for value in row] for row in table.rows)]
+        for part in _parts(rows, shutil.get_terminal_size().columns):
+            print_table(part[0], part[1:], right=tuple(range(1, len(part[0]))), cut=(0,))
+        click.echo(f"{table.note}\n" if table.note else "")
 
 
 def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:
