@@ -500,6 +500,9 @@ async def test_a_take_over_is_told_as_it_was(tmp_path: Path, server: Server, dia
         await session.over(2)
         await session.runner.controls.hand_back()
         await session.review(3)
+        assert (session.state.current.action, len(server.calls)) == ("echo one", 1)
+        session.runner.controls.step()
+        await session.review(4)
     text = words_sent(server)
     calls_are_paired(server)
     assert "took over" in text and "was not run" in text

@@ -211,15 +211,20 @@ async def test_what_matches_waits_and_the_rest_runs(tmp_path: Path, careful: str
     assert {pause.reason for pause in session.events(ev.ClockPaused)} == {"review"}
 
 
-async def test_a_take_over_instead_of_an_approval(tmp_path: Path, careful: str) -> None:
+async def test_what_needs_approval_needs_it_after_a_take_over_too(tmp_path: Path, careful: str) -> None:
     async with driven(tmp_path, ListAgent(["rm a", "echo 2"]), approve=careful, interactive=True) as session:
         await session.until(lambda: session.runner.status.asking, "asking")
         session.runner.controls.take_over(80, 24)
         await session.phase("human")
         assert (session.runner.status.asking, session.runner.status.problem) == ("", "")
         await session.runner.controls.hand_back()
+        await session.until(lambda: session.runner.status.asking, "asking again")
+        session.runner.controls.reject("done by hand")
         assert (await session.ended()).exit_status == "actions_exhausted"
-    assert [step.status for step in session.state.steps[1:]] == ["rejected", "ran"]
+    steps = session.state.steps[1:]
+    assert [(step.action, step.status) for step in steps] == [
+        ("rm a", "rejected"), ("rm a", "rejected"), ("echo 2", "ran"),
+    ]  # fmt: skip
 
 
 async def test_waiting_does_not_use_up_the_time(tmp_path: Path, careful: str) -> None:

@@ -179,8 +179,8 @@ async def test_cancelling_the_run_is_an_interruption(tmp_path: Path) -> None:
     assert ended.exit_status == "interrupted"
 
 
-async def test_a_take_over_in_review_drops_the_proposal(tmp_path: Path) -> None:
-    agent = ListAgent(["echo agent", "echo $person"])
+async def test_a_proposal_under_review_is_there_again_after_a_take_over(tmp_path: Path) -> None:
+    agent = ListAgent(["echo $person"])
     async with driven(tmp_path, agent, mode="step") as session:
         await session.review(1)
         session.runner.controls.take_over(100, 30)
@@ -192,7 +192,7 @@ async def test_a_take_over_in_review_drops_the_proposal(tmp_path: Path) -> None:
         step = await session.over(3)
         await session.runner.controls.hand_back()
         await session.review(4)
-        assert session.state.mode == "step"
+        assert session.state.mode == "step" and agent.asked == 1
         session.runner.controls.step()
         assert (await session.over(4)).observation == "was_here\n"
     assert (step.author, step.action, step.exit_code) == (session.runner.controls.user, "echo new > file.txt; false", 1)
@@ -201,6 +201,28 @@ async def test_a_take_over_in_review_drops_the_proposal(tmp_path: Path) -> None:
     assert session.state.mode == "step"
     modes = [event.mode for event in session.events(ev.ControlChanged)]
     assert modes == ["step", "human", "step"]
+
+
+async def test_an_edited_proposal_is_there_again_as_it_was_edited(tmp_path: Path) -> None:
+    agent = ListAgent(["echo agent", "echo next"])
+    async with driven(tmp_path, agent, mode="step") as session:
+        controls = session.runner.controls
+        await session.review(1)
+        controls.edit("echo edited", thought="another thought", told=True)
+        for step in (2, 3):  # a second take-over changes nothing
+            controls.take_over(80, 24)
+            await session.phase("human")
+            await controls.hand_back()
+            await session.review(step)
+        again = session.state.steps[3]
+        assert (again.author, again.proposed, again.proposed_thought) == (agent.author, "echo agent", "a thought")
+        assert (again.action, again.thought, again.edited_by) == ("echo edited", "another thought", controls.user)
+        assert again.edit_told
+        controls.step()
+        assert (await session.over(3)).observation == "edited\n"
+        await session.review(4)
+    assert [step.status for step in session.state.steps[1:4]] == ["rejected", "rejected", "ran"]
+    assert (session.state.steps[4].action, agent.asked) == ("echo next", 2)
 
 
 async def test_a_take_over_waits_for_the_running_command(tmp_path: Path) -> None:
@@ -258,7 +280,7 @@ async def test_a_take_over_that_is_given_back_while_it_begins_harms_nothing(
         controls.take_over(80, 24)
         await session.review(2)
         controls.step()
-        assert (await session.over(2)).observation == "2\n"
+        assert (await session.over(2)).observation == "1\n"
 
 
 async def test_a_program_of_the_person_keeps_the_shell_until_forced(tmp_path: Path) -> None:

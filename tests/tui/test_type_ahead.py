@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from textual.widgets import Input, TextArea
 from tests.tui.support import screen_text
 from tests.tui.test_workbench import Opened, opened
 from workbench.environment.assembly import OURS
+from workbench.session.commands import Command, Outcome
 from workbench.tui.screens.dialogs import ActionArea, Ask, Confirm, EditAction, Write
 from workbench.tui.screens.help import HelpScreen
 
@@ -60,6 +62,41 @@ async def test_what_was_typed_before_a_dialog_closes_does_not_act_behind_it(tmp_
         burst(on, "question_mark")
         await on.until(lambda: isinstance(on.app.screen, HelpScreen), "a key after it")
         assert on.runner.status.phase == "review" and on.state.last_step == 1
+
+
+@pytest.mark.parametrize("attached", [False, True], ids=["here", "slow"])
+async def test_an_edited_action_is_run_by_the_key_after_it(
+    tmp_path: Path, attached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, ["echo one", "echo two"]) as on:
+        if attached:  # the edit takes a while, as over a socket
+            carry_out = on.screen.source.do
+
+            async def later(command: Command) -> Outcome:
+                await asyncio.sleep(0.05)
+                return await carry_out(command)
+
+            monkeypatch.setattr(on.screen.source, "do", later)
+        await on.review(1)
+        burst(on, "e", "end", *" more", "ctrl+s", "enter")
+        await on.review(2)
+        assert (on.state.steps[1].action, on.state.steps[1].status) == ("echo one more", "ran")
+        burst(on, "e", "escape", "enter")
+        await on.until(lambda: on.app.screen is on.screen and not on.app.type_ahead.pending, "the workbench again")
+        assert on.runner.status.phase == "review", "what follows esc runs nothing"
+
+
+async def test_the_key_after_an_edit_that_came_too_late_runs_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path, ["echo one", "echo two"]) as on:
+        await on.review(1)
+        await on.press("e")
+        await on.until(lambda: isinstance(on.app.screen, EditAction), "the editor")
+        on.runner.controls.step()
+        await on.review(2)
+        burst(on, "x", "ctrl+s", "enter")
+        await on.shows("too late")
+        await on.until(lambda: not on.app.type_ahead.pending, "all keys")
+        assert on.runner.status.phase == "review" and on.state.last_step == 2
 
 
 async def test_a_question_is_answered_by_the_keys_after_it(tmp_path: Path) -> None:

@@ -332,7 +332,7 @@ class Controls:
 
     def take_over(self, columns: int, rows: int) -> None:
         """Give the shell to the person, as soon as the running command is over: one that waits for input, they can
-        answer. A proposal under review is dropped.
+        answer. A proposal under review comes again when the shell is handed back.
         """
         if self.mode == "human":
             return

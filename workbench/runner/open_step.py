@@ -1,10 +1,11 @@
-"""The step in which a session was when its process ended, once it goes on."""
+"""Steps that were left: the one that was open when a process ended, and a proposal that a take-over dropped."""
 
 from __future__ import annotations
 
+from workbench.agents.agent import Proposal
 from workbench.environment.live import LiveSession
 from workbench.session import events as ev
-from workbench.session.state import SessionState
+from workbench.session.state import SessionState, Step
 
 
 def close_open_step(live: LiveSession) -> None:
@@ -33,3 +34,25 @@ def left_open(state: SessionState) -> bool:
         return False
     forked_with = parent is not None and parent.step + 1 == step.number and step.edited
     return forked_with or step.number == state.breakpoint_hit
+
+
+def proposed_again(dropped: Step) -> Proposal:
+    """What a take-over dropped, as it was before a person edited it."""
+    return Proposal(dropped.proposed, dropped.proposed_thought, remark=dropped.remark, author=dropped.author)
+
+
+def edit_again(live: LiveSession, dropped: Step, number: int, user: str) -> None:
+    """What is proposed once more is as the person had changed it."""
+    step = live.state.steps[number]
+    rethought = dropped.thought != step.thought
+    live.emit(
+        ev.ActionEdited(
+            step=number,
+            author=dropped.edited_by or user,
+            before=step.action,
+            after=dropped.action,
+            thought_before=step.thought if rethought else None,
+            thought_after=dropped.thought if rethought else None,
+            told=dropped.edit_told,
+        )
+    )

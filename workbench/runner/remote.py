@@ -53,8 +53,6 @@ class Remote(Host):
         self._prompts = PromptLog(hub.live)
         self._begun: dict[int, float] = {}
         """When the actions were let go that run."""
-        self._kept: Step | None = None
-        """A proposal that a person had changed before a take-over dropped it: it comes next."""
         agent.host = self
         self.under_way(0)
         self._live.bus.subscribe(self._heard)
@@ -71,33 +69,18 @@ class Remote(Host):
         if not step.action:
             self._finish(number, "", {})
 
-    def reject(self, number: int) -> None:
-        """The action of a step must not run. One that a take-over dropped is proposed once more."""
+    def reject(self, number: int) -> bool:
+        """The action of a step must not run. One that a take-over dropped is proposed once more. Returns whether it can
+        then be as the person had changed it.
+        """
         step = self._state.steps[number]
-        if step.dropped and (step.edited or step.chosen):
-            with contextlib.suppress(ValueError):  # the first answer may not hold what an alternative does
-                self.agent.check(replace(step, chosen=0), step.thought, step.action)
-                self._kept = step
-        self.agent.reject(step)
-
-    def keep_change(self, number: int) -> None:
-        """What is proposed once more is as the person had changed it."""
-        kept, self._kept = self._kept, None
-        if kept is None:
-            return
-        step = self._state.steps[number]
-        rethought = kept.thought != step.thought
-        self._live.emit(
-            ev.ActionEdited(
-                step=number,
-                author=kept.edited_by or self._controls.user,
-                before=step.action,
-                after=kept.action,
-                thought_before=step.thought if rethought else None,
-                thought_after=kept.thought if rethought else None,
-                told=kept.edit_told,
-            )
-        )
+        try:
+            self.agent.check(replace(step, chosen=0), step.thought, step.action)
+        except ValueError:  # the first answer may not hold what an alternative does
+            return False
+        finally:
+            self.agent.reject(step)
+        return step.edited or bool(step.chosen)
 
     async def settle(self) -> None:
         """Until the agent has told what came of all that it was let do, or it cannot, or the session is to stop."""

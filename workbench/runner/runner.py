@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
 from typing import TypeVar
 
-from workbench.agents.agent import ActionsExhausted, Agent, ModelError
+from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
 from workbench.agents.remote import RemoteAgent
 from workbench.environment.episode import Episode
 from workbench.environment.limits import autosubmission, exceeded
@@ -27,7 +27,7 @@ from workbench.runner.cockpit import Cockpit
 from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
 from workbench.runner.minding import mind
-from workbench.runner.open_step import close_open_step, left_open
+from workbench.runner.open_step import close_open_step, edit_again, left_open, proposed_again
 from workbench.runner.proposing import Proposer
 from workbench.runner.remote import Remote
 from workbench.runner.take_over import TakeOver
@@ -36,7 +36,7 @@ from workbench.session import events as ev
 from workbench.session.commands import Breakpoint
 from workbench.session.log import EVENTS_FILE, explain_write_error
 from workbench.session.repetition import repetition
-from workbench.session.state import GOES_ON
+from workbench.session.state import GOES_ON, Step
 from workbench.session.status import LiveStatus, Phase
 
 T = TypeVar("T")
@@ -101,6 +101,8 @@ class Runner:
             )
         self._cwd = cwd
         self._beside = bytearray()
+        self._kept: Step | None = None
+        """A proposal that a take-over dropped: it comes next, as the person had changed it."""
         self.on_closed: Callable[[], None] | None = None
         """Called once everything is stopped: removes the run's folder."""
 
@@ -223,10 +225,14 @@ class Runner:
         if left_open(self.state):
             await self._decide(self.state.last_step, self.agent)
             return None
+        kept = self._kept
         try:
             self.hub.tell(phase="proposing")
-            with self._until_time_is_over(self.controls.proposer):
-                proposal = await self.controls.proposer.ask()
+            if kept is not None and self.remote is None:
+                proposal: Proposal | None = proposed_again(kept)
+            else:
+                with self._until_time_is_over(self.controls.proposer):
+                    proposal = await self.controls.proposer.ask()
         except ActionsExhausted as error:
             if error.cause:
                 return await self._autosubmit(error.cause, str(error))
@@ -247,8 +253,9 @@ class Runner:
                 conversation=proposal.conversation,
             )
         )
-        if self.remote is not None:
-            self.remote.keep_change(step)
+        if kept is not None and (self.remote is not None or kept.edited):
+            edit_again(self.live, kept, step, self.controls.user)
+        self._kept = None
         self.controls.proposer.apply_change()
         self._mind_repetition(self.agent)
         await self._decide(step, self.agent)
@@ -269,8 +276,9 @@ class Runner:
         decision = Decision("run") if released else await self._review(asked)
         if decision.kind == "reject":
             self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
-            if remote is not None:
-                remote.reject(step)
+            keeps = remote is None or remote.reject(step)
+            if keeps and self.state.steps[step].dropped:
+                self._kept = self.state.steps[step]
         elif remote is not None:
             remote.let_go(step)
         else:

@@ -92,7 +92,7 @@ class TypeAhead:
             else:
                 await self._next()
             return
-        if now is self._ground():
+        if now is self._ground() and not getattr(screen, "goes_on", False):
             # Typed before anybody saw that the dialog is over; what it would do here was not meant.
             self.forget()
         self._follow(now, now)

@@ -41,6 +41,8 @@ class Dialog(ModalScreen[T]):
         Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
     ]
     nothing: Any = None
+    goes_on = False
+    """What is typed after the key that closes it is meant for the screen below, however soon it comes."""
 
     def __init__(self, title: str, *, classes: str = "") -> None:
         super().__init__(classes=classes)
@@ -290,4 +292,5 @@ class EditAction(Drafting[Edited | None]):
 
     def action_accept(self) -> None:
         thought = self.query_one(ThoughtArea).text if self._thought is not None else None
+        self.goes_on = True
         self.dismiss(Edited(self.area.text, thought, self.told))

@@ -145,6 +145,7 @@ class Steering(Bounds):
         done = self.state.last_step == number and (await self.do(command)).done
         if not done:
             self.screen.say(_TOO_LATE)
+            self.screen.app.type_ahead.forget()  # type: ignore[attr-defined]  # it was meant for that proposal
         return done
 
     async def _edited(self, number: int, edited: Edited | None) -> None:
