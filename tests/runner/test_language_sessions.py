@@ -559,6 +559,8 @@ async def test_a_model_is_told_of_a_shell_that_died_between_its_steps(tmp_path: 
         await session.phase("human")
         await session.runner.controls.hand_back()
         await session.review(3)
+        session.runner.controls.run_proposal()
+        await session.review(4)
     sent = asked(server)
     assert "A note of the workbench: the shell ended, and there is a new one: shell variables" in sent
 

@@ -272,7 +272,7 @@ async def test_the_cursor_rests_while_the_session_goes_on(tmp_path: Path) -> Non
 
 
 async def test_take_over_and_release(tmp_path: Path) -> None:
-    async with opened(tmp_path, ["echo one", "echo agent", "echo agent"]) as on:
+    async with opened(tmp_path, ["echo one", "echo two"]) as on:
         await on.review(1)
         await on.press("t")
         await on.until(lambda: on.screen.taken_over, "the take-over")
@@ -288,7 +288,7 @@ async def test_take_over_and_release(tmp_path: Path) -> None:
         await on.until(lambda: not on.screen.taken_over and on.runner.status.phase == "review", "the agent's turn")
         assert "TAKEN OVER" not in on.text and not on.screen.has_class("-zoomed")
         await on.press("s")
-        await on.until(lambda: "agent\n" in [step.observation for step in on.state.steps], "a step of the agent")
+        await on.until(lambda: "one\n" in [step.observation for step in on.state.steps], "a step of the agent")
 
 
 async def test_in_take_over_every_key_is_the_shells(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from workbench.runner.hub import Hub
 from workbench.runner.prompt_log import PromptLog
 from workbench.session import events as ev
 from workbench.session.bus import Message
-from workbench.session.state import Step
 
 LONGEST = 100_000
 """Characters of what an agent tells of an action that are kept."""

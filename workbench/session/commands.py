@@ -118,7 +118,7 @@ class Act(Command, frozen=True, tag="act"):
 
 
 class TakeOver(Command, frozen=True, tag="take-over"):
-    """Give the shell to the person, as soon as the running command is over. A proposal under review comes again afterwards."""
+    """Give the shell to the person, as soon as the running command is over. A proposal under review comes again."""
 
     columns: int
     rows: int
