@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shutil
@@ -41,33 +42,39 @@ def library() -> list[Row]:
 
 
 async def _held(folder: Path) -> Row:
-    """How long the loop is held at most, while home fills with many sessions and keys sort, group and filter them."""
+    """How long the loop works at one thing at most, while home fills with many sessions and keys sort, group and filter
+    them: its processor time, which other programs do not change.
+    """
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.screens.home import HomeScreen
 
     worst = 0.0
+    run = asyncio.Handle._run
+    kept = gc.get_threshold()
+
+    def timed(handle: asyncio.Handle) -> None:
+        nonlocal worst
+        begun = time.thread_time()
+        run(handle)
+        worst = max(worst, time.thread_time() - begun)
+
     home = HomeScreen([folder])
-    async with WorkbenchApp(home=home).run_test(size=(120, 40)) as pilot:
-
-        async def watch() -> None:
-            nonlocal worst
-            last = time.perf_counter()
-            while True:
-                await asyncio.sleep(0.001)
-                now = time.perf_counter()
-                worst, last = max(worst, now - last), now
-
-        while not home.painted:
-            await pilot.pause(0.01)
-        watching = asyncio.ensure_future(watch())
-        while home.finding.reading:
-            await pilot.pause(0.01)
-        for key in ("s", "r", "v", "v", "v", "slash", *"task:b"):
-            await pilot.press(key)
-        while home.listing.filter.text != "task:b":
-            await pilot.pause(0.01)
-        watching.cancel()
-    return absolute(f"home with {_SESSIONS:,} sessions: worst stall of the event loop", worst * 1000, 50)
+    gc.set_threshold(50_000, 10, 10)  # as the command has it
+    try:
+        async with WorkbenchApp(home=home).run_test(size=(120, 40)) as pilot:
+            while not home.painted:
+                await pilot.pause(0.01)
+            asyncio.Handle._run = timed  # type: ignore[method-assign]
+            while home.finding.reading:
+                await pilot.pause(0.01)
+            for key in ("s", "r", "v", "v", "v", "slash", *"task:b"):
+                await pilot.press(key)
+            while home.listing.filter.text != "task:b":
+                await pilot.pause(0.01)
+    finally:
+        asyncio.Handle._run = run  # type: ignore[method-assign]
+        gc.set_threshold(*kept)
+    return absolute(f"home with {_SESSIONS:,} sessions: the longest that the loop is held", worst * 1000, 50)
 
 
 def _inspect() -> list[Row]:
