@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.formats.trajectories import healthy, write_run
 from tests.library.runs import mlgym, own
-from workbench.library.grep import PatternError, grep, pattern
+from workbench.formats.open import open_recording
+from workbench.library.grep import PatternError, _texts, grep, pattern
 from workbench.library.index import runs
+from workbench.session import events as ev
 
 
 def found(root: Path, text: str, *places: str, **how: bool) -> list[tuple[str, int, str, int, str]]:
@@ -43,3 +46,13 @@ def test_a_text_that_takes_too_long_is_left_and_counted(tmp_path: Path) -> None:
     own(tmp_path, action="echo " + "a" * 200)
     wanted = pattern("(a|aa)+!")
     assert list(grep(wanted, runs([tmp_path]))) == [] and wanted.given_up
+
+
+def test_file_windows_are_not_read_for_it(tmp_path: Path) -> None:
+    path = write_run(tmp_path, healthy())
+    whole, bare = (open_recording(path, bare=bare).events for bare in (False, True))
+    built = (ev.WindowChanged, ev.PromptSent)
+    assert any(isinstance(event, built) for event in whole) and not any(isinstance(event, built) for event in bare)
+    assert [(kind, step, text) for event in bare for kind, step, text in _texts(event)] == [
+        (kind, step, text) for event in whole for kind, step, text in _texts(event)
+    ]

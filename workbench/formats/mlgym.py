@@ -54,6 +54,11 @@ def read_mlgym(path: Path, _sample: str = "") -> Recording:
     return _read(path).recording()
 
 
+def read_bare(path: Path, _sample: str = "") -> Recording:
+    """The same without file windows and prompts. Raises RecordingError."""
+    return _read(path, windows=False).recording()
+
+
 def glance_mlgym(path: Path, whole: bool = False) -> Run | None:
     """The row of a run, from what it says of itself (or `whole`); None for what needs a closer look."""
     if not whole:

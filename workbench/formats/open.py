@@ -83,7 +83,7 @@ def _row(ref: RunRef, found: Format, whole: bool) -> Run:
             if row is not None:
                 kind = category(row.status)
                 return msgspec.structs.replace(row, path=str(ref), changed=changed, size=status.st_size, category=kind)
-        recording = open_recording(ref.path, ref.sample)
+        recording = open_recording(ref.path, ref.sample, bare=True)
         state = fold(recording.events)
         live = recording.folder is not None and is_locked(recording.folder)
         row = run_of(state, str(ref), changed=changed, live=live, problem="; ".join(recording.problems[:2]))
@@ -94,10 +94,10 @@ def _row(ref: RunRef, found: Format, whole: bool) -> Run:
         return damaged(str(ref), str(error), changed)
 
 
-def open_recording(path: Path, sample: str = "") -> Recording:
+def open_recording(path: Path, sample: str = "", *, bare: bool = False) -> Recording:
     """The recording in `path`: a session folder, its `events.jsonl`, a run folder of MLGym, or a file of any format.
 
-    `sample` (or `path` as `FILE#SAMPLE`): which of several.
+    `sample` (or `path` as `FILE#SAMPLE`): which of several. `bare`: file windows and prompts may be left out.
 
     What is damaged, cut off or of a later version is opened as far as it is good; `problems` says what is wrong.
     Raises RecordingError when nothing can be opened.
@@ -110,7 +110,7 @@ def open_recording(path: Path, sample: str = "") -> Recording:
             raise RecordingError(f"{path} does not exist", _nearest(path))
         if not path.is_file():
             raise RecordingError(f"{path} is not a regular file", _WHAT_OPENS)
-        return _open_file(path, sample or named)
+        return _open_file(path, sample or named, bare)
     except (OSError, ValueError, RuntimeError) as error:
         # ValueError: a path with a NUL byte. RuntimeError: the home of a user who does not exist.
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -156,8 +156,9 @@ def _holds_session(folder: Path) -> bool:
     return folder.is_dir() and ((folder / EVENTS_FILE).is_file() or any(folder.glob("*.traj")))
 
 
-def _open_file(path: Path, sample: str) -> Recording:
-    read = format_of(path).read
+def _open_file(path: Path, sample: str, bare: bool = False) -> Recording:
+    found = format_of(path)
+    read = (found.read_bare if bare else None) or found.read
     assert read is not None  # what is only written is never found
     recording = _guarded(read, path, sample)
     recording.sample = sample

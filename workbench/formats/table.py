@@ -29,6 +29,8 @@ class Format(NamedTuple):
     """What the runs in it are called; None: it holds one."""
     glance: Callable[[Path, bool], Run | None] | None = None
     """The row of a run without reading all of it; None where that cannot be done."""
+    read_bare: Callable[[Path, str], Recording] | None = None
+    """`read` without file windows and prompts, where these are most of the work."""
     write: Callable[[Recording, Path], bytes] | None = None
     """The session as a file of this format, given where it goes; None: it is not written."""
 
@@ -127,7 +129,8 @@ FORMATS = (
     ),
     Format(
         "mlgym", lambda path, head, tail: True,
-        _of("mlgym.read_mlgym"), glance=_of("mlgym.glance_mlgym"), write=_of("mlgym_export.write_mlgym"),
+        _of("mlgym.read_mlgym"), glance=_of("mlgym.glance_mlgym"), read_bare=_of("mlgym.read_bare"),
+        write=_of("mlgym_export.write_mlgym"),
     ),
 )  # fmt: skip
 """All that are known, in the order in which they are tried: the last one says itself what is wrong with a file."""

@@ -69,7 +69,7 @@ def grep(
         if run.status == "damaged":
             continue
         try:
-            events = open_recording(Path(run.path)).events
+            events = open_recording(Path(run.path), bare=True).events
         except RecordingError:
             continue
         for event in events:
