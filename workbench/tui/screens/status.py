@@ -55,8 +55,11 @@ def status_parts(
     past = words.FOLLOWED if now.followed else words.ENDED if now.ended else words.REPLAY
     sign = words.MODES.get(state.mode, words.REPLAY) if now.live else past
     parts = [Part(f"{sign.glyph} {sign.word.upper()}", f"bold $background on ${sign.colour}", 0)]
+    measured = now.live and not now.agent
+    """What is wanted of a person is their score, in their time."""
     if now.taken_over:
-        parts.append(Part(keyed(TAKEN_OVER), "bold $warning", 1, flexible=True))
+        short = keyed("{session.release} leaves") if measured else keyed("TAKEN OVER — {session.release}")
+        parts.append(Part(keyed(TAKEN_OVER), "bold $warning", 1, flexible=True, short=short))
     elif now.live:
         parts.append(Part(_phase(state, now, phase_seconds), "$foreground", 2))
     elif now.followed:
@@ -75,10 +78,13 @@ def status_parts(
         parts.append(Part(used, "$foreground 75%", 6))
     if message:
         parts.append(Part(message, "bold $warning", 1, flexible=True))
-    parts.append(Part(_step(state, cursor, following and now.live, now.agent), "$foreground", 3))
-    parts += _scores(state, standing)
+    parts.append(Part(_step(state, cursor, following and now.live, now.agent), "$foreground", 5 if measured else 3))
+    parts += _scores(state, standing, 2 if measured else 4)
     if working is not None:
-        parts.append(Part(_time(state, working, stopped), "$foreground 75%", 2 if stopped else 7))
+        seconds = state.limits.seconds
+        time = words.clock(working) + (f"/{words.clock(seconds)}" if seconds is not None else "")
+        rank = 2 if stopped or measured else 7
+        parts.append(Part(_worked(state, time, stopped), "$foreground 75%", rank, short="" if stopped else time))
     if state.limits.validates is not None:
         parts.append(Part(f"validated {state.validations}/{state.limits.validates}", "$foreground 75%", 6))
     if state.cost:
@@ -131,7 +137,7 @@ def _step(state: SessionState, cursor: int, following: bool, agent: bool) -> str
     return f"step {cursor} of {state.last_step}"
 
 
-def _scores(state: SessionState, standing: Standing) -> list[Part]:
+def _scores(state: SessionState, standing: Standing, rank: int) -> list[Part]:
     metric = state.started.metric if state.started else None
     baseline = metric.baseline if metric else None
     mixed = standing.best is not None and standing.last is not None and standing.best.split != standing.last.split
@@ -142,18 +148,20 @@ def _scores(state: SessionState, standing: Standing) -> list[Part]:
     parts = []
     if standing.best is not None and standing.best.score is not None:
         worse = state.worse_than_baseline(standing.best.score)
-        best = f"best {words.number(standing.best.score)}{_than_baseline(state, standing.best.score)}"
+        short = f"best {words.number(standing.best.score)}"
+        best = f"{short}{_than_baseline(state, standing.best.score)}"
         if baseline is not None and state.better(standing.best.score, baseline):
             # A difference below twice the score's own error shows nothing.
             sure = abs(standing.best.score - baseline) > 2 * (standing.best.standard_error or 0.0)
             best += " beats baseline" if sure else " about the baseline"
         colour = "$warning" if worse else "$success"
-        parts.append(Part(f"{best}{split(standing.best)}{_caveat(standing.best)}", colour, 4))
+        short += " (!)" * bool(standing.best.caveats)
+        parts.append(Part(f"{best}{split(standing.best)}{_caveat(standing.best)}", colour, rank, short=short))
         if standing.last is not None and standing.last is not standing.best and standing.last.score is not None:
             parts.append(Part(f"last {words.number(standing.last.score)}{split(standing.last)}", "$foreground 85%", 5))
     elif metric is not None:
         none = f"{many(len(state.sealed), 'score')} hidden" if state.sealed else "no score yet"
-        parts.append(Part(none, "$foreground 55%", 6))
+        parts.append(Part(none, "$foreground 55%", 3 if rank < 4 else 6))
     if baseline is not None:
         parts.append(Part(f"baseline {words.number(baseline)}", "$foreground 55%", 7))
     return parts
@@ -203,10 +211,9 @@ def scored(state: SessionState, entry: ScoreRecorded) -> str:
     return f"scored {words.number(entry.score)}{error}{worse and ','}{worse}{_caveat(entry)}{told}"
 
 
-def _time(state: SessionState, working: float, stopped: bool) -> str:
-    limit = f"/{words.clock(state.limits.seconds)}" if state.limits.seconds is not None else ""
+def _worked(state: SessionState, time: str, stopped: bool) -> str:
     why = state.clock.reason if stopped and state.clock.reason not in ("waiting", "review") else ""
-    return f"worked {words.clock(working)}{limit}" + (f", clock stopped{why and f': {why}'}" if stopped else "")
+    return f"worked {time}" + (f", clock stopped{why and f': {why}'}" if stopped else "")
 
 
 def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, delay: float) -> Hint:

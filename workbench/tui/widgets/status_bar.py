@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -13,6 +13,8 @@ from workbench.tui.text import printable, wrapped
 
 _MOST_BELOW = 4
 """Rows that a long message may take."""
+_MARGINAL = 7
+"""The rank from which on a part goes before others are said shorter."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Part:
     rank: int = 5
     flexible: bool = False
     """It may be cut rather than left out."""
+    short: str = ""
+    """What it says where there is little room."""
 
 
 class StatusBar(Widget):
@@ -66,7 +70,7 @@ class StatusBar(Widget):
         width = self.size.width
         parts = [part for part in self._parts if part.text]
         shown = fit(parts, width)
-        whole = {printable(part.text) for part in parts}
+        whole = {printable(text) for part in parts for text in (part.text, part.short)}
         if not width or all(part.text in whole for part in shown):
             return shown, []
         long = max((part for part in parts if part.flexible), key=lambda part: len(part.text))
@@ -77,10 +81,15 @@ class StatusBar(Widget):
 
 
 def fit(parts: Sequence[Part], width: int) -> list[Part]:
-    """The parts that have room, in their order; the dispensable ones go first."""
-    clean = [Part(printable(part.text), part.style, part.rank, part.flexible) for part in parts]
+    """The parts that have room, in their order. What is shown for its own sake alone goes first, then words that can be
+    said shorter, then what is least needed.
+    """
+    clean = [replace(part, text=printable(part.text)) for part in parts]
     while len(clean) > 1 and _width(clean) > width:
         last = max(clean, key=lambda part: part.rank)
+        if last.rank < _MARGINAL and any(part.short for part in clean):
+            clean = [replace(part, text=printable(part.short) or part.text, short="") for part in clean]
+            continue
         if last.flexible and cell_len(last.text) > 12:
             break
         clean.remove(last)
@@ -89,7 +98,7 @@ def fit(parts: Sequence[Part], width: int) -> list[Part]:
         for index, part in enumerate(clean):
             if part.flexible:
                 text = part.text[: max(1, len(part.text) - over - 1)] + "…"
-                clean[index] = Part(text, part.style, part.rank, True)
+                clean[index] = replace(part, text=text)
                 break
     return clean
 
