@@ -16,6 +16,7 @@ import pytest
 from tests.agents.models.server import Reply, failure, serving, sse, until
 from tests.gateway.clients import CLIENTS, Client
 from tests.gateway.rig import REAL_KEY, Rig, answer, gateway, user, whole
+from workbench.gateway.protocols.base import ToolCall
 from workbench.gateway.replay import Replay
 from workbench.gateway.routes import PROTOCOLS
 from workbench.session import events as ev
@@ -147,6 +148,57 @@ async def test_half_of_a_character_is_passed_on_as_it_came(tmp_path: Path, name:
         rig.newest.asked.protocol.at_temperature(rig.newest.asked, 0.5)
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+@pytest.mark.parametrize("half", [rb"\ud800", rb"\\ud800"], ids=["in a text", "in its arguments"])
+@EACH
+async def test_an_answer_with_half_of_a_character_is_reviewed_and_edited(
+    tmp_path: Path, name: str, half: bytes, streamed: bool
+) -> None:
+    provider, path, body = REQUESTS[name]
+    protocol = PROTOCOLS[name]
+    made = protocol.written("Look HALF", [ToolCall("call_1", "bash", '{"command": "ls HALF"}')], "m")
+    if streamed:
+        pieces, media = protocol.streamed(made), "text/event-stream"
+        path = path.replace(":generateContent", ":streamGenerateContent") + ("?alt=sse" if name == "gemini" else "")
+        body = body if name == "gemini" else {**body, "stream": True}
+    else:
+        pieces, media = [json.dumps(made).encode()], "application/json"
+    async with gateway(tmp_path, provider=provider, mode="step") as rig:
+        rig.server.answers(Reply([piece.replace(b"HALF", half) for piece in pieces], content_type=media))
+        asking = asyncio.ensure_future(rig.post(path, body))
+        await rig.session.review(1)
+        assert rig.session.state.current.action.startswith("ls ")
+        rig.controls.edit(rig.session.state.current.action + " -l", thought="Look closely.")
+        rig.controls.run_proposal()
+        got = (await asking).text
+        assert "Look closely." in got and " -l" in got and "HALF" not in got
+    async with gateway(tmp_path, provider=provider, upstream=Replay(rig.session.folder)) as again:
+        assert "Look closely." in (await again.post(path, body)).text
+
+
+async def test_numbers_that_are_none_go_on_as_they_came(tmp_path: Path) -> None:
+    """JSON has none of them, and some clients send them all the same: the log names them."""
+    tools = '[{"type": "function", "function": {"name": "f", "parameters": {"default": -Infinity}}}]'
+    messages = '[{"role": "user", "content": "Hi.", "x": NaN}]'
+    content = f'{{"model": "m-1", "messages": {messages}, "temperature": NaN, "top_p": Infinity, "tools": {tools}}}'
+
+    async def asked(rig: Rig) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {rig.gateway.key}"}
+        return await rig.client.post(f"{rig.url}/v1/chat/completions", content=content, headers=headers)
+
+    async with gateway(tmp_path) as rig:
+        rig.server.answers(whole(answer("Fine.")))
+        assert (await asked(rig)).json() == answer("Fine.")
+        assert rig.newest.asked.body == content.encode()
+        (sent,) = rig.session.events(ev.PromptSent)
+        assert sent.settings == {"model": "m-1", "temperature": "NaN", "top_p": "Infinity"}
+        stored = [rig.session.runner.live.objects.get(each).decode() for each in (*sent.messages, sent.tools)]
+        for text in stored:
+            json.loads(text, parse_constant=pytest.fail)
+    async with gateway(tmp_path, upstream=Replay(rig.session.folder)) as again:
+        assert (await asked(again)).json() == answer("Fine.")
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -211,6 +263,24 @@ async def test_what_is_no_answer_is_passed_on_all_the_same(tmp_path: Path) -> No
         rig.server.answers(Reply([b"x"], headers={"Content-Encoding": "gzip"}))
         got = await rig.chat(user("Hi."))
         assert got.status_code == 502 and "compressed" in got.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Reply([b'{"choices": 3}'], content_type="application/json"),
+        Reply([b'{"choices": ' + b"[" * 900 + b"]" * 900 + b"}"], content_type="application/json"),
+        Reply(sse(chunk("half an "), done=False)),
+        Reply([b"data: {\n\n"]),
+    ],
+    ids=["another form", "nested too deeply", "without an end", "no JSON"],
+)
+async def test_what_nobody_could_review_is_not_passed_on_where_answers_are_held(tmp_path: Path, given: Reply) -> None:
+    async with gateway(tmp_path, mode="step") as rig:
+        rig.server.answers(given)
+        got = await rig.chat(user("Hi."), stream=given.content_type == "text/event-stream")
+        assert got.status_code == 502 and "cannot be reviewed" in got.json()["error"]["message"], got.text
+        assert failures(rig) and not rig.session.state.last_step
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=str)

@@ -14,6 +14,7 @@ from typing import Any
 
 from workbench.agents.parsing import fenced_blocks, without
 from workbench.gateway.protocols.base import Said, ToolCall
+from workbench.session.plain import read_json, refuse_deep, without_surrogates
 
 _SHELLS = re.compile(r"(?:.*[_.])?(?:bash|shell|sh|terminal|exec|cmd|run_command|execute_command|exec_command)", re.I)
 """Names of tools whose `command` is one of a shell, whatever else they take."""
@@ -86,8 +87,8 @@ def is_shell(name: str) -> bool:
 
 def _arguments(call: ToolCall) -> Any:
     try:
-        return json.loads(call.arguments)
-    except (ValueError, RecursionError):
+        return read_json(call.arguments)
+    except ValueError:
         return None
 
 
@@ -160,6 +161,7 @@ def read_calls(action: str) -> Iterator[tuple[str, str]]:
             raise ValueError("each call is its name and a JSON object with its arguments")
         try:
             arguments, at = json.JSONDecoder().raw_decode(action, head.end())
+            refuse_deep(arguments)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"the arguments of {head['name']} are no JSON: {error}") from None
-        yield head["name"], json.dumps(arguments, ensure_ascii=False)
+        yield head["name"], json.dumps(without_surrogates(arguments), ensure_ascii=False)

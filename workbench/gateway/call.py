@@ -19,6 +19,7 @@ from workbench.gateway.delivery import Delivery
 from workbench.gateway.protocols.base import Asked, Assembler, Events, Protocol, Said, ToolCall, Value, dumped
 from workbench.session import prices
 from workbench.session.events import Usage
+from workbench.session.plain import read_json, refuse_deep, without_surrogates
 
 LARGEST = 256 << 20
 """Bytes of an answer."""
@@ -131,6 +132,8 @@ class Call:
             failure = self._finish(assembler, host, began)
         if failure:
             self.log_failure(host, "network", failure, began)
+            if not passing and not (assembler is not None and assembler.failed):  # nobody could review it
+                self.refuse(502, f"the answer cannot be reviewed: {failure}")
             self.deliver()
         elif passing:
             self.delivery.end()
@@ -153,7 +156,7 @@ class Call:
         """The body has come to its end. Returns what is wrong with it."""
         try:
             if assembler is None:
-                whole = self.asked.protocol.whole(json.loads(self.body))
+                whole = read_whole(self.asked.protocol, bytes(self.body), "")
             elif not assembler.done and not assembler.whole:
                 return "the stream of the answer is empty"
             elif not assembler.done:
@@ -171,7 +174,7 @@ class Call:
                 if data.strip() == b"[DONE]":
                     assembler.end()
                     continue
-                text, reasoning = assembler.take(msgspec.json.decode(data, type=dict))
+                text, reasoning = assembler.take(_event(data))
                 if text:
                     self._text.append(text)
                 if reasoning:
@@ -180,12 +183,18 @@ class Call:
             return f"the stream is none in the protocol {self.asked.protocol.name}: {type(error).__name__}: {error}"
         if (self._text or self._reasoning) and (now := time.monotonic()) - self._looked > _DRAFT_EVERY:
             self._looked = now
-            self._text, self._reasoning = ["".join(self._text)], ["".join(self._reasoning)]
-            host.draft(self._text[0], self._reasoning[0])
+            host.draft(*self._so_far())
         return ""
+
+    def _so_far(self) -> tuple[str, str]:
+        """Text and reasoning that have come."""
+        self._text, self._reasoning = ["".join(self._text)], ["".join(self._reasoning)]
+        return without_surrogates(self._text[0]), without_surrogates(self._reasoning[0])
 
     def _conclude(self, whole: Value, host: Host, began: float) -> None:
         """The answer is complete: into the log with it."""
+        refuse_deep(whole)
+        whole = without_surrogates(whole)
         said = self.asked.protocol.said(whole)
         self.whole, self.said, self.shown = whole, said, shown(said)
         self.answer = host.answered(self._logged(said, began))
@@ -200,8 +209,8 @@ class Call:
             if len(self.body) > LARGEST:
                 break
         try:
-            said = json.loads(self.body)
-        except (ValueError, RecursionError):
+            said = read_json(bytes(self.body))
+        except ValueError:
             said = self.body[:2000].decode("utf-8", "replace")
         from workbench.agents.models import faults
 
@@ -237,7 +246,7 @@ class Call:
         if self.usable:
             return
         self.failure = message
-        said = Said("".join(self._text), "".join(self._reasoning))
+        said = Said(*self._so_far())
         if said.text or said.reasoning:
             from workbench.agents.models.tokens import estimate_tokens
 
@@ -291,12 +300,20 @@ class Call:
 def read_whole(protocol: Protocol, body: bytes, media: str) -> Value:
     """The answer of which this is the whole body. Raises ValueError and the like."""
     if "event-stream" not in media:
-        return protocol.whole(json.loads(body))
+        return protocol.whole(read_json(body))
     assembler, events = protocol.assembler(), Events()
     for data in [*events.feed(body), *events.end()]:
         if data.strip() != b"[DONE]":
-            assembler.take(json.loads(data))
-    return assembler.whole
+            assembler.take(_event(data))
+    return dict(without_surrogates(assembler.whole))
+
+
+def _event(data: bytes) -> Value:
+    """An event of a stream. Raises ValueError and the like."""
+    try:
+        return msgspec.json.decode(data, type=dict)
+    except msgspec.DecodeError:  # some write NaN, or half of a surrogate pair, whose other half may be in the next
+        return dict(json.loads(data))
 
 
 def _with_calls(said: Said) -> str:

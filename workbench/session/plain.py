@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,13 +13,14 @@ _MOST_LEVELS = 100
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
-def read_json(data: bytes | str, *, strict: bool = True) -> Any:
-    """The value of a JSON text. Unpaired surrogates in it are replaced.
+def read_json(data: bytes | str, *, strict: bool = True, constant: Callable[[str], Any] | None = None) -> Any:
+    """The value of a JSON text. Unpaired surrogates in it are replaced; `constant` makes something else of NaN and
+    Infinity, which some write though JSON has none.
 
     Raises ValueError for what is no JSON, and for what is nested so deeply that nothing could be done with it.
     """
     try:
-        value = json.loads(data, strict=strict)
+        value = json.loads(data, strict=strict, parse_constant=constant)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     refuse_deep(value)

@@ -151,7 +151,7 @@ class Protocol(ABC):
 
     def for_model(self, model: str, data: Value, path: str, body: bytes) -> tuple[str, bytes]:
         """Path and body of the same request to another model."""
-        return path, dumped({**data, "model": model}).encode()
+        return path, dumped({**read_json(body), "model": model}).encode()
 
     def whole(self, data: Any) -> Value:
         """The body of an answer that is no stream. Raises TypeError for what is none."""
