@@ -54,7 +54,7 @@ class Route:
     def read(self, query: str, headers: list[tuple[str, str]], body: bytes, model: str) -> Asked:
         """The request. `model` takes the place of the one that it names. Raises Malformed.
 
-        The log cannot hold half of a surrogate pair, nor a number that is none: it has U+FFFD instead, or a text such as
+        The log cannot hold half of a surrogate pair, nor a number that is none: it has U+FFFD instead, or a text as
         "NaN", and the body stays as it came.
         """
         path, data = self.path, _object(body)
