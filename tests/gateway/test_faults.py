@@ -16,6 +16,7 @@ import pytest
 from tests.agents.models.server import Reply, failure, serving, sse, until
 from tests.gateway.clients import CLIENTS, Client
 from tests.gateway.rig import REAL_KEY, Rig, answer, gateway, user, whole
+from workbench.gateway import server as gateway_server
 from workbench.gateway.protocols.base import ToolCall
 from workbench.gateway.replay import Replay
 from workbench.gateway.routes import PROTOCOLS
@@ -220,6 +221,23 @@ async def test_nothing_else_of_the_upstream_can_be_reached(tmp_path: Path, path:
         said = await reader.read()
         assert said.startswith(b"HTTP/1.1 404") and not rig.server.calls, said
         writer.close()
+
+
+async def test_connections_that_ask_nothing_make_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_server, "MOST_WAITED_FOR", 4)
+    async with gateway(tmp_path) as rig:
+        rig.server.answers(whole(answer("Fine.")), whole(answer("Fine again.")))
+        await rig.chat(user("Hi."))  # over a connection that is kept
+        port = int(rig.url.rpartition(":")[2])
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(12)]
+        for _, writer in silent[6:]:
+            writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
+        assert (await rig.chat(user("Hi again."))).json() == answer("Fine again.")
+        async with httpx2.AsyncClient(timeout=60) as other:
+            assert (await other.get(f"{rig.url}/v1/models")).status_code == 401
+        assert await silent[0][0].read() == b"", "the oldest was hung up on"
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_models_are_those_of_the_upstream(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ LARGEST = 64 << 20
 """Bytes of a request."""
 KEEP_ALIVE = 10.0
 """Seconds after which a client that waits gets a blank line. The shortest time-out of a usual client is a minute."""
+MOST_WAITED_FOR = 256
+"""Connections over which no whole head of a request has come."""
 _BACKLOG = 1024
 _IN_PLACE = 1 << 20
 _BODY_SECONDS = 120.0
@@ -83,6 +85,7 @@ class Gateway:
     async def serve(self, unix_socket: Path | None = None, host_port: int | None = None) -> list[str]:
         """Take requests up, on the sockets of `listen` and on these. Returns the addresses of these. Raises OSError."""
         import uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol
 
         class Server(uvicorn.Server):
             @contextlib.contextmanager
@@ -94,8 +97,19 @@ class Gateway:
             logging.getLogger(name).propagate = False
         addresses = self.listen(unix_socket, host_port)
         sockets, self._sockets = self._sockets, []
+        waiting: list[H11Protocol] = []
+
+        class Connection(H11Protocol):
+            def connection_made(self, transport: Any) -> None:
+                super().connection_made(transport)
+                waiting[:] = [each for each in waiting if each.cycle is None and each in self.connections]
+                waiting.append(self)
+                if len(waiting) > MOST_WAITED_FOR:  # the oldest that has asked nothing: there is room for who asks
+                    waiting[0].transport.close()
+
         config = uvicorn.Config(
             self,
+            http=Connection,
             backlog=_BACKLOG,
             limit_concurrency=2 * _BACKLOG,
             lifespan="off",

@@ -659,6 +659,8 @@ class RelayEnd:
         self.guest, self.stream = guest, stream
         self.outbox = Outbox(stream.fileno())
         self.ended = False
+        self.heard = 0.0
+        """When something came from it last; 0 before anything did."""
         stream.setblocking(False)
 
     def watch(self) -> None:
@@ -673,19 +675,28 @@ class RelayEnd:
         if events & selectors.EVENT_READ and not self.ended:
             data = read_now(self.stream.fileno(), CHUNK)
             if data:
+                self.heard = time.monotonic()
                 self.other.outbox.send(data)
             self.ended = data == b""
         ends = (self, self.other)
         if any(end.outbox.broken for end in ends) or all(end.ended and not end.outbox for end in ends):
-            for end in ends:
-                self.guest.close(end.stream.detach())
-            self.guest.relayed -= 1
+            self.hang_up()
             return
         for end in ends:
             if end.ended and not end.other.outbox:
                 with contextlib.suppress(OSError):
                     end.other.stream.shutdown(socket.SHUT_WR)
             end.watch()
+
+    def hang_up(self) -> None:
+        """Close both ends."""
+        for end in (self, self.other):
+            self.guest.close(end.stream.detach())
+            self.guest.callers.pop(end, None)
+
+    def use(self) -> tuple[bool, bool, float]:
+        """How much is lost with a caller: less where it has said nothing, or got no answer, or is long silent."""
+        return bool(self.heard), bool(self.other.heard), max(self.heard, self.other.heard)
 
 
 class Relay:
@@ -699,18 +710,18 @@ class Relay:
         guest.watch(self.listener.fileno(), selectors.EVENT_READ, self.on_connection)
 
     def on_connection(self, events: int) -> None:
-        """Somebody calls: they are connected through, or hung up on."""
+        """Somebody calls: they are connected through. Where there are too many, the one of least use is hung up on."""
         with contextlib.suppress(OSError):
             caller, _ = self.listener.accept()
             with caller, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as called:
-                if self.guest.relayed >= MAX_RELAYED:
-                    return
+                if len(self.guest.callers) >= MAX_RELAYED:
+                    min(self.guest.callers, key=RelayEnd.use).hang_up()
                 caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a streamed answer comes in small pieces
                 called.settimeout(1.0)
                 called.connect(self.path)
                 near, far = (RelayEnd(self.guest, socket.socket(fileno=end.detach())) for end in (caller, called))
                 near.other, far.other = far, near
-                self.guest.relayed += 1
+                self.guest.callers[near] = None
                 near.watch()
                 far.watch()
 
@@ -736,8 +747,8 @@ class Guest:
         self.commands: dict[int, SideCommand] = {}
         self.clients: dict[int, Client] = {}
         self.last_client = 0
-        self.relayed = 0
-        """Relayed connections that are open."""
+        self.callers: dict[RelayEnd, None] = {}
+        """The ends that called, of relayed connections that are open; the oldest first."""
         self.child_ended, wake = os.pipe()
         os.set_blocking(wake, False)
         os.set_blocking(self.child_ended, False)
