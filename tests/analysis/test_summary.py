@@ -117,3 +117,14 @@ def test_habits() -> None:
 def test_a_plot_of_profiles_fits_and_names_its_lines() -> None:
     drawn = plot_profiles(analyze(_runs()), "best", 60, 12)
     assert drawn.endswith("A a   B b   C baseline") and max(map(len, drawn.splitlines())) <= 60
+
+
+def test_a_best_that_is_about_the_baseline_is_said() -> None:
+    sure = row("game", "a", attempts=[2.0], baseline=1.0, best_error=0.1)
+    luck = row("game", "b", attempts=[1.1], baseline=1.0, best_error=0.1)
+    found = analyze([sure, luck])
+    assert [said for said in found.warnings if "b on game" in said] == [
+        "best is no further from the baseline than its own error explains: b on game"
+    ]
+    runs = tables(found, ["runs"])[0]
+    assert [line[runs.columns.index("against_baseline")] for line in runs.rows] == ["better", "about"]

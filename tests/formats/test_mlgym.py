@@ -90,7 +90,13 @@ def test_scores_belong_to_their_steps(run: Recording) -> None:
     end = ended(run)
     assert end.exit_status == "submitted" and end.steps == 8
     assert end.scores == ev.FinalScores(
-        metric="Score", baseline=1.02, best=1.25, last=1.25, best_split="test", last_split="test"
+        metric="Score",
+        baseline=1.02,
+        best=1.25,
+        last=1.25,
+        best_split="test",
+        last_split="test",
+        against_baseline="better",
     )
 
 

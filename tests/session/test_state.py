@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from workbench.cli.output import standing
+from workbench.library.columns import SIGNS
 from workbench.session import events as ev
+from workbench.session.events import AGAINST
+from workbench.session.run import run_of
 from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, fold
 
@@ -56,12 +60,41 @@ def test_best_and_last_follow_the_direction() -> None:
     events = [started(), *(e for n, v in enumerate(values, 1) for e in [*step(n), score(n, v)])]
     state = fold(events)
     assert state.final_scores() == ev.FinalScores(
-        metric="Score", baseline=0.5, best=1.4, last=1.2, best_split="test", last_split="test"
+        metric="Score",
+        baseline=0.5,
+        best=1.4,
+        last=1.2,
+        best_split="test",
+        last_split="test",
+        against_baseline="better",
     )
     assert state.final_scores(step=2).best == 0.9
     assert state.final_scores(step=0).last is None
     minimised = fold([started("minimize"), *events[1:]])
     assert minimised.final_scores().best == 0.9
+
+
+@pytest.mark.parametrize(
+    ("score", "error", "way", "expected"),
+    [
+        (0.6, None, "maximize", "better"),
+        (0.6, 0.05, "maximize", "about"),
+        (0.6, 0.04, "maximize", "better"),
+        (0.4, 0.05, "maximize", "about"),
+        (0.4, None, "maximize", "worse"),
+        (0.4, 0.01, "minimize", "better"),
+        (0.5, None, "minimize", "about"),
+    ],
+)
+def test_a_score_stands_to_the_baseline_within_its_error(
+    score: float, error: float | None, way: Any, expected: str
+) -> None:
+    entry = ev.ScoreRecorded(step=1, score=score, standard_error=error)
+    found = fold([started(way), *step(1), entry]).final_scores()
+    assert (found.against_baseline, found.worse_than_baseline) == (expected, expected == "worse")
+    row = run_of(fold([started(way), *step(1), entry]), "/r")
+    assert row.against == expected and SIGNS[row.against] == {"better": "+", "about": "=", "worse": "-"}[expected]
+    assert AGAINST[row.against] in standing(row.scores)
 
 
 def test_best_is_among_scores_of_one_split() -> None:
@@ -82,7 +115,13 @@ def test_best_is_among_scores_of_one_split() -> None:
     best = state.best_score()
     assert best is not None and (best.step, best.split) == (2, "validation")
     assert state.final_scores() == ev.FinalScores(
-        metric="Score", baseline=0.5, best=0.8, last=0.9, best_split="validation", last_split="test"
+        metric="Score",
+        baseline=0.5,
+        best=0.8,
+        last=0.9,
+        best_split="validation",
+        last_split="test",
+        against_baseline="better",
     )
     on_test = state.best_score(split="test")
     assert on_test is not None and on_test.score == 0.9

@@ -85,7 +85,7 @@ async def test_scores_are_as_of_the_step(recording: Recording) -> None:
         await go(pilot, app, *["l"] * 3)
         assert "best 1.023 about the baseline" in bar.text and "1.441" not in bar.text
         await go(pilot, app, *["l"] * 9)
-        assert "best 1.441 beats baseline" in bar.text and "last 1.212" in bar.text
+        assert "best 1.441 beats the baseline" in bar.text and "last 1.212" in bar.text
 
 
 async def test_what_became_of_each_step_is_seen(recording: Recording) -> None:

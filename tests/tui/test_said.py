@@ -64,15 +64,15 @@ async def test_a_score_worse_than_the_baseline_says_so(
         await wait_for(pilot, lambda: f"{score:.3f}" in app.workbench.observation.text, "the score")
         await wait_for(
             pilot,
-            lambda: f"best {score:.3f} {'worse than' if worse else 'beats'} baseline" in screen_text(app),
+            lambda: f"best {score:.3f} {'worse than' if worse else 'beats'} the baseline" in screen_text(app),
             "the status",
         )
-        assert ("worse than baseline" in app.workbench.query_one(StatusBar).text) == worse
+        assert ("worse than the baseline" in app.workbench.query_one(StatusBar).text) == worse
         assert ("worse than the baseline" in app.workbench.observation.text) == worse
         assert ("worse than the baseline" in standing(app.workbench.state.final_scores())) == worse
-        assert words.score_change(app.workbench.state, score, before or 1.0227).colour == (
-            "warning" if worse else "success"
-        )
+        entry = app.workbench.state.scores_until()[-1]
+        colour = "warning" if worse else "success"
+        assert words.score_change(app.workbench.state, entry, before or 1.0227).colour == colour
 
 
 async def test_the_time_bar_names_the_outcome_beside_the_position(tmp_path: Path) -> None:

@@ -208,6 +208,10 @@ def _warnings(runs: Sequence[Run], question: Question, best: Scores) -> list[str
             held = best.values.get((run.task, competitor(run, question.by)))
             top = "; its score is in the tables as the best of all its runs" if run.best == held else ""
             said.append(f"{run.ident} changed {run.tampered}, a file of the task that nobody should change{top}")
+    tops = (run for run in runs if run.best == best.values.get((run.task, competitor(run, question.by))))
+    near = {f"{competitor(run, question.by)} on {run.task}" for run in tops if run.against == "about"}
+    if near:
+        said.append(f"best is no further from the baseline than its own error explains: {', '.join(sorted(near))}")
     for run in runs:
         error = max((value for value in run.standard_errors if value), default=0.0)
         excess = inflation(error, sum(value is not None for value in run.attempts))
@@ -347,11 +351,11 @@ def _noted_table(analysis: Analysis) -> Table:
 
 
 def _run_table(analysis: Analysis) -> Table:
-    columns = ["model", "task", "run", "status", "category", "steps", "best", "last", "scores", "cost", "tampered",
-               "path"]  # fmt: skip
+    columns = ["model", "task", "run", "status", "category", "steps", "best", "against_baseline", "last", "scores",
+               "cost", "tampered", "path"]  # fmt: skip
     rows = [
-        [analysis.named(run), run.task, run.ident, run.status, run.category, run.steps, run.best, run.last,
-         len(run.attempts), run.cost, run.tampered, visible(run.path)]
+        [analysis.named(run), run.task, run.ident, run.status, run.category, run.steps, run.best, run.against,
+         run.last, len(run.attempts), run.cost, run.tampered, visible(run.path)]
         for run in analysis.runs
     ]  # fmt: skip
     return Table("runs", "Runs", columns, rows)

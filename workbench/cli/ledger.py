@@ -223,15 +223,19 @@ def runs_of(task: str, paths: Iterable[Path]) -> list[Run]:
 
 def print_standings(found: Sequence[Run], mine: str = "") -> None:
     """The runs of a task as a table; the one of the path `mine` is marked."""
+    from workbench.library.columns import SIGNS
+
     baseline, rows = _baseline(found), []
     placed = baseline is None
     for place, run in enumerate(found, 1):
         if not placed and run.gain is not None and run.gain < 0:
             rows.append(["", "baseline", "", number(baseline), "", "", "", ""])
             placed = True
+        error = f" ± {number(run.best_error)}" if run.best_error is not None else ""
         name = f"{_who(run)} ← you" if run.path == mine else _who(run)
         rows.append([
-            str(place), name, run.author or "–", number(run.best), number(run.last), str(run.steps),
+            str(place), name, run.author or "–", f"{number(run.best)}{error} {SIGNS[run.against]:1}",
+            number(run.last), str(run.steps),
             time_of(run.working), run.ident,
         ])  # fmt: skip
     if not placed:
@@ -251,7 +255,8 @@ def _baseline(found: Iterable[Run]) -> float | None:
 
 
 def _run_as_dict(run: Run) -> dict[str, Any]:
-    return {"who": _who(run), **picked(run, "author best last best_split steps working cost status path")}
+    names = "author best best_error against last best_split steps working cost status path"
+    return {"who": _who(run), **picked(run, names)}
 
 
 def _draw(found: Sequence[Run], task: str, out: Path) -> None:

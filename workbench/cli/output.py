@@ -74,13 +74,16 @@ def ending(ended: SessionEnded) -> str:
 
 def standing(scores: FinalScores) -> str:
     """Metric, last and best score, baseline; with the split of the data where last and best are of different ones."""
+    from workbench.session.events import AGAINST
+
     mixed = bool(scores.last_split and scores.best_split) and scores.last_split != scores.best_split
     last = number(scores.last) + (f" ({scores.last_split})" if mixed else "")
     best = number(scores.best) + (f" ({scores.best_split})" if mixed else "")
-    worse = ", worse than the baseline" if scores.worse_than_baseline else ""
+    found = scores.against_baseline or ("worse" if scores.worse_than_baseline else "")
+    against = f", {AGAINST[found]}" if found else ""
     caveats = "".join(f" ({caveat})" for caveat in scores.caveats)
     return visible(
-        f"{scores.metric or 'score'}: last {last}, best {best}{worse}, baseline {number(scores.baseline)}{caveats}"
+        f"{scores.metric or 'score'}: last {last}, best {best}{against}, baseline {number(scores.baseline)}{caveats}"
     )
 
 

@@ -119,6 +119,7 @@ def _row_as_dict(run: Run, notes: Notes) -> dict[str, Any]:
         **msgspec.structs.asdict(run),
         "scores": run.scores,
         "gain": run.gain,
+        "against": run.against,
         "age_seconds": round(run.age, 1),
         "tags": notes.values("tag"),
         "star": notes.starred,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from workbench.session.events import AGAINST
 from workbench.session.recording import Recording
 from workbench.session.state import SessionState, Step, fold
 from workbench.text import number, visible
@@ -45,7 +46,7 @@ def facts(state: SessionState) -> list[tuple[str, str]]:
         ("steps", str(state.last_step)),
         ("ended", f"{state.ended.exit_status} {state.ended.reason}".strip() if state.ended else "not known"),
         ("metric", scores.metric),
-        ("best", number(scores.best) if scores.best is not None else ""),
+        ("best", f"{number(scores.best)} {AGAINST[scores.against_baseline]}" if scores.best is not None else ""),
         ("last", number(scores.last) if scores.last is not None else ""),
         ("baseline", number(scores.baseline) if scores.baseline is not None else ""),
         ("cost", f"${state.cost:.4f}" if state.cost else ""),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from workbench.library.filter import Fields, Value
 from workbench.library.notes import NONE, Notes
+from workbench.session.events import Against
 from workbench.session.run import Run
 from workbench.text import age, cell_width, clock, number
 
@@ -53,10 +54,8 @@ def _best(run: Run) -> str:
     return f"{run.best_split} {score(run.best)}" if mixed else score(run.best)
 
 
-def _against(run: Run) -> str:
-    """By a sign, how the best stands to the baseline."""
-    gain = run.gain
-    return "" if gain is None else "+" if gain > 0 else "-" if gain < 0 else "="
+SIGNS: dict[Against, str] = {"": "", "better": "+", "about": "=", "worse": "-"}
+"""By a sign, how the best stands to the baseline."""
 
 
 def _cost(run: Run) -> str:
@@ -68,7 +67,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("who", _who, lambda run: _who(run).casefold(), 2, least=14),
     Column("steps", lambda run: str(run.steps), lambda run: run.steps, 5, True, descending=True),
     Column("status", _status, lambda run: _status(run).casefold(), 3, least=12),
-    Column("best", lambda run: f"{_best(run)} {_against(run):1}", lambda run: run.best, 4, True, descending=True),
+    Column("best", lambda run: f"{_best(run)} {SIGNS[run.against]:1}", lambda run: run.best, 4, True, descending=True),
     Column("last", lambda run: score(run.last), lambda run: run.last, 8, True, descending=True),
     Column("baseline", lambda run: score(run.baseline), lambda run: run.baseline, 10, True, descending=True),
     Column("cost", _cost, lambda run: run.cost, 9, True, descending=True),
@@ -126,8 +125,8 @@ def table_lines(
 
 
 _IN_THE_ROW = (
-    "task", "agent", "model", "category", "format", "path", "steps", "best", "last", "baseline", "gain", "metric",
-    "cost", "working", "age", "started", "parent", "problem",
+    "task", "agent", "model", "category", "format", "path", "steps", "best", "last", "baseline", "gain", "against",
+    "metric", "cost", "working", "age", "started", "parent", "problem",
 )  # fmt: skip
 
 

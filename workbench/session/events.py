@@ -19,6 +19,16 @@ FORMAT = 1
 Mode = Literal["auto", "step", "paused", "human"]
 Verdict = Literal["ok", "invalid", "timeout", "crashed", "missing"]
 Direction = Literal["maximize", "minimize"]
+Against = Literal["", "better", "about", "worse"]
+AGAINST: dict[Against, str] = {
+    "": "",
+    "better": "beats the baseline",
+    "about": "about the baseline",
+    "worse": "worse than the baseline",
+}
+"""How a score stands to the baseline, in words."""
+_SURE = 2
+"""A difference shows nothing below so many times the score's own standard error."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +51,15 @@ class Metric(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     direction: Direction = "maximize"
     baseline: float | None = None
+
+    def against(self, score: float | None, standard_error: float | None = None) -> Against:
+        """How a score stands to the baseline; nothing where either is unknown."""
+        if score is None or self.baseline is None:
+            return ""
+        gain = self.baseline - score if self.direction == "minimize" else score - self.baseline
+        if abs(gain) <= _SURE * (standard_error or 0.0):
+            return "about"
+        return "better" if gain > 0 else "worse"
 
 
 class Parent(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +117,10 @@ class FinalScores(msgspec.Struct, frozen=True, kw_only=True):
     """What must be said with best and last, wherever they are shown; nothing for most."""
     worse_than_baseline: bool = False
     """The best would have been better without any work."""
+    best_error: float | None = None
+    """The standard error of the best, where the evaluator is stochastic."""
+    against_baseline: Against = ""
+    """How the best stands to the baseline; nothing where that is not known, or in logs of older versions."""
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

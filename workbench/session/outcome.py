@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
+from workbench.session.events import AGAINST
 from workbench.session.repetition import repetition
 from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, Step
@@ -261,10 +262,11 @@ def _failures(state: SessionState, trail: ScoreTrail, step: Step) -> Iterator[Fa
         if entry.score is None:
             kind: Kind = {"missing": "empty", "timeout": "timeout"}.get(entry.verdict, "score")  # type: ignore[assignment]
             yield Failure(step.number, kind, f"{entry.kind}: {_complaint(entry.message) or entry.verdict}")
-    own, before = trail.at(step.number).own, trail.at(step.number).before
+    standing = trail.at(step.number)
+    own, before = standing.own, standing.before
     if own is not None and before is not None and state.better(before, own):
         yield Failure(step.number, "score", f"the score fell from {before:.4g} to {own:.4g}")
-    elif own is not None and before is None and state.worse_than_baseline(own):
+    elif own is not None and before is None and standing.last and state.against_baseline(standing.last) == "worse":
         yield Failure(step.number, "score", f"the score {own:.4g} is worse than the baseline")
     repeated = repetition(state, step)
     if repeated:
@@ -427,7 +429,7 @@ def _turn(state: SessionState, found: Failures, status: str) -> tuple[int, str]:
                 f"{share}% of all that the run printed."
             )
     best = state.best_score()
-    good = best is not None and best.kind == "validate" and not state.worse_than_baseline(best.score or 0.0)
+    good = best is not None and best.kind == "validate" and state.against_baseline(best) != "worse"
     after = best.step if best is not None and good else 0
     bad = [each for each in found.all() if each.step > after and not each.text.startswith("autosubmit")]
     if cause == "exit_format":
@@ -481,8 +483,8 @@ def _scores(state: SessionState) -> str:
     if best is None or best.score is None:
         return f"It never had a score{baseline}."
     text = f"Its best {name} was {best.score:.4g} in step {best.step}{baseline}"
-    if state.worse_than_baseline(best.score):
-        text += ", worse than the baseline"
+    if against := AGAINST[state.against_baseline(best)]:
+        text += f", {against}"
     if last is None or last is best or last.score is None:
         return f"{text}."
     where = f" on {last.split} data, where best is on {best.split}" if last.split != best.split else ""

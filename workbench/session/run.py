@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from workbench.session.events import FinalScores, SessionEnded, SessionStarted, Totals
+from workbench.session.events import (
+    Against,
+    Direction,
+    FinalScores,
+    Metric,
+    SessionEnded,
+    SessionStarted,
+    Totals,
+)
 
 if TYPE_CHECKING:
     from workbench.session.state import SessionState
@@ -46,6 +54,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     direction: str = "maximize"
     baseline: float | None = None
     best: float | None = None
+    best_error: float | None = None
+    """The standard error of the best, where its evaluator is stochastic."""
     last: float | None = None
     best_split: str = ""
     last_split: str = ""
@@ -96,7 +106,6 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     @property
     def scores(self) -> FinalScores:
         """Metric, baseline, best and last, as `session.ended` carries them."""
-        gain = self.gain
         return FinalScores(
             metric=self.metric,
             baseline=self.baseline,
@@ -105,8 +114,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
             best_split=self.best_split,
             last_split=self.last_split,
             caveats=list(self.caveats),
-            worse_than_baseline=gain is not None and gain < 0,
+            worse_than_baseline=self.against == "worse",
+            best_error=self.best_error,
+            against_baseline=self.against,
         )
+
+    @property
+    def against(self) -> Against:
+        """How the best stands to the baseline: `better`, `about`, `worse`; nothing where that is not known."""
+        way: Direction = "minimize" if self.direction == "minimize" else "maximize"
+        return Metric(name="", direction=way, baseline=self.baseline).against(self.best, self.best_error)
 
     @property
     def gain(self) -> float | None:
@@ -159,6 +176,7 @@ def row_of(
         direction=metric.direction if metric else "maximize",
         baseline=metric.baseline if metric else None,
         best=scores.best,
+        best_error=scores.best_error,
         last=scores.last,
         best_split=_cut(scores.best_split),
         last_split=_cut(scores.last_split),

@@ -348,10 +348,10 @@ class SessionState:
         metric = self.started.metric if self.started else None
         return a < b if metric is not None and metric.direction == "minimize" else a > b
 
-    def worse_than_baseline(self, score: float) -> bool:
-        """Whether a score would have been better without any work."""
-        baseline = self.started.metric.baseline if self.started and self.started.metric else None
-        return baseline is not None and self.better(baseline, score)
+    def against_baseline(self, entry: ScoreRecorded) -> ev.Against:
+        """How a score stands to the baseline."""
+        metric = self.started.metric if self.started else None
+        return metric.against(entry.score, entry.standard_error) if metric is not None else ""
 
     def best_split(self, step: int | None = None) -> str:
         """The split of the data that "best" is about up to a step; empty where nothing was scored.
@@ -389,13 +389,16 @@ class SessionState:
         """Metric, baseline, best and last, as `session.ended` carries them."""
         metric = self.started.metric if self.started else None
         best, last = self.best_score(step), self.last_score(step)
+        against = self.against_baseline(best) if best else ""
         return ev.FinalScores(
             metric=metric.name if metric else "",
             baseline=metric.baseline if metric else None,
             best=best.score if best else None,
             last=last.score if last else None,
             best_split=best.split if best else "",
-            worse_than_baseline=best is not None and best.score is not None and self.worse_than_baseline(best.score),
+            worse_than_baseline=against == "worse",
+            best_error=best.standard_error if best else None,
+            against_baseline=against,
             last_split=last.split if last else "",
             caveats=list(dict.fromkeys(said for entry in (best, last) if entry for said in entry.caveats)),
         )

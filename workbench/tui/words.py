@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from workbench.session.events import Mode
+from workbench.session.events import Mode, ScoreRecorded
 from workbench.session.outcome import Failure, Kind
 from workbench.session.state import SessionState, Step
 from workbench.session.status import Resources
@@ -148,16 +148,17 @@ def asked_now(state: SessionState) -> str:
     return f"{state.model} t={change.temperature:g}"
 
 
-def score_change(state: SessionState, value: float, before: float | None) -> Sign:
+def score_change(state: SessionState, entry: ScoreRecorded, before: float | None) -> Sign:
     """Whether a score is better than the one before it: an arrow never means anything else. What is worse than the
     baseline never has the colour of a success.
     """
+    value, colour = entry.score or 0.0, "warning" if state.against_baseline(entry) == "worse" else "success"
     if before is None:
-        return Sign("▪", "score", "warning" if state.worse_than_baseline(value) else "success")
+        return Sign("▪", "score", colour)
     if value == before:
         return Sign("=", "same", "secondary")
     if state.better(value, before):
-        return Sign("▲", "better", "warning" if state.worse_than_baseline(value) else "success")
+        return Sign("▲", "better", colour)
     return Sign("▼", "worse", "warning")
 
 

@@ -21,6 +21,7 @@ from workbench.analysis.aligning import LETTERS, Divergence, Row, align, first_d
 from workbench.formats.open import open_recording
 from workbench.library.columns import fit
 from workbench.session.diff import runs
+from workbench.session.events import AGAINST
 from workbench.session.outcome import Failures, verdict
 from workbench.session.recording import RecordingError
 from workbench.session.state import SessionState, Step
@@ -68,7 +69,9 @@ class Compared:
                 (started.model or started.agent) if started else "",
                 found.exit_status or "not ended",
                 f"{state.last_step} steps",
-                f"best {words.number(scores.best)}" if scores.best is not None else "no score",
+                f"best {words.number(scores.best)} {AGAINST[scores.against_baseline]}".rstrip()
+                if scores.best is not None
+                else "no score",
                 words.money(state.cost) if state.cost else "",
                 started.task if started else "",
             ]

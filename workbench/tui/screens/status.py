@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from workbench.session.events import ScoreRecorded, SessionStarted
+from workbench.session.events import AGAINST, ScoreRecorded, SessionStarted
 from workbench.session.scores import Standing
 from workbench.session.state import SessionState, Step
 from workbench.session.status import LiveStatus
@@ -147,14 +147,10 @@ def _scores(state: SessionState, standing: Standing, rank: int) -> list[Part]:
 
     parts = []
     if standing.best is not None and standing.best.score is not None:
-        worse = state.worse_than_baseline(standing.best.score)
+        against = state.against_baseline(standing.best)
         short = f"best {words.number(standing.best.score)}"
-        best = f"{short}{_than_baseline(state, standing.best.score)}"
-        if baseline is not None and state.better(standing.best.score, baseline):
-            # A difference below twice the score's own error shows nothing.
-            sure = abs(standing.best.score - baseline) > 2 * (standing.best.standard_error or 0.0)
-            best += " beats baseline" if sure else " about the baseline"
-        colour = "$warning" if worse else "$success"
+        best = f"{short} {AGAINST[against]}".rstrip()
+        colour = "$warning" if against == "worse" else "$success"
         short += " (!)" * bool(standing.best.caveats)
         parts.append(Part(f"{best}{split(standing.best)}{_caveat(standing.best)}", colour, rank, short=short))
         if standing.last is not None and standing.last is not standing.best and standing.last.score is not None:
@@ -165,10 +161,6 @@ def _scores(state: SessionState, standing: Standing, rank: int) -> list[Part]:
     if baseline is not None:
         parts.append(Part(f"baseline {words.number(baseline)}", "$foreground 55%", 7))
     return parts
-
-
-def _than_baseline(state: SessionState, score: float) -> str:
-    return " worse than baseline" if state.worse_than_baseline(score) else ""
 
 
 def _caveat(entry: ScoreRecorded) -> str:
@@ -206,9 +198,9 @@ def scored(state: SessionState, entry: ScoreRecorded) -> str:
     if entry.score is None:
         return f"{entry.verdict}: {entry.message}" if entry.message else entry.verdict
     error = f" ± {words.number(entry.standard_error)}" if entry.standard_error is not None else ""
-    worse = _than_baseline(state, entry.score)
+    against = AGAINST[state.against_baseline(entry)]
     told = "" if entry.visible_to_agent else " (the agent is not told)"
-    return f"scored {words.number(entry.score)}{error}{worse and ','}{worse}{_caveat(entry)}{told}"
+    return f"scored {words.number(entry.score)}{error}{against and ', '}{against}{_caveat(entry)}{told}"
 
 
 def _worked(state: SessionState, time: str, stopped: bool) -> str:

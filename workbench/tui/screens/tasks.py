@@ -7,6 +7,7 @@ from textual.content import Content
 from workbench import config
 from workbench.library.listing import Listing, TaskStanding
 from workbench.runner.start import start
+from workbench.session.events import AGAINST
 from workbench.session.run import Run
 from workbench.session.spec import spec_of
 from workbench.session.store import sessions_root
@@ -69,7 +70,8 @@ def _best(of: str, run: Run | None) -> Content:
     if run is None:
         return Content(f"best of {of}: none yet")
     who = f" ({one_line(run.model)})" if run.author != "human" else ""
-    return Content(f"best of {of}: {number(run.best)}{who}, {one_line(run.ident)}")
+    against = f", {AGAINST[run.against]}" if run.against else ""
+    return Content(f"best of {of}: {number(run.best)}{against}{who}, {one_line(run.ident)}")
 
 
 def start_task(task: str, model: str) -> SessionSource:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from textual.content import Content
 
-from workbench.session.events import ToolUsed
+from workbench.session.events import AGAINST, ToolUsed
 from workbench.session.outcome import Failure, Failures
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
@@ -130,18 +130,17 @@ def _notes(state: SessionState, step: Step) -> list[Content]:
         notes += _note("↻ the command ended the shell; a new one goes on in the same directory")
     for score in step.scores:
         metric = state.started.metric.name if state.started and state.started.metric else "score"
-        worse = False
+        against = state.against_baseline(score)
         if score.score is None:
             text = f"✗ {score.kind}: {score.verdict} · {score.message}"
         else:
             error = f" ± {words.number(score.standard_error)}" if score.standard_error is not None else ""
-            worse = state.worse_than_baseline(score.score)
             text = f"▪ {score.kind}: {metric} {words.number(score.score)}{error} ({score.split})"
-            text += " · worse than the baseline" if worse else ""
+            text += f" · {AGAINST[against]}" if against else ""
         if not score.visible_to_agent:
             text += " · not shown to the agent"
         text += "".join(f" · {caveat}" for caveat in score.caveats)
-        notes += _note(text, _BAD if score.score is None or worse else _NOTE)
+        notes += _note(text, _BAD if score.score is None or against == "worse" else _NOTE)
     for use in step.tools:
         notes += _note(_tool_used(use))
     for remark in _remarks(state, step):

@@ -145,8 +145,8 @@ class RunTable(Table):
         if column.name == "status":
             good = run.live or run.category == "Success"
             return self.colour("success" if good else "error" if run.status == "damaged" else "warning", base)
-        if column.name == "best" and run.gain:
-            return self.colour("success" if run.gain > 0 else "warning", base)
+        if column.name == "best" and run.against in ("better", "worse"):
+            return self.colour("success" if run.against == "better" else "warning", base)
         return base
 
 

@@ -19,6 +19,7 @@ from textual.widgets import Static
 
 from workbench.library.columns import Column, fit, fitting
 from workbench.library.ledger import CUT, HEADINGS, RIGHT, Read, cells, change_of, difference
+from workbench.session.events import AGAINST
 from workbench.session.scores import Entry, ledger
 from workbench.session.state import SessionState
 from workbench.tui.actions import keyed
@@ -185,7 +186,10 @@ def totals(state: SessionState) -> str:
     if found.last is None:
         parts = [f"{many(len(state.sealed), 'score')} hidden until the end" if state.sealed else "nothing was scored"]
     else:
-        parts = [f"{found.metric or 'score'}: * best {number(found.best)}", f"> last {number(found.last)}"]
+        parts = [
+            f"{found.metric or 'score'}: * best {number(found.best)} {AGAINST[found.against_baseline]}".rstrip(),
+            f"> last {number(found.last)}",
+        ]
     parts += [f"baseline {number(found.baseline)}"] if found.baseline is not None else []
     if (limit := state.limits.validates) is not None:
         parts.append(f"{many(max(0, limit - state.validations), 'validation')} left of {limit}")

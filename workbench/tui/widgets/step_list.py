@@ -93,10 +93,10 @@ class StepList(RowList):
             took = words.seconds(step.duration) if step.status == "ran" else ""
             tail.append(Segment(f" {took:>5} ", self.colour("secondary", base)))
         standing = self._trail.at(step.number)
-        if standing.own is None:
+        if standing.own is None or standing.last is None:
             failed = any(entry.score is None for entry in step.scores)
             text, colour = (f"{step.scores[-1].verdict:<7}", "error") if failed else (" " * 7, "secondary")
             return [*tail, Segment(text[:7], self.colour(colour, base))]
-        change = words.score_change(self._state, standing.own, standing.before)
+        change = words.score_change(self._state, standing.last, standing.before)
         text = f"{change.glyph}{words.number(standing.own)}"
         return [*tail, Segment(f"{text:<7}", self.colour(change.colour, base))]

@@ -42,8 +42,8 @@ class TimeBar(Widget):
         for step in self._state.steps[self._read :]:
             self._signs.pop(step.number, None)
             standing = self._trail.at(step.number)
-            if standing.own is not None:
-                change = words.score_change(self._state, standing.own, standing.before)
+            if standing.own is not None and standing.last is not None:
+                change = words.score_change(self._state, standing.last, standing.before)
                 self._signs[step.number] = (change.glyph, change.colour)
             elif step.over and (failures := self._found.at(step.number)):
                 sign = words.FAILED[failures[0].kind]  # a score that fell has its arrow above
