@@ -265,3 +265,25 @@ def test_steps_that_jump_cost_no_memory() -> None:
         state.apply(ev.ActionProposed(step=len(state.steps) + 5, author="a", action="x"))
     assert len(state.steps) <= 10 * 1000
     assert state.current.action == "x"
+
+
+def test_the_agents_steps_are_counted_the_same_however_often_somebody_asks() -> None:
+    events = [
+        started(),
+        *step(1),
+        *step(2, author="human:me"),
+        *step(3)[:2],  # of a program's first conversation: it runs on while others end
+        ev.ActionProposed(step=4, author="model:x", action="dropped"),
+        ev.ActionRejected(step=4, author=""),
+        ev.ActionProposed(step=5, author="model:x", action="rejected"),
+        ev.ActionRejected(step=5, author="human:me"),
+        step(3)[2],
+        *step(6),
+    ]
+    asked = SessionState()
+    counts = []
+    for event in events:
+        asked.apply(event)
+        counts.append(asked.agent_steps)
+    assert counts == [fold(events[: number + 1]).agent_steps for number in range(len(events))]
+    assert counts[-1] == 4 and asked == fold(events)

@@ -258,6 +258,8 @@ class SessionState:
     """Answers in conversations of an agent program, of which nothing was proposed yet."""
     _missing: int = 0
     """Steps that the log skipped."""
+    _counted: tuple[int, int, list[Step]] = field(default_factory=lambda: (1, 0, []), compare=False)
+    """When steps were counted last: how many there were, of those that were over how many count, and the others."""
     _workspaces: list[str] = field(default_factory=list)
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
     _folders: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
@@ -302,7 +304,12 @@ class SessionState:
     @property
     def agent_steps(self) -> int:
         """Steps that count against an agent's limit: neither those of a person, nor proposals that nobody judged."""
-        return sum(step.counts for step in self.steps[1:])
+        begun, count, still = self._counted
+        new = [*still, *self.steps[begun:]]
+        still = [step for step in new if not step.over]  # the others change no more
+        count += sum(step.counts for step in new if step.over)
+        self._counted = len(self.steps), count, still
+        return count + sum(step.counts for step in still)
 
     @property
     def current(self) -> Step:

@@ -4,11 +4,12 @@ person has changed is written again, in the protocol that it came in.
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
+
+import msgspec
 
 from workbench.session.events import Usage
 from workbench.session.plain import read_json
@@ -216,8 +217,8 @@ def event(data: Value, name: str = "") -> bytes:
 
 
 def dumped(value: Any) -> str:
-    """JSON on one line, as clients mostly write it."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """JSON on one line, as clients mostly write it. A number that is none is null."""
+    return msgspec.json.encode(value).decode()
 
 
 def text_of(content: Any) -> str:
