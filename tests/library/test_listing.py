@@ -83,6 +83,12 @@ def test_groups_have_headings_with_what_they_come_to() -> None:
         "blotto · 1 run · 0 submitted · best 1.0000 · median 0 steps",
         "c",
     ]
+    listing.fold(frozenset({"3SATTime"}))
+    assert [row.text[:8] if row.run is None else row.run.ident for row in listing.rows] == ["3SATTime", "blotto ·", "c"]
+    assert listing.shown == 3
+    listing.fold(frozenset({"3SATTime", "blotto"}))
+    assert all(row.run is None for row in listing.rows) and len(listing.rows) == 2
+    listing.fold(frozenset({"3SATTime", "blotto"}))
     neighbour = listing.neighbour("/s/a", 1)
     assert neighbour is not None and neighbour.ident == "c"
     assert listing.neighbour("/s/c", 1) is None and listing.neighbour("/s/nowhere", 1) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,25 @@ async def test_two_runs_side_by_side(tmp_path: Path, size: tuple[int, int]) -> N
         await wait_for(pilot, lambda: app.screen is screen, "the runs again")
         await pilot.press("escape")
     assert app.return_code == 0
+
+
+def _shown(app: CompareApp, texts: tuple[str, ...]) -> bool:
+    return all(text in screen_text(app) for text in texts)
+
+
+async def test_of_three_runs_two_are_picked(tmp_path: Path) -> None:
+    texts = ("one", "two", "three")
+    app = CompareApp([session(tmp_path / text, "cat", text, 0.5) for text in texts])
+    async with app.run_test(size=(120, 40)) as pilot:
+        await wait_for(pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.compared, "the runs")
+        await pilot.press("G", "3")
+        for said in (
+            ("files of A and B", "- # one", "+ # two"),
+            ("files of A and C", "- # one", "+ # three"),
+            ("files of B and C", "- # two", "+ # three"),
+        ):
+            await wait_for(pilot, partial(_shown, app, said), said[0])
+            await pilot.press("p")
 
 
 async def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:

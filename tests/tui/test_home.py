@@ -142,6 +142,15 @@ async def test_sorting_and_groups(folder: Path) -> None:
         await pilot.press("v")
         await shows(pilot, app, "blotto · 2 runs · 1 submitted · best 0.5000")
         assert listed(home) == ["battleOfSexes", "battleOfSexes", "blotto", "blotto", "blotto", "chess", "chess"]
+        await pilot.press("g", "j", "j", "j", "z")  # on a run of blotto
+        await shows(pilot, app, "▸ blotto · 2 runs")
+        assert listed(home) == ["battleOfSexes", "battleOfSexes", "blotto", "chess", "chess"]
+        assert home.listing.rows[home.table.cursor].text.startswith("blotto") and home.table.run is None
+        await pilot.press("enter", "z", "Z")
+        await shows(pilot, app, "▸ battleOfSexes")
+        assert len(listed(home)) == 3
+        await pilot.press("Z")
+        await shows(pilot, app, "▾ chess")
 
 
 async def test_marks_and_notes(folder: Path) -> None:

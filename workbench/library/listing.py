@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from copy import copy
 from typing import Literal, NamedTuple
 
@@ -26,6 +26,8 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     run: Run | None
     text: str = ""
     """Of a heading."""
+    group: str = ""
+    """What the runs of a group have in common."""
     level: int = 0
     """How many forks it is away from a run that is none."""
 
@@ -54,6 +56,8 @@ class Listing:
         self.column = "age"
         self.backwards = False
         self.grouping: Grouping = ""
+        self.folded: frozenset[str] = frozenset()
+        """Groups of which only the heading is shown."""
         self.shown = self.live = 0
         """How many runs are in the rows, and how many of all are driven now."""
         self._rows: list[Row] | None = None
@@ -83,7 +87,12 @@ class Listing:
 
     def group_by(self, grouping: Grouping) -> None:
         """Put runs that are alike in this together."""
-        self.grouping = grouping
+        self.grouping, self.folded = grouping, frozenset()
+        self._rows = None
+
+    def fold(self, groups: frozenset[str]) -> None:
+        """Show only the headings of these groups; where all of them are folded, their runs again."""
+        self.folded = self.folded - groups if groups <= self.folded else self.folded | groups
         self._rows = None
 
     def look_for(self, text: str) -> None:
@@ -162,16 +171,18 @@ class Listing:
         return rows + [Row(run) for run in runs if run.path not in rest]  # a damaged log: forks of each other
 
     def _grouped(self, rows: list[Row]) -> list[Row]:
-        name: Callable[[Run], str] = (lambda run: run.task) if self.grouping == "task" else (lambda run: run.model)
         groups: dict[str, list[Row]] = {}
         for row in rows:
-            assert row.run is not None
-            groups.setdefault(name(row.run), []).append(row)
-        return [
-            line
-            for group in sorted(groups, key=str.casefold)
-            for line in (Row(None, _heading(group, [row.run for row in groups[group] if row.run])), *groups[group])
-        ]
+            groups.setdefault(self.group_of(row), []).append(row)
+        lines = []
+        for group in sorted(groups, key=str.casefold):
+            lines.append(Row(None, _heading(group, [row.run for row in groups[group] if row.run]), group))
+            lines += [] if group in self.folded else groups[group]
+        return lines
+
+    def group_of(self, row: Row) -> str:
+        """Of a heading its own group, of a run that which it belongs to."""
+        return row.group if row.run is None else row.run.task if self.grouping == "task" else row.run.model
 
 
 def _standing(task: str, runs: list[Run]) -> TaskStanding:

@@ -224,6 +224,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("home.sort_back", ("S",), "sort back", "Sort by the column before", HOME),
     Action("home.reverse", ("r",), "reverse", "Sort the other way round", HOME),
     Action("home.group", ("v",), "group", "In groups by task, by model, or in none", HOME, bar=4),
+    Action("home.fold", ("z",), "fold", "Fold the group under the cursor, or unfold it", HOME),
+    Action("home.fold_all", ("Z",), "fold all", "Fold all groups, or unfold them", HOME),
     Action("home.tasks", ("tab",), "tasks", "From the runs to the tasks, and back", HOME, bar=5),
     Action("home.new", ("n",), "new", "Start the task", HOME, bar=6, writes=True),
     Action("home.search", ("ctrl+f",), "search", "Search in actions, outputs and thoughts of these runs", HOME, bar=7),
@@ -264,6 +266,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("compare.outputs", ("2",), "observations", "Observations side by side", COMPARE),
     Action("compare.files", ("3",), "files", "Files that differ as of these steps", COMPARE),
     Action("compare.plot", ("4",), "plot", "Scores, time, cost and a metric over the steps", COMPARE),
+    Action("compare.pair", ("p",), "pair", "The next two runs for files and marks, where there are more", COMPARE),
     Action("compare.focus", ("tab",), "pane", "Next text, or the list", COMPARE),
     Action("dialog.leave", ("escape",), "leave", "Leave a dialog, and change nothing", DIALOG),
 )

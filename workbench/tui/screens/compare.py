@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
@@ -129,6 +130,7 @@ class CompareScreen(Screen[None]):
         Binding("2", "look('observations')", "Observations", show=False, id="compare.outputs"),
         Binding("3", "look('files')", "Files", show=False, id="compare.files"),
         Binding("4", "look('plot')", "Plot", show=False, id="compare.plot"),
+        Binding("p", "pair", "Pair", show=False, id="compare.pair"),
         Binding("tab", "app.focus_next", "Next", show=False, id="compare.focus"),
         Binding("question_mark,f1", "help", "Help", show=False, id="app.help"),
         Binding("escape,q", "leave", "Leave", show=False, id="dialog.leave"),
@@ -140,6 +142,8 @@ class CompareScreen(Screen[None]):
         self.paths = list(paths)
         self.compared: Compared | None = None
         self.looking = "actions"
+        self._pairs = list(combinations(range(len(self.paths)), 2))
+        """The two runs whose files and observations are compared come first."""
 
     def compose(self) -> ComposeResult:
         yield Static(" reading …", id="heading", markup=False)
@@ -153,7 +157,8 @@ class CompareScreen(Screen[None]):
             keyed(
                 " {lines.down} {lines.up} rows  {compare.next} {compare.previous} differences"
                 "  {compare.actions} actions {compare.outputs} observations {compare.files} files {compare.plot} plot"
-                "  {app.help} {dialog.leave}"
+                + (" {compare.pair} pair" if len(self.paths) > 2 else "")
+                + "  {app.help} {dialog.leave}"
             ),
             id="keys",
             markup=False,
@@ -199,6 +204,11 @@ class CompareScreen(Screen[None]):
         self.looking = what
         self._show()
 
+    def action_pair(self) -> None:
+        """The next two runs."""
+        self._pairs.append(self._pairs.pop(0))
+        self._show()
+
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen(COMPARE))
 
@@ -214,7 +224,9 @@ class CompareScreen(Screen[None]):
         row = compared.rows[self.rows.cursor]
         names = ("–" if number is None else str(number) for number in row.steps)
         steps = " · ".join(f"{letter} {name}" for letter, name in zip(LETTERS, names, strict=False))
-        self.query_one("#title", Static).update(f" {self.looking}: {steps}")
+        of = " and ".join(LETTERS[place] for place in self._pairs[0])
+        of = f" of {of}" if len(self.paths) > 2 and self.looking in ("files", "observations") else ""
+        self.query_one("#title", Static).update(f" {self.looking}{of}: {steps}")
         alone = self.looking in ("files", "plot")
         for view in self.texts[1:]:
             view.display = not alone
@@ -226,7 +238,8 @@ class CompareScreen(Screen[None]):
             _text(state.steps[number] if number is not None else None, self.looking)
             for state, number in zip(compared.states, row.steps, strict=True)
         ]
-        marks = _marks(texts) if self.looking == "observations" and None not in row.steps else [{} for _ in texts]
+        both = self.looking == "observations" and all(row.steps[place] is not None for place in self._pairs[0])
+        marks = _marks(texts, *self._pairs[0]) if both else [{} for _ in texts]
         for view, lines, marked in zip(self.texts, texts, marks, strict=True):
             view.wrap = self.looking == "actions"
             view.show_lines(lines, marks=marked)
@@ -240,13 +253,14 @@ class CompareScreen(Screen[None]):
             drawn = await asyncio.to_thread(plots, compared.states, max(60, self.size.width - 4), height)
             self.texts[0].show_lines(list(drawn))
             return
-        last = [_until(compared.rows, self.rows.cursor, place) for place in range(2)]
-        sides = [
-            (source.state, source.file_bytes, step) for source, step in zip(compared.sources[:2], last, strict=True)
-        ]
+        pair = self._pairs[0]
+        last = [_until(compared.rows, self.rows.cursor, place) for place in pair]
+        sources = [compared.sources[place] for place in pair]
+        sides = [(source.state, source.file_bytes, step) for source, step in zip(sources, last, strict=True)]
         pairs = await asyncio.to_thread(run_differences, sides[0], sides[1])
         lines = await asyncio.to_thread(shown, pairs)
-        nothing: list[Line] = [Content.styled(f"(A and B have no file that differs, as of steps {last})", _MUTED)]
+        names, steps = (" and ".join(map(str, each)) for each in ((LETTERS[place] for place in pair), last))
+        nothing: list[Line] = [Content.styled(f"({names} have no file that differs, as of steps {steps})", _MUTED)]
         self.texts[0].show_lines(lines or nothing)
 
 
@@ -265,15 +279,15 @@ def _text(step: Step | None, what: str) -> list[Line]:
     return [*thought, *([""] if thought else []), *prompted(step.action)]
 
 
-def _marks(texts: Sequence[Sequence[Line]]) -> list[dict[int, LineMark]]:
-    """The lines that the first two do not have in common."""
+def _marks(texts: Sequence[Sequence[Line]], one: int, other: int) -> list[dict[int, LineMark]]:
+    """The lines that two of the texts do not have in common."""
     marks: list[dict[int, LineMark]] = [{} for _ in texts]
-    a, b = ([str(line) for line in text] for text in texts[:2])
+    a, b = ([str(line) for line in texts[place]] for place in (one, other))
     if len(a) + len(b) <= _MOST_LINES:
         for same, i, j, k, m in runs(a, b):
             if not same:
-                marks[0].update(dict.fromkeys(range(i + 1, j + 1), CHANGED))
-                marks[1].update(dict.fromkeys(range(k + 1, m + 1), CHANGED))
+                marks[one].update(dict.fromkeys(range(i + 1, j + 1), CHANGED))
+                marks[other].update(dict.fromkeys(range(k + 1, m + 1), CHANGED))
     return marks
 
 

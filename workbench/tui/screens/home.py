@@ -294,6 +294,23 @@ class HomeScreen(Ground):
         wanted = GROUPINGS[(GROUPINGS.index(self.listing.grouping) + 1) % len(GROUPINGS)]
         await self.finding.change(lambda listing: listing.group_by(wanted))
 
+    async def _do_fold(self) -> None:
+        rows = self.listing.rows
+        if self.listing.grouping and self.table.cursor < len(rows):
+            group = self.listing.group_of(rows[self.table.cursor])
+            await self._fold(frozenset({group}))
+            self.table.cursor = next(
+                place for place, row in enumerate(self.listing.rows) if row.run is None and row.group == group
+            )
+        else:
+            self.say(keyed("{home.group} puts the runs in groups, which {home.fold} folds"))
+
+    async def _do_fold_all(self) -> None:
+        await self._fold(frozenset(row.group for row in self.listing.rows if row.run is None))
+
+    async def _fold(self, groups: frozenset[str]) -> None:
+        await self.finding.change(lambda listing: listing.fold(groups))
+
     def _do_refresh(self) -> None:
         self._look()
         self.say("looking again")

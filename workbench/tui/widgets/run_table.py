@@ -126,7 +126,8 @@ class RunTable(Table):
     def row_segments(self, row: int, width: int, base: Style) -> list[Segment]:
         line = self._listing.rows[row]
         if line.run is None:
-            return [Segment(set_cell_size(f" {one_line(line.text)}", width), self.colour("primary", base))]
+            sign = "▸" if line.group in self._listing.folded else "▾"
+            return [Segment(set_cell_size(f" {sign} {one_line(line.text)}", width), self.colour("primary", base))]
         run = line.run
         marks = ("◆" if run.path in self._marked else " ") + ("★" if self._starred(run) else " ")
         segments = [Segment(f" {marks} ", self.colour("warning", base))]
