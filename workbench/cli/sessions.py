@@ -171,9 +171,10 @@ def show(session: Path, as_json: bool) -> None:
 
 @sessions.command()
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Also what may be running, where the file system gives no locks.")
 @json_option
 @session_argument(many=True)
-def rm(session: list[Path], yes: bool, as_json: bool) -> None:
+def rm(session: list[Path], yes: bool, force: bool, as_json: bool) -> None:
     """Delete saved sessions, for good.
 
     Examples:
@@ -184,13 +185,13 @@ def rm(session: list[Path], yes: bool, as_json: bool) -> None:
 
     try:
         for folder in session:
-            check_removable(folder)
+            check_removable(folder, force=force)
         if not yes:
             if not sys.stdin.isatty():
                 raise Failure("nobody is there to confirm", "say --yes", 2)
             click.confirm(f"Delete {visible(', '.join(folder.name for folder in session))}?", abort=True, err=as_json)
         for folder in session:
-            remove_session(folder)
+            remove_session(folder, force=force)
             if not as_json:
                 click.echo(f"removed {visible(folder.name)}")
     except ValueError as error:

@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -237,14 +237,23 @@ def _faults_of_the_first(event: Event) -> Iterator[str]:
 
 def is_locked(path: Path) -> bool:
     """Whether some process drives this session now, as far as its file system tells."""
+    return _lock_of(path) == "taken"
+
+
+def has_locks(path: Path) -> bool:
+    """Whether the file system of a session can tell that."""
+    return _lock_of(path) != "none"
+
+
+def _lock_of(path: Path) -> Literal["free", "taken", "none"]:
     try:
         fd = open_file(_log_file(path))
     except OSError:
-        return False
+        return "free"
     try:
-        return not lock(fd, shared=True)
+        return "free" if lock(fd, shared=True) else "taken"
     except NoLocks:
-        return False
+        return "none"
     finally:
         os.close(fd)
 

@@ -47,6 +47,19 @@ def socket_of(folder: Path) -> Path:
     return state_folder() / "sockets" / f"{hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()[:16]}.sock"
 
 
+def answers(path: Path) -> bool:
+    """Whether a session is offered there now."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.settimeout(_PATIENCE)
+        try:
+            stream.connect(str(path))
+        except (TimeoutError, BlockingIOError):  # somebody is there, and has no time
+            return True
+        except OSError:
+            return False
+        return True
+
+
 class SocketError(WorkbenchError):
     """A session cannot be offered or reached. `str()` says why."""
 

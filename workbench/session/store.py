@@ -18,7 +18,8 @@ from pathlib import Path
 from workbench.errors import WorkbenchError
 from workbench.resources import checkout
 from workbench.session.cast import CAST_FILE
-from workbench.session.log import EVENTS_FILE, is_locked
+from workbench.session.events import SessionEnded
+from workbench.session.log import EVENTS_FILE, has_locks, is_locked, read_log
 from workbench.session.objects import POOL
 from workbench.session.secrets import state_folder
 
@@ -138,17 +139,30 @@ def find_session(root: Path, reference: str) -> Path:
     raise SessionNotFound(f"no session {reference!r} in {root}{hint}")
 
 
-def check_removable(folder: Path) -> None:
-    """Raises ValueError for what is no session folder, or a link to one, and while a process drives the session."""
+def check_removable(folder: Path, *, force: bool = False) -> None:
+    """Raises ValueError for what is no session folder, or a link to one, and while a process drives the session; unless
+    `force`, also where nothing tells whether one does.
+    """
     if folder.is_symlink():
         raise ValueError(f"{folder} is a link to a folder; nothing was removed: name the folder itself")
     if not os.path.lexists(folder / EVENTS_FILE):
         raise ValueError(f"{folder} is not a session folder (it has no {EVENTS_FILE}); nothing was removed")
-    if is_locked(folder):
+    runs: bool | None = is_locked(folder)
+    if not runs and not has_locks(folder):
+        from workbench.session.socket import answers, socket_of  # when first needed: it slows the start
+
+        ended = any(isinstance(event, SessionEnded) for event in read_log(folder)[0][-1:])
+        runs = answers(socket_of(folder)) or (False if ended or force else None)
+    if runs:
         raise ValueError(f"{folder.name} is running: end it first; nothing was removed")
+    if runs is None:
+        raise ValueError(
+            f"{folder.name} may be running: its log has no end, and its file system gives no locks, which would tell; "
+            "nothing was removed. If you know that it is over, --force removes it"
+        )
 
 
-def remove_session(folder: Path) -> None:
+def remove_session(folder: Path, *, force: bool = False) -> None:
     """Delete a session folder. Raises what `check_removable` does, and OSError."""
-    check_removable(folder)
+    check_removable(folder, force=force)
     shutil.rmtree(folder)
