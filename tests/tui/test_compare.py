@@ -11,6 +11,9 @@ from rich.style import Style
 
 from tests.tui.sessions import SessionBuilder
 from tests.tui.support import screen_text, wait_for
+from workbench.session import events as ev
+from workbench.session.state import fold
+from workbench.tui.diffs import shown, step_changes
 from workbench.tui.screens.compare import CompareApp, CompareScreen
 from workbench.tui.screens.help import HelpScreen
 
@@ -104,3 +107,14 @@ async def test_it_looks_as_its_user_wants(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "config" / "mlgym-tui").mkdir(parents=True)
     (tmp_path / "config" / "mlgym-tui" / "config.yaml").write_text("theme: mlgym-safe\n")
     assert CompareApp([]).theme == "mlgym-safe"
+
+
+def test_of_many_files_all_are_named() -> None:
+    changes = [ev.FileChange(path=f"f{number:03}", kind="added") for number in range(70)]
+    snapshot = ev.WorkspaceSnapshot(step=1, tree="t", changes=changes)
+    state = fold(
+        [ev.SessionStarted(format=1, task="t"), ev.ActionProposed(step=1, author="model:m", action="x"), snapshot]
+    )
+    lines = [str(line) for line in shown(step_changes(state, lambda path, step: b"x", 1))]
+    assert "20 more: their lines are not shown" in lines
+    assert [line.strip("()") for line in lines[-20:]] == [f"f{number:03}" for number in range(50, 70)]

@@ -21,6 +21,8 @@ _AROUND = 3
 _LARGEST = 1_000_000
 """Bytes of a file that is compared."""
 _MOST_FILES = 50
+"""Of which lines are shown."""
+_MOST_NAMED = 1000
 _MUTED = "$foreground 55%"
 
 
@@ -41,10 +43,10 @@ def step_changes(state: SessionState, file_bytes: FileBytes, number: int) -> lis
     """The files that a step changed; in another program's log, what of them its windows show."""
     step = state.steps[number]
     if step.changes:
-        return [
-            _pair(change.path, *(_bytes(state, file_bytes, change.path, at) for at in (number - 1, number)))
-            for change in step.changes[:_MOST_FILES]
-        ]
+        return _pairs(
+            [change.path for change in step.changes],
+            lambda path: [_bytes(state, file_bytes, path, at) for at in (number - 1, number)],
+        )
     before = state.steps[number - 1].window if number else None
     after = step.window
     if before is None or after is None or after is before or before.path != after.path:
@@ -54,17 +56,25 @@ def step_changes(state: SessionState, file_bytes: FileBytes, number: int) -> lis
 
 def run_differences(a: tuple[SessionState, FileBytes, int], b: tuple[SessionState, FileBytes, int]) -> list[Pair]:
     """The files that differ between two runs, each as of a step of its own."""
-    (one, one_bytes, one_step), (other, other_bytes, other_step) = a, b
+    (one, _, one_step), (other, _, other_step) = a, b
     then, now = ({file.path: file.object for file in state.files_at(step)} for state, _, step in (a, b))
     if not then and not now:
         newest = one.steps[one_step].window or other.steps[other_step].window
         windows = [_last_seen(state, step, newest.path) for state, _, step in (a, b)] if newest else []
         return [_seen(windows[0], windows[1])] if windows and windows[0] and windows[1] else []
     paths = sorted(path for path in {*then, *now} if then.get(path) != now.get(path))
-    return [
-        _pair(path, _bytes(one, one_bytes, path, one_step), _bytes(other, other_bytes, path, other_step))
-        for path in paths[:_MOST_FILES]
-    ]
+    return _pairs(paths, lambda path: [_bytes(state, files, path, step) for state, files, step in (a, b)])
+
+
+def _pairs(paths: list[str], sides: Callable[[str], list[bytes | None]]) -> list[Pair]:
+    """The files of these paths, the first of many; the others are named."""
+    pairs = [_pair(path, *sides(path)) for path in paths[:_MOST_FILES]]
+    rest = paths[_MOST_FILES : _MOST_FILES + _MOST_NAMED]
+    if rest:
+        names = [*map(one_line, rest), *(["…"] if len(paths) > _MOST_FILES + len(rest) else [])]
+        more = f"{len(paths) - _MOST_FILES:,} more: their lines are not shown"
+        pairs.append(Pair(more, "", "", remark="\n".join(names)))
+    return pairs
 
 
 def _last_seen(state: SessionState, number: int, path: str) -> WindowChanged | None:
@@ -101,7 +111,7 @@ def shown(pairs: Iterable[Pair]) -> list[Line]:
             lines.append("")
         lines.append(Content.styled(one_line(pair.path), "bold"))
         if pair.remark:
-            lines.append(Content.styled(f"({pair.remark})", _MUTED))
+            lines += [Content.styled(line, _MUTED) for line in split_lines(f"({pair.remark})")]
         else:
             lines += _compared(pair)
     return lines
