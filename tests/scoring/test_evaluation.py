@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -294,6 +295,19 @@ async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.Mon
     with pytest.raises(RoomError, match="no Landlock"):
         await evaluate(task, ALWAYS_0.encode(), seed=1, room="landlock")
     assert await choose("auto") == "reduced"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs a submission as another user")
+async def test_a_temporary_folder_that_nobody_else_may_enter(
+    task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    monkeypatch.setattr(tempfile, "tempdir", str(closed))
+    with pytest.raises(RoomError, match="another user, who may not enter") as caught:
+        await evaluate(task, ALWAYS_0.encode(), seed=1, room="reduced")
+    assert str(closed) in str(caught.value) and "TMPDIR" in caught.value.hint
+    assert not list(closed.iterdir()), "nothing is left"
 
 
 @pytest.mark.docker

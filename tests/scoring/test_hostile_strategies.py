@@ -92,6 +92,11 @@ def reduced(tmp_path_factory: pytest.TempPathFactory) -> Found:
 
 
 @pytest.fixture(scope="module")
+def in_landlock(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return score_all(tmp_path_factory.mktemp("landlock"), CASES, "landlock")
+
+
+@pytest.fixture(scope="module")
 def in_container(tmp_path_factory: pytest.TempPathFactory) -> Found:
     chosen = [case for case in CASES if case.name in IN_CONTAINER]
     return score_all(tmp_path_factory.mktemp("container"), chosen, "docker")
@@ -106,6 +111,12 @@ def test_in_bubblewrap(in_bubblewrap: Found, case: Hostile) -> None:
 @pytest.mark.parametrize("case", REDUCED, ids=lambda case: case.name)
 def test_under_reduced_isolation(reduced: Found, case: Hostile) -> None:
     check(reduced[case.name], case, "reduced")
+
+
+@pytest.mark.landlock
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_under_landlock(in_landlock: Found, case: Hostile) -> None:
+    check(in_landlock[case.name], case, "landlock")
 
 
 @pytest.mark.docker

@@ -289,8 +289,17 @@ def _confinement(guest: Guest, folder: Path) -> Confinement:
 async def _reduced(guest: Guest, folder: Path) -> IsolatedProcess:
     """A process with limits alone; if we are root, it runs as another user."""
     python = await python_for_others()
-    for source in guest.mounts() if os.geteuid() == 0 else ():
-        if not all(os.stat(part).st_mode & 0o1 for part in (source, *source.parents)):
+
+    def closed(path: Path) -> bool:
+        return os.geteuid() == 0 and not all(os.stat(part).st_mode & 0o1 for part in (path, *path.parents))
+
+    if closed(folder.parent):
+        raise RoomError(
+            f"without a sandbox the submission runs as another user, who may not enter {folder.parent}",
+            "set TMPDIR to a folder that all may enter, such as /tmp, or install bubblewrap",
+        )
+    for source in guest.mounts():
+        if closed(source):
             if guest.archive is None:  # code, which may do without packages
                 guest = replace(guest, packages=None)
                 continue
