@@ -144,3 +144,19 @@ def test_a_file_that_is_cut_off_shows_what_is_whole(name: str, steps: int, tmp_p
     recording = open_recording(path)
     assert fold(recording.events).last_step == steps and fold(recording.events).ended is None
     assert any("cut off" in problem for problem in recording.problems)
+
+
+@pytest.mark.parametrize("method", [93, 8])
+def test_an_archive_that_is_cut_off_opens_as_far_as_it_goes(method: int, tmp_path: Path) -> None:
+    whole = peers.inspect_eval(sample("one", *STEPS), sample("two", *STEPS), method=method)
+    path = tmp_path / "log.eval"
+    path.write_bytes(whole)
+    complete = fold(open_recording(path, "one").events)
+    path.write_bytes(whole[: whole.index(b"header.json") - 40])
+    assert [ref.sample for ref in runs_in(path)] == [""]  # of the other, the end is missing
+    recording = open_recording(path)
+    assert fold(recording.events).last_step == complete.last_step
+    assert any("cut off" in problem for problem in recording.problems)
+    path.write_bytes(whole[: whole.index(b"_journal") + 20])
+    with pytest.raises(RecordingError, match="no zip file"):
+        open_recording(path)

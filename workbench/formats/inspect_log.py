@@ -49,11 +49,14 @@ def read_inspect(path: Path, sample: str = "") -> Recording:
         if not names:
             builder = TrajectoryBuilder(path, SOURCE)
             builder.start(text(source.spec.get("task")), model=text(source.spec.get("model")))
+            builder.problems += source.problems
             builder.problems.append(f"it holds no sample (its status is {source.status}): all that ran is lost")
             builder.end(source.status)
             return builder.recording()
         found = source.sample(fitting[0])
-    return SampleReader(path, source.spec, source.status, found, len(names)).read()
+    recording = SampleReader(path, source.spec, source.status, found, len(names)).read()
+    recording.problems += source.problems
+    return recording
 
 
 class _Source:
@@ -63,9 +66,11 @@ class _Source:
         self.path = path
         self.names: dict[str, Any] = {}
         """Name of each sample → where it is."""
+        self.problems: list[str] = []
         data = map_file(path)
         self._archive = Archive(path) if data[:4] == b"PK\3\4" else None
         if self._archive is not None:
+            self.problems += filter(None, [self._archive.problem])
             for name in self._archive.members:
                 if name.startswith("samples/") and name.endswith(".json"):
                     ident, _, epoch = name[len("samples/") : -len(".json")].rpartition("_epoch_")

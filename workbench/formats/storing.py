@@ -170,6 +170,8 @@ def unpack(path: Path) -> Path:
     folder = passing_folder()
     left = _MOST_UNPACKED
     with Archive(path) as archive:
+        if archive.problem:
+            raise RecordingError(f"{path}: {archive.problem}", "if it is a copy, copy it again")
         for name, info in archive.members.items():
             if not _MEMBER.fullmatch(name):
                 continue
