@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from tests.agents.models.server import Server, serving
 from tests.gateway.rig import answer, whole
@@ -222,7 +221,7 @@ async def test_a_fork_is_answered_from_the_log_and_then_goes_on(tmp_path: Path, 
     async with serving() as server:
         server.answers(*calls("echo another"))
         spec = fork_spec(folder, state, 2 if edited is None else 3)
-        spec = replace_fields(spec, base_url=server.url + "/v1")
+        spec = replace(spec, base_url=server.url + "/v1")
         agent = program_agent(spec, edited=edited)
         async with driven(tmp_path, agent, grounds=CONFINED, spec=spec) as again:
             await again.ended()
@@ -239,7 +238,7 @@ async def test_a_replay_of_a_program_says_whether_it_asks_what_it_asked(tmp_path
     for change, same in (("", True), ("Always answer with one call. ", False)):
         script.write_text(AGENT.replace('"content": open', f'"content": "{change}" + open'))
         spec = fork_spec(session.folder, session.state, 3)
-        spec = replace_fields(spec, upstream=f"replay:{session.folder}")
+        spec = replace(spec, upstream=f"replay:{session.folder}")
         agent = program_agent(spec)
         async with driven(tmp_path, agent, grounds=CONFINED, spec=agent.as_recorded(spec)) as again:
             ended = await again.ended()

@@ -6,11 +6,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from tests.scoring.hostile import CASES, Hostile
 from tests.tasks.quick_task import make_quick_task
@@ -35,13 +34,13 @@ def score_all(folder: Path, cases: Sequence[Hostile], room: RoomKind) -> Found:
     quick = make_quick_task(folder / "quick")
 
     def task(case: Hostile) -> Task:
-        limits = replace_fields(
+        limits = replace(
             quick.spec.limits,
             answer_seconds=case.answer,
             loading_seconds=case.loading,
             evaluation_seconds=case.seconds,
         )
-        return replace(quick, spec=replace_fields(quick.spec, limits=limits))
+        return replace(quick, spec=replace(quick.spec, limits=limits))
 
     async def score() -> Found:
         gate = asyncio.Semaphore(4)

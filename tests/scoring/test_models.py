@@ -6,11 +6,10 @@ import contextlib
 import io
 import os
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from tests.scoring.model_task import make_model_task, make_submission
 from workbench.scoring import evaluation
@@ -218,8 +217,8 @@ async def test_hostile_models(tmp_path: Path, task: Task, name: str) -> None:
     weight, network, verdict, said = HOSTILE[name]
     loading = 0.6 if verdict == "timeout" and "import" in name else 60.0
     answer = 0.3 if verdict == "timeout" else 60.0
-    limits = replace_fields(task.spec.limits, evaluation_seconds=60.0, loading_seconds=loading, answer_seconds=answer)
-    task = replace(task, spec=replace_fields(task.spec, limits=limits))
+    limits = replace(task.spec.limits, evaluation_seconds=60.0, loading_seconds=loading, answer_seconds=answer)
+    task = replace(task, spec=replace(task.spec, limits=limits))
     workspace = make_submission(tmp_path / "workspace", weight or '{"weight": 2.0}', network)
     found = await evaluate(task, workspace, seed=1, room="bubblewrap")
     assert found.verdict == verdict, found
@@ -287,8 +286,8 @@ async def test_processes_that_got_away_from_their_parent_are_counted(
     monkeypatch.setattr(evaluation, "BY_THE_CLOCK", 1000)
     monkeypatch.setattr(room_module, "MOST_THREADS", 1)
     task = make_model_task(tmp_path / "task", seconds=1.0)
-    limits = replace_fields(task.spec.limits, answer_seconds=600.0)
-    task = replace(task, spec=replace_fields(task.spec, limits=limits))
+    limits = replace(task.spec.limits, answer_seconds=600.0)
+    task = replace(task, spec=replace(task.spec, limits=limits))
     source = DETACHED.format(then="__import__('time').sleep(600)")
     found = await evaluate(task, make_submission(tmp_path / "w", network=source), seed=1, room=room)
     assert found.verdict == "timeout" and "more than 1 s of processor time" in found.message, found

@@ -6,12 +6,11 @@ import asyncio
 import subprocess
 import sys
 import zipfile
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 
 from tests.tasks.quick_task import make_quick_task
 from workbench.sandbox.base import SandboxSpec
@@ -67,7 +66,7 @@ def task(wheel: str, tmp_path: Path) -> Task:
     make_wheel(tmp_path, "farewell", "MOVE = 0\n")
     task = make_quick_task(tmp_path / "quick")
     extras = {"more": ["--no-cache-dir", "farewell==1.0"]}
-    spec = replace_fields(task.spec, requirements=["greeting==1.0"], requirements_optional=True, extras=extras)
+    spec = replace(task.spec, requirements=["greeting==1.0"], requirements_optional=True, extras=extras)
     return replace(task, spec=spec)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 import math
 import os
@@ -15,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
-from msgspec.structs import replace as replace_fields
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from workbench.isolation.bwrap import python_inside
@@ -258,9 +258,9 @@ class TestInTheRoom:
 
     async def score(self, folder: Path | None, seconds: float = 60.0, name: str = TASKS[0]) -> Evaluation:
         task = find_task(name).under(variant="tiny")
-        limits = replace_fields(task.spec.limits, loading_seconds=seconds, answer_seconds=seconds)
-        spec = replace_fields(task.spec, limits=limits)
-        return await evaluate(dataclasses.replace(task, spec=spec), folder, seed=1, room="bubblewrap")
+        limits = replace(task.spec.limits, loading_seconds=seconds, answer_seconds=seconds)
+        spec = replace(task.spec, limits=limits)
+        return await evaluate(msgspec.structs.replace(task, spec=spec), folder, seed=1, room="bubblewrap")
 
     async def test_a_fine_one(self, tmp_path: Path) -> None:
         found = await self.score(submission(tmp_path / "w"))

@@ -6,9 +6,10 @@ import os
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
 
 from workbench.agents.messages import ChatModel, Sampling
 from workbench.errors import WorkbenchError
@@ -23,8 +24,7 @@ _STANDARD = os.path.dirname(os.__file__) + os.sep
 """The folder of Python's standard library."""
 
 
-@dataclass(frozen=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True):
     """What a model was sent, as the log keeps it."""
 
     messages: tuple[str, ...] = ()
@@ -43,8 +43,7 @@ class Prompt:
 NO_PROMPT = Prompt()
 
 
-@dataclass(frozen=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True):
     """One proposed action, and the model call that produced it."""
 
     action: str
@@ -71,8 +70,7 @@ class Proposal:
     """Whose it is, where that is not the agent's own."""
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """A model call that led to no proposal: its answer was malformed, filtered or cut short, or never came."""
 
     response: str

@@ -7,10 +7,11 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from workbench.agents.agent import Agent, with_place
 from workbench.text import did_you_mean
@@ -23,8 +24,7 @@ FOLDER = Path(__file__).resolve().parent / "configs"
 """The agents that ship with the package."""
 
 
-@dataclass(frozen=True)
-class AgentSetup:
+class AgentSetup(msgspec.Struct, frozen=True):
     """The argument that an agent class of the user is constructed with."""
 
     task: str

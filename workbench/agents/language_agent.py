@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.agents.agent import Agent, Attempt, Listener, ModelError, Prompt, Proposal
 from workbench.agents.config import AgentConfig
@@ -161,8 +163,7 @@ class LanguageAgent(Agent):
             )
 
 
-@dataclass
-class _Call:
+class _Call(msgspec.Struct):
     """One call of the model, and the report of it if it leads to no proposal."""
 
     agent: LanguageAgent
@@ -174,7 +175,7 @@ class _Call:
     seconds: float = 0.0
     _in_vain: bool = False
     """The server refused the call and has sent nothing since."""
-    _began: float = field(default_factory=time.monotonic)
+    _began: float = msgspec.field(default_factory=time.monotonic)
 
     async def answer(self) -> Response:
         """The whole answer. Raises ModelError."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import msgspec
 
 from workbench.session.events import Usage
 
@@ -15,19 +16,17 @@ Role = Literal["system", "user", "assistant", "tool"]
 StopReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "failed", "other"]
 
 
-@dataclass(frozen=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """A call that a model asked for."""
 
     id: str
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
     raw_arguments: str = ""
     """As the model wrote them, if they are no JSON object."""
 
 
-@dataclass(frozen=True)
-class Tool:
+class Tool(msgspec.Struct, frozen=True):
     """A tool offered to a model; `parameters` is a JSON schema of an object."""
 
     name: str
@@ -39,8 +38,7 @@ class Tool:
         return {"name": self.name, "description": self.description, schema: dict(self.parameters)}
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One message of a conversation."""
 
     role: Role
@@ -61,8 +59,7 @@ class Message:
     """In an assistant's message with a call: `Response.continuation`."""
 
 
-@dataclass(frozen=True)
-class Sampling:
+class Sampling(msgspec.Struct, frozen=True):
     """How an answer is sampled. None leaves a setting to the provider; a model that refuses one is not sent it."""
 
     temperature: float | None = 0.0
@@ -70,8 +67,7 @@ class Sampling:
     max_output_tokens: int | None = 4096
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A complete answer, or as much as was received if `stop_reason` is `cancelled`.
 
     Reasoning that the model wrote into `text` is moved to `reasoning`.
@@ -83,7 +79,7 @@ class Response:
     """The model's reasoning, as far as the provider shows it."""
     continuation: str = ""
     """What this model wants sent back, unchanged, with its call (signed reasoning); see `continuation`."""
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = msgspec.field(default_factory=Usage)
     stop_reason: StopReason = "stop"
     attempts: int = 1
 
@@ -92,8 +88,10 @@ class Response:
 
         thought, text = split_thinking(self.text)
         if text != self.text:
-            object.__setattr__(self, "text", text)
-            object.__setattr__(self, "reasoning", "\n\n".join(part for part in (self.reasoning, thought) if part))
+            msgspec.structs.force_setattr(self, "text", text)
+            msgspec.structs.force_setattr(
+                self, "reasoning", "\n\n".join(part for part in (self.reasoning, thought) if part)
+            )
 
 
 def continuation(model: str, content: Any) -> str:
@@ -131,7 +129,7 @@ class ChatModel(ABC):
         messages: Sequence[Message],
         *,
         tools: Sequence[Tool] = (),
-        sampling: Sampling = Sampling(),  # frozen
+        sampling: Sampling = Sampling(),  # noqa: B008 (frozen)
         on_delta: OnDelta | None = None,
         on_reasoning: OnDelta | None = None,
         on_retry: OnRetry | None = None,

@@ -11,8 +11,9 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
+
+import msgspec
 
 from workbench.agents.messages import Message, Response
 from workbench.agents.tools import BadCall, action_of, call_of, left_aside
@@ -34,8 +35,7 @@ class FormatError(Exception):
     """An answer without an action to run. `str()` is a reason in words for the model."""
 
 
-@dataclass(frozen=True)
-class Parsed:
+class Parsed(msgspec.Struct, frozen=True):
     """The meaning of an answer."""
 
     action: str
@@ -45,7 +45,7 @@ class Parsed:
 
     def __post_init__(self) -> None:
         for name in ("action", "thought"):  # bash takes a carriage return for part of the command
-            object.__setattr__(self, name, getattr(self, name).replace("\r\n", "\n"))
+            msgspec.structs.force_setattr(self, name, getattr(self, name).replace("\r\n", "\n"))
 
 
 class Parser(ABC):
@@ -79,8 +79,7 @@ def make_parser(name: ParserName, tools: Sequence[str] = ()) -> Parser:
 # -- fenced blocks -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """A fenced block. Lines count from 0 and include the fences; `end` is None if it is never closed."""
 
     start: int

@@ -6,16 +6,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from workbench.agents.agent import Agent, Prompt
 from workbench.session.events import Usage
 from workbench.session.state import Step
 
 
-@dataclass(frozen=True)
-class ModelCall:
+class ModelCall(msgspec.Struct, frozen=True):
     """A call that the agent made of its model, and what came back, for the log."""
 
     prompt: Prompt

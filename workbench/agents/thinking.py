@@ -11,7 +11,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 _TAG = re.compile(r"<(?P<end>/?)think(?:ing)?>", re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(?P<ticks>`{3,})(?P<tag>[^`\n]*)$", re.MULTILINE)
@@ -96,8 +97,7 @@ def _end_of_json(text: str, at: int) -> int:
         return at
 
 
-@dataclass(frozen=True)
-class _Command:
+class _Command(msgspec.Struct, frozen=True):
     """A fenced block or an element: the span of its content."""
 
     start: int

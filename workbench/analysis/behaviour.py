@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from statistics import fmean, median
+
+import msgspec
 
 from workbench.session.kinds import NAMES
 from workbench.session.run import Run
@@ -61,8 +62,7 @@ def grouped(runs: Iterable[Run], key: Key) -> dict[str, list[Run]]:
     return {name: found[name] for name in sorted(found)}
 
 
-@dataclass(frozen=True)
-class Habits:
+class Habits(msgspec.Struct, frozen=True):
     """How somebody works, over a number of runs. None: there is nothing to take it from."""
 
     runs: int

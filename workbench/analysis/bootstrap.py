@@ -7,8 +7,8 @@ model and task, so that each sample has as many as there were; a run without a s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from workbench.analysis.scores import BASELINE, HONEST, Floats, Rules, Scores, aup, ratios
@@ -16,8 +16,7 @@ from workbench.analysis.scores import BASELINE, HONEST, Floats, Rules, Scores, a
 Interval = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Intervals:
+class Intervals(msgspec.Struct, frozen=True):
     """95 % intervals; of a model and task with fewer than two runs there is none."""
 
     scores: dict[tuple[str, str], Interval]

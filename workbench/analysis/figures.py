@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from workbench.analysis.behaviour import action_counts, action_counts_by_step, exit_counts, failed, grouped, incomplete
@@ -50,8 +50,7 @@ _STYLE: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Figure:
+class Figure(msgspec.Struct, frozen=True):
     """One figure: what is drawn, and how."""
 
     data: Table

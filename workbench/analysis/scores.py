@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,8 +22,7 @@ Floats = NDArray[np.float64]
 BASELINE = "baseline"
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(msgspec.Struct, frozen=True):
     """What may be decided either way."""
 
     epsilon: float = 0.05
@@ -50,8 +49,7 @@ MLGYM = Rules(
 )
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(msgspec.Struct, frozen=True):
     """The metric that counts for a task."""
 
     metric: str
@@ -63,8 +61,7 @@ class Measure:
         return a > b if self.maximize else a < b
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(msgspec.Struct, frozen=True):
     """One table: a score for each task and competitor."""
 
     which: Which
@@ -74,7 +71,7 @@ class Scores:
     measures: dict[str, Measure]
     values: dict[tuple[str, str], float]
     """(task, model) → score; absent where no run of the model has one."""
-    runs: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    runs: dict[tuple[str, str], list[float]] = msgspec.field(default_factory=dict)
     """(task, model) → the score of each run that has one."""
 
     def value(self, task: str, model: str) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -46,8 +45,7 @@ from workbench.text import many, visible
 WHICH: tuple[Which, Which] = ("best", "last")
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(msgspec.Struct, frozen=True):
     """What is asked of a set of runs."""
 
     by: By = "model"
@@ -62,8 +60,7 @@ class Question:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(msgspec.Struct, frozen=True):
     """A table with plain values; None where there is none."""
 
     name: str
@@ -73,8 +70,7 @@ class Table:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(msgspec.Struct, frozen=True):
     """What follows from the best attempts, or from the last scores."""
 
     scores: Scores
@@ -92,8 +88,7 @@ class Side:
         return None if found is None else dict(zip(self.scores.competitors(), map(float, found), strict=True))
 
 
-@dataclass(frozen=True)
-class Analysis:
+class Analysis(msgspec.Struct, frozen=True):
     """The answer."""
 
     question: Question
@@ -106,8 +101,8 @@ class Analysis:
     """Where the profiles' axis ends: log10 of a ratio."""
     sides: dict[Which, Side]
     habits: dict[str, Habits]
-    warnings: list[str] = field(default_factory=list)
-    noted: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    warnings: list[str] = msgspec.field(default_factory=list)
+    noted: Mapping[str, Sequence[str]] = msgspec.field(default_factory=dict)
     """Path of a run → the kinds of failure that people have noted on it."""
 
     def named(self, run: Run) -> str:
@@ -134,7 +129,9 @@ def _is_beyond(score: float | None) -> bool:
 
 
 def analyze(
-    runs: Iterable[Run], question: Question = Question(), noted: Mapping[str, Sequence[str]] | None = None
+    runs: Iterable[Run],
+    question: Question = Question(),  # noqa: B008 (frozen)
+    noted: Mapping[str, Sequence[str]] | None = None,
 ) -> Analysis:
     """Everything about these runs. The order in which they come changes nothing. `noted`: as in `Analysis`."""
     runs = map(readable, runs)

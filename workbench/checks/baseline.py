@@ -8,8 +8,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from workbench.environment.assembly import Actor, fill_with, find_packages, make_sandbox, make_workspace, offer_data
 from workbench.environment.resources import lease_gpus, shortage_notes
@@ -35,8 +36,7 @@ class BaselineError(TaskError):
     """The task has no baseline, or its program made no submission."""
 
 
-@dataclass(frozen=True)
-class Comparison:
+class Comparison(msgspec.Struct, frozen=True):
     """One metric against what is published."""
 
     metric: str
@@ -60,13 +60,12 @@ class Comparison:
         return "; ".join(([] if self.published is None else [f"published {self.published:.10g}"]) + known)
 
 
-@dataclass(frozen=True)
-class BaselineRun:
+class BaselineRun(msgspec.Struct, frozen=True):
     """What a baseline reached."""
 
     evaluation: Evaluation
-    comparisons: list[Comparison] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    comparisons: list[Comparison] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
     """Remarks on the machine and the sandbox that belong to the result."""
 
     @property

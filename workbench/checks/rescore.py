@@ -10,9 +10,10 @@ import asyncio
 import functools
 import math
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from workbench.checks.baseline import NOISE, REPEATED
 from workbench.environment.assembly import session_secret
@@ -43,15 +44,14 @@ class NotScorable(WorkbenchError):
     """Nothing of this session can be scored again. `str()` says why, `hint` what to do."""
 
 
-@dataclass(frozen=True)
-class SavedSession:
+class SavedSession(msgspec.Struct, frozen=True):
     """A session that is to be scored again."""
 
     folder: Path
     state: SessionState
     task: Task
     """The task as it is now, under the session's protocol and on its variant of the data."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
     """What is damaged in the session's folder."""
     own: bool = False
     """Whether the session is this user's. What somebody else's session submitted is scored in a sandbox only."""
@@ -68,8 +68,7 @@ class SavedSession:
         return room_for(self.started.sandbox)
 
 
-@dataclass(frozen=True)
-class Rescored:
+class Rescored(msgspec.Struct, frozen=True):
     """One entry of the ledger, and the outcome of scoring it again."""
 
     entry: ScoreRecorded

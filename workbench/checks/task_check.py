@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 from workbench.checks.bad_artifacts import bad_files, bad_folders, bad_tables
 from workbench.checks.baseline import REPEATED, BaselineRun, run_baseline, run_program
@@ -31,8 +31,7 @@ ROUNDING = 1e-9
 """Relative tolerance between a score and the same one computed again."""
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """The outcome of one check."""
 
     name: str
@@ -52,7 +51,7 @@ async def check(
     async for finding in _all_checks(task, sandbox, progress):
         before = told.setdefault(finding.detail, finding.name)
         if finding.outcome == "failed" and before != finding.name:
-            finding = dataclasses.replace(finding, detail=f"as {before}")
+            finding = msgspec.structs.replace(finding, detail=f"as {before}")
         yield finding
 
 

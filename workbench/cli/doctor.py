@@ -7,15 +7,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import asdict
 
 Status = Literal["ok", "warning", "missing"]
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """One thing looked at."""
 
     name: str

@@ -304,7 +304,7 @@ def prepare(
 
 
 def _prepare(found: Task, sandbox: str, image: str | None, extras: tuple[str, ...], as_json: bool) -> dict[str, Any]:
-    from dataclasses import asdict
+    from msgspec.structs import asdict
 
     from workbench.isolation.spec import DEFAULT_IMAGE
     from workbench.signals import stoppable

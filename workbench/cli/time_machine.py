@@ -92,13 +92,15 @@ def prune(dry_run: bool, as_json: bool, sessions_folder: Path | None) -> None:
       mlgym-tui sessions prune --dry-run
       mlgym-tui sessions prune --json
     """
+    from msgspec.structs import asdict
+
     from workbench.session.pruning import prune as remove
     from workbench.session.store import sessions_root
 
     root = sessions_root(sessions_folder or click.get_current_context().obj)
     done = remove(root, dry_run=dry_run)
     if as_json:
-        print_json({"sessions_folder": root, "dry_run": dry_run, **vars(done)})
+        print_json({"sessions_folder": root, "dry_run": dry_run, **asdict(done)})
         return
     removed = done.unnamed + done.unshared
     click.echo(

@@ -6,8 +6,10 @@ import hashlib
 import os
 import platform
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench import __version__
 from workbench.environment.live import LiveSession
@@ -32,8 +34,7 @@ Evaluate = Callable[..., Awaitable[Evaluation]]
 """See `evaluate`."""
 
 
-@dataclass(frozen=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """What the environment has to know about the agent or person who acts in it."""
 
     untrusted: str = ""
@@ -44,12 +45,11 @@ class Actor:
     """What happens to an edit that introduces undefined names. MLGym's protocol and recordings of MLGym refuse it."""
     as_mlgym: bool = False
     """The actions were recorded in MLGym and are interpreted as MLGym does."""
-    mounts: Mapping[Path, str] = field(default_factory=dict)
+    mounts: Mapping[Path, str] = msgspec.field(default_factory=dict)
     """What an agent that runs in the sandbox brings: folder or file of the host → path inside, read-only."""
 
 
-@dataclass(frozen=True)
-class Grounds:
+class Grounds(msgspec.Struct, frozen=True):
     """The parts of a session that a test replaces by lighter ones."""
 
     unprotected: Callable[[SandboxSpec, Path], Sandbox] | None = None
@@ -60,8 +60,7 @@ class Grounds:
 OURS = Grounds()
 
 
-@dataclass
-class World:
+class World(msgspec.Struct):
     """The workspace and sandbox of one session, before anything is started or logged."""
 
     task: Task

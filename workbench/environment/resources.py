@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from workbench.isolation.batch import granted
 from workbench.isolation.gpus import Devices, GpuLease, GpuRequest, lease, list_gpus, read_request

@@ -6,9 +6,10 @@ A list comes from a plain YAML or JSON file, from one of our saved sessions, or 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from workbench.formats import mlgym
 from workbench.formats.comparing import compare_step, moved, steps_run
@@ -37,16 +38,15 @@ class PlannedAction(NamedTuple):
     action: str
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What is to be run again, and what is known of how it went."""
 
     actions: list[PlannedAction]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step] = msgspec.field(default_factory=list)
     """The recorded step of each action; none of a plain list."""
     cause: str = ""
     """Why the recorded session was ended and its submission scored, where the agent had not submitted."""
-    files: dict[str, StartingFile] = field(default_factory=dict)
+    files: dict[str, StartingFile] = msgspec.field(default_factory=dict)
     """Those that it began with, as far as it shows them: path in the workspace → file."""
     workspace: str = ""
     """Where it was, in that session's sandbox."""

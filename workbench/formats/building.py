@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -190,12 +189,12 @@ class TrajectoryBuilder:
         if seen is not None and open_file is not None:
             seen = next((each for each in reversed(windows) if each.path in (open_file, Path(open_file).name)), None)
         if seen is not None:
-            seen = dataclasses.replace(seen, path=open_file or seen.path)
+            seen = msgspec.structs.replace(seen, path=open_file or seen.path)
             self._open_file = seen.path
             # A rejected edit shows the lines around it again; the window itself stays as wide as it was.
             if seen != self._window and not (lint_rejected(observation) and _shows(self._window, seen)):
                 self._window = seen
-                self.emit(ev.WindowChanged(step=step, **dataclasses.asdict(seen)))
+                self.emit(ev.WindowChanged(step=step, **msgspec.structs.asdict(seen)))
         elif open_file is not None and open_file != self._open_file:
             self._open_file, self._window = open_file, None
             self.emit(ev.WindowChanged(step=step, path=open_file))

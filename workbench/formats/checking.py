@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
+
+import msgspec
 
 from workbench.formats.comparing import Verdict, cause_of, moved, score_pairs, scores_in_words
 from workbench.formats.normalising import is_ignored, normalised_lines, same_file
@@ -50,8 +51,7 @@ CAUSES = {
 }
 
 
-@dataclass(frozen=True)
-class Divergence:
+class Divergence(msgspec.Struct, frozen=True):
     """The first thing in which a step came out otherwise."""
 
     step: int

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.formats import mlgym_text
 from workbench.session.events import ScoreRecorded
@@ -44,8 +46,7 @@ _LONG = re.compile(r"\.\.\. \(\d+ more characters? cut\)$")
 _LISTING = re.compile(r"[-dlbcps][-rwxsStT]{9}[.+]?\s")
 
 
-@dataclass(frozen=True)
-class ScorePair:
+class ScorePair(msgspec.Struct, frozen=True):
     """The scores of one evaluation: then, and now (None where there was none)."""
 
     recorded: ScoreRecorded
@@ -71,8 +72,7 @@ class ScorePair:
         return True
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """How one step came out beside the recorded one."""
 
     number: int

@@ -10,7 +10,6 @@ import contextlib
 import json
 import re
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +53,7 @@ class TrajInfo(msgspec.Struct):
         self.score = self.score if isinstance(self.score, list) else []
 
 
-@dataclass
-class Trajectory:
+class Trajectory(msgspec.Struct):
     """A `.traj` as far as it could be read."""
 
     steps: list[TrajStep]
@@ -65,18 +63,17 @@ class Trajectory:
     """The first system message."""
     task_text: str = ""
     """The first user message."""
-    messages: list[tuple[str, msgspec.Raw]] = field(default_factory=list)
+    messages: list[tuple[str, msgspec.Raw]] = msgspec.field(default_factory=list)
     """The history, where it could be read: role and content."""
     answers: int | None = None
     """How many times the model answered, where the history could be read."""
     last_answer: str = ""
     last_action: str = ""
     """The action in that answer."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class RunName:
+class RunName(msgspec.Struct, frozen=True):
     """What the name of the run folder tells."""
 
     model: str = ""

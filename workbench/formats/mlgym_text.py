@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from workbench.session.events import Verdict
 from workbench.session.kinds import NAMES, kind_of
@@ -28,8 +29,7 @@ _READ_TIMED_OUT = "Timeout reached while reading"
 _LINT_REJECTED = "has introduced new syntax error"
 
 
-@dataclass(frozen=True)
-class SeenWindow:
+class SeenWindow(msgspec.Struct, frozen=True):
     """Lines of a file as an observation showed them, without their numbers."""
 
     path: str

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import NamedTuple
+
+import msgspec
 
 from workbench.formats import mlgym_text as text
 from workbench.session.events import Event
@@ -32,12 +33,11 @@ class StartingFile(NamedTuple):
     mode: int = 0o644
 
 
-@dataclass
-class _Pieces:
+class _Pieces(msgspec.Struct):
     """What was seen of a file."""
 
     total: int
-    lines: dict[int, str] = field(default_factory=dict)
+    lines: dict[int, str] = msgspec.field(default_factory=dict)
 
 
 def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:

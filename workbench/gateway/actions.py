@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.agents.parsing import fenced_blocks, without
 from workbench.gateway.protocols.base import Said, ToolCall
@@ -23,8 +25,7 @@ COMMANDS = ("command", "cmd", "script")
 _NAME = re.compile(r"\s*(?P<name>[^\s{\"]{1,200})\s*(?=\{)")
 
 
-@dataclass(frozen=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """An answer, for a person."""
 
     thought: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+
+import msgspec
 
 from workbench.agents.remote import Host
 from workbench.errors import WorkbenchError
@@ -23,8 +24,7 @@ class Unanswered(Exception):
         self.status, self.cause = status, cause
 
 
-@dataclass
-class Reply:
+class Reply(msgspec.Struct):
     """What an upstream says to a request."""
 
     status: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import msgspec
 
 _MOST = 200
 """Conversations that are looked at, the newest first."""
@@ -20,17 +21,16 @@ class Request(Protocol):
     """Its client lost the connection."""
 
 
-@dataclass
-class Conversation:
+class Conversation(msgspec.Struct):
     """A series of requests, each with what was said before it."""
 
     number: int
     protocol: str
     messages: tuple[str, ...] = ()
     """Of its newest request, as `comparable` has them."""
-    requests: list[Request] = field(default_factory=list)
+    requests: list[Request] = msgspec.field(default_factory=list)
     """Those that have no answer yet."""
-    answers: set[str] = field(default_factory=set)
+    answers: set[str] = msgspec.field(default_factory=set)
     """Ids of its answers, by which later requests may name it."""
 
     @property

@@ -14,9 +14,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from workbench.errors import WorkbenchError
 from workbench.session.secrets import config_folder, state_folder
@@ -39,8 +40,7 @@ class NotFound(WorkbenchError):
     """The program of an agent command cannot be run in a sandbox. `str()` says why, `hint` what to do."""
 
 
-@dataclass(frozen=True)
-class Program:
+class Program(msgspec.Struct, frozen=True):
     """The program of an agent command."""
 
     word: str

@@ -13,8 +13,9 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES
 from workbench.gateway.finding import INTERPRETERS, NotFound, Program, check_mount, find_program, first_word
@@ -57,8 +58,7 @@ ends the session. Both take no arguments and are run in any folder.
 """
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """What was asked for an agent program."""
 
     command: str

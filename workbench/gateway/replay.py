@@ -11,7 +11,6 @@ import json
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -45,8 +44,7 @@ _VOLATILE = ("metadata", "user", "prompt_cache_key", "safety_identifier", "clien
 _SHOWN = 120
 
 
-@dataclass
-class Recorded:
+class Recorded(msgspec.Struct):
     """A call of the session, and what its client got."""
 
     number: int

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+
+import msgspec
 
 from workbench.gateway.protocols.base import Asked, Protocol, Value, dumped
 from workbench.gateway.protocols.chat import Chat
@@ -38,8 +39,7 @@ class Malformed(Exception):
     """A request is none of its protocol. `str()` says why."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """Where a request goes."""
 
     protocol: Protocol

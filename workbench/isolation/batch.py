@@ -7,7 +7,8 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from workbench.text import many, megabytes
 
@@ -17,8 +18,7 @@ _OURS = 1 << 30
 """Bytes of memory, at most, that a job keeps for the workbench and the clean room."""
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Of a job. None, or empty, is what the batch system does not say."""
 
     job: str

@@ -18,9 +18,10 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from workbench.isolation.bwrap import OPEN_FILES, own_limit
 from workbench.isolation.engine import EngineError, describe_engine, engine_errors
@@ -53,8 +54,7 @@ _FRAME = struct.Struct(">B3sI")
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class ContainerPlan:
+class ContainerPlan(msgspec.Struct, frozen=True):
     """What a container is made from."""
 
     confinement: Confinement

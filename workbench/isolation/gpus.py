@@ -11,8 +11,9 @@ import json
 import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from workbench.isolation.batch import gpus_granted
 from workbench.isolation.spec import SandboxError
@@ -32,8 +33,7 @@ class GpuError(SandboxError):
     """The GPUs asked for cannot be had."""
 
 
-@dataclass(frozen=True)
-class GpuRequest:
+class GpuRequest(msgspec.Struct, frozen=True):
     """What was asked for: so many, or those with these indices."""
 
     count: int = 0

@@ -13,8 +13,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.isolation import seccomp
 from workbench.isolation.bwrap import OPEN_FILES, hidden_in, python_inside
@@ -42,8 +44,7 @@ LACKS = (
 """What a sandbox under Landlock cannot give, whatever the kernel."""
 
 
-@dataclass(frozen=True)
-class Version:
+class Version(msgspec.Struct, frozen=True):
     """What came with a version of Landlock's interface, and what stands in for it before."""
 
     number: int
@@ -120,8 +121,7 @@ def limits_for(confinement: Confinement, user: int) -> dict[str, int]:
     return limits
 
 
-@dataclass(frozen=True)
-class Domain:
+class Domain(msgspec.Struct, frozen=True):
     """One confined program to start."""
 
     argv: Sequence[str]

@@ -10,9 +10,10 @@ import subprocess
 from asyncio.subprocess import Process
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 _PATIENCE = 5.0
 """Seconds that a killed process may take to be gone."""
@@ -81,8 +82,7 @@ def kill_quietly(pid: int, number: int = signal.SIGKILL) -> None:
         os.kill(pid, number)
 
 
-@dataclass(frozen=True)
-class HostProcess:
+class HostProcess(msgspec.Struct, frozen=True):
     """A process as the host sees it."""
 
     pid: int

@@ -6,8 +6,9 @@ import contextlib
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from workbench import __version__
 from workbench.errors import WorkbenchError
@@ -27,8 +28,7 @@ class SandboxError(WorkbenchError):
     """A sandbox could not do what was asked. `str()` says what happened; `hint` what to do next."""
 
 
-@dataclass(frozen=True)
-class ResourceLimits:
+class ResourceLimits(msgspec.Struct, frozen=True):
     """What a sandbox may use. None is no limit."""
 
     memory_bytes: int | None = 8 << 30
@@ -53,23 +53,22 @@ def base_environment() -> dict[str, str]:
     }
 
 
-@dataclass(frozen=True)
-class Confinement:
+class Confinement(msgspec.Struct, frozen=True):
     """What an isolated process sees and may use."""
 
-    writable: Mapping[Path, str] = field(default_factory=dict)
+    writable: Mapping[Path, str] = msgspec.field(default_factory=dict)
     """Host folder or file → absolute path inside. Folders are the only thing that outlives the process."""
-    readonly: Mapping[Path, str] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
+    readonly: Mapping[Path, str] = msgspec.field(default_factory=dict)
+    links: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Absolute path inside → what the symbolic link there names. Not in a container."""
     hidden: Sequence[Path] = ()
     """Host folders that must not be seen, besides those that never are (see `hidden_in`)."""
     gpus: Sequence[int] = ()
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Variables, besides those of `base_environment`."""
     cwd: str = HOME
     network: bool = False
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    limits: ResourceLimits = msgspec.field(default_factory=ResourceLimits)
     scratch_bytes: int = 2 << 30
     """Size of each of /tmp, /dev/shm and the home folder (all in memory)."""
 

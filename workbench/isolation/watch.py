@@ -10,8 +10,9 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from workbench.isolation.processes import (
     kill_group,
@@ -36,8 +37,7 @@ def free_space(folder: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-@dataclass
-class ResourceWatch:
+class ResourceWatch(msgspec.Struct):
     """Looks again and again until cancelled, more often when a limit is near."""
 
     guest: int

@@ -10,8 +10,9 @@ import fnmatch
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from workbench.library.expression import Expression, TooSlow
 from workbench.library.filter import Filter
@@ -22,8 +23,7 @@ Verdict = Literal["ask", "run"]
 RULES_HINT = "docs/agents.md says what such a file holds"
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """Holds for a step when all that it names does; None is not looked at."""
 
     command: Expression | None = None
@@ -73,8 +73,7 @@ class Rule:
         return " and ".join(said)
 
 
-@dataclass(frozen=True)
-class Approval:
+class Approval(msgspec.Struct, frozen=True):
     """Decides about the newest step of a session, which has just been proposed: the first rule that holds does, and
     `otherwise` where none does.
     """

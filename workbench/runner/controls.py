@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -37,8 +36,7 @@ IDLE_SECONDS = 600.0
 """Without a key and without output, after which a person who has the shell is asked whether they are there."""
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What becomes of the proposal under review."""
 
     kind: Literal["run", "reject"]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.agents.agent import ModelError
 from workbench.agents.catalogue import find_agent, whole_reference
@@ -31,8 +31,7 @@ from workbench.session.state import SessionState, fold
 from workbench.session.store import new_session_folder
 
 
-@dataclass(frozen=True)
-class Heir:
+class Heir(msgspec.Struct, frozen=True):
     """Who goes on with a fork; what is left open is as it was in the parent."""
 
     model: str = ""
@@ -42,8 +41,7 @@ class Heir:
     """What is to run in the place of the parent's next action."""
 
 
-@dataclass(frozen=True)
-class Fork:
+class Fork(msgspec.Struct, frozen=True):
     """A fork that was made."""
 
     session: Path
@@ -61,7 +59,7 @@ def make_fork(
     parent: Path,
     step: int,
     root: Path,
-    heir: Heir = Heir(),
+    heir: Heir = Heir(),  # noqa: B008 (frozen)
     *,
     consent: Consent | None = None,
     events: Sequence[Event] | None = None,

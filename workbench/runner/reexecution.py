@@ -8,11 +8,11 @@ program, a new session on the task of that name, with the files that the recordi
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.agents.agent import ActionsExhausted, Proposal
 from workbench.agents.models.replay import ReplayAgent
@@ -43,8 +43,7 @@ Answer = Literal["accept", "stop"]
 Decide = Callable[[Divergence], Awaitable[Answer]]
 
 
-@dataclass
-class Checked:
+class Checked(msgspec.Struct):
     """How far a session came out again as it was recorded."""
 
     steps: int
@@ -53,9 +52,9 @@ class Checked:
     """Number of the last step up to which all was as it was recorded."""
     divergence: Divergence | None = None
     """The first."""
-    accepted: list[Divergence] = field(default_factory=list)
+    accepted: list[Divergence] = msgspec.field(default_factory=list)
     """Those past which somebody went on."""
-    by_design: list[Divergence] = field(default_factory=list)
+    by_design: list[Divergence] = msgspec.field(default_factory=list)
     """Where this workbench means to be otherwise than the program that recorded it, and the files are as they were."""
     ended: ev.SessionEnded | None = None
 

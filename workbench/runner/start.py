@@ -6,11 +6,11 @@ import contextlib
 import secrets
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.agents.agent import Agent
 from workbench.agents.catalogue import whole_reference

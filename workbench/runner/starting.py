@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from workbench.agents.agent import Agent
 from workbench.agents.models.replay import ReplayAgent
@@ -19,8 +20,7 @@ MAX_BYTES = 256 << 20
 _HINT = "name a folder with the files that the agent is to find"
 
 
-@dataclass(frozen=True)
-class Starting:
+class Starting(msgspec.Struct, frozen=True):
     """What the agent finds in its workspace."""
 
     source: str

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
@@ -23,8 +24,7 @@ SOON = 300.0
 """Seconds before the end of their time at which a person who is the agent is told."""
 
 
-@dataclass
-class TakeOver:
+class TakeOver(msgspec.Struct):
     """One turn."""
 
     hub: Hub
@@ -39,7 +39,7 @@ class TakeOver:
     _step: int = 0
     _began: float = 0.0
     _cockpit: Cockpit | None = None
-    _unkept: asyncio.Queue[tuple[int, Cockpit | None]] = field(default_factory=asyncio.Queue)
+    _unkept: asyncio.Queue[tuple[int, Cockpit | None]] = msgspec.field(default_factory=asyncio.Queue)
     """Steps whose files and metrics are not stored yet."""
     _failure: Exception | None = None
     """Why the session can no longer be written, found where it could not be raised."""

@@ -8,9 +8,10 @@ A task of the catalogue is no matter of trust: it is this machine's own, whichev
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+
+import msgspec
 
 from workbench.agents.catalogue import is_shipped
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES
@@ -29,8 +30,7 @@ class NotTrusted(WorkbenchError):
     """A session names what may not be used. `str()` says what, `hint` what to do."""
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(msgspec.Struct, frozen=True):
     """One thing that a session names and that would be used on this machine."""
 
     word: Word
@@ -38,8 +38,7 @@ class Named:
     what: str
 
 
-@dataclass(frozen=True)
-class Consent:
+class Consent(msgspec.Struct, frozen=True):
     """What the user gives: words of `--trust`, and answers to a question."""
 
     words: Collection[str] = ()
@@ -48,8 +47,7 @@ class Consent:
     """Whether a session (its name) may use these; None where nobody is there to be asked."""
 
 
-@dataclass(frozen=True)
-class Trust:
+class Trust(msgspec.Struct, frozen=True):
     """What may be used of a session."""
 
     own: bool

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from workbench.sandbox import typed_lines
 from workbench.sandbox.bash import Bash
@@ -78,8 +79,7 @@ class Onlooker:
         del keys[:size]
 
 
-@dataclass
-class RunningAction:
+class RunningAction(msgspec.Struct):
     """An action from the moment it is typed until its outcome is known."""
 
     text: str
@@ -90,10 +90,10 @@ class RunningAction:
     deadline: float
     nonce: str
     done: asyncio.Future[None]
-    record: OutputRecord = field(default_factory=OutputRecord)
-    started: asyncio.Event = field(default_factory=asyncio.Event)
+    record: OutputRecord = msgspec.field(default_factory=OutputRecord)
+    started: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """Set when its start mark came, which says that bash has read the line."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """Set when the supervisor has something to look at."""
     supervised: bool = False
     typed: int = 0

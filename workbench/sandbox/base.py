@@ -9,9 +9,10 @@ own output.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+import msgspec
 
 from workbench.isolation.spec import ResourceLimits
 from workbench.sandbox.pty import Pty
@@ -38,8 +39,7 @@ AGENT_COLUMNS, AGENT_ROWS = 120, 40
 """Size of the pseudo-terminal while the agent drives: what it sees never depends on somebody's window."""
 
 
-@dataclass(frozen=True)
-class ExecResult:
+class ExecResult(msgspec.Struct, frozen=True):
     """Outcome of a side command (not run in the agent's shell)."""
 
     exit_code: int
@@ -49,18 +49,17 @@ class ExecResult:
     truncated: bool = False
 
 
-@dataclass
-class SandboxSpec:
+class SandboxSpec(msgspec.Struct):
     """What a backend needs to make a sandbox."""
 
     session: str
     """Id of the session; containers are labelled with it."""
-    limits: ResourceLimits = field(default_factory=ResourceLimits)
+    limits: ResourceLimits = msgspec.field(default_factory=ResourceLimits)
     network: bool = False
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Variables of the agent's shell (WINDOW, ...). Never keys."""
     gpus: Sequence[int] = ()
-    mounts: Mapping[Path, str] = field(default_factory=dict)
+    mounts: Mapping[Path, str] = msgspec.field(default_factory=dict)
     """Host folder → path inside, read-only (datasets)."""
     hidden: Sequence[Path] = ()
     """Host folders that must not be seen though they lie in what is visible inside (tasks, prepared data)."""

@@ -11,10 +11,11 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from workbench.isolation.bwrap import (
     WORKS,

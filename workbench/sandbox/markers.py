@@ -10,7 +10,8 @@ import binascii
 import re
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 _LONGEST_MARK = 256 << 10
 """Bytes held back at most while waiting for the end of a mark: a person's command may be pasted text."""
@@ -23,8 +24,7 @@ _MARK = re.compile(
 _OPENERS = (b"\x1b]133;", b"\x1b]633;E;")
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """One mark. `kind`: A and B around a prompt, C a command starts, D it is over, E the text of a person's command."""
 
     kind: str

@@ -14,7 +14,8 @@ comments and here-documents of the agent's own are recognised and never looked i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+import msgspec
 
 from workbench.sandbox.guest.agent_commands import COMMANDS, ENDINGS
 
@@ -47,11 +48,10 @@ def rewrite_multiline(action: str, *, as_mlgym: bool = False) -> str:
     return _Rewriter(action, as_mlgym).rewritten()
 
 
-@dataclass
-class _Command:
+class _Command(msgspec.Struct):
     """A simple command, as far as it was read."""
 
-    words: list[str] = field(default_factory=list)
+    words: list[str] = msgspec.field(default_factory=list)
     name_end: int = 0
     end: int = 0
     """Offset behind the last word or redirection."""
@@ -61,8 +61,7 @@ class _Command:
     """The next word belongs to a redirection."""
 
 
-@dataclass
-class _Pending:
+class _Pending(msgspec.Struct):
     """What begins on the next line: a here-document of a command, or the text of an edit (no delimiter)."""
 
     command: _Command

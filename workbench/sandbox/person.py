@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
@@ -16,17 +17,15 @@ from workbench.sandbox.markers import Mark
 from workbench.sandbox.output import OutputRecord
 
 
-@dataclass
-class PersonCommand:
+class PersonCommand(msgspec.Struct):
     """A line that a person entered and that is running."""
 
     text: str
-    began: float = field(default_factory=time.monotonic)
-    record: OutputRecord = field(default_factory=OutputRecord)
+    began: float = msgspec.field(default_factory=time.monotonic)
+    record: OutputRecord = msgspec.field(default_factory=OutputRecord)
 
 
-@dataclass
-class PersonAtShell:
+class PersonAtShell(msgspec.Struct):
     """One take-over, from the moment when the person comes to the hand-back.
 
     Which lines ran is told by the marks that our hooks print. Whatever the person does to the hooks, only steps are
@@ -46,9 +45,9 @@ class PersonAtShell:
     hidden: bool = True
     """The hooks are being typed, or the person leaves: nothing of that is shown."""
     nonce: str = ""
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    ready: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """The hooks are in place."""
-    prompted: asyncio.Event = field(default_factory=asyncio.Event)
+    prompted: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """Bash stands at its prompt."""
     entered: int = 0
     """Line ends that were typed and have not started a command yet."""

@@ -13,7 +13,6 @@ import stat
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -31,8 +30,7 @@ KILLED = 128 + 9
 SignalName = Literal["INT", "TERM", "KILL"]
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(msgspec.Struct, frozen=True):
     """A program in the foreground that waits for somebody to type."""
 
     pid: int

@@ -7,8 +7,9 @@ is printed over itself (bars), is dealt with in whole pieces, not by characters.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain
+
+import msgspec
 
 from workbench.sandbox.base import AGENT_COLUMNS as COLUMNS
 from workbench.sandbox.base import AGENT_ROWS as ROWS
@@ -137,8 +138,7 @@ NOTHING = Row()
 """Stands for every row that was not written to."""
 
 
-@dataclass
-class _Main:
+class _Main(msgspec.Struct):
     """The main screen while the alternate one is shown."""
 
     rows: list[Row]

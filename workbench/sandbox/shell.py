@@ -12,8 +12,9 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.action import Onlooker, RunningAction
@@ -38,8 +39,7 @@ class ShellBusy(Exception):
     """Something runs in the shell, so that it cannot be handed over now. `str()` says what and what to do."""
 
 
-@dataclass(frozen=True)
-class CommandResult:
+class CommandResult(msgspec.Struct, frozen=True):
     """How a command ended and what it printed."""
 
     exit_code: int | None

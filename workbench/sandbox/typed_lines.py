@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from workbench.sandbox.base import UNATTENDED
 
@@ -24,8 +25,7 @@ _NAMED = {0x0A: "\\n", 0x27: "\\'", 0x5C: "\\\\"}
 _TYPED = [chr(byte) if byte in _PLAIN else _NAMED.get(byte, f"\\{byte:03o}") for byte in range(256)]
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(msgspec.Struct, frozen=True):
     """A way to call builtins and to reach the terminal."""
 
     call: str

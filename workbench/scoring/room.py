@@ -9,9 +9,11 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.isolation import seccomp
 from workbench.isolation.batch import processors
@@ -56,8 +58,7 @@ class RoomError(SandboxError):
     """No room could be made. The machine is at fault, not the submission."""
 
 
-@dataclass(frozen=True)
-class Guest:
+class Guest(msgspec.Struct, frozen=True):
     """The submission and what it needs in its room."""
 
     files: Mapping[str, bytes]
@@ -78,7 +79,7 @@ class Guest:
     """The most that its files may take."""
     packages: Path | None = None
     """Folder with Python packages."""
-    data: Mapping[Path, str] = field(default_factory=dict)
+    data: Mapping[Path, str] = msgspec.field(default_factory=dict)
     """Public data: folder of this machine → path below DATA, or "" for all of it."""
     processes: int = 0
     """How many threads and further processes it may start."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import xxhash
 
 from workbench.session.objects import Chunk, ObjectStore
@@ -40,8 +40,7 @@ class _Part(NamedTuple):
     """Bytes in the file."""
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """A version of a file, and what is needed to store the next one cheaply."""
 
     digest: str

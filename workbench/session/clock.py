@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
+
+import msgspec
 
 _LONGEST = 1e10
 """Seconds of a correction: some centuries."""
@@ -79,16 +80,15 @@ class Period(NamedTuple):
     """Of a pause."""
 
 
-@dataclass
-class WorkTime:
+class WorkTime(msgspec.Struct):
     """Pauses and corrections, as a log tells them. Times are seconds since the session began."""
 
-    pauses: list[tuple[float, float, str]] = field(default_factory=list)
+    pauses: list[tuple[float, float, str]] = msgspec.field(default_factory=list)
     """Begin, end and reason of those that are over."""
     paused_at: float | None = None
     reason: str = ""
     """Of the pause that goes on."""
-    corrections: list[Correction] = field(default_factory=list)
+    corrections: list[Correction] = msgspec.field(default_factory=list)
     _paused: float = 0.0
     _corrected: float = 0.0
 

@@ -6,12 +6,12 @@ import bisect
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 
-@dataclass(frozen=True)
-class DiffLine:
+
+class DiffLine(msgspec.Struct, frozen=True):
     """A line of a text compared with another."""
 
     mark: Literal[" ", "+", "-"]

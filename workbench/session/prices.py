@@ -10,7 +10,6 @@ import difflib
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -50,8 +49,7 @@ class LongPrice(Price, frozen=True):
     above: int = 0
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """A model of the table."""
 
     name: str

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.session.diff import DiffLine, diff_lines, runs
 from workbench.session.plain import read_json
@@ -23,8 +25,7 @@ Read = Callable[[str], bytes | None]
 # -- of a step ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class PromptOfStep:
+class PromptOfStep(msgspec.Struct, frozen=True):
     """What was sent for a step; `prompt` is None where nothing was, and `nothing` says why."""
 
     step: int
@@ -238,8 +239,7 @@ def _tool_text(tool: Any) -> str:
 Kind = Literal["same", "added", "removed", "changed", "elided"]
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A message (or the tools) beside what it was in another prompt; `elided` says that more of it is left out now."""
 
     kind: Kind

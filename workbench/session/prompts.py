@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from workbench.session import events as ev
 
 Run = tuple[int, int, int]
@@ -42,8 +44,7 @@ TOOLS = "tools"
 """Stands as the role of what is sent beside the messages: the schemas of the tools offered."""
 
 
-@dataclass(frozen=True)
-class SentMessage:
+class SentMessage(msgspec.Struct, frozen=True):
     """One message of a prompt, without its text."""
 
     hash: str
@@ -79,8 +80,7 @@ def _put_together(event: ev.PromptSent, before: Sequence[SentMessage]) -> tuple[
 # -- the prompts of a session ------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Call:
+class Call(msgspec.Struct):
     """A call of a model."""
 
     number: int
@@ -96,8 +96,7 @@ class Call:
     """`seq` of its answer; None before that came."""
 
 
-@dataclass(frozen=True)
-class SentPrompt:
+class SentPrompt(msgspec.Struct, frozen=True):
     """All that was sent in a call."""
 
     call: Call

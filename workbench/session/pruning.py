@@ -13,9 +13,10 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from workbench.session.files import is_file, lock, make_folder, open_file
 from workbench.session.log import EVENTS_FILE, is_locked
@@ -27,11 +28,10 @@ _AT_REST = 600.0
 _BLOCK = 8 << 20
 
 
-@dataclass
-class Pruned:
+class Pruned(msgspec.Struct):
     """What was removed, or would be."""
 
-    sessions: list[Path] = field(default_factory=list)
+    sessions: list[Path] = msgspec.field(default_factory=list)
     """Folders in which nothing ever happened, and what is left of forks and re-executions that were killed."""
     unnamed: int = 0
     """Objects that their session's log does not name."""
@@ -41,7 +41,7 @@ class Pruned:
     """Objects that were there twice, and are one file now."""
     freed: int = 0
     """Bytes."""
-    running: list[Path] = field(default_factory=list)
+    running: list[Path] = msgspec.field(default_factory=list)
     """Sessions that a process drives, which were left alone."""
 
 

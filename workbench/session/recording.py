@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from workbench.errors import WorkbenchError
 from workbench.session.events import Event, SessionStarted
@@ -14,8 +15,7 @@ class RecordingError(WorkbenchError):
     """Nothing can be opened. `str()` says what is wrong and where; `hint` what to do next."""
 
 
-@dataclass
-class Recording:
+class Recording(msgspec.Struct):
     """A session as it was read from disk, ready to be folded."""
 
     events: list[Event]
@@ -27,11 +27,11 @@ class Recording:
     """The file that was read."""
     folder: Path | None = None
     """Our session folder (`objects/`, `artifacts/`, `shell.cast`); None for a foreign file or a lone log."""
-    problems: list[str] = field(default_factory=list)
+    problems: list[str] = msgspec.field(default_factory=list)
     """What is damaged, cut off, unknown or assumed, for the reader to see."""
     sample: str = ""
     """Which of several runs in the file."""
-    objects: dict[str, bytes] = field(default_factory=dict)
+    objects: dict[str, bytes] = msgspec.field(default_factory=dict)
     """What a foreign file holds of the prompts, by its hash: a session of ours has it in its folder."""
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from workbench.session.events import Usage
 
@@ -10,8 +10,7 @@ MOST_COST = 1e12
 """Sums stay below it, whatever a log says: infinity is no JSON."""
 
 
-@dataclass(slots=True)
-class Spending:
+class Spending(msgspec.Struct):
     """Sums over model calls."""
 
     calls: int = 0

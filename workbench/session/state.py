@@ -7,8 +7,11 @@ earlier step can be asked with that step's number: replay is the same state with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.session import events as ev
 from workbench.session.clock import Correction, WorkTime
@@ -68,8 +71,7 @@ class NewShell(NamedTuple):
     """What that held besides."""
 
 
-@dataclass(slots=True)
-class Alternative:
+class Alternative(msgspec.Struct):
     """Another proposal for the same step, which a person asked for."""
 
     number: int
@@ -79,11 +81,10 @@ class Alternative:
     """None: nothing that could be run came (yet)."""
     remark: str = ""
     temperature: float | None = None
-    spending: Spending = field(default_factory=Spending)
+    spending: Spending = msgspec.field(default_factory=Spending)
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct):
     """One proposed action with one outcome. Step 0 is the state before the first action."""
 
     number: int
@@ -95,13 +96,13 @@ class Step:
     """The action as it was run: differs from `proposed` after an edit."""
     proposed_thought: str = ""
     """The thought as it was proposed: differs from `thought` when a person changed it."""
-    alternatives: dict[int, Alternative] = field(default_factory=dict)
+    alternatives: dict[int, Alternative] = msgspec.field(default_factory=dict)
     """By their numbers; when there are any, 0 is what was proposed first."""
     chosen: int = 0
     """Which of them took the place of the proposal."""
-    answers: dict[int, Answer] = field(default_factory=dict)
+    answers: dict[int, Answer] = msgspec.field(default_factory=dict)
     """What came with the answers that the proposal (0) and its alternatives are from, where anything did."""
-    attempts: list[Attempt] = field(default_factory=list)
+    attempts: list[Attempt] = msgspec.field(default_factory=list)
     """The answers for it that came to nothing."""
     agent_change: ev.AgentChanged | None = None
     """It is the first that was proposed after this change of model or temperature."""
@@ -132,21 +133,21 @@ class Step:
     window: WindowChanged | None = None
     """The agent's file window after this step."""
     tree: str = ""
-    changes: list[FileChange] = field(default_factory=list)
+    changes: list[FileChange] = msgspec.field(default_factory=list)
     shell: str = ""
     """What is known of the agent's shell after it: see `workspace.snapshot`."""
-    scores: list[ScoreRecorded] = field(default_factory=list)
-    tools: list[ev.ToolUsed] = field(default_factory=list)
+    scores: list[ScoreRecorded] = msgspec.field(default_factory=list)
+    tools: list[ev.ToolUsed] = msgspec.field(default_factory=list)
     """What of memory and literature it used."""
     new_shell: NewShell | None = None
     """What took the place of the shell after this step, before the next."""
-    metrics: list[ev.MetricLogged] = field(default_factory=list)
+    metrics: list[ev.MetricLogged] = msgspec.field(default_factory=list)
     """What a program printed while it ran, by name."""
-    extended: list[ev.ActionExtended] = field(default_factory=list)
+    extended: list[ev.ActionExtended] = msgspec.field(default_factory=list)
     """It was given more time."""
-    messages: list[ev.MessageInjected] = field(default_factory=list)
+    messages: list[ev.MessageInjected] = msgspec.field(default_factory=list)
     """Said after this step, before the next."""
-    spending: Spending = field(default_factory=Spending)
+    spending: Spending = msgspec.field(default_factory=Spending)
     """What the model calls for it cost: those that came to nothing since the agent's step before are among them."""
     started: float = 0.0
     """Seconds since the session began, when it was proposed."""

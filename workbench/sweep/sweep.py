@@ -14,7 +14,6 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -39,8 +38,7 @@ _FIRST_WAIT = 2.0
 """Seconds before a session is tried again; each further time twice as long."""
 
 
-@dataclass
-class Progress:
+class Progress(msgspec.Struct):
     """Where a job stands."""
 
     job: Job
@@ -53,7 +51,7 @@ class Progress:
     best: float | None = None
     tries: int = 0
     not_before: float = 0.0
-    reserved: Limits = field(default_factory=Limits)
+    reserved: Limits = msgspec.field(default_factory=Limits)
     """What of the budget is set aside for it while it runs."""
     gpus: int = 0
     memory: int = _MEMORY

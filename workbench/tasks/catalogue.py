@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Literal, cast
+
+import msgspec
+from msgspec.structs import replace
 
 from workbench.resources import data_folder
 from workbench.session.events import Metric
@@ -28,8 +30,7 @@ Variant = Literal["", "tiny"]
 Protocol = Literal["", "mlgym"]
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(msgspec.Struct, frozen=True):
     """A task that was found and checked."""
 
     folder: Path

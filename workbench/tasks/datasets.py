@@ -17,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from workbench.session.files import NoLocks, lock
 from workbench.session.secrets import cache_folder, data_folder
@@ -39,8 +41,7 @@ class DatasetError(TaskError):
     """A dataset is not available. `str()` says why, and what to do."""
 
 
-@dataclass(frozen=True)
-class Dataset:
+class Dataset(msgspec.Struct, frozen=True):
     """A dataset that was found and checked."""
 
     file: Path
@@ -57,8 +58,7 @@ class Dataset:
         return self.file.parent / self.spec.prepare.file
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(msgspec.Struct, frozen=True):
     """A prepared dataset. Its files must not be changed."""
 
     id: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 Rows = Mapping[str, Iterable[Mapping[str, Any]]]
 """Rows by split, as the Hugging Face library has them."""
@@ -20,8 +21,7 @@ class SourceError(Exception):
     """The source of a dataset is not as expected. `str()` is for the user: what, where, what to do."""
 
 
-@dataclass
-class Making:
+class Making(msgspec.Struct):
     """The argument of the function that prepares a dataset."""
 
     source: Path
@@ -35,9 +35,9 @@ class Making:
     seed: int
     options: Mapping[str, Any]
     progress: Progress
-    rows: Rows = field(default_factory=dict)
+    rows: Rows = msgspec.field(default_factory=dict)
     """Of a Hugging Face source."""
-    files: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, Path] = msgspec.field(default_factory=dict)
     """Files of a Hub source, by their path in the repository; of a stand-in, all that its generator wrote."""
 
     def random(self, purpose: str = "") -> random.Random:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from workbench.isolation.batch import memory, processors
 from workbench.isolation.gpus import list_gpus
@@ -14,8 +15,7 @@ from workbench.tasks.packages import installed_for, missing_modules, not_install
 from workbench.text import many
 
 
-@dataclass(frozen=True)
-class Needs:
+class Needs(msgspec.Struct, frozen=True):
     """What a task needs, and what is missing."""
 
     words: tuple[str, ...]
@@ -24,7 +24,7 @@ class Needs:
     """Why it cannot run now, and what to do; empty when it can."""
     stand_in: bool
     """Whether it can run on its stand-in."""
-    optional: Mapping[str, str] = field(default_factory=dict)
+    optional: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Optional modules that are not installed, each with the command that installs it."""
 
     @property

@@ -17,9 +17,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import asdict
 
 from workbench.isolation.known import known, programs
 from workbench.isolation.processes import run_and_tell
@@ -47,8 +49,7 @@ class PackageError(TaskError):
     """The packages cannot be installed. `str()` says why, and what to do."""
 
 
-@dataclass(frozen=True)
-class PythonInside:
+class PythonInside(msgspec.Struct, frozen=True):
     """The Python that the agent's programs run on."""
 
     version: str

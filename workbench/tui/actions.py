@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from textual.binding import Binding, BindingType
 
 from workbench.session.status import Resources
@@ -21,8 +21,7 @@ proposal, or a turn of the person, to write; a running command, or an answer on 
 can be scored; a session that this view may drive."""
 
 
-@dataclass(frozen=True)
-class Action:
+class Action(msgspec.Struct, frozen=True):
     """One thing to do."""
 
     id: str
@@ -313,8 +312,7 @@ def home_bindings() -> list[BindingType]:
     return [*key_bindings(AT_HOME_TOO), *bindings_of({ident: f"do('{ident}')" for ident in own})]
 
 
-@dataclass(frozen=True)
-class Situation:
+class Situation(msgspec.Struct, frozen=True):
     """What the session is doing, as far as it decides which actions make sense."""
 
     live: bool

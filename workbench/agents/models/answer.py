@@ -8,8 +8,9 @@ import json
 import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from workbench.agents.messages import OnDelta, Response, StopReason, ToolCall
 from workbench.agents.models.tokens import estimate_tokens
@@ -86,11 +87,10 @@ _WORDS = ("text", "thinking", "reasoning", "summary", "content", "refusal")
 """Fields that hold the words of a part of a message."""
 
 
-@dataclass
-class _Call:
+class _Call(msgspec.Struct):
     id: str = ""
     name: str = ""
-    pieces: list[str] = field(default_factory=list)
+    pieces: list[str] = msgspec.field(default_factory=list)
     whole: Any = None
     """The arguments, if the server sends them in one piece."""
 

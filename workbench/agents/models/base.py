@@ -12,11 +12,11 @@ import inspect
 import random
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.agents.agent import ModelError
 from workbench.agents.messages import ChatModel, Message, OnDelta, OnRetry, Response, Sampling, Tool
@@ -33,8 +33,7 @@ LONGEST_OUTPUT = 128_000
 """Tokens of the longest answer that any model gives, assumed for calls without a limit."""
 
 
-@dataclass(frozen=True)
-class Retries:
+class Retries(msgspec.Struct, frozen=True):
     """How often a failed call is retried, and after how many seconds."""
 
     most: int = 5
@@ -51,8 +50,7 @@ class Retries:
         return min(self.longest, self.first * 2.0 ** (failures - 1)) * random.uniform(0.75, 1.25)
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One call, as an adapter receives it."""
 
     messages: Sequence[Message]

@@ -6,8 +6,9 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from workbench.agents.models.keys import scrub
 from workbench.agents.models.wire import WireError
@@ -41,8 +42,7 @@ _REFUSES = re.compile(
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(msgspec.Struct, frozen=True):
     """A failed call, for a person and for the loop that may retry it."""
 
     cause: str
@@ -58,8 +58,7 @@ class Fault:
     """A retry may help even if part of an answer has come."""
 
 
-@dataclass(frozen=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """The server of a call, as messages name it."""
 
     provider: str

@@ -7,9 +7,10 @@ import json
 import os
 import re
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import quote
+
+from msgspec.structs import asdict
 
 from workbench.agents.messages import Message, Sampling, continuation, continued
 from workbench.agents.models import faults

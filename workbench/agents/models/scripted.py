@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from dataclasses import dataclass
+
+import msgspec
 
 from workbench.agents.agent import Agent, ModelError, Proposal
 from workbench.agents.tools import here_document
@@ -20,8 +21,7 @@ _HEADER = re.compile(r"^\[File: (?P<path>.+) \((?P<lines>\d+) lines? total\)\]",
 _MOST_FAILURES = 8
 
 
-@dataclass
-class _Progress:
+class _Progress(msgspec.Struct):
     """What the policy has achieved, and what it knows of the file since somebody last intervened."""
 
     lines: int | None = None

@@ -9,8 +9,9 @@ import ipaddress
 import re
 import socket
 from collections.abc import Collection
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
+
+import msgspec
 
 _LONGEST = 2000
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
@@ -22,8 +23,7 @@ class BadAddress(Exception):
     """An address that is refused. `str()` says why."""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """A server."""
 
     scheme: str
@@ -34,8 +34,7 @@ class Origin:
         return self.host if self.port in (80, 443) else f"{self.host}:{self.port}"
 
 
-@dataclass(frozen=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """An address, taken apart."""
 
     origin: Origin

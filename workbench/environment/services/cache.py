@@ -8,7 +8,6 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,8 +23,7 @@ _LARGEST = 16 << 20
 """Of one answer."""
 
 
-@dataclass(frozen=True)
-class DiskCache:
+class DiskCache(msgspec.Struct, frozen=True):
     """Values that can be written as JSON, by key. Several processes may share the folder."""
 
     folder: Path

@@ -7,8 +7,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from workbench.environment.live import LiveSession
 from workbench.session import events as ev
@@ -26,8 +27,7 @@ class Refused(Exception):
     """A request that cannot be served. `str()` is one or a few sentences fit for the agent."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """A well-formed request: what comes from inside a sandbox may have any shape."""
 
     query: str
@@ -38,8 +38,7 @@ class Request:
     """As the step is signed; empty if that is not known yet."""
 
 
-@dataclass(frozen=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What the agent reads, and what the log says of it."""
 
     text: str

@@ -11,10 +11,11 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
+
+import msgspec
 
 from workbench import __version__
 from workbench.agents.models.faults import retry_after
@@ -43,22 +44,20 @@ class FetchError(Exception):
         """The HTTP status, if the server answered."""
 
 
-@dataclass(frozen=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True):
     status: int
     headers: Mapping[str, str]
     body: bytes
 
 
-@dataclass(frozen=True)
-class Fetcher:
+class Fetcher(msgspec.Struct, frozen=True):
     """Sends requests. `trusted` servers were named by the user: they may be private, and on any port. `intervals` are
     the seconds between two requests to a host, by the end of its name; the default is one second.
     """
 
     pacer: Pacer
     trusted: Collection[Origin] = ()
-    intervals: Mapping[str, float] = field(default_factory=dict)
+    intervals: Mapping[str, float] = msgspec.field(default_factory=dict)
     find: Callable[[Origin, Collection[Origin]], list[str]] = resolve
 
     async def get(

@@ -7,7 +7,8 @@ import math
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from workbench.agents.agent import ModelError
 from workbench.environment.services.cache import DiskCache
@@ -25,8 +26,7 @@ Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 """A vector for each text. Raises ModelError."""
 
 
-@dataclass(frozen=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """The memory of one task. With `embed`, notes are found by their meaning, too."""
 
     notes: NoteFile
@@ -93,8 +93,7 @@ class Memory:
         return fused(ranking, by_meaning(wanted, vectors)), ""
 
 
-@dataclass(frozen=True)
-class KeptVectors:
+class KeptVectors(msgspec.Struct, frozen=True):
     """The vectors of `embed`, of the model `name`. Those in `cache` are not asked for again: each note is sent once."""
 
     name: str

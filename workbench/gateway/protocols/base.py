@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.session.events import Usage
 from workbench.session.plain import read_json
@@ -18,8 +18,7 @@ Value = dict[str, Any]
 """A JSON object."""
 
 
-@dataclass(frozen=True)
-class ToolCall:
+class ToolCall(msgspec.Struct, frozen=True):
     """A call that a model asks for."""
 
     id: str
@@ -28,8 +27,7 @@ class ToolCall:
     """As the model wrote them: mostly JSON."""
 
 
-@dataclass(frozen=True)
-class Said:
+class Said(msgspec.Struct, frozen=True):
     """What an answer says, whatever its protocol."""
 
     text: str = ""
@@ -41,8 +39,7 @@ class Said:
     id: str = ""
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     """What a request tells of an action before it."""
 
     text: str
@@ -50,8 +47,7 @@ class Result:
     """Empty where it names no call of a tool: it is about the answer before it."""
 
 
-@dataclass(frozen=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """A request for an answer."""
 
     protocol: Protocol
@@ -240,14 +236,13 @@ def number(value: Any) -> int:
     return value if isinstance(value, int) and 0 <= value < 1 << 40 else 0
 
 
-@dataclass
-class Events:
+class Events(msgspec.Struct):
     """Reads server-sent events from the pieces in which they come."""
 
     longest: int = 32 << 20
     """The most bytes of one event."""
-    _rest: bytearray = field(default_factory=bytearray)
-    _data: list[bytes] = field(default_factory=list)
+    _rest: bytearray = msgspec.field(default_factory=bytearray)
+    _data: list[bytes] = msgspec.field(default_factory=list)
     _size: int = 0
 
     def feed(self, piece: bytes) -> list[bytes]:

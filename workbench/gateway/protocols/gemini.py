@@ -6,8 +6,9 @@ import json
 import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
+
+from msgspec.structs import replace
 
 from workbench.gateway.protocols.base import (
     Asked,

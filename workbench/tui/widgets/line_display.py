@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+import msgspec
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.cache import LRUCache
@@ -22,8 +22,7 @@ from workbench.tui.text import display_line, printable
 from workbench.tui.widgets.lines import LONG_LINE, Columns, Finder, Line, WrapLayout, raw_text
 
 
-@dataclass(frozen=True)
-class LineMark:
+class LineMark(msgspec.Struct, frozen=True):
     """A sign in front of a line: a glyph of one column, and the component class that colours the glyph."""
 
     glyph: str

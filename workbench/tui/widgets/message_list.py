@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
+import msgspec
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual.binding import BindingType
@@ -32,8 +32,7 @@ _STEP_FROM = 60
 """The step is shown in lists at least this wide."""
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(msgspec.Struct, frozen=True):
     """A message at its place in the prompt (from 1; 0: none), or `folded` messages that are as before."""
 
     place: int = 0

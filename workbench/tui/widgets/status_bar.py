@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+import msgspec
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
@@ -17,8 +18,7 @@ _MARGINAL = 7
 """The rank from which on a part goes before others are said shorter."""
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A piece of the status line. What has the lowest `rank` stays when there is no room for all."""
 
     text: str
