@@ -107,6 +107,7 @@ async def test_the_host_is_out_of_sight(confined: LocalSandbox, monkeypatch: pyt
         "bin",
         "functions.sh",
         "guest.py",
+        "guest.pyc",
         "mcp.py",
         "seccomp.py",
         "socket",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -150,7 +151,9 @@ def session_secret(seed: int) -> bytes:
 
 def versions() -> dict[str, str]:
     """The versions of the software that runs this session."""
-    return {"mlgym-tui": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    # As `platform.platform()` says it, which starts a program to ask for the processor.
+    parts = (platform.system(), platform.release(), platform.machine(), "with", "".join(platform.libc_ver()))
+    return {"mlgym-tui": __version__, "python": sys.version.split()[0], "platform": "-".join(parts).rstrip("-")}
 
 
 def find_packages(task: Task, spec: SessionSpec, notes: list[str]) -> Path | None:
@@ -219,7 +222,6 @@ def make_sandbox(
                 "name a folder without it, or use the local sandbox, which hides it",
             )
         return DockerSandbox(confined, workspace, image=spec.image or DEFAULT_IMAGE)
-    from workbench.isolation.landlock import LACKS
     from workbench.isolation.local import best_way
     from workbench.sandbox.local import LocalSandbox
 
@@ -232,6 +234,8 @@ def make_sandbox(
     if way == "bubblewrap":
         return LocalSandbox(confined, workspace)
     if way == "landlock":
+        from workbench.isolation.landlock import LACKS
+
         if actor.mounts:
             raise SandboxError(
                 f"an agent program cannot reach its model under Landlock, which refuses all networks ({problem})",

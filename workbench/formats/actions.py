@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from workbench.formats import mlgym
-from workbench.formats.comparing import compare_step, moved, steps_run
-from workbench.formats.open import open_recording
-from workbench.formats.starting import StartingFile, starting_files
 from workbench.session.files import read_file
 from workbench.session.plain import read_json
 from workbench.session.recording import Recording, RecordingError
 from workbench.session.state import Step, fold
 from workbench.yamlfile import plain_yaml
+
+if TYPE_CHECKING:
+    from workbench.formats.starting import StartingFile
 
 _LIST_FILES = (".yaml", ".yml", ".json")
 _LARGEST_JSON = 64 << 20
@@ -64,6 +63,8 @@ class Plan(msgspec.Struct, frozen=True):
         """How the outcome of action `index` differs from the recorded one; empty where it does not."""
         if index >= len(self.steps):
             return ""
+        from workbench.formats.comparing import compare_step, moved
+
         verdict = compare_step(self.steps[index], moved(replayed, workspace, self.workspace))
         return verdict.detail if verdict.sameness == "different" else ""
 
@@ -75,17 +76,27 @@ def read_plan(path: Path) -> Plan:
     Raises RecordingError when the file cannot be read, is something else, or holds no action.
     """
     listed = path.suffix.lower() in _LIST_FILES and path.is_file()
-    plan = _read_list(path) if listed else plan_of(open_recording(path))
+    plan = _read_list(path) if listed else plan_of(_recording(path))
     if not plan.actions:
         raise RecordingError(f"{path} holds no action to run", _FORM)
     return plan
 
 
+def _recording(path: Path) -> Recording:
+    from workbench.formats.open import open_recording  # when first needed: it slows the start
+
+    return open_recording(path)
+
+
 def plan_of(recording: Recording) -> Plan:
     """What a recording says is to be run."""
+    from workbench.formats.comparing import steps_run
+    from workbench.formats.mlgym import SOURCE
+    from workbench.formats.starting import starting_files
+
     state = fold(recording.events)
     steps = steps_run(state)
-    of_mlgym = recording.source == mlgym.SOURCE
+    of_mlgym = recording.source == SOURCE
     ended = _ENDED.fullmatch(state.ended.exit_status) if state.ended is not None else None
     return Plan(
         [PlannedAction(step.thought, step.action) for step in steps],
@@ -101,7 +112,7 @@ def plan_of(recording: Recording) -> Plan:
 def _read_list(path: Path) -> Plan:
     value = _load(path)
     if isinstance(value, dict) and "trajectory" in value:
-        return plan_of(open_recording(path))
+        return plan_of(_recording(path))
     if isinstance(value, dict) and "actions" in value:
         value = value["actions"]
     if not isinstance(value, list):

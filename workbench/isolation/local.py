@@ -9,11 +9,10 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from workbench.isolation import seccomp
 from workbench.isolation.bwrap import bwrap_command, installing, probe_bubblewrap
-from workbench.isolation.landlock import Domain, landlock_command, probe_landlock
 from workbench.isolation.processes import (
     kill_group,
     kill_quietly,
@@ -25,6 +24,9 @@ from workbench.isolation.processes import (
 from workbench.isolation.spec import STDERR_TAIL, Confinement, IsolatedProcess, SandboxError, describe_status
 from workbench.isolation.watch import DISK_RESERVE, free_space
 from workbench.text import megabytes
+
+if TYPE_CHECKING:
+    from workbench.isolation.landlock import Domain
 
 UNPRIVILEGED = 65532
 """User and group of what is not trusted when we are root: process limits do not bind root."""
@@ -40,6 +42,8 @@ def best_way() -> tuple[LocalWay, str]:
     """The best way to confine that works here, and why no better one does."""
     if (bubblewrap := probe_bubblewrap()) is None:
         return "bubblewrap", ""
+    from workbench.isolation.landlock import probe_landlock  # when first needed: it slows the start
+
     if (landlock := probe_landlock()) is None:
         return "landlock", bubblewrap
     return "none", f"{bubblewrap}; {landlock}"
@@ -137,6 +141,8 @@ async def start_confined(
 
 async def start_in_domain(domain: Domain) -> LocalProcess:
     """Under Landlock. Raises SandboxError or OSError."""
+    from workbench.isolation.landlock import landlock_command
+
     command = await asyncio.to_thread(landlock_command, domain)
     env = {"PATH": os.environ.get("PATH", os.defpath)}
     return await start_plain(command, env, Path("/"), domain.descriptors, walled=True)

@@ -54,7 +54,8 @@ class ResourceWatch(msgspec.Struct):
     workspace_size: int | None = None
     """Bytes of the workspace, as measured last."""
     _strikes: int = 0
-    _measure_at: float = 0.0
+    _measure_at: float = msgspec.field(default_factory=lambda: time.monotonic() + 1.0)
+    """Not at once: that would be a process more while the sandbox starts."""
 
     async def run(self) -> None:
         """Watch."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
-from workbench.library.training import Reading
 from workbench.session.events import MetricLogged
+
+if TYPE_CHECKING:
+    from workbench.library.training import Reading
 
 _MOST_NAMES = 200
 _MOST_POINTS = 4000
@@ -114,6 +117,8 @@ class Curves:
 
 def of_event(event: MetricLogged) -> Curve | None:
     """The end of the curve that was logged; None where it has no points."""
+    from workbench.library.training import Reading  # when first needed: its many patterns slow the start
+
     points = zip(event.steps[-_MOST_POINTS:], event.values[-_MOST_POINTS:], strict=False)
     readings = [Reading(event.name, at, math.nan if value is None else value, event.split) for at, value in points]
     if not readings:

@@ -8,9 +8,8 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from workbench.library.curves import Curve, Curves, is_loss, of_event
 from workbench.library.filter import Fields, Filter, FilterError, Value, parse
 from workbench.session.commands import Breakpoint
 from workbench.session.kinds import NAMES, kind_of
@@ -18,6 +17,9 @@ from workbench.session.outcome import Failures
 from workbench.session.repetition import repetition
 from workbench.session.state import SessionState, Step
 from workbench.session.status import Resources
+
+if TYPE_CHECKING:
+    from workbench.library.curves import Curve, Curves
 
 _WORDS = re.compile(r"""[\s"'`;&|<>(){}=,]+""")
 
@@ -139,6 +141,8 @@ def _printed(name: str, step: Step, running: Running | None) -> Value:
         return running.took if running else step.duration if step.over else None
     if name == "silent":
         return running.silent if running else None
+    from workbench.library.curves import is_loss, of_event  # when first needed: it slows the start
+
     curves: Iterable[Curve | None] = running.curves.by_name.values() if running else map(of_event, step.metrics)
     known = [curve for curve in curves if curve is not None]
     if name == "rising":

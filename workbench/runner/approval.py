@@ -10,14 +10,15 @@ import fnmatch
 import posixpath
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from workbench.library.expression import Expression, TooSlow
-from workbench.library.filter import Filter
-from workbench.library.moments import fields_of
 from workbench.session.state import SessionState, Step
+
+if TYPE_CHECKING:
+    from workbench.library.filter import Filter
 
 Verdict = Literal["ask", "run"]
 RULES_HINT = "docs/agents.md says what such a file holds"
@@ -42,8 +43,11 @@ class Rule(msgspec.Struct, frozen=True):
         """Whether it is about this step."""
         if self.command is not None and not self._names(self.command, step.action):
             return False
-        if self.when is not None and not self.when.matches(fields_of(state, step), unsure=self.then == "ask"):
-            return False
+        if self.when is not None:
+            from workbench.library.moments import fields_of  # when first needed: it slows the start
+
+            if not self.when.matches(fields_of(state, step), unsure=self.then == "ask"):
+                return False
         if self.network and not looks_like_network(step.action):
             return False
         if self.path is not None and not touches(step.action, self.path, step.cwd, state.workspace):
@@ -102,7 +106,7 @@ _COMMAND_START = (
     r"(?:^|[;&|({`]|\b(?:then|do|else|sudo|exec|nohup|time|xargs|env|command)[ \t])[ \t]*"
     r"(?:\w+=\S*[ \t]+)*(?:/[\w./-]*/)?"
 )
-_NETWORK = re.compile(
+_NETWORK = (
     rf"{_COMMAND_START}(?:"
     r"(?:curl|wget|ssh|scp|sftp|rsync|ftp|nc|ncat|netcat|telnet|socat|ping|dig|nslookup|aria2c|gsutil|rclone)(?![\w.-])"
     r"|git\s+(?:-\S+\s+)*(?:clone|fetch|pull|push|ls-remote|submodule)\b"
@@ -113,15 +117,14 @@ _NETWORK = re.compile(
     r")"
     r"|\b(?:https?|ftp|ssh|git|s3|gs|wss?)://|/dev/(?:tcp|udp)/"
     r"|\b(?:import|from)\s+(?:requests|socket|urllib|httpx|aiohttp|ftplib|smtplib|paramiko|http\.client)\b"
-    r"|\b(?:urlopen|urlretrieve|hf_hub_download|snapshot_download|load_dataset|from_pretrained)\s*\(",
-    re.MULTILINE,
+    r"|\b(?:urlopen|urlretrieve|hf_hub_download|snapshot_download|load_dataset|from_pretrained)\s*\("
 )
 _SEPARATORS = re.compile(r"""[\s"'`;&|<>(){}=,]+""")
 
 
 def looks_like_network(action: str) -> bool:
     """Whether a command looks as if it used the network."""
-    return _NETWORK.search(action) is not None
+    return re.search(_NETWORK, action, re.MULTILINE) is not None  # compiled when first needed: it slows the start
 
 
 def touches(action: str, pattern: str, cwd: str, workspace: str) -> bool:

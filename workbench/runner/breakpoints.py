@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from workbench.library.filter import Filter
-from workbench.library.moments import Running, condition, fields_of, needs_outcome, while_it_runs
 from workbench.runner.hub import Hub
 from workbench.session.commands import Breakpoint
-from workbench.session.outcome import Failures
 from workbench.session.state import Step
+
+if TYPE_CHECKING:
+    from workbench.library.filter import Filter
+    from workbench.library.moments import Running
+    from workbench.session.outcome import Failures
 
 
 class Met(NamedTuple):
@@ -36,6 +38,9 @@ class Breakpoints:
     def put(self, given: Iterable[Breakpoint]) -> None:
         """These, in the place of those before. Raises FilterError."""
         kept = tuple(given)
+        if kept:
+            from workbench.library.moments import condition  # when first needed: it slows the start
+
         self._conditions = {each.when: condition(each.when) for each in kept}
         self._hub.tell(breakpoints=kept)
 
@@ -45,6 +50,9 @@ class Breakpoints:
         """
         if not self._hub.status.breakpoints:
             return
+        from workbench.library.moments import fields_of, needs_outcome, while_it_runs
+        from workbench.session.outcome import Failures
+
         if over:
             self._failures = self._failures or Failures(self._hub.state)
             self._failures.update(step.number)

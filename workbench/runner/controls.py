@@ -14,8 +14,8 @@ from workbench.agents.remote import RemoteAgent
 from workbench.environment.best import submittable
 from workbench.environment.episode import Episode
 from workbench.environment.limits import changed_limits
+from workbench.errors import WorkbenchError
 from workbench.isolation.spec import SandboxError
-from workbench.library.filter import FilterError
 from workbench.runner.breakpoints import Breakpoints
 from workbench.runner.hub import Hub
 from workbench.runner.proposing import Change, Proposer
@@ -96,7 +96,7 @@ class Controls:
         """As `do`, at once, for any command but HandBack."""
         try:
             done = _method(self, command)(**msgspec.structs.asdict(command))
-        except (ModelError, SandboxError, LogError, FilterError, ValueError) as error:
+        except (WorkbenchError, ValueError) as error:
             return Outcome(done=False, problem=str(error))
         return Outcome(done=done is not False)
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from workbench.library.moments import Running
+from typing import TYPE_CHECKING
+
 from workbench.runner.controls import Controls
 from workbench.session import events as ev
+
+if TYPE_CHECKING:
+    from workbench.library.moments import Running
 
 
 def mind(controls: Controls, step: int, *, over: bool, running: Running | None, interactive: bool) -> str:

@@ -11,7 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import partial
-from typing import TypeVar
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
 
 from workbench.agents.agent import ActionsExhausted, Agent, ModelError, Proposal
 from workbench.agents.remote import RemoteAgent
@@ -20,16 +21,13 @@ from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
 from workbench.isolation.batch import before_the_end
 from workbench.isolation.spec import SandboxError
-from workbench.library.moments import Running
 from workbench.runner.approval import NEVER, Approval
 from workbench.runner.breakpoints import Breakpoints
-from workbench.runner.cockpit import Cockpit
 from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
 from workbench.runner.minding import mind
 from workbench.runner.open_step import close_open_step, edit_again, left_open, proposed_again
 from workbench.runner.proposing import Proposer
-from workbench.runner.remote import Remote
 from workbench.runner.take_over import TakeOver
 from workbench.runner.wheel import Wheel
 from workbench.session import events as ev
@@ -39,11 +37,17 @@ from workbench.session.repetition import repetition
 from workbench.session.state import GOES_ON, Step
 from workbench.session.status import LiveStatus, Phase
 
+if TYPE_CHECKING:
+    from workbench.library.moments import Running
+    from workbench.runner.remote import Remote
+
 T = TypeVar("T")
 
 FAILURES = {"bad_format": "exit_format", "context_length": "exit_context", "cost_limit": "exit_cost"}
 """What MLGym calls the end of a session whose model failed for this cause; `exit_api` for all others."""
 
+_UNDER_WAY = 0.02
+"""Seconds after which a sandbox that starts is waited for: what the first command needs is imported meanwhile."""
 _BESIDE = 256 << 10
 """Bytes of what was printed beside a shell that a person has, the newest, that are shown afterwards."""
 _WAITS = " waits for input: t takes over to answer it, else it is ended"
@@ -90,6 +94,8 @@ class Runner:
         self.approval = approval
         self.remote: Remote | None = None
         if isinstance(agent, RemoteAgent):
+            from workbench.runner.remote import Remote
+
             self.remote = Remote(
                 agent,
                 self.hub,
@@ -171,6 +177,8 @@ class Runner:
         self.episode.shell.on_display = self._show
         if self.interactive:
             self.episode.shell.onlooker.on_waiting = self._command_waits
+        loop = asyncio.get_running_loop()
+        loop.call_later(_UNDER_WAY, lambda: loop.run_in_executor(None, import_module, "workbench.runner.cockpit"))
         starting = await self._unless_stopped(self.episode.start(self._cwd))
         if self.controls.stopping is not None:
             return self.controls.stopping
@@ -414,6 +422,8 @@ class Runner:
     async def _execute(self, number: int) -> None:
         """Run the action of a step as it stands after review, and log what came of it."""
         self.hub.tell(phase="executing", asks_input=False)
+        from workbench.runner.cockpit import Cockpit
+
         cockpit = Cockpit(
             self.hub, self.episode, number, lambda step, running: self._mind_breakpoints(step, running=running)
         )

@@ -17,7 +17,6 @@ from workbench.agents.catalogue import whole_reference
 from workbench.environment.assembly import OURS, Actor, Grounds, World, make_world, versions
 from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
-from workbench.library.moments import read_breakpoint
 from workbench.runner.agents import StartError, make_agent
 from workbench.runner.approval import ALWAYS, NEVER, RULES_HINT, Approval
 from workbench.runner.runner import Runner
@@ -35,6 +34,7 @@ from workbench.tasks.datasets import Prepared, prepare_task
 
 if TYPE_CHECKING:
     from workbench.runner.trust import Consent, Named, Trust
+    from workbench.session.commands import Breakpoint
 
 
 def start(
@@ -58,8 +58,7 @@ def start(
     Raises StartError, NotTrusted, UnknownTask, TaskError, LogError, SandboxError or OSError; then nothing of a new
     session is left behind.
     """
-    for text in spec.breakpoints:
-        read_breakpoint(text)  # its faults come before anything is made
+    _breakpoints(spec)  # their faults come before anything is made
     if resume is not None:
         return _go_on(resume, spec, agent, consent, grounds)
     assert root is not None
@@ -250,7 +249,7 @@ def _runner(
         delay=spec.delay,
         cwd=world.cwd,
         approval=approval,
-        breakpoints=map(read_breakpoint, spec.breakpoints),
+        breakpoints=_breakpoints(spec),
     )
     runner.on_closed = world.release
     mode = (spec.mode or "auto") if agent is not None or spec.mode == "human" else "paused"
@@ -258,6 +257,14 @@ def _runner(
     if change is not None:
         live.emit(change)
     return runner
+
+
+def _breakpoints(spec: SessionSpec) -> list[Breakpoint]:
+    if not spec.breakpoints:
+        return []
+    from workbench.library.moments import read_breakpoint
+
+    return [read_breakpoint(text) for text in spec.breakpoints]
 
 
 _NOT_ALONE = (

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
-from workbench.runner.cockpit import Cockpit
 from workbench.runner.controls import Controls
 from workbench.runner.hub import Hub
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
@@ -19,6 +19,9 @@ from workbench.sandbox.shell import CommandResult
 from workbench.session import events as ev
 from workbench.session.log import LogError
 from workbench.text import many
+
+if TYPE_CHECKING:
+    from workbench.runner.cockpit import Cockpit
 
 SOON = 300.0
 """Seconds before the end of their time at which a person who is the agent is told."""
@@ -81,6 +84,8 @@ class TakeOver(msgspec.Struct):
             self._began = self.live.clock.elapsed
             self.live.emit(ev.ActionProposed(step=self._step, author=self.controls.user, action=text))
             self.live.emit(ev.ActionStarted(step=self._step, author=self.controls.user, action=text))
+            from workbench.runner.cockpit import Cockpit
+
             self._cockpit = Cockpit(self.hub, self.episode, self._step)
 
     def _finished(self, text: str, result: CommandResult) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import os
 import platform
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from functools import partial
@@ -26,9 +28,7 @@ from workbench.isolation.bwrap import (
     python_inside,
 )
 from workbench.isolation.gpus import visible_devices
-from workbench.isolation.keeper import landlock_version
-from workbench.isolation.known import forget
-from workbench.isolation.landlock import Domain, differences, probe_landlock
+from workbench.isolation.known import forget, programs
 from workbench.isolation.local import LocalProcess, LocalWay, start_confined, start_in_domain, start_plain
 from workbench.isolation.processes import all_processes, kill_quietly, used_by
 from workbench.isolation.spec import COMMANDS_FOLDER, PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
@@ -37,6 +37,33 @@ from workbench.isolation.users import fresh_user, own, sandbox_uid
 from workbench.sandbox.base import UNATTENDED, SandboxSpec
 from workbench.sandbox.guest.guest import PYTHON_NAMES
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
+from workbench.session.secrets import cache_folder
+
+GUEST = GUEST_FOLDER / "guest.py"
+_COMPILE = (
+    "import sys, py_compile as p; "
+    "p.compile(*sys.argv[1:], doraise=True, invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)"
+)
+
+
+def _compiled() -> Path:
+    return cache_folder() / "guest"
+
+
+def compiled_guest(python: str) -> Path | None:
+    """The guest's program as this Python compiles it: made once, as that takes a tenth of a start. None where it cannot
+    be kept.
+    """
+    which = hashlib.sha256("\n".join(programs(python, str(GUEST))).encode()).hexdigest()
+    kept = _compiled() / which[:16] / "guest.pyc"
+    if not kept.is_file():
+        # Inside it must not be seen where the program lies on the host.
+        command = [python, "-I", "-S", "-c", _COMPILE, str(GUEST), str(kept), f"{RUN_FOLDER}/{GUEST.name}"]
+        try:
+            subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+    return kept
 
 
 class LocalSandbox(GuestSandbox):
@@ -59,17 +86,30 @@ class LocalSandbox(GuestSandbox):
         self._temporary: OwnedFolder | None = None
         self._socket_path = ""
 
+    @property
+    def _landlock(self) -> int:
+        """The kernel's version of it."""
+        from workbench.isolation.keeper import landlock_version
+
+        return landlock_version()
+
     async def _start(self) -> None:
-        if self.way != "none":
-            why = await asyncio.to_thread({"bubblewrap": probe_bubblewrap, "landlock": probe_landlock}[self.way])
-            if why is not None:
-                raise SandboxError("commands cannot be confined on this machine", why)
+        probe = None if self.way == "none" else probe_bubblewrap
+        if self.way == "landlock":
+            from workbench.isolation.landlock import (  # when first needed: it slows the start
+                differences,
+                probe_landlock,
+            )
+
+            probe = probe_landlock
+        if probe is not None and (why := await asyncio.to_thread(probe)) is not None:
+            raise SandboxError("commands cannot be confined on this machine", why)
         self.check_workspace()
         self._temporary = OwnedFolder("guest", short_base())
         await self._launch(self._temporary.path)
         for lowered in lowered_limits(self.spec.limits) if self.protected else ():
             self.warn(lowered)
-        for difference in differences(landlock_version()) if self.way == "landlock" else ():
+        for difference in differences(self._landlock) if self.way == "landlock" else ():
             self.warn(difference)
         if self.way == "bubblewrap":
             self._remove_temporary()  # the sandbox has what it needs mounted
@@ -99,6 +139,7 @@ class LocalSandbox(GuestSandbox):
         except SandboxError as error:
             said = (await self._process.standard_error()).strip()
             forget(WORKS)
+            shutil.rmtree(_compiled(), ignore_errors=True)
             if said and self.way == "bubblewrap":
                 said = explain_failure(said)
             raise SandboxError(str(error), said or error.hint) from None
@@ -109,15 +150,17 @@ class LocalSandbox(GuestSandbox):
         own(socket_path)
         own(self.workspace_folder)
         # Copies: /proc/self/mountinfo tells where what is mounted lies on the host, and that may name a user.
-        guest = {Path(shutil.copy(path, folder)): f"{RUN_FOLDER}/{path.name}" for path in GUEST_FILES}
-        inside = f"{RUN_FOLDER}/socket"
         python = python_inside()[0]
+        program = await asyncio.to_thread(compiled_guest, python)
+        files = [*GUEST_FILES, *([] if program is None else [program])]
+        guest = {Path(shutil.copy(path, folder)): f"{RUN_FOLDER}/{path.name}" for path in files}
+        inside = f"{RUN_FOLDER}/socket"
         confinement = replace(
             self.confinement({**guest, socket_path: inside}, {"MLGYM_SOCKET": inside}),
             links={f"{PYTHON_FOLDER}/{name}": python for name in PYTHON_NAMES},
         )
         options = [*self._guest_options(listener), f"commands={COMMANDS_FOLDER}"]
-        command = [python, "-I", "-S", f"{RUN_FOLDER}/guest.py", *options]
+        command = [python, "-I", "-S", f"{RUN_FOLDER}/{(program or GUEST).name}", *options]
         return await start_confined(command, confinement, folder, [listener])
 
     async def _start_in_domain(self, folder: Path, socket_path: Path, listener: int) -> LocalProcess:
@@ -137,6 +180,8 @@ class LocalSandbox(GuestSandbox):
         for given in (folder, self.workspace_folder):
             own(given, (self.user, self.user))
         confinement = self.confinement(dict.fromkeys((run, named, socket_path), ""), {})
+        from workbench.isolation.landlock import Domain
+
         domain = Domain(
             [python, "-I", "-S", f"{run}/guest.py", *self._guest_options(listener), f"commands={commands}"],
             replace(confinement, env={**confinement.env, **env}),
@@ -164,7 +209,7 @@ class LocalSandbox(GuestSandbox):
         }
         env["PATH"] = f"{self._name_python(folder, self._python_named())}:{env['PATH']}"
         options = [*self._guest_options(listener), f"commands={folder / 'bin'}", f"remove={folder}"]
-        command = [sys.executable, "-I", "-S", str(GUEST_FOLDER / "guest.py"), *options]
+        command = [sys.executable, "-I", "-S", str(GUEST), *options]
         return await start_plain(command, env, self.workspace_folder, [listener])
 
     async def relay(self, path: str) -> int:
@@ -204,7 +249,7 @@ class LocalSandbox(GuestSandbox):
             "protected": self.protected,
             "network": self.spec.network if self.protected else True,
             "bubblewrap": bubblewrap_version() if self.way == "bubblewrap" else "",
-            "landlock": landlock_version() if self.way == "landlock" else 0,
+            "landlock": self._landlock if self.way == "landlock" else 0,
             "python": str(self.guest_facts.get("python", "")),
             "kernel": platform.release(),
             "user": self.user,

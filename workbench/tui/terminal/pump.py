@@ -39,7 +39,7 @@ PAUSE_SECONDS = 0.012
 SKIP_SCREENS = 3
 """A batch is fast-forwarded when it has more lines than this many screens."""
 
-_NOT_PLAIN = re.compile("[^\t\n\r\x07\x20-\x7e\xa0-\U0010ffff]")
+_NOT_PLAIN = re.compile("[\x00-\x06\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Pump:
