@@ -100,6 +100,23 @@ def test_no_secret_is_written(form: str, tmp_path: Path, log: Path, monkeypatch:
     assert b"sk-0123" not in out.read_bytes()
 
 
+@pytest.mark.parametrize("form", ["mlgym", "atif", "inspect", "html", "md"])
+def test_what_people_noted_is_exported(
+    form: str, tmp_path: Path, log: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    [one] = said("import", f"{log}#x/1")
+    run("notes", one["session"], "--star", "--tag", "worth-reading")
+    run("notes", one["session"], "--step", "1", "--comment", "it gave up here <b>")
+    out = tmp_path / {"mlgym": "run.traj", "inspect": "run.json"}.get(form, "run")
+    run("export", one["session"], "--format", form, "--out", str(out))
+    written = out.read_text().replace("\\u2605", "★").replace("\\", "")
+    assert all(text in written for text in ("★", "#worth-reading", "it gave up here"))
+    assert "here <b>" not in written or form != "html"
+    if form not in ("html", "md"):  # it is nothing that the agent was told
+        assert not any(isinstance(event, ev.MessageInjected) for event in open_recording(out).events)
+
+
 def test_a_run_folder_of_mlgym(tmp_path: Path, root: Path) -> None:
     make_session(root / "20260101-101500-blotto-abcdef")
     files = said("export", "last", "-f", "mlgym", "-o", str(tmp_path / "runs"))["files"]

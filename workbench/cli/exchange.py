@@ -16,6 +16,7 @@ from workbench.cli.output import print_json, progress_line
 from workbench.text import many, visible
 
 if TYPE_CHECKING:
+    from workbench.session.events import Event
     from workbench.session.recording import Recording
 
 SUFFIXES = {"mlgym": ".traj", "atif": ".atif.json", "inspect": ".eval", "html": ".html", "cast": ".cast", "md": ".md"}
@@ -113,6 +114,7 @@ def export(session: Path, form: str, out: Path | None, as_json: bool) -> None:
     from workbench.session.secrets import Redactor
 
     recording, _ = read_session(session)
+    recording.events += _noted(str(session.absolute()))
     redactor = Redactor()
     recording.events = [decode(redactor.data(encode(event))) for event in recording.events]
     out = out or Path(recording.name.replace("/", "_").removesuffix(recording.path.suffix) + SUFFIXES[form])
@@ -151,6 +153,15 @@ def share(session: Path, out: Path | None, as_json: bool) -> None:
     for each in lost:
         complain(f"left out: {each}")
     _tell(as_json, {"session": recording.reference, "files": [out], "left_out": lost})
+
+
+def _noted(path: str) -> Iterator[Event]:
+    """What people noted on a run, as the last events of its log."""
+    from workbench.library.notes import in_words, read
+    from workbench.session.events import NoteAdded
+
+    for note in read(path):
+        yield NoteAdded(author=note.author, text=in_words(note), step=note.step, time=note.time)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from workbench import __version__
+from workbench.formats.md_export import people_noted
 from workbench.session import events as ev
 from workbench.session.recording import Recording
 from workbench.session.spending import Spending
@@ -33,7 +34,7 @@ def as_atif(recording: Recording) -> dict[str, Any]:
         steps.append(_as_step(step, state))
         steps += [{"source": "user", "message": said.text, "extra": {"author": said.author}} for said in step.messages]
     if state.unassigned.calls:  # the last answers led to no action
-        said = "\n".join(note.text for note in state.notes if note.step is None)
+        said = "\n".join(note.text for note in state.notes if note.step is None and not note.author)
         last = {"source": "agent", "message": said, "llm_call_count": state.unassigned.calls}
         steps.append(last | {"metrics": _metrics(state.unassigned)})
     for place, each in enumerate(steps, 1):
@@ -47,6 +48,7 @@ def as_atif(recording: Recording) -> dict[str, Any]:
         "parent": {"session": parent.session, "step": parent.step} if parent else None,
         "step_limit": started.limits.steps,
         "source": recording.source,
+        "notes": people_noted(state) or None,
     }
     return {
         "schema_version": VERSION,

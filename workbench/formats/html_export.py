@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 
-from workbench.formats.md_export import facts, outcome, shortened
+from workbench.formats.md_export import facts, notes_by_step, outcome, shortened
 from workbench.session.events import WindowChanged
 from workbench.session.objects import ObjectStore
 from workbench.session.recording import Recording
@@ -89,9 +89,7 @@ def _text(said: str) -> str:
 
 
 def _steps(recording: Recording, state: SessionState) -> Iterator[str]:
-    notes: dict[int | None, list[str]] = {}
-    for note in state.notes:
-        notes.setdefault(note.step, []).append(note.text)
+    notes = notes_by_step(state)
     shown = None
     for step in state.steps[1:]:
         yield _step(step)

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from workbench.formats.md_export import people_noted
 from workbench.formats.reading import moment
 from workbench.session import events as ev
 from workbench.session.recording import Recording
@@ -58,7 +59,11 @@ def as_inspect(recording: Recording) -> dict[str, Any]:
         "messages": [{"role": "user", "content": started.description or started.task, "source": "input"}],
         "output": {"model": model, "choices": []},
         "scores": scores,
-        "metadata": {"exit_status": state.ended.exit_status if state.ended else None, "source": recording.source},
+        "metadata": {
+            "exit_status": state.ended.exit_status if state.ended else None,
+            "source": recording.source,
+            "notes": people_noted(state),
+        },
         "store": {},
         "events": _Events(state, model, begin).all(),
         "model_usage": usage,
@@ -128,7 +133,7 @@ class _Events:
             for told in step.messages:
                 self._add("info", step.finished, source=told.author, data=told.text)
         if self.state.unassigned.calls:  # the last answers led to no action
-            said = "\n".join(note.text for note in self.state.notes if note.step is None)
+            said = "\n".join(note.text for note in self.state.notes if not (note.step or note.author))
             self._answer(self.state.elapsed, said, self.state.unassigned, [])
         return self.events
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from workbench.session.events import AGAINST
 from workbench.session.recording import Recording
@@ -29,8 +30,11 @@ def write_md(recording: Recording, _out: Path) -> bytes:
         )
     if state.started and state.started.description:
         parts += ["## Task", fenced(state.started.description)]
+    said = notes_by_step(state)
+    if said.get(None):
+        parts += ["## Notes", "\n".join(f"- {plain(note)}" for note in said[None])]
     parts.append("## Steps")
-    parts += [_step(step) for step in state.steps[1:]]
+    parts += [_step(step, said.get(step.number, [])) for step in state.steps[1:]]
     return ("\n\n".join(parts) + "\n").encode("utf-8", "replace")
 
 
@@ -85,7 +89,20 @@ def fenced(said: str) -> str:
     return f"{fence}text\n{visible(said).rstrip()}\n{fence}"
 
 
-def _step(step: Step) -> str:
+def notes_by_step(state: SessionState) -> dict[int | None, list[str]]:
+    """Remarks by the number of their step; None: on the session. Those of people have their author."""
+    notes: dict[int | None, list[str]] = {}
+    for note in state.notes:
+        notes.setdefault(note.step, []).append(f"{note.author}: {note.text}" if note.author else note.text)
+    return notes
+
+
+def people_noted(state: SessionState) -> list[dict[str, Any]]:
+    """What people noted, for formats that have no place of their own for it."""
+    return [{"step": note.step, "author": note.author, "text": note.text} for note in state.notes if note.author]
+
+
+def _step(step: Step, notes: list[str]) -> str:
     parts = [f"### {step.number} · {plain(step.author)}"]
     if step.thought.strip():
         parts.append("\n".join(f"> {plain(line)}" for line in step.thought.strip().split("\n")))
@@ -96,5 +113,6 @@ def _step(step: Step) -> str:
         parts.append(plain(said))
     if step.observation.strip() and step.status != "rejected":
         parts.append(fenced(shortened(step.observation)))
+    parts += [f"- {plain(note)}" for note in notes]
     parts += [f"**score: {number(score.score)}**" for score in step.scores if score.score is not None]
     return "\n\n".join(parts)

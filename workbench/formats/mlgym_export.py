@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from workbench.formats.md_export import people_noted
 from workbench.session import events as ev
 from workbench.session.recording import Recording
 from workbench.session.state import SessionState, Step, fold
@@ -75,6 +76,7 @@ def as_mlgym(state: SessionState) -> dict[str, Any]:
         "environment": f"mlgym_{started.task}",
         "trajectory": [_as_step(step, state.steps[step.number - 1]) for step in steps],
         "history": history,
+        **({OURS: {"notes": noted}} if (noted := people_noted(state)) else {}),
         "info": {
             "exit_status": state.ended.exit_status if state.ended else None,
             "submission": final.artifact_name if final else None,
