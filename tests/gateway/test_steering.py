@@ -98,7 +98,7 @@ async def stopped(rig: Rig) -> AsyncIterator[asyncio.Future[httpx2.Response]]:
     assert not rig.controls.interrupt(), "nothing is on its way"
     asked = asyncio.ensure_future(rig.chat(user("Solve it."), tools=TOOLS))
     await rig.server.held.wait()
-    assert rig.controls.interrupt()
+    await rig.session.until(rig.controls.interrupt, "the answer is stopped")
     await rig.session.until(lambda: rig.newest.delivery.blanks > 2, "its client is kept waiting")
     assert len(rig.server.calls) == 1
     yield asked

@@ -50,9 +50,9 @@ async def test_a_second_process_drives_a_whole_session(tmp_path: Path, place: Pa
         "it needs no runner, no sandbox and no screen"
     )
     assert seen["steps"] == [[step.status, step.author, step.action] for step in session.state.steps[1:]]
-    run = ["echo edited", "rm -rf .", "echo three", "echo from-afar", "echo four"]
+    run = ["echo edited", "rm -rf .", "echo three", "echo from-afar", "echo three", "echo four"]
     assert [step[2] for step in seen["steps"]] == run
-    assert [step[0] for step in seen["steps"]] == ["ran", "rejected", "rejected", "ran", "ran"]
+    assert [step[0] for step in seen["steps"]] == ["ran", "rejected", "rejected", "ran", "ran", "ran"]
     assert {"review", "executing", "human"} <= set(seen["phases"]) and seen["printed"]
     assert json.loads(seen["ended"]) == json.loads(ev.encode(read_log(session.folder)[0][-1]))
     assert agent.messages == ["mind the gap"]
