@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
 from tests.gateway.agents import work
-from tests.gateway.rig import Rig, gateway
+from tests.gateway.rig import Rig, gateway, user
 from workbench.gateway.answering import Upstream, UpstreamError
 from workbench.gateway.replay import Replay
 from workbench.gateway.scripted import Said, Scripted
@@ -59,6 +60,27 @@ async def test_what_no_two_runs_share_is_no_difference(tmp_path: Path) -> None:
         await work(rig, f"It is 2026-11-30 09:59:02, in /tmp/xyz, and took 12 s. {key()}")
         await finished(rig)
     assert replay.complete
+
+
+async def test_identifiers_of_messages_are_no_difference_and_other_fields_are(tmp_path: Path) -> None:
+    """Codex gives each message an id of its own, and each output of a command."""
+
+    def asked(uuid: str, chunk: str, phase: str = "first") -> dict[str, Any]:
+        said = f"Chunk ID: {chunk}\nOutput:\nout"
+        return {**user(said), "id": f"msg_{uuid}-d8b6-7530-8ab9-3249e3e764f5", "phase": phase}
+
+    async with gateway(tmp_path, upstream=Scripted(SCRIPT)) as rig:
+        await rig.chat(asked("01a227d1", "5a3437"))
+        await finished(rig)
+    replay = Replay(rig.session.folder)
+    async with gateway(tmp_path, upstream=replay) as again:
+        assert (await again.chat(asked("d55d4013", "83a326"))).status_code == 200
+        await finished(again)
+    assert replay.complete
+    async with gateway(tmp_path, upstream=Replay(rig.session.folder)) as other:
+        got = await other.chat(asked("d55d4013", "83a326", "second"))
+        said = got.json()["error"]["message"]
+        assert '"phase":"first"' in said and '"phase":"second"' in said
 
 
 async def test_it_says_where_the_program_left_the_recording_and_stops(tmp_path: Path) -> None:

@@ -35,9 +35,10 @@ _VARIES = re.compile(
     r"|\b(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +|\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +\d{1,2}"
     r"(?: +\d\d:\d\d| +\d{4})?|\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?"  # as `ls` and `date` have them
     r"|\b\d+(?:\.\d+)?(?:e-?\d+)? ?(?:ms|s|secs?|seconds|minutes|min)\b"  # how long it took
-    r"|\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b0x[0-9a-f]{4,16}\b"
+    r"|(?:(?<=_)|\b)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b0x[0-9a-f]{4,16}\b"
     r"|\b(?:pid|PID)[ =:]+\d+|(?<=127\.0\.0\.1:)\d+|(?<=localhost:)\d+|/tmp/[\w./-]+|\bepoch[ =:]+\d{9,}"
     r"|\bmlgym-[\w-]{32}"  # the key of a session
+    r"|\bChunk ID: [0-9a-f]{6}\b"  # of each output that Codex tells
 )
 _VOLATILE = ("metadata", "user", "prompt_cache_key", "safety_identifier", "client_metadata")
 """Settings that name a run, and change nothing of an answer."""
@@ -168,7 +169,10 @@ class Replay(Upstream):
             return f"it speaks the protocol {asked.protocol.name}, and then spoke {nearest.protocol.name}"
         for place, (then, message) in enumerate(zip(nearest.messages, asked.messages, strict=False), 1):
             if _plain(then) != _plain(message):
-                return f"message {place} {_difference(*(message_text(each.encode()) for each in (then, message)))}"
+                texts = [message_text(each.encode()) for each in (then, message)]
+                if _plain(texts[0]) == _plain(texts[1]):  # it differs beside its text
+                    texts = [then, message]
+                return f"message {place} {_difference(*texts)}"
         if len(nearest.messages) != len(now):
             return f"it sends {len(now)} messages, and sent {len(nearest.messages)} then"
         if _plain(nearest.tools) != _plain(asked.tools):
