@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -291,3 +292,22 @@ def test_replay_of_what_was_saved(start: Start, sessions: Path) -> None:
         again.wait_for("EXIT=0")
     finally:
         again.close()
+
+
+@pytest.mark.bwrap
+def test_a_sweep_is_a_table_that_lives(tmp_path: Path) -> None:
+    task = make_quick_task(tmp_path / "quick-task").folder
+    listed = tmp_path / "actions.json"
+    listed.write_text(json.dumps(["echo 1", "echo 2", "sleep 600"]))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(f"tasks: ['{task}']\nmodels: ['replay:{listed}']\nseeds: 2\nparallel: 1\n")
+    command = workbench_command("sweep", str(plan))
+    terminal = Tmux(command, columns=80, rows=24, env={"TERM": "screen-256color"}, cwd=Path.cwd())
+    try:
+        screen = terminal.wait_for(re.compile(r"running +3 .*waiting +– .*1 running, 1 waiting", re.DOTALL))
+        assert screen.count("running") == 2
+        terminal.press("C-c")
+        screen = terminal.wait_for("2 sessions: 1 interrupted, 1 waiting")
+        assert re.search(r"interrupted +3 ", screen) and "running" not in screen
+    finally:
+        terminal.close()

@@ -55,6 +55,14 @@ def print_table(
     """Columns, as wide as they must be; those in `right` are aligned to the right, those in `cut` are cut where the
     table is wider than the terminal.
     """
+    for line in as_table(header, rows, right=right, cut=cut):
+        click.echo(line)
+
+
+def as_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), cut: Sequence[int] = ()
+) -> Iterator[str]:
+    """The lines of `print_table`."""
     from workbench.library.columns import Column, table_lines
 
     columns = [
@@ -62,8 +70,7 @@ def print_table(
         for at, name in enumerate(header)
     ]
     cells = [[visible(cell).replace("\n", " ") for cell in row] for row in rows]
-    for line in table_lines(cells, columns, shutil.get_terminal_size().columns):
-        click.echo(line)
+    yield from table_lines(cells, columns, shutil.get_terminal_size().columns)
 
 
 def ending(ended: SessionEnded) -> str:

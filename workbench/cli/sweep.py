@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,18 @@ import click
 
 from workbench.cli.errors import Command
 from workbench.cli.options import json_option
-from workbench.cli.output import print_json, print_table, progress_line
-from workbench.text import many, number, visible
+from workbench.cli.output import as_table, print_json, print_table, progress_line
+from workbench.text import clock, many, number, visible
 
 if TYPE_CHECKING:
     from workbench.sweep.estimate import Estimate
     from workbench.sweep.plan import Job
     from workbench.sweep.sweep import Progress, Sweep
+
+
+_FIRST = ("running", "failed", "interrupted", "no budget", "done", "waiting")
+"""In which order the table has the sessions, where not all have room."""
+_DRAWN_SECONDS = 0.5
 
 
 @click.command(cls=Command)
@@ -104,18 +110,18 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
     from workbench.signals import on_signals
 
     stopped: list[int] = []
+    table = not as_json and sys.stdout.isatty() and sys.stderr.isatty()
     with progress_line() as line:
 
         def changed(progress: Progress) -> None:
             if not as_json and progress.state not in ("running", "waiting"):
                 line.clear()
                 click.echo(_line(progress))
-            counts = +sweep.counts
-            over = len(sweep.progress) - counts["waiting"] - counts["running"]
-            cost = f", ${sweep.spent:.2f}" if sweep.spent else ""
-            line(over / max(1, len(sweep.progress)), f"{counts['running']} running, {counts['waiting']} waiting{cost}")
+            over = len(sweep.progress) - sweep.counts["waiting"] - sweep.counts["running"]
+            line(over / max(1, len(sweep.progress)), _standing(sweep))
 
-        sweep.on_change = changed
+        if not table:
+            sweep.on_change = changed
 
         async def drive() -> None:
             def stop(signal_number: int) -> None:
@@ -123,7 +129,13 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
                 sweep.stop() if len(stopped) == 1 else sweep.kill()
 
             on_signals(stop)
-            await sweep.run()
+            drawing = asyncio.create_task(_draw(sweep)) if table else None
+            try:
+                await sweep.run()
+            finally:
+                if drawing is not None:
+                    drawing.cancel()
+                    await asyncio.gather(drawing, return_exceptions=True)
 
         with _stdout_to_stderr() if quiet else contextlib.nullcontext():
             asyncio.run(drive())
@@ -133,6 +145,8 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
             {"folder": sweep.folder, "counts": dict(counts), "sessions": [_record(p) for p in sweep.progress.values()]}
         )
     else:
+        if table:
+            click.echo("\n".join(_table(sweep.progress.values())))
         said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         click.echo(f"{many(len(sweep.progress), 'session')}: {said}")
         click.echo(f"saved in {sweep.folder}; look at them with: mlgym-tui home {sweep.folder}")
@@ -141,12 +155,51 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
     return 0 if counts["done"] == len(sweep.progress) else 1
 
 
+def _standing(sweep: Sweep) -> str:
+    cost = f", ${sweep.spent:.2f}" if sweep.spent else ""
+    return f"{sweep.counts['running']} running, {sweep.counts['waiting']} waiting{cost}"
+
+
+async def _draw(sweep: Sweep) -> None:
+    """Draw the table of the sessions over and over, as much of it as the terminal has lines, until it is cancelled."""
+    import asyncio
+
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    def drawn() -> Text:
+        ranked = sorted(sweep.progress.values(), key=lambda progress: _FIRST.index(progress.state))
+        room = max(1, shutil.get_terminal_size().lines - 4)
+        lines = _table(ranked[:room])
+        more = f", {many(len(ranked) - room, 'session')} not shown" if len(ranked) > room else ""
+        return Text("\n".join([*lines, "", _standing(sweep) + more]), no_wrap=True)
+
+    with Live(drawn(), console=Console(), auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(drawn(), refresh=True)
+            await asyncio.sleep(_DRAWN_SECONDS)
+
+
+def _table(found: Iterable[Progress]) -> list[str]:
+    """Sessions as the lines of a table."""
+    head = ["task", "by", "seed", "state", "step", "score", "cost", "time", "ended"]
+    rows = [
+        [each.job.spec.task, each.job.who, "–" if each.job.spec.seed is None else str(each.job.spec.seed), each.state,
+         str(each.steps or "–"), number(each.best), f"${each.cost:.2f}" if each.cost else "–",
+         clock(each.took or None), each.problem or each.status]
+        for each in found
+    ]  # fmt: skip
+    return list(as_table(head, rows, right=(2, 4, 5, 6, 7), cut=(0, 1, 8)))
+
+
 def _record(progress: Progress) -> dict[str, Any]:
     spec = progress.job.spec
     return {
         "job": progress.job.key, "task": spec.task, "model": spec.model, "agent": spec.agent, "seed": spec.seed,
         "state": progress.state, "session": progress.session or None, "exit_status": progress.status or None,
         "problem": progress.problem or None, "best": progress.best, "cost": progress.cost,
+        "steps": progress.steps, "seconds": round(progress.took, 3),
     }  # fmt: skip
 
 

@@ -92,8 +92,14 @@ class Job(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """For people."""
         spec = self.spec
+        return " ".join(filter(None, (spec.task, self.who, "" if spec.seed is None else f"#{spec.seed}")))
+
+    @property
+    def who(self) -> str:
+        """Model and agent."""
+        spec = self.spec
         who = (spec.upstream, spec.agent_command[:60]) if spec.agent_command else (spec.model, spec.agent)
-        return " ".join(filter(None, (spec.task, *who, "" if spec.seed is None else f"#{spec.seed}")))
+        return " ".join(filter(None, who))
 
 
 def read_plan(file: Path) -> Plan:

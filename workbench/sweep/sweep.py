@@ -49,12 +49,22 @@ class Progress(msgspec.Struct):
     cost: float = 0.0
     tokens: int = 0
     best: float | None = None
+    steps: int = 0
+    seconds: float = 0.0
+    """That its process worked on it, in this sweep's time; of one that was finished before, as its session says."""
+    began: float = 0.0
+    """When it was handed out, on the monotonic clock; 0 while it does not run."""
     tries: int = 0
     not_before: float = 0.0
     reserved: Limits = msgspec.field(default_factory=Limits)
     """What of the budget is set aside for it while it runs."""
     gpus: int = 0
     memory: int = _MEMORY
+
+    @property
+    def took(self) -> float:
+        """Seconds, up to now."""
+        return self.seconds + (time.monotonic() - self.began if self.began else 0.0)
 
 
 class Sweep:
@@ -92,6 +102,7 @@ class Sweep:
         for key, run in self._newest().items():
             progress = self.progress[key]
             progress.session, progress.status, progress.best = run.path, run.status, run.best
+            progress.steps, progress.seconds = run.steps, run.working or 0.0
             progress.cost, progress.tokens = run.cost or 0.0, (run.tokens_in or 0) + (run.tokens_out or 0)
             if run.cost is not None:
                 progress.tokens = 0
@@ -233,7 +244,7 @@ class Sweep:
         spec = msgspec.structs.replace(progress.job.spec, limits=progress.reserved)
         progress.tries += 1
         order = Order(progress.job.key, spec, str(self.folder.absolute()), progress.session)
-        report = await worker.do(order, lambda begun: self._set(progress, "running", session=begun.session))
+        report = await worker.do(order, lambda report: self._runs(progress, report))
         if report is None:
             self._workers.discard(worker)
             known = self._newest().get(progress.job.key)
@@ -246,11 +257,19 @@ class Sweep:
         self._finish(progress, report)
         return progress
 
-    def _finish(self, progress: Progress, report: Report) -> None:
+    def _runs(self, progress: Progress, report: Report) -> None:
+        self._came(progress, report)
+        self._set(progress, "running", session=report.session)
+
+    def _came(self, progress: Progress, report: Report) -> None:
+        """Take in how far it is."""
         self.spent += max(0.0, report.cost - progress.cost)
         self.spent_tokens += max(0, report.tokens - progress.tokens)
         progress.cost, progress.tokens = max(progress.cost, report.cost), max(progress.tokens, report.tokens)
-        progress.best = report.best
+        progress.best, progress.steps = report.best, max(progress.steps, report.steps)
+
+    def _finish(self, progress: Progress, report: Report) -> None:
+        self._came(progress, report)
         state: State = "done"
         if report.status == "busy":  # whoever runs it sees to its end
             self._set(progress, "running", problem=report.problem)
@@ -272,8 +291,10 @@ class Sweep:
         self.counts[state] += 1
         if state == "running":
             self._running[progress.job.key] = progress
+            progress.began = progress.began or time.monotonic()
         else:
             self._running.pop(progress.job.key, None)
+            progress.seconds, progress.began = progress.took, 0.0
         progress.state = state
         progress.session = session or progress.session
         progress.status = status or progress.status

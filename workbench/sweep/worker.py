@@ -29,6 +29,8 @@ LOCKS = ".sweep"
 """Folder of a lock for each job, so that no two processes run the same one."""
 PASSING = ("error", "crashed", "interrupted", "worker died")
 """Ends that another try may not meet again."""
+_TOLD_SECONDS = 1.0
+"""As often as it is said how far a session is."""
 
 
 class Order(msgspec.Struct):
@@ -45,12 +47,12 @@ class Order(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """What is said of a job: that it began, then how it ended."""
+    """What is said of a job: how far it is, then how it ended."""
 
     key: str
     session: str = ""
     status: str = ""
-    """The exit status; `busy`: another process runs it; `failed`: it could not begin. Empty: it has begun."""
+    """The exit status; `busy`: another process runs it; `failed`: it could not begin. Empty: it runs."""
     problem: str = ""
     cost: float = 0.0
     tokens: int = 0
@@ -60,7 +62,7 @@ class Report(msgspec.Struct):
 
 
 async def work(order: Order, say: Callable[[Report], None] = lambda _: None) -> Report:
-    """Run one job to its end. `say` is told when it has begun."""
+    """Run one job to its end. `say` is told when it has begun, and how far it is."""
     with _alone(order) as held:
         if held is None:
             return Report(order.key, status="busy", problem="another process runs it")
@@ -87,18 +89,35 @@ async def work(order: Order, say: Callable[[Report], None] = lambda _: None) -> 
         held.truncate()
         held.write(os.fsencode(runner.live.folder.name))
         held.flush()
-        say(Report(order.key, str(runner.live.folder)))
+
+        def report(status: str = "", reason: str = "") -> Report:
+            state = runner.state
+            best = state.final_scores().best
+            return Report(
+                order.key, str(runner.live.folder), status, reason, state.cost, state.unpriced_tokens, state.last_step,
+                best,
+            )  # fmt: skip
+
+        telling = asyncio.create_task(_tell_on(say, report))
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, runner.controls.stop, "interrupted", "the sweep was stopped")
         try:
             ended = await runner.run()
         finally:
             loop.remove_signal_handler(signal.SIGTERM)
-    state = runner.state
-    return Report(
-        order.key, str(runner.live.folder), ended.exit_status, ended.reason, state.cost, state.unpriced_tokens,
-        ended.steps, ended.scores.best,
-    )  # fmt: skip
+            telling.cancel()
+    return report(ended.exit_status, ended.reason)
+
+
+async def _tell_on(say: Callable[[Report], None], report: Callable[[], Report]) -> None:
+    """Say how far a session is, wherever that is another than before."""
+    before = None
+    while True:
+        now = report()
+        if now != before:
+            say(now)
+        before = now
+        await asyncio.sleep(_TOLD_SECONDS)
 
 
 @contextlib.contextmanager
