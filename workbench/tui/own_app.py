@@ -33,7 +33,7 @@ class OwnApp(App[ReturnType]):
         self.set_keymap({action.id: ",".join(action.keys_now) or "none" for action in ACTIONS if action.changed})
 
     def _handle_exception(self, error: Exception) -> None:
-        # At the end, Textual takes the widgets out of a screen that was opened a moment before, and mounts it
-        # nevertheless: what looks for its widgets then finds none.
+        # A screen that was opened just before the end is mounted without what its containers hold: what looks for it
+        # there is no fault.
         if self.is_running or not isinstance(error, NoMatches):
             super()._handle_exception(error)
