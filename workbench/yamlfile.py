@@ -5,6 +5,7 @@ Shared by the rooms that have such files (tasks, agents, rules). Cheap to import
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -85,21 +86,32 @@ def read_yaml(
         data = read_file(file, MAX_FILE, follow=True)
     except OSError as error:
         raise fault([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
-    raw, lines, problems = _parse(file, data, like, may_be_empty)
+    found, lines, problems = _converted(file, data, model, like, may_be_empty)
     if problems:
         raise fault(problems)
+    checked: _Part = found
     places = Places(file, lines)
-    try:
-        checked = msgspec.convert(raw, model)
-    except msgspec.ValidationError as error:
-        from workbench.yamlfaults import faults
-
-        found = [*faults(raw, msgspec.inspect.type_info(model), ())] or [((), str(error))]
-        raise fault([places.problem(place, message) for place, message in found]) from None
     problems = [places.problem(place, message) for place, message in check(checked)]
     if problems:
         raise fault(problems)
     return checked
+
+
+@functools.lru_cache(maxsize=64)  # the tasks are looked through again and again
+def _converted(
+    file: Path, data: bytes, model: type[Part], like: str, may_be_empty: bool
+) -> tuple[Any, Lines, list[Problem]]:
+    """The file's content as `model`, the line of each field, and what is wrong."""
+    raw, lines, problems = _parse(file, data, like, may_be_empty)
+    if problems:
+        return None, lines, problems
+    try:
+        return msgspec.convert(raw, model), lines, []
+    except msgspec.ValidationError as error:
+        from workbench.yamlfaults import faults
+
+        found = [*faults(raw, msgspec.inspect.type_info(model), ())] or [((), str(error))]
+        return None, lines, [Places(file, lines).problem(place, message) for place, message in found]
 
 
 def in_lines(problems: list[Problem]) -> str:

@@ -16,6 +16,7 @@ os.environ.pop("NO_COLOR", None)
 import textual.app
 import textual.pilot
 from textual.css.stylesheet import Stylesheet
+from textual.screen import Screen
 
 
 async def _idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
@@ -51,3 +52,22 @@ def _parse_once(self: Stylesheet, *args: Any, **options: Any) -> Any:
 
 
 Stylesheet._parse_rules = _parse_once  # type: ignore[method-assign]
+
+FRAME = 0.3
+"""Seconds between two frames of a screen, at least: nobody looks at the terminal of a test, and drawing took two fifths
+of the time. What is asked of the screen (`screen_text`, a screenshot) is drawn as it is then.
+"""
+_draw = Screen._compositor_refresh
+
+
+def _draw_at_times(self: Screen[Any]) -> None:
+    app, now = self.app, time.monotonic()
+    if app.is_headless and self is app.screen and now < getattr(self, "next_frame", 0.0):
+        self._dirty_widgets.clear()  # the compositor knows which places are to be drawn
+        app._update_mouse_over(self)
+    else:
+        self.next_frame = now + FRAME  # type: ignore[attr-defined]
+        _draw(self)
+
+
+Screen._compositor_refresh = _draw_at_times  # type: ignore[method-assign]

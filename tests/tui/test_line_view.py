@@ -10,7 +10,7 @@ from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.pilot import Pilot
 
-from tests.tui.support import wait_for
+from tests.tui.support import screen_text, wait_for
 from workbench.tui.highlight import highlight_lines
 from workbench.tui.text import NARROW, display_line, expand_tabs, one_line, printable, split_lines
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineView, Match
@@ -118,7 +118,7 @@ async def test_a_step_switch_draws_only_what_is_seen() -> None:
 
         app.view._strip_of = counting  # type: ignore[method-assign, assignment]
         app.view.show("\n".join("x" * 90 for _ in range(20_000)))
-        await wait_for(pilot, lambda: drawn > 0, "something drawn")
+        await wait_for(pilot, lambda: screen_text(app) and drawn > 0, "something drawn")
         await pilot.pause()
         assert drawn <= 2 * 40
 

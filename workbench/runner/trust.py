@@ -20,7 +20,7 @@ from workbench.session.events import Limits, SessionStarted
 from workbench.session.marks import origin
 from workbench.session.state import SessionState
 from workbench.session.store import command_for
-from workbench.tasks.catalogue import Task, find_known_task, find_task, list_tasks
+from workbench.tasks.catalogue import Task, find_known_task, find_task, tasks_called
 
 Word = Literal["code", "task", "server"]
 WORDS: tuple[Word, ...] = get_args(Word)
@@ -84,7 +84,7 @@ def trust(folder: Path, state: SessionState, named: Sequence[Named], consent: Co
 
 def named_task(started: SessionStarted) -> list[Named]:
     """The session's task, where it is named by its folder and this machine does not know it."""
-    if not started.task_folder or any(task.id == started.task for task in list_tasks()):
+    if not started.task_folder or tasks_called(started.task):
         return []
     return [Named("task", f"the task in {_shown(started.task_folder)}, whose evaluator runs on this machine")]
 

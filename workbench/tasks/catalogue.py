@@ -185,12 +185,15 @@ def find_task(ref: str, extra: Sequence[Path] = ()) -> Task:
         raise
 
 
+def tasks_called(ident: str, extra: Sequence[Path] = ()) -> list[Task]:
+    """Those of `list_tasks` that have this id; more than one is a fault."""
+    likely = _load(_naming(ident, task_folders(extra)), [])
+    return [task for task in likely if task.id == ident] or [task for task in list_tasks(extra) if task.id == ident]
+
+
 def find_known_task(ident: str, extra: Sequence[Path] = ()) -> Task:
     """A task by its id, of those that `list_tasks` finds. Raises what `find_task` does."""
-    tasks = _load(_naming(ident, task_folders(extra)), [])
-    if not any(task.id == ident for task in tasks):
-        tasks = list_tasks(extra)
-    matches = [task for task in tasks if task.id == ident]
+    matches = tasks_called(ident, extra)
     if len(matches) > 1:
         folders = " and ".join(str(task.folder) for task in matches)
         raise TaskError(f"more than one task has the id {ident!r}: {folders}; name the folder instead")
@@ -199,7 +202,7 @@ def find_known_task(ident: str, extra: Sequence[Path] = ()) -> Task:
     for folder in task_folders(extra):
         if folder.name == ident:
             return load_task(folder)  # it has faults, or another id
-    raise UnknownTask(ident, _unknown(ident, [task.id for task in tasks]))
+    raise UnknownTask(ident, _unknown(ident, [task.id for task in list_tasks(extra)]))
 
 
 def task_roots(extra: Sequence[Path] = ()) -> list[Path]:
