@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from tests.agents.models.server import Reply, failure, serving, sse, until
 from tests.gateway.clients import CLIENTS, Client
 from tests.gateway.rig import REAL_KEY, Rig, answer, gateway, user, whole
+from workbench.gateway import call as gateway_call
 from workbench.gateway import server as gateway_server
 from workbench.gateway.protocols.base import ToolCall
 from workbench.gateway.replay import Replay
@@ -365,6 +367,55 @@ async def test_the_end_of_the_session_ends_calls_and_keeps_what_came(tmp_path: P
             await asking
         assert [event.text for event in rig.session.events(ev.ModelResponded)] == ["so far "]
         assert [cause for cause, _ in failures(rig)] == ["cancelled"]
+
+
+@pytest.mark.parametrize("ends", ["killed", "whole", "cut"])
+async def test_what_came_of_a_long_answer_is_in_the_log_before_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    monkeypatch.setattr(gateway_call, "_LOG_EVERY", 0.0)
+    begun = {"index": 0, "id": "call_1", "function": {"name": "bash", "arguments": '{"command": "rm -'}}
+    rest = {"index": 0, "function": {"arguments": 'rf build"}'}}
+
+    def calling(piece: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+        choice = {"index": 0, "delta": {"tool_calls": [piece]}, "finish_reason": finish}
+        return {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice]}
+
+    pieces = sse(chunk("so far "), chunk("so good"), calling(begun), calling(rest, "tool_calls"))
+    if ends == "cut":
+        pieces = pieces[:3]
+    async with gateway(tmp_path) as rig:
+        rig.server.answers(
+            whole(answer("First.")), Reply(pieces, hold_before=3 if ends != "cut" else 2, cut=ends == "cut")
+        )
+        await rig.chat(user("Hi."))
+        asking = asyncio.ensure_future(rig.chat(user("Go on."), stream=True))
+        await rig.server.held.wait()
+
+        def drafts() -> str:
+            return "".join(event.text for event in rig.session.events(ev.ModelDrafted))
+
+        came = "so far so good" if ends == "cut" else 'so far so good\nbash {"command": "rm -'
+        await rig.session.until(lambda: drafts() == came, "what came is in the log")
+        killed = tmp_path / "killed"
+        shutil.copytree(rig.session.folder, killed)
+        rig.server.go_on.set()
+        await asyncio.wait([asking])
+        await rig.session.until(lambda: rig.newest.usable or failures(rig), "the end of the answer")
+        sent = rig.session.events(ev.PromptSent)
+        assert len(sent) == 2, "a prompt is logged once"
+        newest = rig.session.events(ev.ModelResponded)[-1]
+        assert (newest.prompt, newest.text.startswith(came)) == (sent[-1].seq, True)
+        call = rig.session.state.prompts.calls[-1]
+        assert (call.answer, bool(call.trouble)) == (newest.seq, ends == "cut")
+    replay = Replay(killed if ends == "killed" else rig.session.folder)
+    assert len(replay.calls) == (2 if ends == "whole" else 1)
+    async with gateway(tmp_path, upstream=replay) as again:
+        await again.chat(user("Hi."))
+        said = (await again.chat(user("Go on."), stream=True)).text
+    if ends != "whole":
+        assert "the recording has 1 call, and no more: in the next, " in said
+        assert ("so far so good bash" if ends == "killed" else "broken off") in said
 
 
 async def test_the_real_key_is_nowhere(tmp_path: Path) -> None:

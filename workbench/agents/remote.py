@@ -35,6 +35,8 @@ class ModelCall(msgspec.Struct, frozen=True):
     """The type of that content."""
     alternative: int = 0
     """As which alternative to the proposal under review."""
+    sent: int | None = None
+    """The number of its `prompt.sent`, where that is in the log already."""
 
 
 class Host:
@@ -61,6 +63,12 @@ class Host:
 
     def draft(self, text: str, reasoning: str) -> None:
         """What has come of the answer so far that a person looks at."""
+
+    def drafted(self, call: ModelCall) -> int:
+        """Log a call whose answer takes its time, with what came of that since the last time. Returns the number of the
+        event `prompt.sent`.
+        """
+        return -1
 
     def answered(self, call: ModelCall) -> int:
         """Log a call and its answer, at once. Returns the number of the event `model.responded`."""

@@ -131,7 +131,7 @@ def _as_dict(found: PromptOfStep, read: Read, *, diff: bool) -> dict[str, Any]:
         "tokens": sent.tokens,
         "tokens_counted_by": call.sent.counted_by or None,
         "usage": msgspec.to_builtins(call.usage),
-        "failure": call.failure or None,
+        "failure": call.trouble or None,
         "problem": sent.problem or None,
         "tools": json_value(read(call.sent.tools)) if call.sent.tools else None,
         "messages": [_message_as_dict(message, read) for message in sent.messages],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ LARGEST = 256 << 20
 """Bytes of an answer."""
 _DRAFT_EVERY = 0.05
 """Seconds between two looks at an answer that is on its way."""
+_LOG_EVERY = 1.0
+"""Seconds of an answer that are lost at most where the process ends in it."""
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 """What reading something else than the protocol raises."""
 
@@ -68,6 +71,11 @@ class Call:
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._looked = 0.0
+        self._logged_at = 0.0
+        self._sent: int | None = None
+        """The number of its prompt in the log, where that is there before the answer."""
+        self._drafted = "", ""
+        """What the log has of the answer before its end."""
 
     def __repr__(self) -> str:
         return f"Call({self.asked.protocol.name}, step {self.step})"
@@ -97,6 +105,7 @@ class Call:
         is in the log before the client has the last of it. Raises Unanswered, and ByHand where a person is to answer.
         """
         self.failure, self.body, self._text, self._reasoning = "", bytearray(), [], []
+        self._logged_at, self._sent, self._drafted = time.monotonic(), None, ("", "")
         self._reply = reply = await self._upstream.answer(self.asked, host)
         if reply.status >= 400:
             await self._fail(host, reply, began)
@@ -115,6 +124,8 @@ class Call:
                     raise Unanswered(502, "error", f"the answer has more than {LARGEST >> 20} MiB")
                 if assembler is not None and not trouble:
                     trouble = self._read(assembler, events.feed(piece), host)
+                    if not trouble and not self.usable and time.monotonic() - self._logged_at > _LOG_EVERY:
+                        self._log_draft(assembler, host, began)
                     if assembler.done and passing and not self.usable:
                         self._conclude(assembler.whole, host, began)
                 if passing:
@@ -186,6 +197,18 @@ class Call:
             host.draft(*self._so_far())
         return ""
 
+    def _log_draft(self, assembler: Assembler, host: Host, began: float) -> None:
+        """What came goes into the log, so that it is there though the process were killed now."""
+        self._logged_at = time.monotonic()
+        text, reasoning = self._so_far()
+        with contextlib.suppress(*_UNREADABLE):
+            calls = self.asked.protocol.said(without_surrogates(assembler.whole)).calls
+            text = _with_calls(Said(text, calls=calls))
+        now, before = (text, reasoning), self._drafted
+        if now != before:
+            new = Said(text.removeprefix(before[0]), reasoning.removeprefix(before[1]))
+            self._drafted, self._sent = now, host.drafted(self._logged(new, began))
+
     def _so_far(self) -> tuple[str, str]:
         """Text and reasoning that have come."""
         self._text, self._reasoning = ["".join(self._text)], ["".join(self._reasoning)]
@@ -239,6 +262,7 @@ class Call:
             body=bytes(self.body),
             media=self._reply.media if self._reply is not None else "",
             alternative=self.alternative,
+            sent=self._sent,
         )
 
     def log_failure(self, host: Host, cause: str, message: str, began: float) -> None:

@@ -29,6 +29,7 @@ from workbench.session.objects import ObjectStore
 from workbench.session.prompt_view import message_text
 from workbench.session.prompts import Call
 from workbench.session.state import SessionState, Step, fold
+from workbench.text import many
 
 _VARIES = re.compile(
     r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?)?"  # dates
@@ -98,6 +99,9 @@ class Replay(Upstream):
         self._waiting: dict[tuple[str, ...], deque[Recorded]] = {}
         for call in self.calls:
             self._waiting.setdefault(call.key, deque()).append(call)
+        last_call = max((call.number for call in self.calls), default=0)
+        self.cut = next((call.trouble for call in state.prompts.calls[last_call:] if call.trouble), "")
+        """What became of the call after the last one, where it got no whole answer."""
         self.answered = 0
         """Calls that were answered from the log."""
         self.difference = ""
@@ -153,7 +157,8 @@ class Replay(Upstream):
         """What differs from the recorded call that is nearest to a request."""
         left = [call for calls in self._waiting.values() for call in calls]
         if not left:
-            return f"the recording has {len(self.calls)} calls, and no more"
+            cut = f": in the next, {self.cut}" if self.cut else ""
+            return f"the recording has {many(len(self.calls), 'call')}, and no more{cut}"
         now = [_plain(message) for message in asked.messages]
 
         def alike(call: Recorded) -> tuple[int, int]:

@@ -22,9 +22,9 @@ class PromptLog:
         self._before: dict[str, tuple[int | None, tuple[str, ...]]] = {}
         """By conversation: the number of the event, and the messages."""
 
-    def sent(self, prompt: Prompt, model: str, attempt: int, alternative: int = 0, of: ModelCall | None = None) -> None:
+    def sent(self, prompt: Prompt, model: str, attempt: int, alternative: int = 0, of: ModelCall | None = None) -> int:
         """Log what was sent to `model`, in its `attempt` (from 1), for the step that comes; for an alternative, for the
-        step under review. A call `of` an agent program belongs to the step that says so.
+        step under review. A call `of` an agent program belongs to the step that says so. Returns the event's number.
 
         Raises OSError and LogError (disk full).
         """
@@ -60,6 +60,7 @@ class PromptLog:
         self._before[conversation] = event.seq if of is not None else None, prompt.messages
         if len(self._before) > _CONVERSATIONS:
             del self._before[next(iter(self._before))]
+        return event.seq
 
 
 def _note(message: str, tokens: int | None) -> ev.MessageNote:

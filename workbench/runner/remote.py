@@ -150,6 +150,11 @@ class Remote(Host):
     def draft(self, text: str, reasoning: str) -> None:
         self._hub.tell(draft=text, draft_reasoning=reasoning)
 
+    def drafted(self, call: ModelCall) -> int:
+        sent = self._sent(call)
+        self._live.emit(ev.ModelDrafted(prompt=sent, text=call.text, reasoning=call.reasoning))
+        return sent
+
     def answered(self, call: ModelCall) -> int:
         self._sent(call)
         body = self._live.objects.put(call.body) if call.body else ""
@@ -163,6 +168,7 @@ class Remote(Host):
                 reasoning=call.reasoning,
                 alternative=call.alternative,
                 conversation=call.conversation,
+                prompt=call.sent,
                 body=body,
                 media=call.media,
             )
@@ -178,8 +184,10 @@ class Remote(Host):
         if cause != "cancelled":  # else a person knows: they did it
             self._hub.tell(problem=f"{cause}: {message}")
 
-    def _sent(self, call: ModelCall) -> None:
-        self._prompts.sent(call.prompt, call.model, 1, call.alternative, of=call)
+    def _sent(self, call: ModelCall) -> int:
+        if call.sent is not None:
+            return call.sent
+        return self._prompts.sent(call.prompt, call.model, 1, call.alternative, of=call)
 
     async def over(self, step: int, observation: str, details: Mapping[str, Any]) -> None:
         if self._state.steps[step].status != "running":

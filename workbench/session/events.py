@@ -316,6 +316,16 @@ class PromptSent(Event, tag="prompt.sent", kw_only=True, frozen=True):
     """Of an agent program: in which its messages are: chat | responses | messages | gemini."""
 
 
+class ModelDrafted(Event, tag="model.drafted", kw_only=True, frozen=True):
+    """More of an answer has come, which takes its time: where no end of it follows, this is what came."""
+
+    prompt: int
+    """`seq` of the `prompt.sent` that it answers."""
+    text: str = ""
+    """What came since the one before: text, then each call of a tool."""
+    reasoning: str = ""
+
+
 class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
     """What a model (or a policy) answered."""
 
@@ -334,7 +344,9 @@ class ModelResponded(Event, tag="model.responded", kw_only=True, frozen=True):
     """What the model wants back, unchanged, when the action that it called for is told of: JSON with its name and
     signed reasoning. Nobody else can read it."""
     conversation: str = ""
-    """As in the `prompt.sent` before it."""
+    """As in its `prompt.sent`."""
+    prompt: int | None = None
+    """`seq` of the `prompt.sent` that it answers; None: the event before it, if it is one."""
     body: str = ""
     """Of an agent program: sha256 in `objects/` of the answer as its server sent it."""
     media: str = ""

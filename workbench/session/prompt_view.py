@@ -132,7 +132,7 @@ def summary(prompt: SentPrompt) -> list[str]:
         second.append(f"tools: {sent.tool_tokens:,} tokens")
     if prompt.elided:
         second.append(f"{many(prompt.elided, 'message')} shortened")
-    third = [part for part in (prompt.call.failure, prompt.problem) if part]
+    third = [part for part in (prompt.call.trouble, prompt.problem) if part]
     return [" · ".join(parts) for parts in (first, second, third) if parts]
 
 

@@ -9,6 +9,8 @@ import msgspec
 
 from workbench.session import events as ev
 
+_SHOWN = 200
+"""Characters of the end of an answer that is not complete."""
 Run = tuple[int, int, int]
 """Place in a prompt, place in the one before it, how many messages from there on are the same."""
 
@@ -94,6 +96,15 @@ class Call(msgspec.Struct):
     """Why nothing came of it."""
     answer: int | None = None
     """`seq` of its answer; None before that came."""
+    drafts: list[str] = msgspec.field(default_factory=list)
+    """What has come of it so far, where it took its time."""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing came of it, or how far its answer has come."""
+        if self.failure or self.answer is not None or not self.drafts:
+            return self.failure
+        return f"its answer is not complete; the log has “{' '.join(''.join(self.drafts).split())[-_SHOWN:]}”"
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
@@ -145,6 +156,8 @@ class Prompts:
     """Calls that do not say what they were for, since the newest step began. (Those of older logs.)"""
     _by_seq: dict[int, Call] = field(default_factory=dict)
     """Those of agent programs, which name each other."""
+    _newest: tuple[Call, int] | None = None
+    """The call that something was told of last, and the `seq` of that."""
     _kept: dict[int, tuple[list[SentMessage], str]] = field(default_factory=dict, compare=False)
     """Some prompts that were put together, and what is wrong with each, by the number of the call."""
 
@@ -157,11 +170,22 @@ class Prompts:
             self._by_seq[event.seq] = call
         calls = self._unassigned if event.step is None else self._by_step.setdefault(step, [])
         calls.append(call)
+        self._newest = call, event.seq
+
+    def drafted(self, event: ev.ModelDrafted) -> None:
+        """More of an answer has come."""
+        if (call := self._by_seq.get(event.prompt)) is not None:
+            call.drafts.append(event.text)
+            self._newest = call, event.seq
 
     def answered(self, event: ev.ModelResponded) -> None:
         """The model answered. Some logs hold answers whose prompt was not logged."""
-        if self.calls and self.calls[-1].sent.seq == event.seq - 1:
-            self.calls[-1].usage, self.calls[-1].answer = event.usage, event.seq
+        call = self.calls[-1] if self.calls and self.calls[-1].sent.seq == event.seq - 1 else None
+        if event.prompt is not None:
+            call = self._by_seq.get(event.prompt)
+        if call is not None:
+            call.usage, call.answer = event.usage, event.seq
+            self._newest = call, event.seq
 
     def belongs(self, answer: int, step: int) -> Call | None:
         """The call with this answer was made for a step. Returns it."""
@@ -173,9 +197,10 @@ class Prompts:
         return call
 
     def failed(self, event: ev.ModelFailed) -> None:
-        """Nothing came of the newest call, if it was made just before."""
-        if self.calls and event.seq - self.calls[-1].sent.seq in (1, 2) and not self.calls[-1].failure:
-            self.calls[-1].failure = f"{event.cause}: {event.message}"
+        """Nothing came of the newest call, if it was made, or answered, just before."""
+        call, seq = self._newest or (None, 0)
+        if call is not None and not call.failure and event.seq - seq in ((1, 2) if call.answer is None else (1,)):
+            call.failure = f"{event.cause}: {event.message}"
 
     def proposed(self, step: int) -> None:
         """An agent's step begins: calls that did not say what they were for were for that."""

@@ -529,6 +529,10 @@ def _prompt_sent(state: SessionState, event: ev.PromptSent) -> None:
     state.prompts.sent(event, state.last_step)
 
 
+def _model_drafted(state: SessionState, event: ev.ModelDrafted) -> None:
+    state.prompts.drafted(event)
+
+
 def _model_responded(state: SessionState, event: ev.ModelResponded) -> None:
     state.prompts.answered(event)
     answer = Answer(event.reasoning, event.continuation)

@@ -87,7 +87,7 @@ class PromptView(Vertical):
         """Show what was sent for a step; nothing is drawn when it is as before."""
         calls = self._state.prompts.of_step(step)
         last = calls[-1] if calls else None
-        known = (last.usage, last.failure) if last is not None else None
+        known = (last.usage, last.trouble) if last is not None else None
         author = self._state.steps[step].author if step <= self._state.last_step else ""
         if step != self.shown.step:
             self._place = None
