@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.formats.trajectories import OK, step, trajectory, write_run
 from tests.library.runs import mlgym
 from tests.tui.support import screen_text, wait_for
 from tests.tui.test_home import browser, ready, shows
@@ -41,3 +42,22 @@ async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
         await shows(pilot, app, "nothing can be compared")
         await pilot.press("q")
         await wait_for(pilot, lambda: app.screen is home, "home")
+
+
+async def test_training_curves_of_the_runs_behind_a_number(tmp_path: Path) -> None:
+    training = "".join(f"epoch {at}: loss={1 / at:.3f}, val_loss={2 / at:.3f}\n" for at in range(1, 9))
+    steps = [step("python train.py", training), step("validate", OK.format(score=1.3))]
+    write_run(tmp_path, trajectory(steps, scores=[{"Score": 1.3}]), task="battleOfSexes")
+    app, home = browser(tmp_path)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await ready(pilot, home)
+        await pilot.press("A")
+        await shows(pilot, app, "1 run", "some-model", "AUP")
+        await pilot.press("c")
+        await shows(pilot, app, "some-model: metric 1 of 2", "val_loss, over the steps of the program", "A some-model")
+        await pilot.press("m")
+        await shows(pilot, app, "metric 2 of 2", " loss, over the steps")
+        await pilot.press("right")
+        await shows(pilot, app, "no program of these runs printed a metric")
+        await pilot.press("c")
+        await shows(pilot, app, "share of tasks within a ratio")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from itertools import pairwise
 from string import ascii_uppercase
 
 from workbench.analysis.scores import Which, profile
 from workbench.analysis.summary import Analysis
-from workbench.plotting import plot
+from workbench.plotting import Points, plot
+
+_LOWEST = 6
+"""Rows of a plot."""
 
 
 def plot_profiles(analysis: Analysis, which: Which, width: int, height: int) -> str:
@@ -23,9 +27,14 @@ def plot_profiles(analysis: Analysis, which: Which, width: int, height: int) -> 
         for place, letter in enumerate(names)
     }
     kind = "best attempt" if which == "best" else "best submission"
-    drawn = plot(f"{kind}: share of tasks within a ratio, over its log10", lines, max(20, width), max(6, height))
-    named = textwrap.fill("   ".join(f"{letter} {name}" for letter, name in names.items()), max(20, width))
-    return "\n".join([*drawn, named])
+    return with_names(f"{kind}: share of tasks within a ratio, over its log10", lines, names, width, height)
+
+
+def with_names(title: str, lines: Mapping[str, Points], names: Mapping[str, str], width: int, height: int) -> str:
+    """A plot of lines, each in its letter, and below it what the letters stand for, in so many rows together."""
+    width = max(20, width)
+    named = textwrap.wrap("   ".join(f"{letter} {name}" for letter, name in names.items()), width)
+    return "\n".join([*plot(title, lines, width, max(_LOWEST, height - len(named))), *named])
 
 
 def _stairs(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -254,6 +254,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("analysis.which", ("b",), "best, last", "Best attempts or last scores", ANALYSIS),
     Action("analysis.model", ("space",), "model", "Leave out the model under the cursor", ANALYSIS),
     Action("analysis.task", ("t",), "task", "Leave out the task under the cursor", ANALYSIS),
+    Action("analysis.curves", ("c",), "curves", "Training curves of the runs under the cursor, or profiles", ANALYSIS),
+    Action("analysis.metric", ("m",), "metric", "The next metric of those curves", ANALYSIS),
     Action("analysis.all", ("a",), "all", "All models and tasks again", ANALYSIS),
     Action("analysis.tampered", ("x",), "tampered", "Without runs that changed a protected file, or with", ANALYSIS),
     Action("breakpoints.switch", ("space",), "on, off", "Switch a breakpoint off, or on", DIALOG),

@@ -19,6 +19,7 @@ from workbench.analysis.output import cell
 from workbench.analysis.plot import plot_profiles
 from workbench.analysis.scores import Which, competitor
 from workbench.analysis.summary import Analysis, Question, analyze, held
+from workbench.analysis.training import MOST, Curves, curves_of, names_of, plot_curves
 from workbench.library.index import runs
 from workbench.session.run import Run
 from workbench.text import many
@@ -29,6 +30,8 @@ from workbench.tui.text import one_line
 _SAMPLES = 200
 """Of the bootstrap: enough for two digits, and quick."""
 _AUP = "AUP"
+_ACTIONS = ("which", "model", "task", "curves", "metric", "all", "tampered")
+_REST_SECONDS = 0.15
 _LOW = 18
 """Lines of a screen below which the profiles are left out."""
 
@@ -38,7 +41,7 @@ class AnalysisScreen(Screen[None]):
 
     CSS_PATH: ClassVar[str | Path] = "analysis.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        *bindings_of({f"analysis.{name}": name for name in ("which", "model", "task", "all", "tampered")}),
+        *bindings_of({f"analysis.{name}": name for name in _ACTIONS}),
         *bindings_of({"app.help": "help"}),
         Binding("escape,q", "leave", "Leave", show=False, id="dialog.leave"),
     ]
@@ -52,6 +55,10 @@ class AnalysisScreen(Screen[None]):
         self._question = Question(samples=_SAMPLES)
         self.which: Which = "best"
         self.analysis: Analysis | None = None
+        self._curves: dict[str, Curves] | None = None
+        """Of the runs that the cursor was on, by their paths; None: the profiles are shown."""
+        self._metric = 0
+        """Which of their metrics."""
 
     def compose(self) -> ComposeResult:
         yield Static(" reading …", id="heading", markup=False)
@@ -63,7 +70,7 @@ class AnalysisScreen(Screen[None]):
         yield Static(
             keyed(
                 " enter runs  {analysis.which} best/last  {analysis.model} model  {analysis.task} task"
-                "  {analysis.all} all  {analysis.tampered} tampered  {app.help} help  {dialog.leave}"
+                "  {analysis.curves} curves  {analysis.all} all  {analysis.tampered} tampered  {app.help}"
             ),
             id="keys",
             markup=False,
@@ -99,12 +106,12 @@ class AnalysisScreen(Screen[None]):
         analysis = self.analysis
         if analysis is None:
             return
-        lines = [one_line(held(analysis), 400)]
+        lines = [held(analysis)]
         if analysis.warnings:
-            lines.append(f"{many(len(analysis.warnings), 'warning')}: {one_line(analysis.warnings[0], 300)}")
+            lines.append(f"{many(len(analysis.warnings), 'warning')}: {analysis.warnings[0]}")
         if not analysis.runs:
             lines.append("nothing can be compared: run something, or open home on a folder with runs")
-        self.query_one("#heading", Static).update("\n".join(lines))
+        self.query_one("#heading", Static).update("\n".join(one_line(line, self.size.width - 2) for line in lines))
         side = analysis.sides[self.which]
         place = self.table.cursor_coordinate
         self.table.clear(columns=True)
@@ -132,16 +139,38 @@ class AnalysisScreen(Screen[None]):
 
     def _draw(self) -> None:
         profile = self.query_one("#profile", Static)
-        profile.display = self.size.height >= _LOW
+        profile.display = self.size.height >= _LOW or self._curves is not None
         analysis = self.analysis
         if analysis is None or not profile.display or not analysis.sides[self.which].scores.tasks:
             return
-        width, height = self.size.width - 2, max(6, (self.size.height - 4) // 2 - 1)
+        width, height = self.size.width - 2, profile.size.height or self.size.height // 2 - 3
         self.run_worker(self._draw_late(analysis, width, height), group="draw", exclusive=True)
 
     async def _draw_late(self, analysis: Analysis, width: int, height: int) -> None:
-        drawn = await asyncio.to_thread(plot_profiles, analysis, self.which, width, height)
+        known = self._curves
+        if known is None:
+            drawn = await asyncio.to_thread(plot_profiles, analysis, self.which, width, height)
+        else:
+            self.query_one("#profile", Static).update("reading …")
+            await asyncio.sleep(_REST_SECONDS)  # until the cursor stands still
+            drawn = await asyncio.to_thread(self._training, known, self._behind(), width, height)
         self.query_one("#profile", Static).update(drawn)
+
+    def _training(self, known: dict[str, Curves], runs: Sequence[Run], width: int, height: int) -> str:
+        """In a thread: the curves of runs, and whose they are."""
+        for run in runs[:MOST]:
+            if run.path not in known:
+                known[run.path] = curves_of(run)
+        found = {one_line(f"{competitor(run)} {run.ident}", 60): known[run.path] for run in runs[:MOST]}
+        of = ", ".join(filter(None, reversed(self._under_cursor))) or "all runs"
+        if len(runs) > MOST:
+            of += f": the first {MOST} of {many(len(runs), 'run')}"
+        names = names_of(found)
+        if not names:
+            return f"{one_line(of, width)}\nno program of these runs printed a metric more than once"
+        place = self._metric % len(names)
+        head = f"{of}: metric {place + 1} of {len(names)}"
+        return f"{one_line(head, width)}\n{plot_curves(found, names[place], width, height - 1)}"
 
     # -- what can be done ----------------------------------------------------------------------------------------------
 
@@ -156,16 +185,34 @@ class AnalysisScreen(Screen[None]):
         names = ["", *analysis.models, "baseline"]
         return tasks[row], names[column]
 
-    @on(DataTable.CellSelected)
-    def _list_runs(self) -> None:
+    def _behind(self) -> list[Run]:
+        """The runs behind the number under the cursor."""
         task, name = self._under_cursor
         analysis = self.analysis
-        if analysis is None:
-            return
-        self._listed = [
+        return [] if analysis is None else [
             run for run in analysis.runs
             if (not task or run.task == task) and (not name or competitor(run, analysis.question.by) == name)
         ]  # fmt: skip
+
+    @on(DataTable.CellHighlighted)
+    def _moved(self) -> None:
+        if self._curves is not None:
+            self._draw()
+
+    def action_curves(self) -> None:
+        self._curves = {} if self._curves is None else None
+        self._draw()
+
+    def action_metric(self) -> None:
+        self._metric += 1
+        self._draw()
+
+    @on(DataTable.CellSelected)
+    def _list_runs(self) -> None:
+        task, name = self._under_cursor
+        if self.analysis is None:
+            return
+        self._listed = self._behind()
         if not self._listed:
             self.notify(f"{name or task} has no run", title="analysis")
             return
