@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
@@ -11,24 +11,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from workbench.tui.actions import keyed
+from workbench.tui.matches import Hit
 from workbench.tui.screens.dialogs import Dialog
 from workbench.tui.text import one_line
 from workbench.tui.widgets.row_list import RowList
-
-AROUND = 60
-"""Characters of the line that are shown before a place, where it is long."""
-
-
-class Hit(NamedTuple):
-    """A place where the text was found."""
-
-    step: int
-    field: str
-    """`thought`, `action` or `observation`."""
-    place: int
-    """Which of the places in that field, from 0."""
-    line: str
-    """The line that it stands in, or a part of it."""
 
 
 class _Rows(RowList):

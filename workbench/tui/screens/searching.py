@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from workbench.session.state import Step
+from workbench.tui.matches import Hit, hits_in
 from workbench.tui.screens.arranging import PROMPT, Arranging
-from workbench.tui.screens.hits import AROUND, Hit, HitList
 from workbench.tui.screens.view import fault_in
 from workbench.tui.widgets.lines import MAX_MATCHES, compile_query
 
@@ -20,16 +17,6 @@ if TYPE_CHECKING:
 Hits = list[Hit]
 _AT_ONCE = 200_000
 """Characters that are searched before other things get their turn."""
-
-
-def hits_in(step: Step, pattern: re.Pattern[str]) -> Iterator[Hit]:
-    """The places in a step, as they stand on the screen."""
-    action = step.action if step.action == step.proposed else f"{step.proposed}\n{step.action}"
-    for field, text in (("thought", step.thought), ("action", action), ("observation", step.observation)):
-        for place, found in enumerate(pattern.finditer(text)):
-            begin = max(text.rfind("\n", 0, found.start()) + 1, found.start() - AROUND)
-            end = text.find("\n", found.end())
-            yield Hit(step.number, field, place, text[begin : end if end >= 0 else None][:500])
 
 
 async def condition_fault(text: str) -> str:
@@ -77,6 +64,8 @@ class Searching:
         if not self.hits:
             self.screen.say(f"not found: {self.query}" if self.query else "nothing to search for yet; / asks")
             return
+        from workbench.tui.screens.hits import HitList  # when first needed: it slows the start
+
         self.screen.app.push_screen(HitList(self.query, self.hits, self.index), self._chosen)
 
     def _chosen(self, index: int | None) -> None:
