@@ -23,6 +23,7 @@ from workbench.session.spec import SessionSpec
 from workbench.tui.app import WorkbenchApp
 from workbench.tui.source import LiveSource, RecordedSource
 from workbench.tui.widgets.message_list import MessageList
+from workbench.tui.widgets.prompt_view import PromptView
 from workbench.tui.widgets.step_list import StepList
 
 SIZES = [(80, 24), (120, 40), (160, 48)]
@@ -34,7 +35,11 @@ class Replay:
     def __init__(self, app: WorkbenchApp, pilot: Pilot[SessionEnded | None]) -> None:
         self.app, self.pilot = app, pilot
         self.screen = app.workbench
-        self.view = self.screen.prompt
+
+    @property
+    def view(self) -> PromptView:
+        """There once it was opened."""
+        return self.screen.prompt
 
     async def open(self, step: int) -> None:
         """The prompt of a step."""

@@ -98,6 +98,26 @@ class Proposer(Listener):
         return self._call is not None and self._call.cancel()
 
     @contextlib.contextmanager
+    def until_time_is_over(self) -> Iterator[None]:
+        """Break a call off when the session's time is over, which may change meanwhile; what came is kept."""
+        loop = asyncio.get_running_loop()
+        timer: asyncio.Handle
+
+        def look() -> None:
+            nonlocal timer
+            limit = self.hub.state.limits.seconds
+            left = 1.0 if limit is None else limit - self.hub.live.clock.working
+            if left <= 0:
+                self.cancel()
+            timer = loop.call_later(min(1.0, max(0.05, left)), look)
+
+        timer = loop.call_soon(look)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    @contextlib.contextmanager
     def _at(self, temperature: float | None) -> Iterator[None]:
         """Have the agent draw its answers at another temperature for a while; None leaves it as it is."""
         agent = self.agent

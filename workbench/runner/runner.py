@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
@@ -27,7 +27,6 @@ from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
 from workbench.runner.minding import mind
 from workbench.runner.open_step import close_open_step, edit_again, left_open, proposed_again
-from workbench.runner.proposing import Proposer
 from workbench.runner.take_over import TakeOver
 from workbench.runner.wheel import Wheel
 from workbench.session import events as ev
@@ -239,7 +238,7 @@ class Runner:
             if kept is not None and self.remote is None:
                 proposal: Proposal | None = proposed_again(kept)
             else:
-                with self._until_time_is_over(self.controls.proposer):
+                with self.controls.proposer.until_time_is_over():
                     proposal = await self.controls.proposer.ask()
         except ActionsExhausted as error:
             if error.cause:
@@ -295,27 +294,6 @@ class Runner:
         if remark := agent.comment(self.state):
             self.live.emit(ev.NoteAdded(text=remark, step=step))
         await self.live.sync()
-
-    @contextlib.contextmanager
-    def _until_time_is_over(self, proposer: Proposer) -> Iterator[None]:
-        """Break a model call off when the session's time is over, which may change meanwhile; what came is kept."""
-
-        loop = asyncio.get_running_loop()
-        timer: asyncio.Handle
-
-        def look() -> None:
-            nonlocal timer
-            limit = self.state.limits.seconds
-            left = 1.0 if limit is None else limit - self.live.clock.working
-            if left <= 0:
-                proposer.cancel()
-            timer = loop.call_later(min(1.0, max(0.05, left)), look)
-
-        timer = loop.call_soon(look)
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     async def _autosubmit(self, cause: str, reason: str) -> tuple[str, str]:
         """Score what is there and end the session for `cause`; a stop meanwhile comes first."""

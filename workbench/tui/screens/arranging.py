@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from textual.content import Content
@@ -132,16 +133,17 @@ class Arranging:
 
     def _content(self, name: str) -> Widget:
         screen = self.screen
-        return {
-            "steps-pane": screen.steps,
-            "proposal-pane": screen.proposal.view,
-            "file-pane": screen.shown_file,
-            "observation-pane": screen.observation,
-            PROMPT: screen.prompt.messages,
-            "metrics-pane": screen.metrics,
-            "scores-pane": screen.scores.rows,
-            VERDICT: screen.verdict,
-        }.get(name, screen.shown_shell)
+        contents: dict[str, Callable[[], Widget]] = {
+            "steps-pane": lambda: screen.steps,
+            "proposal-pane": lambda: screen.proposal.view,
+            "file-pane": lambda: screen.shown_file,
+            "observation-pane": lambda: screen.observation,
+            PROMPT: lambda: screen.prompt.messages,
+            "metrics-pane": lambda: screen.metrics,
+            "scores-pane": lambda: screen.scores.rows,
+            VERDICT: lambda: screen.verdict,
+        }
+        return contents.get(name, lambda: screen.shown_shell)()
 
     @property
     def text(self) -> str:

@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from workbench.library.ledger import reader
 from workbench.session.events import MetricLogged
 from workbench.tui import words
-from workbench.tui.widgets.metrics_view import MetricsView
+from workbench.tui.screens.arranging import ASIDE
 from workbench.tui.widgets.pane import Pane
-from workbench.tui.widgets.prompt_view import PromptView
-from workbench.tui.widgets.scores_view import ScoresView
 
 if TYPE_CHECKING:
     from workbench.tui.screens.arranging import Arranging
     from workbench.tui.screens.view import SessionView
+    from workbench.tui.widgets.metrics_view import MetricsView
+    from workbench.tui.widgets.prompt_view import PromptView
+    from workbench.tui.widgets.scores_view import ScoresView
 
 
 class Aside:
-    """Makes them, and shows in the open one what belongs to the step under the cursor."""
+    """Makes each when it is first opened (all three would slow the start), and shows in the open one what belongs to
+    the step under the cursor.
+    """
 
     def __init__(self, screen: SessionView, arranging: Arranging) -> None:
         self._screen, self._arranging = screen, arranging
-        source = screen.source
         screen.show_aside = self.show
+        self._views: dict[str, PromptView | MetricsView | ScoresView] = {}
+        self._making = asyncio.Lock()
         self._printed: dict[int, list[MetricLogged]] = {}
         """What was read of steps in whose log no metrics stand."""
-        screen.prompt = PromptView(source.state, source.object, id="prompt")
-        screen.metrics = MetricsView(self._metrics, id="metrics")
-        screen.scores = ScoresView(source.state, reader(source.folder), screen.go_to)
 
     def panes(self) -> Iterator[Pane]:
         """For the screen."""
-        screen = self._screen
-        yield Pane(6, "Prompt", screen.prompt, id="prompt-pane")
-        yield Pane(8, "Metrics", screen.metrics, id="metrics-pane")
-        yield Pane(9, "Scores", screen.scores, id="scores-pane")
+        yield Pane(6, "Prompt", id="prompt-pane")
+        yield Pane(8, "Metrics", id="metrics-pane")
+        yield Pane(9, "Scores", id="scores-pane")
+
+    async def make(self, name: str) -> None:
+        """Fill the pane of that name, if it is one of these and still empty."""
+        async with self._making:
+            if f"{name}-pane" in ASIDE and name not in self._views:
+                view = self._view(name)
+                setattr(self._screen, name, view)
+                await self._arranging.pane(f"{name}-pane").mount(view)
+                self._views[name] = view
+
+    def _view(self, name: str) -> PromptView | MetricsView | ScoresView:
+        source = self._screen.source
+        if name == "prompt":
+            from workbench.tui.widgets.prompt_view import PromptView
+
+            return PromptView(source.state, source.object, id="prompt")
+        if name == "metrics":
+            from workbench.tui.widgets.metrics_view import MetricsView
+
+            return MetricsView(self._metrics, id="metrics")
+        from workbench.library.ledger import reader
+        from workbench.tui.widgets.scores_view import ScoresView
+
+        return ScoresView(source.state, reader(source.folder), self._screen.go_to)
 
     def show(self) -> None:
         """Draw the open one: of the shown step, or of what the model is asked for, or runs, now."""
@@ -60,8 +84,7 @@ class Aside:
 
     def title(self) -> None:
         """Draw the titles of all of them."""
-        screen = self._screen
-        for name, view in (("prompt", screen.prompt), ("metrics", screen.metrics), ("scores", screen.scores)):
+        for name, view in self._views.items():
             self._arranging.pane(f"{name}-pane").set_title(view.title, view.subtitle)
 
     def _metrics(self, step: int | None) -> Mapping[int, Sequence[MetricLogged]]:

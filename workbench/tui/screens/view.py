@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual import on
+from textual.events import ScreenResume
 from textual.screen import Screen
 
 from workbench.errors import WorkbenchError
@@ -18,14 +19,16 @@ from workbench.tui.actions import Situation
 from workbench.tui.source import SessionSource
 from workbench.tui.widgets.diff_view import DiffView
 from workbench.tui.widgets.file_window import FileWindow
-from workbench.tui.widgets.metrics_view import MetricsView
 from workbench.tui.widgets.observation import ObservationView
-from workbench.tui.widgets.prompt_view import PromptView
 from workbench.tui.widgets.proposal import ProposalView
-from workbench.tui.widgets.scores_view import ScoresView
 from workbench.tui.widgets.step_list import StepList
 from workbench.tui.widgets.terminal_pane import TerminalPane
 from workbench.tui.widgets.verdict import VerdictView
+
+if TYPE_CHECKING:
+    from workbench.tui.widgets.metrics_view import MetricsView
+    from workbench.tui.widgets.prompt_view import PromptView
+    from workbench.tui.widgets.scores_view import ScoresView
 
 MESSAGE_SECONDS = 6.0
 MESSAGES_KEPT = 100
@@ -47,6 +50,10 @@ class Ground(Screen[None]):
     """Whether there was anything to see yet."""
     messages: list[str]
     """What was said, to be read again."""
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        """Each of its widgets has been styled as it was made: not once more before the first paint."""
+        event.refresh_styles = event.refresh_styles and self.painted
 
     def keep(self, text: str) -> None:
         """Have a message where it can be read again."""
@@ -108,6 +115,7 @@ class SessionView(Ground):
     show_aside: Callable[[], None]
     """Draws the prompt, the metrics or the scores, where they are open."""
     prompt: PromptView
+    """This and the two that follow are there once they were opened."""
     metrics: MetricsView
     scores: ScoresView
     verdict: VerdictView

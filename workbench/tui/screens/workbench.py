@@ -50,10 +50,8 @@ from workbench.tui.text import one_line
 from workbench.tui.widgets.diff_view import DiffView
 from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
-from workbench.tui.widgets.metrics_view import MetricsView
 from workbench.tui.widgets.observation import ObservationView
 from workbench.tui.widgets.pane import Pane
-from workbench.tui.widgets.prompt_view import PromptView
 from workbench.tui.widgets.proposal import ProposalView
 from workbench.tui.widgets.status_bar import StatusBar
 from workbench.tui.widgets.step_list import StepList
@@ -435,6 +433,7 @@ class WorkbenchScreen(SessionView):
         elif room in ("search", "note"):
             getattr(self.searching if room == "search" else self.annotations, name)()
         elif room in ("step", "go", "pane"):
+            await self.aside.make(name)
             {"step": self.going.step, "go": self.going.to, "pane": self.going.pane}[room](name)
         elif room == "prompt":
             if not self.arranging.close():
@@ -447,9 +446,15 @@ class WorkbenchScreen(SessionView):
         self.go_to(message.row)
 
     @on(FileWindow.Loaded)
-    @on(MetricsView.Changed)
-    @on(PromptView.Changed)
     def _title_changed(self) -> None:
+        self.show_titles()
+
+    def on_metrics_view_changed(self) -> None:
+        """As `_title_changed`; by their names, for both are imported when they are first opened."""
+        self.show_titles()
+
+    def on_prompt_view_changed(self) -> None:
+        """The same."""
         self.show_titles()
 
     @on(TerminalPane.Release)
