@@ -109,11 +109,11 @@ def test_what_does_not(action: str) -> None:
     "piece", ["a=b ", "\n", " ", "/a", ";", "git -a ", "pip -q\n", "/", "\t\n", "x=", "env ", "aaa"]
 )
 def test_no_action_takes_long_to_look_at(piece: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     action = piece * (200_000 // len(piece))
     looks_like_network(action)
     touches(action, "data/*", WORKSPACE, WORKSPACE)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ from workbench.tasks.packages import (
 pytestmark = pytest.mark.skipif(find_spec("pip") is None, reason="no pip in this environment")
 
 PYTHON = PythonInside("3.11", "x86_64", "2.36")
+GREETING = "def main():\n    print('hello')\n"
 
 
 def make_wheel(folder: Path, module: str, body: str) -> str:
@@ -57,7 +58,18 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    return make_wheel(tmp_path, "greeting", "def main():\n    print('hello')\n")
+    return make_wheel(tmp_path, "greeting", GREETING)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`greeting`, installed for this machine's Python once; it is only used."""
+    folder = tmp_path_factory.mktemp("kept")
+    wheel = make_wheel(folder, "greeting", GREETING)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MLGYM_CACHE", str(folder / "cache"))
+        patched.setenv("PIP_NO_INDEX", "1")
+        return install([wheel], local_python())
 
 
 @pytest.fixture
@@ -111,10 +123,9 @@ def test_wheels_for_older_systems_are_taken_too() -> None:
 
 
 @pytest.mark.bwrap
-async def test_the_agent_has_them(wheel: str, tmp_path: Path) -> None:
-    folder = install([wheel], local_python())
+async def test_the_agent_has_them(kept: Path, tmp_path: Path) -> None:
     (tmp_path / "workspace").mkdir()
-    sandbox = LocalSandbox(SandboxSpec("test", env=variables(INSIDE), mounts={folder: INSIDE}), tmp_path / "workspace")
+    sandbox = LocalSandbox(SandboxSpec("test", env=variables(INSIDE), mounts={kept: INSIDE}), tmp_path / "workspace")
     await sandbox.start()
     try:
         done = await sandbox.exec(["bash", "-c", "greet; python3 -c 'import greeting; print(greeting.__file__)'"])
@@ -142,9 +153,9 @@ def test_what_is_there_of_the_optional_ones(task: Task) -> None:
 
 
 def test_no_python_is_asked_where_nothing_of_the_task_was_installed(
-    task: Task, wheel: str, monkeypatch: pytest.MonkeyPatch
+    task: Task, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    install([wheel], local_python())  # another task's
+    monkeypatch.setenv("MLGYM_CACHE", str(kept.parent.parent))  # there is another task's
     monkeypatch.setattr(packages, "python_of", lambda *_: pytest.fail("asked"))
     assert installed_for(task, "docker", "any") is None
 

@@ -342,7 +342,7 @@ class TestInTheRoom:
             [python_inside()[0], "train.py", "--minutes", "0.01", "--steps", "100000"],
             cwd=tmp_path / "w",
             env={
-                "PYTHONPATH": str(packages),
+                "PYTHONPATH": f"{Path(__file__).with_name('gymnax')}:{packages}",
                 "PATH": os.environ["PATH"],
                 "JAX_PLATFORMS": "cpu",
                 "XLA_FLAGS": "--xla_backend_optimization_level=0",  # most of the time goes into translating

@@ -17,7 +17,7 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=str)
 def prints(go: Path) -> str:
     """A program that prints losses, and ends once `go` is there."""
     lines = "".join(f"epoch {at}: loss={1 / at:.3f} val_loss={2 / at:.3f}\\n" for at in range(1, 9))
-    return f"printf '{lines}'; until [ -e {go} ]; do sleep 0.01; done"
+    return f"printf '{lines}'; until [ -e {go} ]; do sleep 0.1; done"
 
 
 @SIZES
