@@ -86,7 +86,7 @@ def analyze(paths: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
         analysis = analyzed(runs, _question(chosen), {path: kinds for path, kinds in noted.items() if kinds})
         found = tables(analysis, () if as_json or chosen["out"] is not None else _SHOWN)
     if not analysis.runs:
-        raise Failure(f"none of {len(runs)} runs can be compared: {held(analysis)}", "see `mlgym-tui sessions DIR`")
+        raise Failure(f"nothing can be compared: {held(analysis)}", "see `mlgym-tui sessions DIR`")
     if chosen["out"] is not None:
         _write(chosen["out"], analysis, found, behaviour, chosen)
     if as_json:
@@ -101,7 +101,12 @@ def analyze(paths: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     if chosen["plot"]:
         _plot(analysis)
     for said in [held(analysis), *analysis.warnings]:
-        click.echo(said, err=True)
+        click.echo(_wrapped(said), err=True)
+
+
+def _wrapped(text: str) -> str:
+    """As wide as the terminal, for whom reads it there."""
+    return click.wrap_text(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text
 
 
 def _question(chosen: dict[str, Any]) -> Any:
@@ -172,7 +177,7 @@ def _print(found: list[Table]) -> None:
         rows = [table.columns, *([cell(value) for value in row] for row in table.rows)]
         for part in _parts(rows, shutil.get_terminal_size().columns):
             print_table(part[0], part[1:], right=tuple(range(1, len(part[0]))), cut=(0,))
-        click.echo(f"{table.note}\n" if table.note else "")
+        click.echo(f"{_wrapped(table.note)}\n" if table.note else "")
 
 
 def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:

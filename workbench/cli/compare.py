@@ -42,7 +42,9 @@ def compare(session: list[Path], as_text: bool, as_json: bool) -> None:
     from workbench.analysis.aligning import align, first_divergence
 
     if not 2 <= len(session) <= _MOST:
-        raise Failure(f"2 to {_MOST} sessions can be compared, and not {len(session)}", "name two", 2)
+        raise Failure(
+            f"2 to {_MOST} sessions can be compared, and not {len(session)}", f"name two, or up to {_MOST}", 2
+        )
     if not (as_text or as_json) and sys.stdin.isatty() and sys.stdout.isatty():
         from workbench.tui.screens.compare import CompareApp
 

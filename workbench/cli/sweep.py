@@ -206,7 +206,7 @@ def _record(progress: Progress) -> dict[str, Any]:
 def _line(progress: Progress) -> str:
     best = "" if progress.best is None else f"  best {number(progress.best)}"
     why = f": {progress.problem}" if progress.problem and progress.state != "done" else ""
-    status = f" ({progress.status})" if progress.status else ""
+    status = f" ({progress.status})" if progress.status not in ("", progress.state) else ""
     return visible(f"{progress.job.name}  {progress.state}{status}{best}{why}").replace("\n", " ")
 
 

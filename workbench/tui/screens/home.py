@@ -33,6 +33,7 @@ from workbench.tui.widgets.run_table import Header, RunTable, Table, TaskTable
 from workbench.tui.widgets.status_bar import Part, StatusBar
 
 _BAR = ("app.help", "app.quit")
+_MOST_MARKED = 9
 
 
 class HomeScreen(Ground):
@@ -51,7 +52,7 @@ class HomeScreen(Ground):
         self.finding = Finding(self.folders, self.listing, self.show)
         self.noting = Noting(self, self.finding, lambda: None if self.on_tasks else self.table.run)
         self.marked: list[str] = []
-        """Paths of the runs to compare: two at most."""
+        """Paths of the runs to compare."""
         self.messages = []
         self._message = ""
         self._message_until = 0.0
@@ -217,9 +218,12 @@ class HomeScreen(Ground):
                 await done
 
     @on(Table.Opened)
-    def _do_open(self) -> None:
+    async def _do_open(self) -> None:
+        rows = self.listing.rows
         if self.on_tasks:
             self._do_task()
+        elif self.table.cursor < len(rows) and rows[self.table.cursor].run is None:
+            await self._do_fold()
         elif self.table.run is not None:
             self.open_run(self.table.run)
 
@@ -323,15 +327,15 @@ class HomeScreen(Ground):
             self.marked.remove(run.path)
         else:
             self.marked.append(run.path)
-            del self.marked[:-2]
-            if len(self.marked) == 2:
-                self.say(keyed("two are marked: {home.compare} compares them"))
+            del self.marked[:-_MOST_MARKED]
+            if len(self.marked) > 1:
+                self.say(keyed(f"{len(self.marked)} are marked: {{home.compare}} compares them"))
         self.table.refresh()
         self.show_status()
 
     def _do_compare(self) -> None:
         if len(self.marked) < 2:
-            self.say(keyed("{home.mark} marks the two runs to compare"))
+            self.say(keyed("{home.mark} marks the runs to compare: two or more"))
         else:
             from workbench.tui.screens.compare import CompareScreen
 
