@@ -292,5 +292,5 @@ class EditAction(Drafting[Edited | None]):
 
     def action_accept(self) -> None:
         thought = self.query_one(ThoughtArea).text if self._thought is not None else None
-        self.goes_on = True
+        self.goes_on = self._accept == _ACCEPT  # the next key may run it; what was sent is over
         self.dismiss(Edited(self.area.text, thought, self.told))
