@@ -96,15 +96,15 @@ class Call(msgspec.Struct):
     """Why nothing came of it."""
     answer: int | None = None
     """`seq` of its answer; None before that came."""
-    drafts: list[str] = msgspec.field(default_factory=list)
-    """What has come of it so far, where it took its time."""
+    draft: str = ""
+    """The end of what has come of it so far, where it took its time."""
 
     @property
     def trouble(self) -> str:
         """Why nothing came of it, or how far its answer has come."""
-        if self.failure or self.answer is not None or not self.drafts:
+        if self.failure or self.answer is not None or not self.draft:
             return self.failure
-        return f"its answer is not complete; the log has “{' '.join(''.join(self.drafts).split())[-_SHOWN:]}”"
+        return f"its answer is not complete; the log has “{' '.join(self.draft.split())}”"
 
 
 class SentPrompt(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class Prompts:
     def drafted(self, event: ev.ModelDrafted) -> None:
         """More of an answer has come."""
         if (call := self._by_seq.get(event.prompt)) is not None:
-            call.drafts.append(event.text)
+            call.draft = (call.draft + event.text)[-_SHOWN:]
             self._newest = call, event.seq
 
     def answered(self, event: ev.ModelResponded) -> None:
