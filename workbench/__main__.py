@@ -1,6 +1,15 @@
-"""`python -m workbench` is `mlgym-tui`."""
+"""The command `mlgym-tui`, and `python -m workbench`."""
 
-from workbench.cli import main
+import gc
+
+
+def main() -> None:
+    """Run the command."""
+    gc.set_threshold(200_000, 10, 10)  # hardly anything of a start is garbage, and looking for it takes a tenth of it
+    from workbench.cli import main as command
+
+    command(prog_name="mlgym-tui")
+
 
 if __name__ == "__main__":
-    main(prog_name="mlgym-tui")
+    main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import warnings
@@ -114,7 +113,6 @@ def main(context: click.Context, /, debug: bool) -> None:
     """
     if not sys.warnoptions:
         warnings.simplefilter("ignore")  # what libraries say to programmers
-    gc.set_threshold(200_000, 10, 10)  # hardly anything of a start is garbage, and looking for it takes a tenth of it
     if debug:
         start_debug_log(context)
     if context.invoked_subcommand not in _WITHOUT_CONFIG:

@@ -6,7 +6,6 @@ and `FILE#SAMPLE` names one of them.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Callable
@@ -225,6 +224,8 @@ def open_shared(path: Path, _sample: str = "") -> Recording:
 
 def _nearest(path: Path) -> str:
     """What to try instead of a path that does not exist."""
+    import difflib  # only where somebody erred
+
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         path, folder = folder, folder.parent

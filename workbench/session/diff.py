@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
@@ -48,6 +47,8 @@ def runs(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[bool, int, int, i
     if pairs > _MOST_PAIRS or end_a + end_b - 2 * head > _COMPARED:
         yield from _sparing_runs(a, b, head, end_a, end_b)
     else:
+        import difflib  # when first needed: it slows the start
+
         matcher = difflib.SequenceMatcher(None, a[head:end_a], b[head:end_b], autojunk=False)
         for tag, i, j, k, m in matcher.get_opcodes():
             yield tag == "equal", head + i, head + j, head + k, head + m

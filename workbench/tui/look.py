@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterator
@@ -94,6 +93,8 @@ def _key(written: str) -> str:
 
 def _keys_fault(ident: str, text: str) -> str:
     if ident not in BY_ID or ident == "alternatives.number":
+        import difflib  # only where somebody erred
+
         near = difflib.get_close_matches(ident, BY_ID, 1)
         return f"is no action's id; {f'did you mean {near[0]!r}?' if near else '`mlgym-tui config keys` lists them'}"
     if not text.split():

@@ -53,7 +53,7 @@ class Ground(Screen[None]):
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         """Each of its widgets has been styled as it was made: not once more before the first paint."""
-        event.refresh_styles = event.refresh_styles and self.painted
+        event.refresh_styles = event.refresh_styles and self.stack_updates > 0
 
     def keep(self, text: str) -> None:
         """Have a message where it can be read again."""
