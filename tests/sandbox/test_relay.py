@@ -35,7 +35,6 @@ class Relaying(guest_program.Guest):
 @pytest.fixture
 def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """Of a relay to a server that says "hello" back to whoever says something."""
-    monkeypatch.setattr(guest_program, "MAX_RELAYED", LIMIT)
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "s"))
     server.listen(64)
@@ -58,6 +57,7 @@ def port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     threading.Thread(target=serve, daemon=True).start()
     guest = Relaying()
     relay = guest_program.Relay(guest, str(tmp_path / "s"))
+    monkeypatch.setattr(guest_program, "MAX_RELAYED", LIMIT)  # not of those that wait to be accepted
     stop, stopped = socket.socketpair()
     guest.selector.register(stopped, selectors.EVENT_READ, None)
     loop = threading.Thread(target=guest.run, daemon=True)
