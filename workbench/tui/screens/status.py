@@ -58,7 +58,7 @@ def status_parts(
     measured = now.live and not now.agent
     """What is wanted of a person is their score, in their time."""
     if now.taken_over:
-        short = keyed("{session.release} leaves") if measured else keyed("TAKEN OVER — {session.release}")
+        short = keyed("{session.release} pauses") if measured else keyed("TAKEN OVER — {session.release}")
         parts.append(Part(keyed(TAKEN_OVER), "bold $warning", 1, flexible=True, short=short))
     elif now.live:
         parts.append(Part(_phase(state, now, phase_seconds), "$foreground", 2))
