@@ -34,6 +34,19 @@ async def test_from_a_number_to_the_step_behind_it(tmp_path: Path) -> None:
         await wait_for(pilot, lambda: app.screen is not screen and "REPLAY" in screen_text(app), "the replay")
 
 
+async def test_only_the_runs_that_home_shows_are_compared(tmp_path: Path) -> None:
+    mlgym(tmp_path)
+    mlgym(tmp_path, task="blotto")
+    app, home = browser(tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await ready(pilot, home)
+        await pilot.press("slash", *"task:blotto", "enter")
+        await shows(pilot, app, "1 of 2 runs")
+        await pilot.press("A")
+        await shows(pilot, app, "1 run", "blotto", "AUP")
+        assert "battleOfSexes" not in screen_text(app)
+
+
 async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
     app, home = browser(tmp_path)
     async with app.run_test(size=(80, 24)) as pilot:

@@ -58,8 +58,10 @@ class Listing:
         self.grouping: Grouping = ""
         self.folded: frozenset[str] = frozenset()
         """Groups of which only the heading is shown."""
-        self.shown = self.live = 0
-        """How many runs are in the rows, and how many of all are driven now."""
+        self.found: list[Run] = []
+        """The runs that meet the filter as of the last `rows`, in their order; also those of folded groups."""
+        self.live = 0
+        """How many of all are driven now."""
         self._rows: list[Row] | None = None
 
     def another(self) -> Listing:
@@ -111,7 +113,8 @@ class Listing:
         """The lines, from the top."""
         if self._rows is None:
             runs = self._nested(self._sorted(self._matching()))
-            self.shown, self.live = len(runs), sum(run.live for run in self.runs.values())
+            self.found = [row.run for row in runs if row.run is not None]
+            self.live = sum(run.live for run in self.runs.values())
             self._rows = self._grouped(runs) if self.grouping else runs
         return self._rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,7 +37,7 @@ _LOW = 18
 
 
 class AnalysisScreen(Screen[None]):
-    """`folders`: where the runs are. `open_run` opens one at a step."""
+    """`folders`: where the runs are; `only`: the paths of those that count. `open_run` opens one at a step."""
 
     CSS_PATH: ClassVar[str | Path] = "analysis.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -47,9 +47,11 @@ class AnalysisScreen(Screen[None]):
     ]
     AUTO_FOCUS = "DataTable"
 
-    def __init__(self, folders: Sequence[Path], open_run: Callable[[Run, int], None]) -> None:
+    def __init__(
+        self, folders: Sequence[Path], open_run: Callable[[Run, int], None], only: Collection[str] | None = None
+    ) -> None:
         super().__init__()
-        self._folders, self._open_run = list(folders), open_run
+        self._folders, self._open_run, self._only = list(folders), open_run, only
         self._runs: list[Run] = []
         self._listed: list[Run] = []
         self._question = Question(samples=_SAMPLES)
@@ -88,7 +90,8 @@ class AnalysisScreen(Screen[None]):
         def read() -> list[Run]:
             found = []
             for run in runs(self._folders, whole=True):
-                found.append(run)
+                if self._only is None or run.path in self._only:
+                    found.append(run)
                 if len(found) % 50 == 0:
                     self.app.call_from_thread(heading.update, f" reading: {len(found)} runs …")
             return found

@@ -167,6 +167,10 @@ class CompareScreen(Screen[None]):
     def on_mount(self) -> None:
         self.run_worker(self._read(), group="read")
 
+    def on_resize(self) -> None:
+        if self.looking == "plot":
+            self._show()
+
     async def _read(self) -> None:
         heading = self.query_one("#heading", Static)
         try:

@@ -146,7 +146,7 @@ class HomeScreen(Ground):
         else:
             total = many(len(listing.runs), "run")
             parts.append(
-                Part(f"{listing.shown:,} of {total}" if listing.filter.text.strip() else total, "$foreground", 2)
+                Part(f"{len(listing.found):,} of {total}" if listing.filter.text.strip() else total, "$foreground", 2)
             )
         if self.finding.reading:
             parts.append(Part("reading …", "$warning", 3))
@@ -345,7 +345,9 @@ class HomeScreen(Ground):
         from workbench.tui.screens.analysis import AnalysisScreen
 
         opened: Callable[[Run, int], None] = self.open_run
-        self.app.push_screen(AnalysisScreen(self.folders, opened))
+        filtered = bool(self.listing.filter.text.strip())
+        only = frozenset(run.path for run in self.listing.found) if filtered else None
+        self.app.push_screen(AnalysisScreen(self.folders, opened, only))
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -417,8 +419,7 @@ class HomeScreen(Ground):
 
         if query:
             self._query = query
-            found = [row.run for row in self.listing.rows if row.run is not None]
-            self.app.push_screen(HitsScreen(query, found, self.open_run))
+            self.app.push_screen(HitsScreen(query, self.listing.found, self.open_run))
 
 
 async def _checked(query: str) -> str:
