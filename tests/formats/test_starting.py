@@ -54,3 +54,13 @@ def test_after_a_command_that_may_write_only_what_was_listed_counts(tmp_path: Pa
         step("open c.py", shown("c.py", "as it was")),
     )
     assert list(found) == ["c.py"]
+
+
+def test_a_file_that_was_refused_is_read_only_and_any_output_is_looked_through_at_once(tmp_path: Path) -> None:
+    found = files(
+        tmp_path,
+        step("open a.py", shown("a.py", "a")),
+        step("open b.py", shown("b.py", "b")),
+        step("echo 1 > b.py", f"bash: {WORKSPACE}/b.py: Permission denied\n" + "/" * 1_000_000),
+    )
+    assert {path: file.mode for path, file in found.items()} == {"a.py": 0o644, "b.py": 0o444}

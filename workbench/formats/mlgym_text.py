@@ -16,6 +16,7 @@ from workbench.session.kinds import NAMES, kind_of
 
 _HEADER = re.compile(r"^\[File: (.+) \((\d+) lines total\)\]$", re.MULTILINE)
 _PROTECTED = re.compile(r"\[File: \S*/((?:evaluate|target)\.py) \(\d+ lines total\)\]")
+_NUMBERED = re.compile(r"([0-9]{1,11}):([^\n]*)\n?")
 _MORE_ABOVE = re.compile(r"\(\d+ more lines above\)\n?")
 _EVALUATION = re.compile(r"^Evaluation Score: (\{.*\})", re.MULTILINE)
 
@@ -104,19 +105,15 @@ def _window(observation: str, header: re.Match[str]) -> SeenWindow | None:
     position = above.end() if above else position
     lines: list[str] = []
     first = expected = 0
-    while position < len(observation):
-        end = observation.find("\n", position)
-        end = len(observation) if end < 0 else end
-        colon = observation.find(":", position, min(end, position + 12))
-        number = observation[position:colon] if colon > 0 else ""
-        if not (number.isascii() and number.isdigit()) or (lines and int(number) != expected):
+    while line := _NUMBERED.match(observation, position):
+        number, written = line.groups()
+        if lines and int(number) != expected:
             break
         if not lines:
-            first = int(number)
-            expected = first
-        lines.append(observation[colon + 1 : end])
+            first = expected = int(number)
+        lines.append(written)
         expected += 1
-        position = end + 1
+        position = line.end()
     if not lines:
         return SeenWindow(path, 0, 0, 0, "") if total == 0 else None
     last = expected - 1

@@ -6,7 +6,7 @@ Trajectories hold no files. But an agent opens what it edits, and a window of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -19,8 +19,9 @@ from workbench.session.state import fold
 
 _LOOKING = re.compile(r"(?:ls|cat|head|tail|wc|pwd|cd|echo|grep|find|file|du|tree|stat)\b[^>;&|`$]*")
 """Commands that leave all files as they are."""
-_READ_ONLY = re.compile(r"read-only file (/\S+)|(/[^\s:]+): Permission denied")
-
+_READ_ONLY = re.compile(r"read-only file (/\S+)")
+_BETWEEN_WORDS = re.compile(r"[\s:]")
+_LONGEST_PATH = 4096
 
 _MOST_WINDOWS, _LONGEST_COMMANDS = 10_000, 200_000
 """After so many nothing is learned any more: no run of MLGym has nearly as many."""
@@ -82,7 +83,7 @@ def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:
         elif category in ("Bash", "Python"):
             anything = True
             commands += step.action if category == "Bash" else ""
-    locked = {path for step in state.steps for found in _READ_ONLY.findall(step.observation) for path in found}
+    locked = {path for step in state.steps for path in _locked(step.observation)}
     files: dict[str, StartingFile] = {}
     for path, pieces in seen.items():
         if len(pieces.lines) >= pieces.total and set(pieces.lines) >= set(range(1, pieces.total + 1)):
@@ -91,6 +92,14 @@ def starting_files(events: Iterable[Event]) -> dict[str, StartingFile]:
             executable = 0o111 if PurePosixPath(path).name in programs else 0
             files[path] = StartingFile(data.encode("utf-8", "replace"), mode | executable)
     return files
+
+
+def _locked(observation: str) -> Iterator[str]:
+    """The files of which it says that they cannot be written."""
+    yield from _READ_ONLY.findall(observation)
+    for before in observation.split(": Permission denied")[:-1]:
+        _, slash, rest = _BETWEEN_WORDS.split(before[-_LONGEST_PATH:])[-1].partition("/")
+        yield slash + rest
 
 
 def _can_be(path: str) -> bool:
