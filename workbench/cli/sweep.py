@@ -117,8 +117,7 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
             if not as_json and progress.state not in ("running", "waiting"):
                 line.clear()
                 click.echo(_line(progress))
-            over = len(sweep.progress) - sweep.counts["waiting"] - sweep.counts["running"]
-            line(over / max(1, len(sweep.progress)), _standing(sweep))
+            line(_over(sweep) / max(1, len(sweep.progress)), _standing(sweep))
 
         if not table:
             sweep.on_change = changed
@@ -146,7 +145,8 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
         )
     else:
         if table:
-            click.echo("\n".join(_table(sweep.progress.values())))
+            begun = [progress for progress in sweep.progress.values() if progress.state != "waiting"]
+            click.echo("\n".join(_table(begun)))
         said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         click.echo(f"{many(len(sweep.progress), 'session')}: {said}")
         click.echo(f"saved in {sweep.folder}; look at them with: mlgym-tui home {sweep.folder}")
@@ -157,7 +157,11 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
 
 def _standing(sweep: Sweep) -> str:
     cost = f", ${sweep.spent:.2f}" if sweep.spent else ""
-    return f"{sweep.counts['running']} running, {sweep.counts['waiting']} waiting{cost}"
+    return f"{_over(sweep)} over, {sweep.counts['running']} running, {sweep.counts['waiting']} waiting{cost}"
+
+
+def _over(sweep: Sweep) -> int:
+    return len(sweep.progress) - sweep.counts["waiting"] - sweep.counts["running"]
 
 
 async def _draw(sweep: Sweep) -> None:
