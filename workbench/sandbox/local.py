@@ -50,20 +50,20 @@ def _compiled() -> Path:
     return cache_folder() / "guest"
 
 
-def compiled_guest(python: str) -> Path | None:
-    """The guest's program as this Python compiles it: made once, as that takes a tenth of a start. None where it cannot
-    be kept.
+def compiled_guest(python: str, folder: Path) -> Path | None:
+    """The guest's program as this Python compiles it, copied into a folder. It is compiled once, as that takes a tenth
+    of a start. None where it cannot be kept.
     """
     which = hashlib.sha256("\n".join(programs(python, str(GUEST))).encode()).hexdigest()
     kept = _compiled() / which[:16] / "guest.pyc"
-    if not kept.is_file():
-        # Inside it must not be seen where the program lies on the host.
-        command = [python, "-I", "-S", "-c", _COMPILE, str(GUEST), str(kept), f"{RUN_FOLDER}/{GUEST.name}"]
-        try:
+    # Inside it must not be seen where the program lies on the host.
+    command = [python, "-I", "-S", "-c", _COMPILE, str(GUEST), str(kept), f"{RUN_FOLDER}/{GUEST.name}"]
+    try:
+        if not kept.is_file():
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=True)
-        except (OSError, subprocess.SubprocessError):
-            return None
-    return kept
+        return Path(shutil.copy(kept, folder))
+    except (OSError, subprocess.SubprocessError):  # another session's, too, may just have forgotten it
+        return None
 
 
 class LocalSandbox(GuestSandbox):
@@ -151,16 +151,16 @@ class LocalSandbox(GuestSandbox):
         own(self.workspace_folder)
         # Copies: /proc/self/mountinfo tells where what is mounted lies on the host, and that may name a user.
         python = python_inside()[0]
-        program = await asyncio.to_thread(compiled_guest, python)
-        files = [*GUEST_FILES, *([] if program is None else [program])]
-        guest = {Path(shutil.copy(path, folder)): f"{RUN_FOLDER}/{path.name}" for path in files}
+        program = await asyncio.to_thread(compiled_guest, python, folder) or GUEST
+        files = [*(Path(shutil.copy(path, folder)) for path in GUEST_FILES), *([] if program == GUEST else [program])]
+        guest = {path: f"{RUN_FOLDER}/{path.name}" for path in files}
         inside = f"{RUN_FOLDER}/socket"
         confinement = replace(
             self.confinement({**guest, socket_path: inside}, {"MLGYM_SOCKET": inside}),
             links={f"{PYTHON_FOLDER}/{name}": python for name in PYTHON_NAMES},
         )
         options = [*self._guest_options(listener), f"commands={COMMANDS_FOLDER}"]
-        command = [python, "-I", "-S", f"{RUN_FOLDER}/{(program or GUEST).name}", *options]
+        command = [python, "-I", "-S", f"{RUN_FOLDER}/{program.name}", *options]
         return await start_confined(command, confinement, folder, [listener])
 
     async def _start_in_domain(self, folder: Path, socket_path: Path, listener: int) -> LocalProcess:
