@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from workbench.session.run import Run
 
 _HINT = "name a folder of sessions, or of run folders of MLGym"
+_WIDEST = 32
+"""Characters of a name above a column."""
 _SHOWN = ("best_scores", "last_scores", "aup_scores", "exits", "habits", "noted_failures")
 """Tables that are printed where no folder is given for all of them."""
 
@@ -174,10 +176,14 @@ def _print(found: list[Table]) -> None:
 
     for table in (table for table in found if table.name in _SHOWN):
         click.echo(click.style(table.title, bold=True))
-        rows = [table.columns, *([cell(value) for value in row] for row in table.rows)]
+        rows = [[_short(name) for name in table.columns], *([cell(value) for value in row] for row in table.rows)]
         for part in _parts(rows, shutil.get_terminal_size().columns):
             print_table(part[0], part[1:], right=tuple(range(1, len(part[0]))), cut=(0,))
         click.echo(f"{_wrapped(table.note)}\n" if table.note else "")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _WIDEST else f"{name[: _WIDEST - 1]}…"
 
 
 def _parts(rows: Sequence[Sequence[str]], width: int) -> Iterator[list[list[str]]]:

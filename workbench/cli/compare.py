@@ -13,7 +13,7 @@ import click
 from workbench.cli.errors import Command, Failure
 from workbench.cli.options import json_option, read_session, session_argument
 from workbench.cli.output import print_json, standing
-from workbench.text import visible
+from workbench.text import many, visible
 
 if TYPE_CHECKING:
     from workbench.analysis.aligning import Divergence, Row
@@ -88,7 +88,9 @@ def _text(
         started, found = state.started, verdict(state)
         name = name if len(name) <= width - 3 else f"…{name[4 - width :]}"
         who = f"{started.task}, {started.model or started.agent}" if started else ""
-        lines += [f"{letter}  {name}", f"   {who}: {found.exit_status or 'not ended'} after {state.last_step} steps"]
+        who = who if len(who) <= width // 2 else f"{who[: width // 2]}…"
+        ended = f"{found.exit_status or 'not ended'} after {many(state.last_step, 'step')}"
+        lines += [f"{letter}  {name}", f"   {who}: {ended}"]
         lines.append(f"   {standing(state.final_scores())}")
     lines.append("")
     column = (width - 2) // len(states)
