@@ -54,3 +54,15 @@ def test_help_loads_next_to_nothing() -> None:
 @pytest.mark.parametrize("command", ["tasks", "sessions"])
 def test_listing_loads_no_screen(command: str) -> None:
     assert loaded_by_command(command).isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(
+    ("entrance", "later"),
+    [
+        ("workbench.runner.start", ("library.training", "library.moments", "isolation.landlock", "formats.open")),
+        ("workbench.tui.app", ("library.training", "library.filter", "tui.screens.dialogs", "tui.widgets.prompt_view")),
+    ],
+)
+def test_what_a_start_does_not_need_is_imported_later(entrance: str, later: tuple[str, ...]) -> None:
+    modules = loaded_by(f"import {entrance}")
+    assert entrance in modules and modules.isdisjoint(f"workbench.{name}" for name in later)

@@ -19,7 +19,14 @@ import pytest
 
 from tests.sandbox.conftest import PATIENCE, make_sandbox, open_terminal
 from workbench.isolation import bwrap
-from workbench.isolation.bwrap import bwrap_command, explain_failure, limit_command, lowered_limits, probe_bubblewrap
+from workbench.isolation.bwrap import (
+    bwrap_command,
+    explain_failure,
+    limit_command,
+    lowered_limits,
+    probe_bubblewrap,
+    python_inside,
+)
 from workbench.isolation.local import LocalWay
 from workbench.isolation.processes import processes_below
 from workbench.isolation.spec import Confinement, ResourceLimits, SandboxError
@@ -28,7 +35,8 @@ from workbench.isolation.users import sandbox_uid
 from workbench.isolation.watch import ResourceWatch
 from workbench.sandbox import guest_sandbox, local
 from workbench.sandbox.base import SandboxSpec
-from workbench.sandbox.local import LocalSandbox
+from workbench.sandbox.guest_sandbox import GUEST_FOLDER
+from workbench.sandbox.local import LocalSandbox, compiled_guest
 
 BWRAP = pytest.mark.bwrap
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -119,6 +127,23 @@ async def test_the_host_is_out_of_sight(confined: LocalSandbox, monkeypatch: pyt
     processes = (await sh(confined, "cat /proc/[0-9]*/comm")).split()
     assert len(processes) < 5 and "pytest" not in " ".join(processes)
     assert (await sh(confined, "id -un; hostname")).split() == ["agent", "sandbox"]
+
+
+@pytest.mark.bwrap
+async def test_a_kept_program_that_does_not_run_is_made_anew(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+    copy = compiled_guest(python_inside()[0], tmp_path)
+    assert copy is not None and str(GUEST_FOLDER).encode() not in copy.read_bytes()  # the agent can read it
+    (kept,) = (tmp_path / "cache").glob("guest/*/guest.pyc")
+    kept.write_bytes(b"no program")
+    with pytest.raises(SandboxError):
+        await LocalSandbox(SandboxSpec(session="test-session"), workspace).start()
+    sandbox = LocalSandbox(SandboxSpec(session="test-session"), workspace)
+    await sandbox.start()
+    await sandbox.stop()
+    assert kept.read_bytes() == copy.read_bytes()
 
 
 @pytest.mark.bwrap
