@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from workbench.text import age, cell_width, many, megabytes, number, visible
+from workbench.text import age, cell_width, first_of, many, megabytes, number, visible
 
 
 def test_nothing_that_drives_a_terminal_or_deceives_is_left() -> None:
@@ -24,6 +24,7 @@ def test_widths_are_those_that_are_drawn(character: str) -> None:
 
 def test_in_words() -> None:
     assert [many(count, "call") for count in (0, 1, 1200)] == ["0 calls", "1 call", "1,200 calls"]
+    assert first_of("abc", 3) == "a, b, c" and first_of("abcde", 2) == "a, b and 3 more"
     assert many(2, "match") == "2 matches" and many(2.5, "CPU") == "2.5 CPUs"
     assert [age(seconds) for seconds in (5, 300, 7200, 200_000)] == ["5 s", "5 min", "2 h", "2 d"]
     assert [number(value) for value in (None, 0.5, 1e20)] == ["–", "0.5000", "1e+20"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -55,6 +55,12 @@ def duration(text: str) -> float:
     if seconds > LONGEST_TIME:
         raise ValueError(f"{shown!r} is too long: {LONGEST_TIME:,} seconds (31 years) are the most")
     return seconds
+
+
+def first_of(names: Sequence[str], most: int = 20) -> str:
+    """The first of many names, and how many more there are."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def many(number: float, thing: str) -> str:

@@ -19,7 +19,7 @@ from workbench.agents.tools import sendable_name
 from workbench.sandbox.commands import command_docs
 from workbench.session.events import FORMAT, SessionStarted
 from workbench.session.state import NewShell, SessionState, Step
-from workbench.text import many
+from workbench.text import first_of, many
 
 _MOST_FILES = 20
 """The most changed files that are listed after a person's command."""
@@ -219,7 +219,7 @@ def _new_shell(shell: NewShell) -> str:
         return f"the shell ended, and there is a new one: {gone}.{where}"
     files = "The files of the workspace are as they were"
     if shell.not_restored:
-        files += f", but for these, which are lost: {', '.join(shell.not_restored)}"
+        files += f", but for these, which are lost: {first_of(shell.not_restored)}"
     return (
         f"the session was interrupted here and goes on in a new sandbox. {files}; {gone}. What was outside of the "
         f"workspace is gone, too.{where}"

@@ -20,7 +20,7 @@ from workbench.cli.options import (
     trust_option,
 )
 from workbench.cli.output import print_json
-from workbench.text import many, visible
+from workbench.text import first_of, many, visible
 
 if TYPE_CHECKING:
     from workbench.runner.forking import Fork
@@ -242,8 +242,8 @@ def _say(made: Fork, as_json: bool, go_on: bool) -> None:
         print_json({**said, "left": made.left, "lost": made.lost, "shell_gone": made.shell_gone, "resume": command})
         return
     click.echo(str(made.session))
-    for name in made.lost[:20]:
-        complain(f"not restored: {name}", "it was too large to have been kept, or is lost")
+    if made.lost:
+        complain(f"not restored: {first_of(made.lost)}", "what was too large to have been kept, or is lost")
     if made.shell_gone:
         complain(f"not restored of the shell: {', '.join(made.shell_gone)}")
     if not go_on:

@@ -25,11 +25,13 @@ from workbench.session.events import Evaluation
 from workbench.session.secrets import cache_folder, state_folder
 from workbench.session.snapshot import restore
 from workbench.session.spec import WINDOW, SessionSpec
+from workbench.session.state import MOST_LOST
 from workbench.tasks.catalogue import Task, task_folders
 from workbench.tasks.datasets import Prepared, mounts
 from workbench.tasks.packages import INSIDE as PACKAGES
 from workbench.tasks.packages import installed_for, not_installed
 from workbench.tasks.packages import variables as package_variables
+from workbench.text import first_of
 
 Evaluate = Callable[..., Awaitable[Evaluation]]
 """See `evaluate`."""
@@ -117,9 +119,9 @@ def make_world(
         else:
             # Killed before the first snapshot, a session still has the files that it was to start with.
             files = live.state.files_at() if before is None or live.state.steps[0].tree else before.starting_files
-            missing = restore(files, live.objects, workspace, live.state.folders_at())
+            missing = restore(files, live.objects, workspace, live.state.folders_at())[:MOST_LOST]
             if missing:
-                shown = ", ".join(name if len(name) <= 80 else f"{name[:79]}…" for name in missing[:20])
+                shown = first_of([name if len(name) <= 80 else f"{name[:79]}…" for name in missing])
                 notes.append(f"not restored (too large to have been kept, or lost): {shown}")
         data = mounts(task, prepared)
         packages = find_packages(task, spec, notes)
@@ -135,7 +137,7 @@ def make_world(
     if cwd is not None and sandbox.workspace != live.state.workspace:
         inside = live.state.relative_path(f"{cwd}/")
         cwd = None if inside is None else f"{sandbox.workspace}/{inside}".rstrip("/")
-    return World(task, sandbox, spec, actor, packages, cwd, missing[:20], notes, run_folder, lease, grounds.evaluate)
+    return World(task, sandbox, spec, actor, packages, cwd, missing, notes, run_folder, lease, grounds.evaluate)
 
 
 SECRET_ROUNDS = 500_000

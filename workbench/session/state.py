@@ -31,7 +31,7 @@ _MOST_STEPS = 100_000
 """Steps of a session; what is said of later ones is taken for the newest."""
 _LONGEST = 1e10
 """Seconds since a session began, or of anything in it: some centuries."""
-_MOST_LOST = 1000
+MOST_LOST = 1000
 """Files that are known not to have been restored."""
 
 
@@ -500,7 +500,7 @@ def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
     state.ended = None
     before = state.current.new_shell
     lost = (*(before.not_restored if before else ()), *event.not_restored)
-    state.current.new_shell = NewShell(resumed=True, not_restored=tuple(dict.fromkeys(lost))[:_MOST_LOST])
+    state.current.new_shell = NewShell(resumed=True, not_restored=tuple(dict.fromkeys(lost))[:MOST_LOST])
     _clock_resumed(state, event)  # a process that was killed in a pause did not say that it ended
     if event.limits is not None:
         state.limits = event.limits
@@ -517,7 +517,7 @@ def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:
         state.sandbox = event.sandbox
     step = state.current
     if step.new_shell is not None:
-        given, gone = (tuple(names[:_MOST_LOST]) for names in (event.shell_given, event.shell_gone))
+        given, gone = (tuple(names[:MOST_LOST]) for names in (event.shell_given, event.shell_gone))
         step.new_shell = step.new_shell._replace(cwd=event.cwd, given=given, gone=gone)
     elif event.restarted and step.over:  # else the step that it happened in tells of it
         step.new_shell = NewShell(cwd=event.cwd)
