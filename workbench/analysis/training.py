@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from string import ascii_uppercase
 
 from workbench.analysis.plot import with_names
 from workbench.formats.open import open_recording
-from workbench.library.curves import is_loss
+from workbench.library import curves as printed
 from workbench.library.metrics import of_step, patterns_of
 from workbench.library.training import split_of
 from workbench.session.recording import RecordingError
@@ -32,18 +33,18 @@ def curves_of(run: Run) -> Curves:
     patterns = patterns_of(state)
     curves: Curves = {}
     for step in state.steps[1:]:
-        printed: Curves = {}
-        for metric in of_step(None, step, patterns):
-            if metric.step is not None:
-                printed.setdefault(metric.name, []).append((metric.step, metric.value))
-        curves |= {name: points for name, points in printed.items() if len(points) > 1}
+        for event in printed.Curves(of_step(None, step, patterns)).events(step.number):
+            points = zip(event.steps, event.values, strict=True)
+            placed = [(at, math.nan if value is None else value) for at, value in points if at is not None]
+            if len(placed) > 1:
+                curves[event.name] = placed
     return curves
 
 
 def names_of(found: Mapping[str, Curves]) -> list[str]:
     """The metrics of several runs: what most printed, of a validation rather than of training, losses first."""
     counts = Counter(name for curves in found.values() for name in curves)
-    return sorted(counts, key=lambda name: (-counts[name], split_of(name) != "val", not is_loss(name), name))
+    return sorted(counts, key=lambda name: (-counts[name], split_of(name) != "val", not printed.is_loss(name), name))
 
 
 def plot_curves(found: Mapping[str, Curves], metric: str, width: int, height: int) -> str:
