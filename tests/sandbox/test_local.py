@@ -25,7 +25,6 @@ from workbench.isolation.bwrap import (
     limit_command,
     lowered_limits,
     probe_bubblewrap,
-    python_inside,
 )
 from workbench.isolation.local import LocalWay
 from workbench.isolation.processes import processes_below
@@ -129,21 +128,47 @@ async def test_the_host_is_out_of_sight(confined: LocalSandbox, monkeypatch: pyt
     assert (await sh(confined, "id -un; hostname")).split() == ["agent", "sandbox"]
 
 
-@pytest.mark.bwrap
-async def test_a_kept_program_that_does_not_run_is_made_anew(
-    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", ["empty", "cut", "link", "pipe"])
+def test_a_kept_guest_that_is_not_as_it_was_is_compiled_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
-    copy = compiled_guest(python_inside()[0], tmp_path)
-    assert copy is not None and str(GUEST_FOLDER).encode() not in copy.read_bytes()  # the agent can read it
-    (kept,) = (tmp_path / "cache").glob("guest/*/guest.pyc")
-    kept.write_bytes(b"no program")
-    with pytest.raises(SandboxError):
-        await LocalSandbox(SandboxSpec(session="test-session"), workspace).start()
-    sandbox = LocalSandbox(SandboxSpec(session="test-session"), workspace)
-    await sandbox.start()
-    await sandbox.stop()
-    assert kept.read_bytes() == copy.read_bytes()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    first = compiled_guest(sys.executable, folder)
+    assert first is not None
+    program = first.read_bytes()
+    assert str(GUEST_FOLDER).encode() not in program  # the agent can read it
+    (kept,) = (tmp_path / "cache" / "guest").iterdir()
+    whole = kept.read_bytes()
+    kept.unlink()
+    if damage == "link":
+        (tmp_path / "elsewhere").write_bytes(whole)
+        kept.symlink_to(tmp_path / "elsewhere")
+    elif damage == "pipe":
+        os.mkfifo(kept)
+    else:
+        kept.write_bytes(whole[:100] if damage == "cut" else b"")
+    again = compiled_guest(sys.executable, folder)
+    assert again is not None and again.read_bytes() == program
+    assert not kept.is_symlink() and kept.read_bytes() == whole
+
+    monkeypatch.setattr(local, "_COMPILE", "raise SystemExit('nobody compiles what is kept')")
+    assert compiled_guest(sys.executable, folder) is not None
+
+
+@pytest.mark.bwrap
+async def test_a_sandbox_starts_whatever_the_umask(workspace: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        sandbox = LocalSandbox(SandboxSpec(session="test-session"), workspace)
+        await sandbox.start()
+        try:
+            assert (await sh(sandbox, "id -un; ls -d /etc/passwd")).split() == ["agent", "/etc/passwd"]
+        finally:
+            await sandbox.stop()
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.bwrap

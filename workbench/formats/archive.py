@@ -51,8 +51,9 @@ class Archive:
             self.members = {info.filename: info for info in islice(self._whole_members(), _MOST_MEMBERS)}
             if not self.members:
                 self._file.close()
-                raise RecordingError(f"{path} is no zip file: {error}", "if it is a copy, copy it again") from error
-            self.problem = f"the file is cut off or damaged: {many(len(self.members), 'member')} of it are whole"
+                why = "it is cut off before the end of its first member, or damaged"
+                raise RecordingError(f"{path} is no whole zip file: {why}", "if it is a copy, copy it again") from error
+            self.problem = f"the file is cut off or damaged, after {many(len(self.members), 'whole member')}"
 
     def _whole_members(self) -> Iterator[zipfile.ZipInfo]:
         """Those from the beginning on, of a file whose list of members is lost."""

@@ -202,7 +202,8 @@ def _merged_folders() -> list[str]:
 def _write_etc(run_folder: Path) -> Path:
     """The few files of /etc that name users and hosts, made for the sandbox."""
     etc = run_folder / "etc"
-    etc.mkdir(mode=0o755)
+    etc.mkdir()
+    etc.chmod(0o755)  # whatever the umask: the sandbox may be another user's
     files = {
         "passwd": f"root:x:0:0:root:/:/usr/sbin/nologin\nagent:x:{INSIDE_UID}:{INSIDE_UID}::{HOME}:/bin/bash\n"
         "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",

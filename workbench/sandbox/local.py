@@ -37,6 +37,7 @@ from workbench.isolation.users import fresh_user, own, sandbox_uid
 from workbench.sandbox.base import UNATTENDED, SandboxSpec
 from workbench.sandbox.guest.guest import PYTHON_NAMES
 from workbench.sandbox.guest_sandbox import GUEST_FILES, GUEST_FOLDER, GuestSandbox
+from workbench.session.files import read_file, write_whole
 from workbench.session.secrets import cache_folder
 
 GUEST = GUEST_FOLDER / "guest.py"
@@ -44,6 +45,8 @@ _COMPILE = (
     "import sys, py_compile as p; "
     "p.compile(*sys.argv[1:], doraise=True, invalidation_mode=p.PycInvalidationMode.UNCHECKED_HASH)"
 )
+_LARGEST = 4 << 20
+"""Bytes of a compiled guest that are read."""
 
 
 def _compiled() -> Path:
@@ -51,19 +54,37 @@ def _compiled() -> Path:
 
 
 def compiled_guest(python: str, folder: Path) -> Path | None:
-    """The guest's program as this Python compiles it, copied into a folder. It is compiled once, as that takes a tenth
-    of a start. None where it cannot be kept.
+    """The guest's program, put into `folder` as this Python compiles it: kept, as that takes a tenth of a start. None
+    where it cannot be compiled.
     """
     which = hashlib.sha256("\n".join(programs(python, str(GUEST))).encode()).hexdigest()
-    kept = _compiled() / which[:16] / "guest.pyc"
-    # Inside it must not be seen where the program lies on the host.
-    command = [python, "-I", "-S", "-c", _COMPILE, str(GUEST), str(kept), f"{RUN_FOLDER}/{GUEST.name}"]
+    kept, program = _compiled() / f"{which[:16]}.pyc", folder / "guest.pyc"
+    data = _read_kept(kept)
     try:
-        if not kept.is_file():
+        if data is not None:
+            program.write_bytes(data)
+        else:
+            # Inside it must not be seen where the program lies on the host.
+            command = [python, "-I", "-S", "-c", _COMPILE, str(GUEST), str(program), f"{RUN_FOLDER}/{GUEST.name}"]
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=True)
-        return Path(shutil.copy(kept, folder))
-    except (OSError, subprocess.SubprocessError):  # another session's, too, may just have forgotten it
+            data = program.read_bytes()
+            with contextlib.suppress(OSError):
+                write_whole(kept, hashlib.sha256(data).digest() + data)
+        program.chmod(0o644)  # the sandbox may be another user's
+    except (OSError, subprocess.SubprocessError):
         return None
+    return program
+
+
+def _read_kept(kept: Path) -> bytes | None:
+    """None where there is none, or it is no longer what was written: a machine that lost its power leaves such files,
+    and what does not run as Python ends the sandbox.
+    """
+    with contextlib.suppress(OSError):
+        whole = read_file(kept, _LARGEST)
+        if hashlib.sha256(whole[32:]).digest() == whole[:32]:
+            return whole[32:]
+    return None
 
 
 class LocalSandbox(GuestSandbox):
