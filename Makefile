@@ -56,7 +56,7 @@ QUICK := tests/agents tests/analysis tests/formats tests/library tests/session t
 	$(addprefix tests/tui/test_,actions.py line_view.py status_cost.py status_progress.py terminal_engine.py text_flow.py)
 
 test-quick: $(DEV)
-	@.venv/bin/python -m pytest -n $(JOBS) --dist loadgroup $(QUICK) $(ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(QUICK) $(ARGS)
 
 # What tasks need besides the workbench (PyTorch, JAX: a gigabyte or two), and all that can go wrong with a task.
 SANDBOX ?= local

@@ -26,10 +26,7 @@ from workbench.session.recording import Recording
 from workbench.session.state import fold
 
 CORPUS = os.environ.get("MLGYM_CORPUS", "")
-pytestmark = [
-    pytest.mark.skipif(not CORPUS, reason="MLGYM_CORPUS is not set: no published MLGym runs to check against"),
-    pytest.mark.xdist_group("corpus"),  # all of it is opened once
-]
+pytestmark = pytest.mark.skipif(not CORPUS, reason="MLGYM_CORPUS is not set: no published MLGym runs to check against")
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ os.environ.pop("NO_COLOR", None)
 
 import textual.app
 import textual.pilot
+from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.screen import Screen
 
@@ -52,6 +53,7 @@ def _parse_once(self: Stylesheet, *args: Any, **options: Any) -> Any:
 
 
 Stylesheet._parse_rules = _parse_once  # type: ignore[method-assign]
+RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]  # by identity as before, without a call of Python
 
 FRAME = 0.3
 """Seconds between two frames of a screen, at least: nobody looks at the terminal of a test, and drawing took two fifths
