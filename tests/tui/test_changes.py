@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -86,3 +88,15 @@ def test_what_is_shown_is_not_sent_again() -> None:
     shown.forget()
     assert "some text" in shown.next(other, SIZE).render_segments(CONSOLE)
     assert "some text" in shown.next(other, Size(WIDTH + 1, HEIGHT)).render_segments(CONSOLE)
+
+
+@given(frames(), st.integers(1, WIDTH + 2), st.integers(1, HEIGHT + 1))
+def test_a_frame_of_the_size_before_is_drawn_as_far_as_it_fits(
+    frame: LayoutUpdate | ChopsUpdate, width: int, height: int
+) -> None:
+    shown, size = Shown(), Size(width, height)
+    shown.next(whole([[("there", 0)]] * HEIGHT), size).render_segments(CONSOLE)
+    drawn = shown.next(frame, size).render_segments(CONSOLE)
+    rows = [int(row) for row in re.findall(r"\x1b\[(\d+);\d+H", drawn)]
+    columns = [int(column) for column in re.findall(r"\x1b\[(?:\d+;)?(\d+)[GH]", drawn)]
+    assert max(rows, default=1) <= height and max(columns, default=1) <= width

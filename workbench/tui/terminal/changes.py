@@ -55,8 +55,10 @@ class Shown(CompositorUpdate):
         """What brings the terminal up to date with the frame."""
         assert self._frame is not None
         pen, system = _Pen(self._size.width), console._color_system or ColorSystem.TRUECOLOR
+        width, height = self._size
         for y, x, strip in _pieces(self._frame):
-            self._paint(pen, y, x, _cells_of(strip, system)[: self._size.width - x])
+            if y < height and x < width:  # a frame may be of the size that the terminal had before
+                self._paint(pen, y, x, _cells_of(strip, system)[: width - x])
         return pen.finished()
 
     def _paint(self, pen: _Pen, y: int, x: int, cells: list[Cell]) -> None:
