@@ -213,10 +213,10 @@ def best_of(runs: Iterable[Run]) -> Run | None:
 def _heading(group: str, runs: list[Run]) -> str:
     parts = [group or "not known", many(len(runs), "run")]
     submitted = sum(run.category == "Success" for run in runs)
-    parts.append(f"{submitted} submitted")
+    parts.append(f"{submitted:,} submitted")
     best = best_of(runs) if len({(run.task, run.metric) for run in runs}) == 1 else None
     if best is not None:
         parts.append(f"best {number(best.best)}")
     if runs:
-        parts.append(f"median {statistics.median(run.steps for run in runs):g} steps")
+        parts.append(f"median {many(statistics.median(run.steps for run in runs), 'step')}")
     return " · ".join(parts)

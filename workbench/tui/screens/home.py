@@ -297,6 +297,8 @@ class HomeScreen(Ground):
     async def _do_group(self) -> None:
         wanted = GROUPINGS[(GROUPINGS.index(self.listing.grouping) + 1) % len(GROUPINGS)]
         await self.finding.change(lambda listing: listing.group_by(wanted))
+        if self.table.run is None:
+            self.table.action_move(1)  # from the first heading to the run below
 
     async def _do_fold(self) -> None:
         rows = self.listing.rows

@@ -74,9 +74,9 @@ class RunTable(Table):
 
     @property
     def run(self) -> Run | None:
-        """The run under the cursor; of a heading, the first below."""
+        """The run under the cursor; none of a heading."""
         rows = self._listing.rows
-        return next((row.run for row in rows[self.cursor : self.cursor + 2] if row.run is not None), None)
+        return rows[self.cursor].run if self.cursor < len(rows) else None
 
     def show_rows(self) -> None:
         """The listing is another: the cursor stays on its run, where that is still there."""
