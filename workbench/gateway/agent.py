@@ -11,7 +11,7 @@ import contextlib
 import re
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from workbench.agents.agent import ActionsExhausted, Closing, ModelError, Proposal
 from workbench.agents.messages import ChatModel, Sampling
@@ -260,8 +260,9 @@ class GatewayAgent(RemoteAgent):
         """From the request to the answer that waits to be a step."""
         began = time.monotonic()
         try:
-            await self.bound(call.conversation)  # what the program tells is of a step that is still to be one
-            await self._tell_outcomes(call)
+            results = self._results(call)
+            await self.bound(call.conversation, results)  # what the program tells is of a step that is still to be one
+            await self._tell_outcomes(call, results)
             call.open = True
             self.host.under_way(self._open)
             try:
@@ -317,26 +318,34 @@ class GatewayAgent(RemoteAgent):
                 call.refuse(503, said)
                 self.host.stop("error", said)
 
-    async def bound(self, conversation: Conversation | None = None) -> None:
-        """Until what the program has of its model is of steps: all of it, or that of one conversation."""
+    async def bound(self, conversation: Conversation | None = None, results: Sequence[Result] = ()) -> None:
+        """Until what the program has of its model is of steps: all of it, or that of one conversation and what
+        `results` name.
+        """
 
         def loose() -> Iterator[Call]:
             calls = [*self._ready, *([self._next] if self._next is not None else [])]
-            return (each for each in calls if each.passed and conversation in (None, each.conversation))
+            mine = (each for each in calls if conversation in (None, each.conversation) or _about(each, results))
+            return (each for each in mine if each.passed)
 
         while any(loose()):
             await self.changed()
 
     # -- what came of actions ----------------------------------------------------------------------------------------
 
-    async def _tell_outcomes(self, call: Call) -> None:
+    def _results(self, call: Call) -> list[Result]:
+        """What a request says of the actions before it."""
+        if not (self._steps or self._ready or self._next):
+            return []
+        try:
+            messages = call.asked.protocol.read(call.asked.data)[0]
+            return call.asked.protocol.results([message for message in messages if isinstance(message, dict)])
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return []
+
+    async def _tell_outcomes(self, call: Call, results: Sequence[Result]) -> None:
         """What a request says of the actions before it, for their steps."""
         told = {number: other for number, other in self._steps.items() if other.delivery.complete}
-        try:
-            messages = call.asked.protocol.read(call.asked.data)[0] if told else []
-            results = call.asked.protocol.results([message for message in messages if isinstance(message, dict)])
-        except (TypeError, KeyError, ValueError, AttributeError):
-            results = []
         mine = [number for number, other in told.items() if other.conversation is call.conversation]
         if not any(_about(told[number], results) for number in mine):
             # Some agents begin their messages anew from call to call, and name the calls of before all the same.
