@@ -87,11 +87,8 @@ def read_yaml(
     except OSError as error:
         raise fault([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
     found, lines, problems = _converted(file, data, model, like, may_be_empty)
-    if problems:
-        raise fault(problems)
     checked: _Part = found
-    places = Places(file, lines)
-    problems = [places.problem(place, message) for place, message in check(checked)]
+    problems = problems or [Places(file, lines).problem(place, message) for place, message in check(checked)]
     if problems:
         raise fault(problems)
     return checked
