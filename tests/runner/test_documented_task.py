@@ -64,4 +64,4 @@ def test_the_worked_example_of_the_document(tmp_path: Path) -> None:
     commands = [line for line in last.splitlines() if "docker" not in line]  # tests/cli has it in a container
     told = bash("\n".join(commands), tmp_path, tmp_path)
     assert told.count("bicycles: all holds") == 2 and "skipped" not in told and "no better than" not in told
-    assert re.search(r"rmse: last [\d.]+ \(test\), best [\d.]+ \(validation\), baseline [1-9]", told)
+    assert re.search(r"rmse: last [\d.]+ \(test\), best [\d.]+ \(validation\) beats the baseline of [1-9]", told)

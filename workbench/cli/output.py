@@ -87,11 +87,9 @@ def standing(scores: FinalScores) -> str:
     last = number(scores.last) + (f" ({scores.last_split})" if mixed else "")
     best = number(scores.best) + (f" ({scores.best_split})" if mixed else "")
     found = scores.against_baseline or ("worse" if scores.worse_than_baseline else "")
-    against = f" {AGAINST[found]}" if found else ""
+    against = f" {AGAINST[found]} of " if found else ", baseline "
     caveats = "".join(f" ({caveat})" for caveat in scores.caveats)
-    return visible(
-        f"{scores.metric or 'score'}: last {last}, best {best}{against}, baseline {number(scores.baseline)}{caveats}"
-    )
+    return visible(f"{scores.metric or 'score'}: last {last}, best {best}{against}{number(scores.baseline)}{caveats}")
 
 
 class ProgressLine:
