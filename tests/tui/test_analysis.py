@@ -60,14 +60,17 @@ async def test_without_runs_it_says_what_to_do(tmp_path: Path) -> None:
 async def test_training_curves_of_the_runs_behind_a_number(tmp_path: Path) -> None:
     training = "".join(f"epoch {at}: loss={1 / at:.3f}, val_loss={2 / at:.3f}\n" for at in range(1, 9))
     steps = [step("python train.py", training), step("validate", OK.format(score=1.3))]
-    write_run(tmp_path, trajectory(steps, scores=[{"Score": 1.3}]), task="battleOfSexes")
+    for number in range(2):
+        path = write_run(tmp_path, trajectory(steps, scores=[{"Score": 1.3}]), task="battleOfSexes")
+        path.parent.rename(path.parent.with_name(f"{path.parent.name[:-1]}{2 + number}"))
     app, home = browser(tmp_path)
     async with app.run_test(size=(100, 40)) as pilot:
         await ready(pilot, home)
         await pilot.press("A")
-        await shows(pilot, app, "1 run", "some-model", "AUP")
+        await shows(pilot, app, "2 runs", "some-model", "AUP")
         await pilot.press("c")
-        await shows(pilot, app, "some-model: metric 1 of 2", "val_loss, over the steps of the program", "A some-model")
+        await shows(pilot, app, "some-model: metric 1 of 2", "val_loss, over the steps of the program")
+        await shows(pilot, app, "A some-model …run_", "B some-model …run_")
         await pilot.press("m")
         await shows(pilot, app, "metric 2 of 2", " loss, over the steps")
         await pilot.press("right")

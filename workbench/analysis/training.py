@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -21,6 +21,8 @@ Curves = dict[str, list[tuple[float, float]]]
 """Name of a metric → (step of the program, value)."""
 MOST = len(ascii_uppercase)
 """Runs whose curves are drawn at once."""
+_LONGEST, _CONTEXT = 40, 4
+"""Characters of an id that are shown, and of what it has in common with the others."""
 
 
 def curves_of(run: Run) -> Curves:
@@ -41,15 +43,26 @@ def curves_of(run: Run) -> Curves:
     return curves
 
 
-def names_of(found: Mapping[str, Curves]) -> list[str]:
+def names_of(found: Iterable[Curves]) -> list[str]:
     """The metrics of several runs: what most printed, of a validation rather than of training, losses first."""
-    counts = Counter(name for curves in found.values() for name in curves)
+    counts = Counter(name for curves in found for name in curves)
     return sorted(counts, key=lambda name: (-counts[name], split_of(name) != "val", not printed.is_loss(name), name))
 
 
-def plot_curves(found: Mapping[str, Curves], metric: str, width: int, height: int) -> str:
-    """The curves of a metric, each run's in a letter of its own; below them, whose letter it is."""
-    having: Sequence[str] = [name for name, curves in found.items() if metric in curves]
-    letters = dict(zip(ascii_uppercase, having, strict=False))
-    lines = {letter: found[name][metric] for letter, name in letters.items()}
-    return with_names(f"{metric}, over the steps of the program", lines, letters, width, height)
+def apart(idents: Sequence[str]) -> list[str]:
+    """Ids of runs without their common beginning, cut at their beginning where they are long."""
+    common = 0
+    if len(idents) > 1:
+        pairs = enumerate(zip(min(idents), max(idents), strict=False))  # those between begin as these both do
+        common = next((at for at, (one, other) in pairs if one != other), len(min(idents)))
+    ends = (max(common - _CONTEXT, len(ident) - _LONGEST, 0) for ident in idents)
+    return [f"{'…' if start else ''}{ident[start:]}" for ident, start in zip(idents, ends, strict=True)]
+
+
+def plot_curves(found: Sequence[tuple[str, Curves]], metric: str, width: int, height: int) -> str:
+    """The curves of a metric, each run's in a letter of its own; below them, whose letter it is. Names may repeat."""
+    having = [(name, curves[metric]) for name, curves in found if metric in curves]
+    lettered = list(zip(ascii_uppercase, having, strict=False))
+    lines = {letter: points for letter, (_, points) in lettered}
+    names = {letter: name for letter, (name, _) in lettered}
+    return with_names(f"{metric}, over the steps of the program", lines, names, width, height)

@@ -19,7 +19,7 @@ from workbench.analysis.output import cell
 from workbench.analysis.plot import plot_profiles
 from workbench.analysis.scores import Which, competitor
 from workbench.analysis.summary import Analysis, Question, analyze, held
-from workbench.analysis.training import MOST, Curves, curves_of, names_of, plot_curves
+from workbench.analysis.training import MOST, Curves, apart, curves_of, names_of, plot_curves
 from workbench.library.index import runs
 from workbench.session.run import Run
 from workbench.text import many
@@ -161,14 +161,19 @@ class AnalysisScreen(Screen[None]):
 
     def _training(self, known: dict[str, Curves], runs: Sequence[Run], width: int, height: int) -> str:
         """In a thread: the curves of runs, and whose they are."""
-        for run in runs[:MOST]:
+        shown = runs[:MOST]
+        for run in shown:
             if run.path not in known:
                 known[run.path] = curves_of(run)
-        found = {one_line(f"{competitor(run)} {run.ident}", 60): known[run.path] for run in runs[:MOST]}
+        idents = apart([run.ident for run in shown])
+        found = [
+            (one_line(f"{competitor(run)} {ident}", 80), known[run.path])
+            for run, ident in zip(shown, idents, strict=True)
+        ]
         of = ", ".join(filter(None, reversed(self._under_cursor))) or "all runs"
         if len(runs) > MOST:
             of += f": the first {MOST} of {many(len(runs), 'run')}"
-        names = names_of(found)
+        names = names_of(curves for _, curves in found)
         if not names:
             return f"{one_line(of, width)}\nno program of these runs printed a metric more than once"
         place = self._metric % len(names)

@@ -305,9 +305,9 @@ class HomeScreen(Ground):
         if self.listing.grouping and self.table.cursor < len(rows):
             group = self.listing.group_of(rows[self.table.cursor])
             await self._fold(frozenset({group}))
-            self.table.cursor = next(
-                place for place, row in enumerate(self.listing.rows) if row.run is None and row.group == group
-            )
+            rows = self.listing.rows  # the last run of the group may have gone meanwhile
+            places = (place for place, row in enumerate(rows) if row.run is None and row.group == group)
+            self.table.cursor = next(places, self.table.cursor)
         else:
             self.say(keyed("{home.group} puts the runs in groups, which {home.fold} folds"))
 
