@@ -33,6 +33,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "messages": ("anthropic", "/v1/messages", {"model": "m", "max_tokens": 9, "messages": [user("Hi.")]}),
     "gemini": ("gemini", "/v1beta/models/m:generateContent", {"contents": [{"role": "user", "parts": []}]}),
 }
+LS = {"command": "ls"}
 EACH = pytest.mark.parametrize("name", REQUESTS)
 
 
@@ -416,6 +417,39 @@ async def test_what_came_of_a_long_answer_is_in_the_log_before_its_end(
     if ends != "whole":
         assert "the recording has 1 call, and no more: in the next, " in said
         assert ("so far so good bash" if ends == "killed" else "broken off") in said
+
+
+@pytest.mark.parametrize("kind", ["argument comes late", "name changes"])
+async def test_what_comes_of_an_answer_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(gateway_call, "_LOG_EVERY", 0.0)
+    monkeypatch.setattr(gateway_call, "_SLACK", 0)
+    if kind == "argument comes late":
+        name, last = "messages", '\nbash {"command":"ls"}'
+        pieces = list(
+            next(each for each in CLIENTS if each.name == "anthropic").reply("so far", LS, stream=True).pieces
+        )
+    else:
+        name, last = "chat", "so far"
+        calls = [{"name": "x" * at, "arguments": "" if at else "y" * 900} for at in range(9)]
+        deltas = [{"tool_calls": [{"index": 0, "id": "1", "function": call}]} for call in calls]
+        pieces = sse(chunk("so far"), *({"id": "c", "choices": [{"index": 0, "delta": each}]} for each in deltas))
+        apart = b": more than is read at once" * 10_000 + b"\n\n"
+        pieces = [part for piece in pieces for part in (piece, apart)]
+    provider, path, asked = REQUESTS[name]
+    async with gateway(tmp_path, provider=provider) as rig:
+        rig.server.answers(Reply(pieces, hold_before=len(pieces) - 1))
+        asking = asyncio.ensure_future(rig.post(path, {**asked, "stream": True}))
+
+        def drafts() -> str:
+            return "".join(event.text for event in rig.session.events(ev.ModelDrafted))
+
+        await rig.session.until(lambda: last in drafts(), "what came is in the log")
+        rig.server.go_on.set()
+        await rig.session.until(lambda: rig.newest.usable or failures(rig), "the end of the answer")
+        assert drafts().count("so far") == 1 and len(drafts()) <= 2 * 1000
+        asking.cancel()
 
 
 async def test_the_real_key_is_nowhere(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ _DRAFT_EVERY = 0.05
 """Seconds between two looks at an answer that is on its way."""
 _LOG_EVERY = 1.0
 """Seconds of an answer that are lost at most where the process ends in it."""
+_SLACK = 10_000
+"""Characters that the log may have of an answer, beside twice its length, before its end."""
 _UNREADABLE = (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError)
 """What reading something else than the protocol raises."""
 
@@ -74,8 +76,8 @@ class Call:
         self._logged_at = 0.0
         self._sent: int | None = None
         """The number of its prompt in the log, where that is there before the answer."""
-        self._drafted = "", ""
-        """What the log has of the answer before its end."""
+        self._drafted: tuple[list[str], str, int] = [], "", 0
+        """What the log has of the answer before its end: text and each call, reasoning, how many characters it took."""
 
     def __repr__(self) -> str:
         return f"Call({self.asked.protocol.name}, step {self.step})"
@@ -105,7 +107,7 @@ class Call:
         is in the log before the client has the last of it. Raises Unanswered, and ByHand where a person is to answer.
         """
         self.failure, self.body, self._text, self._reasoning = "", bytearray(), [], []
-        self._logged_at, self._sent, self._drafted = time.monotonic(), None, ("", "")
+        self._logged_at, self._sent, self._drafted = time.monotonic(), None, ([], "", 0)
         self._reply = reply = await self._upstream.answer(self.asked, host)
         if reply.status >= 400:
             await self._fail(host, reply, began)
@@ -201,13 +203,24 @@ class Call:
         """What came goes into the log, so that it is there though the process were killed now."""
         self._logged_at = time.monotonic()
         text, reasoning = self._so_far()
+        parts = [text]
         with contextlib.suppress(*_UNREADABLE):
-            calls = self.asked.protocol.said(without_surrogates(assembler.whole)).calls
-            text = _with_calls(Said(text, calls=calls))
-        now, before = (text, reasoning), self._drafted
-        if now != before:
-            new = Said(text.removeprefix(before[0]), reasoning.removeprefix(before[1]))
-            self._drafted, self._sent = now, host.drafted(self._logged(new, began))
+            parts += map(_as_text, self.asked.protocol.said(without_surrogates(assembler.whole)).calls)
+        now, (before, reasoned, size) = parts, self._drafted
+        new = ""
+        for at, part in enumerate(now):
+            known = before[at] if at < len(before) else ""
+            if part == known:
+                continue
+            goes_on = bool(known) and part.startswith(known)  # an argument may stand there as empty before it has come
+            separate = not goes_on and bool(size or new)
+            new += ("\n" if separate else "") + (part[len(known) :] if goes_on else part)
+        if size + len(new) > 2 * sum(map(len, now)) + _SLACK:  # a server that changes its mind does not fill the disk
+            return
+        if new or reasoning != reasoned:
+            said = Said(new, reasoning.removeprefix(reasoned))
+            self._drafted = now, reasoning, size + len(new)
+            self._sent = host.drafted(self._logged(said, began))
 
     def _so_far(self) -> tuple[str, str]:
         """Text and reasoning that have come."""
@@ -340,7 +353,11 @@ def _event(data: bytes) -> Value:
         return dict(json.loads(data))
 
 
+def _as_text(call: ToolCall) -> str:
+    return f"{call.name} {call.arguments}"
+
+
 def _with_calls(said: Said) -> str:
     """Text and calls of an answer, as the log keeps it for people."""
-    calls = [f"{call.name} {call.arguments}" for call in said.calls]
+    calls = list(map(_as_text, said.calls))
     return "\n".join([said.text, *calls] if said.text else calls)
