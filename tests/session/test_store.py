@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -91,6 +92,19 @@ def test_removing(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     with pytest.raises(ValueError, match="not a session folder"):
         remove_session(tmp_path / "other")
+
+
+def test_where_a_session_cannot_be_removed_is_said_with_its_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    folder = make(tmp_path)
+    monkeypatch.setattr(os, "unlink", refused)  # root may remove everything
+    with pytest.raises(PermissionError) as told:
+        remove_session(folder)
+    assert told.value.filename == str(folder)
 
 
 def test_what_was_killed_before_its_first_event_is_found_and_is_no_session(tmp_path: Path) -> None:

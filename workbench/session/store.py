@@ -165,4 +165,7 @@ def check_removable(folder: Path, *, force: bool = False) -> None:
 def remove_session(folder: Path, *, force: bool = False) -> None:
     """Delete a session folder. Raises what `check_removable` does, and OSError."""
     check_removable(folder, force=force)
-    shutil.rmtree(folder)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:  # it names a file without its folder
+        raise OSError(error.errno, error.strerror, str(folder)) from error
