@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from tests.formats import peers
 from tests.formats.peers import approval, asked, called, output, sample, scored, swe_step
 from workbench.formats import archive
+from workbench.formats.archive import Archive
 from workbench.formats.open import open_recording, runs_in
 from workbench.formats.table import FORMATS
 from workbench.session.events import encode
@@ -144,6 +147,18 @@ def test_a_file_that_is_cut_off_shows_what_is_whole(name: str, steps: int, tmp_p
     recording = open_recording(path)
     assert fold(recording.events).last_step == steps and fold(recording.events).ended is None
     assert any("cut off" in problem for problem in recording.problems)
+
+
+def test_an_archive_that_becomes_shorter_while_it_is_read_is_damaged(tmp_path: Path) -> None:
+    content = random.Random(7).randbytes(300_000)
+    path = tmp_path / "log.eval"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as written:
+        written.writestr("header.json", content)
+    os.truncate(path, path.stat().st_size - 22)  # its list of members has no end
+    with Archive(path) as archive:
+        os.truncate(path, 150_000)
+        with pytest.raises(RecordingError, match="checksum"):
+            archive.read("header.json")
 
 
 @pytest.mark.parametrize("method", [93, 8])

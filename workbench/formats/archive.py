@@ -153,5 +153,5 @@ class _Slice(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(min(self.left, size if size >= 0 else self.left))
-        self.left -= len(data)
+        self.left = self.left - len(data) if data else 0  # whoever writes the file may have made it shorter
         return data
