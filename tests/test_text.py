@@ -27,7 +27,8 @@ def test_in_words() -> None:
     assert first_of("abc", 3) == "a, b, c" and first_of("abcde", 2) == "a, b and 3 more"
     assert many(2, "match") == "2 matches" and many(2.5, "CPU") == "2.5 CPUs"
     assert [age(seconds) for seconds in (5, 300, 7200, 200_000)] == ["5 s", "5 min", "2 h", "2 d"]
-    assert [number(value) for value in (None, 0.5, 1e20)] == ["–", "0.5000", "1e+20"]
+    values = (None, 0.5, -123456789.5, -5.0917e13)
+    assert [number(value) for value in values] == ["–", "0.5000", "-123456789.5000", "-5.092e+13"]
 
 
 @pytest.mark.parametrize(

@@ -78,8 +78,8 @@ def megabytes(count: float) -> str:
 
 
 def number(value: float | None) -> str:
-    """A score with four decimals; a dash for none."""
-    return "–" if value is None else f"{value:.4f}" if abs(value) < 1e15 else f"{value:.4g}"
+    """A score with four decimals, or four digits of one too large to read; a dash for none."""
+    return "–" if value is None else f"{value:.4f}" if abs(value) < 1e9 else f"{value:.4g}"
 
 
 def clock(value: float | None) -> str:
