@@ -238,6 +238,19 @@ async def test_a_take_over_waits_for_the_running_command(tmp_path: Path) -> None
         assert (await session.over(2)).observation == "2\n"
 
 
+async def test_a_shell_is_never_smaller_than_it_is_of_use(tmp_path: Path) -> None:
+    async with driven(tmp_path, ListAgent(["echo 1"]), mode="step", interactive=True) as session:
+        await session.review(1)
+        controls = session.runner.controls
+        controls.take_over(0, 0)
+        await session.phase("human")
+        assert controls.take_over_size == (20, 5)
+        controls.resize(10, 40)
+        assert controls.take_over_size == (20, 40)
+        await controls.hand_back()
+        await session.review(2)
+
+
 async def test_a_take_over_cancels_the_model_call(tmp_path: Path) -> None:
     agent = ListAgent(["echo 1"])
     agent.gate.clear()

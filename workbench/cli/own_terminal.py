@@ -126,7 +126,7 @@ class OwnTerminal(asyncio.Protocol):
     def _resized(self) -> None:
         with contextlib.suppress(OSError):
             columns, rows = os.get_terminal_size(self._keyboard)
-            self._send(do.Resize(max(20, columns), max(5, rows)))
+            self._send(do.Resize(columns, rows))
 
     def _read(self) -> None:
         try:
@@ -287,7 +287,7 @@ class OwnTerminal(asyncio.Protocol):
         elif answer is not None:
             columns, rows = os.get_terminal_size(self._keyboard)
             self._wants_out = ""
-            await self._source.do(do.TakeOver(max(20, columns), max(5, rows)))
+            await self._source.do(do.TakeOver(columns, rows))
             await self._until(lambda status: status.phase != "waiting")
 
     async def _until(self, seen: Callable[[LiveStatus], bool]) -> None:
@@ -300,7 +300,7 @@ class OwnTerminal(asyncio.Protocol):
         """Have the program in the shell draw itself again: our line stands in what it drew."""
         with contextlib.suppress(OSError):
             columns, rows = os.get_terminal_size(self._keyboard)
-            self._send(do.Resize(max(20, columns), max(5, rows - 1)))
+            self._send(do.Resize(columns, rows - 1))
             self._resized()
 
     # -- all of it ---------------------------------------------------------------------------------------------------

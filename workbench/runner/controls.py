@@ -336,7 +336,7 @@ class Controls:
             return
         if not self.episode.has_shell:
             raise SandboxError("the agent runs elsewhere: there is no shell to take over")
-        self.take_over_size, self.why = (columns, rows), ""
+        self.take_over_size, self.why = _usable(columns, rows), ""
         self.sign_of_life = time.monotonic()
         self.set_mode("human")
         self.episode.shell.onlooker.attend(True)
@@ -363,10 +363,10 @@ class Controls:
 
     def resize(self, columns: int, rows: int) -> None:
         """The person's terminal pane changed its size, in take-over."""
-        self.take_over_size = (columns, rows)
-        if self.hub.status.phase == "human":
-            self.episode.shell.resize(columns, rows)
-            self.live.cast.resize(columns, rows)
+        before, self.take_over_size = self.take_over_size, _usable(columns, rows)
+        if self.hub.status.phase == "human" and self.take_over_size != before:
+            self.episode.shell.resize(*self.take_over_size)
+            self.live.cast.resize(*self.take_over_size)
 
     def hold_output(self, hold: bool) -> None:
         """Hold the shell's output back, or let it come again."""
@@ -435,6 +435,11 @@ class Controls:
     def _decide(self, decision: Decision) -> None:
         self.decision, self.why = decision, ""
         self.hub.wake()
+
+
+def _usable(columns: int, rows: int) -> tuple[int, int]:
+    """A size that a shell is of use in, whatever a view asks for."""
+    return max(20, columns), max(5, rows)
 
 
 def _method(controls: Controls, command: Command) -> Callable[..., object]:

@@ -306,7 +306,7 @@ class Steering(Bounds):
             return
         size, frame = self.screen.app.size, _TAKE_OVER_FRAME
         self.screen.go_to(None)
-        self.send(do.TakeOver(max(20, size.width - frame[0]), max(5, size.height - frame[1])))
+        self.send(do.TakeOver(size.width - frame[0], size.height - frame[1]))
         self.phase_changed()
 
     def release(self) -> None:

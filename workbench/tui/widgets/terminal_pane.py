@@ -104,7 +104,8 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
     def _fit(self) -> None:
         """Give the terminal the size that it should have now, and say so when that is new."""
         wanted = self._wanted_size()
-        if wanted != self._size_wanted:
+        laid_out = bool(self.content_region) or not self.interactive
+        if wanted != self._size_wanted and laid_out:
             self._size_wanted = wanted
             if self._engine is not None:
                 self._engine.resize(*wanted)
