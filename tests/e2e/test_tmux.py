@@ -159,6 +159,9 @@ def test_taking_over_vim_and_giving_back(start: Start, sessions: Path) -> None:
     mine = [step for step in state.steps if step.action.startswith("vim")]
     assert [step.author.partition(":")[0] for step in mine] == ["human"] and mine[0].exit_code == 0
     assert [change.path for change in mine[0].changes] == ["hello.txt"]
+    recorded = next(sessions.glob("*/shell.cast")).read_text().splitlines()[1:]
+    sizes = [data for _, kind, data in map(json.loads, recorded) if kind == "r"]
+    assert "77x21" in sizes and "20x5" not in sizes, "no size of a pane that is not laid out, which is the least"
 
 
 def test_a_flood_in_the_shell_leaves_the_keys_alive(start: Start) -> None:
