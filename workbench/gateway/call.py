@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import time
 from collections.abc import Sequence
 
 import msgspec
 
 from workbench.agents.agent import Prompt
+from workbench.agents.models import faults
+from workbench.agents.models.tokens import estimate_tokens
+from workbench.agents.models.wire import Events, Value, is_end, read_event
 from workbench.agents.remote import Host, ModelCall
 from workbench.gateway.actions import Shown, shown
 from workbench.gateway.answering import Reply, Unanswered, Upstream
 from workbench.gateway.composing import composed
 from workbench.gateway.conversations import Conversation
 from workbench.gateway.delivery import Delivery
-from workbench.gateway.protocols.base import Asked, Assembler, Events, Protocol, Said, ToolCall, Value, dumped
+from workbench.gateway.protocols.base import Asked, Assembler, Protocol, Said, ToolCall, dumped
 from workbench.session import prices
 from workbench.session.events import Usage
 from workbench.session.plain import read_json, refuse_deep, without_surrogates
@@ -184,10 +186,10 @@ class Call:
     def _read(self, assembler: Assembler, found: Sequence[bytes], host: Host) -> str:
         try:
             for data in found:
-                if data.strip() == b"[DONE]":
+                if is_end(data):
                     assembler.end()
                     continue
-                text, reasoning = assembler.take(_event(data))
+                text, reasoning = assembler.take(read_event(data))
                 if text:
                     self._text.append(text)
                 if reasoning:
@@ -248,8 +250,6 @@ class Call:
             said = read_json(bytes(self.body))
         except ValueError:
             said = self.body[:2000].decode("utf-8", "replace")
-        from workbench.agents.models import faults
-
         server = faults.Server(self._upstream.provider or "openai", self.asked.model, self._upstream.base_url)
         fault = faults.from_status(server, reply.status, said, headers=dict(reply.headers))
         self.log_failure(host, fault.cause, fault.message, began)
@@ -285,8 +285,6 @@ class Call:
         self.failure = message
         said = Said(*self._so_far())
         if said.text or said.reasoning:
-            from workbench.agents.models.tokens import estimate_tokens
-
             prompt = sum(map(estimate_tokens, self.asked.messages))
             answer = estimate_tokens(said.text) + estimate_tokens(said.reasoning)
             said = Said(said.text, said.reasoning, usage=Usage(input_tokens=prompt, output_tokens=answer))
@@ -340,17 +338,9 @@ def read_whole(protocol: Protocol, body: bytes, media: str) -> Value:
         return protocol.whole(read_json(body))
     assembler, events = protocol.assembler(), Events()
     for data in [*events.feed(body), *events.end()]:
-        if data.strip() != b"[DONE]":
-            assembler.take(_event(data))
+        if not is_end(data):
+            assembler.take(read_event(data))
     return dict(without_surrogates(assembler.whole))
-
-
-def _event(data: bytes) -> Value:
-    """An event of a stream. Raises ValueError and the like."""
-    try:
-        return msgspec.json.decode(data, type=dict)
-    except msgspec.DecodeError:  # some write NaN, or half of a surrogate pair, whose other half may be in the next
-        return dict(json.loads(data))
 
 
 def _as_text(call: ToolCall) -> str:

@@ -15,13 +15,14 @@ from pathlib import Path
 
 import msgspec
 
+from workbench.agents.models.wire import Value
 from workbench.agents.remote import Host
 from workbench.gateway.actions import refusal, rewritten, shown
 from workbench.gateway.answering import Reply, Unanswered, Upstream, UpstreamError
 from workbench.gateway.call import read_whole
 from workbench.gateway.composing import ByHand
 from workbench.gateway.conversations import comparable
-from workbench.gateway.protocols.base import Asked, Protocol, Said, ToolCall, Value
+from workbench.gateway.protocols.base import Asked, Protocol, Said, ToolCall
 from workbench.gateway.routes import PROTOCOLS
 from workbench.session import events as ev
 from workbench.session.log import read_log

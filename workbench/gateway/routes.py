@@ -8,7 +8,8 @@ from collections.abc import Collection
 
 import msgspec
 
-from workbench.gateway.protocols.base import Asked, Protocol, Value, dumped
+from workbench.agents.models.wire import Value
+from workbench.gateway.protocols.base import Asked, Protocol, dumped
 from workbench.gateway.protocols.chat import Chat
 from workbench.gateway.protocols.gemini import Gemini
 from workbench.gateway.protocols.messages import Messages

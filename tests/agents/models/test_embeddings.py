@@ -108,3 +108,9 @@ def test_what_is_set_wrongly_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MLGYM_EMBEDDINGS_URL", url)
         with pytest.raises(ModelError, match=says):
             embeddings_of_user()
+
+
+async def test_an_answer_on_one_long_line_is_read(server: Server, model: Embeddings) -> None:
+    large = [0.123456789012345] * 16_000
+    server.answers(vectors(*[large] * 20))
+    assert await model(["x"] * 20) == [large] * 20

@@ -7,13 +7,13 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from workbench.agents.messages import OnDelta, Response, StopReason, ToolCall
 from workbench.agents.models.tokens import estimate_tokens
+from workbench.agents.models.usage import part
 from workbench.agents.models.wire import WireError
 from workbench.session.events import Usage
 from workbench.session.plain import without_surrogates
@@ -21,21 +21,6 @@ from workbench.session.secrets import Redactor
 
 LONGEST_ANSWER = 16 << 20
 """Characters of text, reasoning and tool calls in total."""
-
-
-def part(value: Any, name: str) -> Any:
-    """An attribute of an SDK's object, or an entry where the SDK left a dictionary; else None."""
-    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
-
-
-def count(value: Any, name: str) -> int:
-    """A number of tokens, looked up like `part`. 0 if it is no such number: servers that imitate a provider may send
-    anything.
-    """
-    found = part(value, name)
-    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found < 1e12:
-        return 0
-    return int(found)
 
 
 class ListenerFailed(Exception):
@@ -61,7 +46,7 @@ def stop_reason(said: Any) -> StopReason | None:
     """The meaning of a server's word for the end of an answer; None for no word. An unknown word (`eos`, `COMPLETE`)
     ends a complete answer.
     """
-    said = part(said, "type") or part(said, "name") or said
+    said = part(said, "type") or said
     if not said or not isinstance(said, str):
         return None
     word = said.lower().removeprefix("finish_reason_")
@@ -74,7 +59,7 @@ def words(value: Any) -> tuple[str, str]:
     """The text and the reasoning in a message's content: a string, a part, or a list of them."""
     if isinstance(value, str):
         return value, ""
-    if isinstance(value, list | tuple):
+    if isinstance(value, list):
         pairs = [words(item) for item in value]
         return "".join(pair[0] for pair in pairs), "".join(pair[1] for pair in pairs)
     kind = str(part(value, "type") or "")
@@ -177,6 +162,8 @@ class Answer:
         """The server's word for that."""
         self.continuation = ""
         """What has to be sent back with the calls of this answer."""
+        self.kept: dict[Any, dict[str, Any]] = {}
+        """Blocks of which that consists, by index, as far as they have come."""
 
     @property
     def text(self) -> str:
@@ -239,11 +226,16 @@ class Answer:
             call.whole = arguments
         self._count(id + name + (arguments if isinstance(arguments, str) else call.raw))
 
+    def keep(self, key: Any, field: str, piece: Any) -> None:
+        """Add the next piece to a field of a block in `kept`."""
+        if key in self.kept and isinstance(piece, str):
+            self.kept[key][field] = f"{self.kept[key].get(field) or ''}{piece}"
+
     def stops(self, why: Any) -> None:
         """Note why the model stopped, in the server's word; anything else is ignored."""
         if (reason := stop_reason(why)) is not None:
             self.stop = "tool_calls" if reason == "stop" and self._calls else reason
-            self.why = str(part(why, "message") or part(why, "type") or part(why, "name") or why)
+            self.why = str(part(why, "message") or part(why, "type") or why)
 
     def finish(self) -> None:
         """Nothing more arrives: forward what was held back."""

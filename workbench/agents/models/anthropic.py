@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, Sampling, continuation, continued
-from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer, count, part
-from workbench.agents.models.base import ProviderModel, Request, until_silent
-from workbench.agents.models.faults import Fault, Server
+from workbench.agents.models.answer import Answer
+from workbench.agents.models.base import ProviderModel, Request
 from workbench.agents.models.turns import Part, alternating, answered_calls, arguments_of, split_system
-from workbench.session.events import Usage
+from workbench.agents.models.usage import messages_usage, part
+from workbench.agents.models.wire import Value
 
 _TAKES_SAMPLING = re.compile(r"claude-(?:[123]\b|instant|(?:opus|sonnet|haiku)-4(?:-[0156]\b|-20\d{6}|$))")
 """Models that accept a temperature; those since Opus 4.7 refuse it. For other models the first call finds out."""
@@ -31,14 +31,13 @@ class AnthropicModel(ProviderModel):
     def _make_client(self) -> Any:
         import anthropic
 
-        return anthropic.AsyncAnthropic(**self._client_options(anthropic.DefaultAsyncHttpxClient, _whole))
+        return anthropic.AsyncAnthropic(**self._client_options(anthropic.DefaultAsyncHttpxClient))
 
-    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
-        stream = client.messages.create(**self._arguments(request))
-        thinking = _Thinking()
-        async for event in until_silent(stream, self._silence):
-            _take(event, answer, thinking)
-        answer.continuation = continuation(self.name, thinking.blocks)
+    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
+        opening: AbstractAsyncContextManager[Any] = client.messages.with_streaming_response.create(
+            **self._arguments(request)
+        )
+        return opening
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         system, rest = split_system(answered_calls(request.messages))
@@ -96,13 +95,43 @@ class AnthropicModel(ProviderModel):
             blocks.append({"type": "tool_use", "id": call.id, "name": call.name, "input": arguments_of(call)})
         return blocks
 
-    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
-        import anthropic
-
-        if not isinstance(error, anthropic.APIStatusError):
+    def _whole(self, body: Any) -> Sequence[Value] | None:
+        if not isinstance(body, dict) or not isinstance(body.get("content"), list):
             return None
-        headers = error.response.headers
-        return faults.from_status(server, error.status_code, error.body, text=error.message, headers=headers)
+        end = {"stop_reason": body.get("stop_reason")}
+        return [
+            {"type": "message_start", "message": body},
+            *(
+                {"type": "content_block_start", "index": index, "content_block": block}
+                for index, block in enumerate(body["content"])
+            ),
+            {"type": "message_delta", "delta": end, "usage": body.get("usage")},
+            {"type": "message_stop"},
+        ]
+
+    def _take(self, event: Value, answer: Answer) -> None:
+        index = event.get("index")
+        match event.get("type"):
+            case "message_start":
+                answer.usage = messages_usage(part(event.get("message"), "usage"))
+            case "content_block_start":
+                block: Any = event.get("content_block")
+                if part(block, "type") in ("thinking", "redacted_thinking"):
+                    answer.kept[index] = dict(block)
+                if part(block, "type") == "tool_use":
+                    whole = part(block, "input") or None
+                    answer.add_call(index, id=part(block, "id"), name=part(block, "name"), arguments=whole)
+                else:
+                    answer.add_content(block)
+            case "content_block_delta":
+                _take_delta(index, event.get("delta"), answer)
+            case "message_delta":
+                answer.usage = messages_usage(event.get("usage"), answer.usage)
+                answer.stops(part(event.get("delta"), "stop_reason"))
+                signed = [block for block in answer.kept.values() if block.get("signature") or "data" in block]
+                answer.continuation = continuation(self.name, signed)
+            case "message_stop" if answer.stop is None and answer.characters:
+                answer.stops("end_turn")
 
 
 def _text(text: str) -> Part:
@@ -125,92 +154,15 @@ def _last_stable(messages: Sequence[Message]) -> int:
     return shortened[-1] if shortened else len(messages) - 1
 
 
-class _Thinking:
-    """The thinking blocks of one answer. They have to be sent back unchanged, with their signatures."""
-
-    def __init__(self) -> None:
-        self._open: dict[int, dict[str, Any]] = {}
-
-    def begin(self, index: int, block: Any) -> None:
-        if part(block, "type") == "redacted_thinking":
-            self._open[index] = {"type": "redacted_thinking", "data": part(block, "data")}
-        elif part(block, "type") == "thinking":
-            kept = {name: part(block, name) or "" for name in ("thinking", "signature")}
-            self._open[index] = {"type": "thinking", **kept}
-
-    def add(self, index: int, field: str, piece: Any) -> None:
-        if index in self._open and isinstance(piece, str):
-            self._open[index][field] += piece
-
-    @property
-    def blocks(self) -> list[dict[str, Any]]:
-        return [block for block in self._open.values() if block.get("signature", "signed")]
-
-
-def _whole(body: Any) -> list[tuple[str, Any]] | None:
-    """The stream that a complete answer in one piece would have been."""
-    if not isinstance(body, dict) or not isinstance(body.get("content"), list):
-        return None
-    events: list[dict[str, Any]] = [{"type": "message_start", "message": {**body, "content": []}}]
-    for index, block in enumerate(body["content"]):
-        events.append({"type": "content_block_start", "index": index, "content_block": block})
-    end = {"stop_reason": body.get("stop_reason"), "stop_sequence": body.get("stop_sequence")}
-    events.append({"type": "message_delta", "delta": end, "usage": body.get("usage")})
-    return [(event["type"], event) for event in [*events, {"type": "message_stop"}]]
-
-
-def _take(event: Any, answer: Answer, thinking: _Thinking) -> None:
-    """Take in one event of the stream."""
-    match part(event, "type"):
-        case "message_start":
-            answer.usage = _usage(part(part(event, "message"), "usage"), None)
-        case "content_block_start":
-            block = event.content_block
-            thinking.begin(event.index, block)
-            if part(block, "type") == "tool_use":
-                whole = part(block, "input") or None
-                answer.add_call(event.index, id=part(block, "id"), name=part(block, "name"), arguments=whole)
-            else:
-                answer.add_content(block)
-        case "content_block_delta":
-            _take_delta(event.index, event.delta, answer, thinking)
-        case "message_delta":
-            answer.usage = _usage(part(event, "usage"), answer.usage)
-            answer.stops(part(part(event, "delta"), "stop_reason"))
-        case "message_stop" if answer.stop is None and answer.characters:
-            answer.stops("end_turn")
-
-
-def _take_delta(index: int, delta: Any, answer: Answer, thinking: _Thinking) -> None:
+def _take_delta(index: Any, delta: Any, answer: Answer) -> None:
+    """Take in one piece of a block. Thinking has to be sent back unchanged, with its signature."""
     match part(delta, "type"):
         case "text_delta":
             answer.add_text(part(delta, "text"))
-        case "thinking_delta":
-            answer.add_reasoning(part(delta, "thinking"))
-            thinking.add(index, "thinking", part(delta, "thinking"))
-        case "signature_delta":
-            thinking.add(index, "signature", part(delta, "signature"))
         case "input_json_delta":
             answer.add_call(index, arguments=part(delta, "partial_json"))
-
-
-def _usage(usage: Any, before: Usage | None) -> Usage | None:
-    """The usage so far: input from the first event, output from the last, and later corrections."""
-    if usage is None:
-        return before
-    known = before or Usage()
-    earlier = {
-        "cache_read_input_tokens": known.cached_tokens,
-        "cache_creation_input_tokens": known.cache_write_tokens,
-        "input_tokens": known.input_tokens - known.cached_tokens - known.cache_write_tokens,  # ours is the sum
-    }
-    read, written, plain = (
-        number if part(usage, name) is None else count(usage, name) for name, number in earlier.items()
-    )
-    return Usage(
-        input_tokens=plain + read + written,
-        output_tokens=count(usage, "output_tokens"),
-        cached_tokens=read,
-        cache_write_tokens=written,
-        reasoning_tokens=count(part(usage, "output_tokens_details"), "thinking_tokens"),
-    )
+        case "thinking_delta":
+            answer.add_reasoning(part(delta, "thinking"))
+            answer.keep(index, "thinking", part(delta, "thinking"))
+        case "signature_delta":
+            answer.keep(index, "signature", part(delta, "signature"))

@@ -7,11 +7,10 @@ nothing of an answer has arrived, or if the server itself says that the answer f
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import inspect
 import random
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -25,7 +24,7 @@ from workbench.agents.models.answer import Answer, ListenerFailed
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.keys import VARIABLES, Key
 from workbench.agents.models.tokens import estimate_prompt
-from workbench.agents.models.wire import CONNECT_SECONDS, ServerSaid, Whole, WireError
+from workbench.agents.models.wire import CONNECT_SECONDS, Body, ServerSaid, Value, WireError
 from workbench.session import prices
 from workbench.session.events import Usage
 
@@ -107,16 +106,24 @@ class ProviderModel(ChatModel):
         """The SDK's client. Called in a thread: importing an SDK takes a second or two."""
 
     @abstractmethod
-    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
-        """Make one call and put what arrives into `answer`. May raise anything."""
+    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
+        """Make one call. What is entered is the response, or has it as `http_response`. May raise anything."""
+
+    @abstractmethod
+    def _whole(self, body: Any) -> Sequence[Value] | None:
+        """The events of the stream that a complete answer in one piece would have been; None if it is none."""
+
+    @abstractmethod
+    def _take(self, event: Value, answer: Answer) -> None:
+        """Take in one event of the stream. Servers that only resemble the provider leave out almost anything."""
 
     @abstractmethod
     def _sampling(self, sampling: Sampling) -> dict[str, Any]:
         """The sampling settings by the provider's own names; None for those that are not sent."""
 
-    @abstractmethod
-    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
-        """The fault if an exception of the SDK holds a server's answer; None for any other exception."""
+    def _told(self, said: ServerSaid, server: Server) -> Fault:
+        """The failure that a server reports."""
+        return faults.from_status(server, said.status, said.body, headers=said.headers)
 
     async def close(self) -> None:
         client, self._client = self._client, None
@@ -130,9 +137,9 @@ class ProviderModel(ChatModel):
     def _secret(self) -> str:
         return self._key.reveal() if self._key else ""
 
-    def _client_options(self, kind: Any, whole: Whole) -> dict[str, Any]:
+    def _client_options(self, kind: Any) -> dict[str, Any]:
         """Options for the clients of OpenAI and Anthropic; `kind` is the class of their HTTP client."""
-        http_client = wire.watched_client(kind, self._silence, whole)
+        http_client = wire.watched_client(kind, self._silence)
         return {
             "api_key": self._secret or "none",
             "base_url": self._base_url,
@@ -213,14 +220,7 @@ class ProviderModel(ChatModel):
         listener_error: BaseException | None = None
         fault: Fault | None = None
         try:
-            async with wire.closing_connections() as opened:
-                if self._client is None:
-                    self._client = await asyncio.to_thread(self._make_client)
-                await self._stream(self._client, request, answer)
-            answer.finish()
-            said_done = any(body.done for _, body in opened)
-            if said_done and answer.characters and answer.stop is None:  # many servers say no more than that
-                answer.stops("stop")
+            await self._receive(request, answer)
         except ListenerFailed as error:
             listener_error = error.__cause__
         except Exception as error:
@@ -235,6 +235,30 @@ class ProviderModel(ChatModel):
         if answer.stop is not None:
             return None  # whole, whatever became of the connection after it
         return fault or faults.broke_off(self._server(), answer.characters)
+
+    async def _receive(self, request: Request, answer: Answer) -> None:
+        """Make one call and put what arrives into `answer`. Raises TimeoutError if no event arrives for so long,
+        whatever keeps the connection open, and anything else.
+        """
+        if self._client is None:
+            self._client = await asyncio.to_thread(self._make_client)
+        body, clock = Body(self._whole), asyncio.get_running_loop().time
+
+        async with asyncio.timeout(self._silence) as silence, self._open(self._client, request) as opened:
+            response = getattr(opened, "http_response", opened)
+            async for data in response.aiter_raw():
+                for event in body.feed(data):
+                    if event.get("type") != "ping":
+                        silence.reschedule(clock() + self._silence)
+                    self._take(event, answer)
+                if body.done:
+                    break
+            else:
+                for event in body.end():
+                    self._take(event, answer)
+        answer.finish()
+        if body.done and answer.characters and answer.stop is None:  # many servers say no more than that
+            answer.stops("stop")
 
     def _seconds_to_wait(self, fault: Fault, answer: Answer, failures: int) -> float:
         """Seconds until the next attempt. Raises ModelError if there is none."""
@@ -268,9 +292,9 @@ class ProviderModel(ChatModel):
         own = next((cause for cause in wire.causes(error) if isinstance(cause, WireError | ServerSaid)), None)
         if isinstance(own, WireError):
             return faults.from_wire(server, own)
-        said = self._status_fault(error, server) if own is None else faults.from_status(server, 0, own.body)
-        if said is not None:
-            return replace(said, once_begun=True)  # its own word for it, where a lost connection says nothing
+        if isinstance(own, ServerSaid):
+            told = self._told(own, server)
+            return replace(told, once_begun=True)  # its own word for it, where a lost connection says nothing
         names = {cls.__name__ for cause in wire.causes(error) for cls in type(cause).__mro__}
         if "ConnectTimeout" in names:
             return faults.unreachable(server, f"no connection within {CONNECT_SECONDS:g} s")
@@ -291,29 +315,3 @@ _CONNECTION_ERRORS = {"APIConnectionError", "OSError", "RequestError"}
 def _without_userinfo(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
-
-
-_END = object()
-
-
-async def until_silent(opening: Any, seconds: float) -> AsyncIterator[Any]:
-    """The pieces of an SDK's stream, which may still have to be opened. It is closed in the end.
-
-    Raises TimeoutError if nothing arrives for that many seconds, whatever keeps the connection open.
-    """
-    stream: Any = None
-    try:
-        async with asyncio.timeout(seconds):
-            stream = await opening if inspect.isawaitable(opening) else opening
-        pieces: AsyncIterator[Any] = aiter(stream)
-        while True:
-            async with asyncio.timeout(seconds):
-                piece = await anext(pieces, _END)
-            if piece is _END:
-                return
-            yield piece
-    finally:
-        close = getattr(stream, "close", None) or getattr(stream, "aclose", None)
-        if close is not None:
-            with contextlib.suppress(Exception):
-                await close()

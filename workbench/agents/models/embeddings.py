@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import warnings
@@ -13,13 +14,15 @@ from workbench.agents.agent import ModelError
 from workbench.agents.models.catalogue import check_address, split_name
 from workbench.agents.models.gemini import ADDRESS_VARIABLE
 from workbench.agents.models.keys import Key, find_key, find_server_key, scrub
-from workbench.agents.models.wire import watched_client
+from workbench.agents.models.wire import ServerSaid, causes, read_all, watched_client
 
 MODEL_VARIABLE, SERVER_VARIABLE = "MLGYM_EMBEDDINGS", "MLGYM_EMBEDDINGS_URL"
 SECONDS = 30.0
 """For all texts of one call together."""
 _AT_ONCE = 64
 _MOST_DIMENSIONS = 16_384
+_LARGEST = 64 << 20
+"""Bytes of the vectors of one call."""
 
 
 class Embeddings:
@@ -43,7 +46,8 @@ class Embeddings:
         except (ValueError, TypeError, AttributeError, LookupError):  # answers need not be what the SDK promises
             raise ModelError("network", "no vectors: the server's answer holds none that fit together") from None
         except Exception as error:  # each SDK has its own
-            said = scrub(str(error), self._secret)
+            told = next((cause.body for cause in causes(error) if isinstance(cause, ServerSaid)), error)
+            said = scrub(str(told), self._secret)
             raise ModelError("network", f"no vectors: {' '.join(said.split())[:200]}") from None
         return vectors
 
@@ -63,8 +67,12 @@ class Embeddings:
         async with await asyncio.to_thread(make_client) as client:
             for start in range(0, len(texts), _AT_ONCE):
                 batch = texts[start : start + _AT_ONCE]
-                answer = await client.embeddings.create(model=self._model, input=batch, encoding_format="float")
-                found = {item.index: [float(number) for number in item.embedding] for item in answer.data}
+                asking = client.embeddings.with_streaming_response.create(
+                    model=self._model, input=batch, encoding_format="float"
+                )
+                async with asking as response:
+                    data = json.loads(await read_all(response.http_response, _LARGEST))["data"]
+                found = {item["index"]: [float(number) for number in item["embedding"]] for item in data}
                 vectors += [found[index] for index in range(len(batch))]
         return vectors
 

@@ -103,20 +103,14 @@ def from_status(
     status: int,
     body: Any,
     *,
-    text: str = "",
-    code: str = "",
     headers: Mapping[str, str] | None = None,
-    setting: str = "",
     quota: bool | None = None,
 ) -> Fault:
     """The fault that a server reports. If `status` is no HTTP status of failure, the body decides.
 
-    `text` is the SDK's message, used if the body has none; `code` is the SDK's name of the error, used beside the
-    body's. `setting` is the setting that the server names, if any. `quota` says whether a limit is one of the account;
-    None: the text decides.
+    `quota` says whether a limit is one of the account; None: the text decides.
     """
-    words, codes = _error_text(body)
-    text, code = words or text, f"{codes} {code}".strip()
+    text, code, setting = _error_text(body)
     signs, who = f"{code} {text}", server.who
     if not 400 <= status < 600:
         status = _status_of(code, signs)
@@ -249,22 +243,19 @@ def _seconds(value: float) -> float | None:
     return max(0.0, value) if value == value and value < 1e10 else None
 
 
-def _error_text(body: Any) -> tuple[str, str]:
-    """The message and the code in the body of a failure, in any form that providers use."""
+def _error_text(body: Any) -> tuple[str, str, str]:
+    """Message, code and named setting in the body of a failure, in any form that providers use."""
     if isinstance(body, list) and body:
         body = body[0]
     if isinstance(body, Mapping):
-        inner = body.get("error", body)
-        if isinstance(inner, str):
-            return inner, ""
-        if isinstance(inner, Mapping):
-            message = inner.get("message") or inner.get("detail") or ""
-            codes = [str(inner.get(name)) for name in ("code", "type", "status") if inner.get(name)]
-            details = inner.get("details")
-            if isinstance(details, Mapping) and details.get("error_code"):
-                codes.append(str(details["error_code"]))
-            return str(message), " ".join(codes)
-    return (body, "") if isinstance(body, str) else ("", "")
+        body = body.get("error", body)
+    if not isinstance(body, Mapping):
+        return (body if isinstance(body, str) else ""), "", ""
+    codes = [str(body[name]) for name in ("code", "type", "status") if body.get(name)]
+    details = body.get("details")
+    if isinstance(details, Mapping) and details.get("error_code"):
+        codes.append(str(details["error_code"]))
+    return str(body.get("message") or body.get("detail") or ""), " ".join(codes), str(body.get("param") or "")
 
 
 _STATUS_WORDS: tuple[tuple[str, int], ...] = (

@@ -6,7 +6,8 @@ import base64
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -14,12 +15,12 @@ from msgspec.structs import asdict
 
 from workbench.agents.messages import Message, Sampling, continuation, continued
 from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer, count, part
-from workbench.agents.models.base import ProviderModel, Request, until_silent
+from workbench.agents.models.answer import Answer
+from workbench.agents.models.base import ProviderModel, Request
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.turns import Part, alternating, answered_calls, arguments_of, split_system
-from workbench.agents.models.wire import ServerSaid, WireError, tells_of_failure, watched_client
-from workbench.session.events import Usage
+from workbench.agents.models.usage import count, gemini_usage, part
+from workbench.agents.models.wire import ServerSaid, Value, watched_client
 
 ADDRESS = "https://generativelanguage.googleapis.com"
 ADDRESS_VARIABLE = "GOOGLE_GEMINI_BASE_URL"
@@ -34,19 +35,6 @@ _NO_SIGNATURE = base64.b64encode(b"skip_thought_signature_validator").decode()
 _WIRE_NAMES = {"top_p": "topP", "max_output_tokens": "maxOutputTokens"}
 
 
-class _Refused(Exception):
-    """The server answered with an HTTP status of failure."""
-
-    def __init__(self, response: Any) -> None:
-        super().__init__(f"HTTP {response.status_code}")
-        self.status: int = response.status_code
-        self.headers = dict(response.headers)
-        try:
-            self.body = json.loads(response.content)
-        except (ValueError, RecursionError):
-            self.body = response.content.decode("utf-8", "replace")
-
-
 class GeminiModel(ProviderModel):
     """A Gemini model."""
 
@@ -59,27 +47,17 @@ class GeminiModel(ProviderModel):
     def _make_client(self) -> Any:
         import httpx2
 
-        return watched_client(httpx2.AsyncClient, self._silence, _whole)
+        return watched_client(httpx2.AsyncClient, self._silence)
 
-    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
-        async for chunk in until_silent(self._chunks(client, self._body(request)), self._silence):
-            self._take(chunk, answer)
-
-    async def _chunks(self, client: Any, body: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """The pieces of the answer, each a part of a JSON object of the same form."""
+    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
         address = (self._base_url or os.environ.get(ADDRESS_VARIABLE) or ADDRESS).rstrip("/")
         version = "" if re.search(r"/v1\w*$", address) else "/v1"
         model = quote(self._model if "/" in self._model else f"models/{self._model}")
         url = f"{address}{version}/{model}:streamGenerateContent?alt=sse"
         headers = {"x-goog-api-key": self._secret or "none", "Content-Type": "application/json"}
-        async with client.stream("POST", url, content=json.dumps(body), headers=headers) as response:
-            if response.status_code >= 400:
-                await response.aread()
-                raise _Refused(response)
-            async for lines in response.aiter_bytes():
-                for line in lines.split(b"\n"):  # `wire.Body` passes whole lines on
-                    if line.startswith(b"data:"):
-                        yield _chunk(line[len(b"data:") :])
+        body = json.dumps(self._body(request))
+        opening: AbstractAsyncContextManager[Any] = client.stream("POST", url, content=body, headers=headers)
+        return opening
 
     def _body(self, request: Request) -> dict[str, Any]:
         system, contents = self._contents(request.messages)
@@ -120,15 +98,17 @@ class GeminiModel(ProviderModel):
             calls[0]["thoughtSignature"] = _signature(continued(message, self.name))
         return parts + calls
 
-    def _take(self, chunk: dict[str, Any], answer: Answer) -> None:
-        """Take in one piece of the stream. Servers that only resemble Google's leave out almost anything."""
-        if tells_of_failure(chunk):
-            raise ServerSaid(chunk)
-        if count(usage := part(chunk, "usageMetadata"), "totalTokenCount"):
-            answer.usage = _usage(usage)
-        if (part(part(chunk, "promptFeedback"), "blockReason") or _NO_REASON) != _NO_REASON:
+    def _whole(self, body: Any) -> Sequence[Value] | None:
+        pieces = body if isinstance(body, list) else [body]
+        known = all(isinstance(piece, dict) and {"candidates", "promptFeedback"} & piece.keys() for piece in pieces)
+        return pieces if known else None
+
+    def _take(self, event: Value, answer: Answer) -> None:
+        if count(usage := event.get("usageMetadata"), "totalTokenCount"):
+            answer.usage = gemini_usage(usage)
+        if (part(event.get("promptFeedback"), "blockReason") or _NO_REASON) != _NO_REASON:
             answer.stop = "content_filter"
-        for candidate in _list(part(chunk, "candidates")):
+        for candidate in _list(event.get("candidates")):
             for piece in _list(part(part(candidate, "content"), "parts")):
                 self._take_part(piece, answer)
             answer.stops(part(candidate, "finishReason"))
@@ -144,51 +124,21 @@ class GeminiModel(ProviderModel):
         if signature and len(answer.calls()) == 1:
             answer.continuation = continuation(self.name, signature)
 
-    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
-        if not isinstance(error, _Refused):
-            return None
-        raw = json.dumps(error.body)
-        headers = error.headers
+    def _told(self, said: ServerSaid, server: Server) -> Fault:
+        raw = json.dumps(said.body)
+        headers = said.headers
         if (delay := _RETRY_DELAY.search(raw)) and "retry-after" not in headers:
             headers = {**headers, "retry-after": delay[1]}
         # Google speaks of quotas for any limit; those of a day are the ones that waiting a minute does not help.
-        quota = ("PerDay" in raw or "spend" in raw.lower()) if error.status == 429 else None
-        return faults.from_status(server, error.status, error.body, headers=headers, quota=quota)
+        quota = ("PerDay" in raw or "spend" in raw.lower()) if said.status == 429 else None
+        return faults.from_status(server, said.status, said.body, headers=headers, quota=quota)
 
 
 _NO_REASON = "BLOCK_REASON_UNSPECIFIED"
 
 
-def _whole(body: Any) -> list[tuple[str, Any]] | None:
-    """The stream of an answer that came in one piece, or as an array of its pieces."""
-    pieces = body if isinstance(body, list) else [body]
-    known = all(isinstance(piece, dict) and {"candidates", "promptFeedback"} & piece.keys() for piece in pieces)
-    return [("", piece) for piece in pieces] if known else None
-
-
-def _chunk(data: bytes) -> dict[str, Any]:
-    """One event of the stream; one without content keeps the connection open."""
-    text = data.strip()
-    chunk = json.loads(text) if text and text != b"[DONE]" else {}
-    if not isinstance(chunk, dict):
-        raise WireError("not_protocol", data)
-    return chunk
-
-
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _usage(usage: Any) -> Usage:
-    sent, total = count(usage, "promptTokenCount"), count(usage, "totalTokenCount")
-    visible = count(usage, "candidatesTokenCount")
-    thought = count(usage, "thoughtsTokenCount") or max(0, total - sent - visible)
-    return Usage(
-        input_tokens=sent,
-        output_tokens=visible + thought,
-        cached_tokens=count(usage, "cachedContentTokenCount"),
-        reasoning_tokens=thought,
-    )
 
 
 def _signature(content: Any) -> str:

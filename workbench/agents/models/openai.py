@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, Sampling
-from workbench.agents.models import faults
-from workbench.agents.models.answer import Answer, count, part, words
-from workbench.agents.models.base import ProviderModel, Request, until_silent
+from workbench.agents.models.answer import Answer, words
+from workbench.agents.models.base import ProviderModel, Request
 from workbench.agents.models.faults import Fault, Server
 from workbench.agents.models.turns import answered_calls, merged
-from workbench.agents.models.wire import ServerSaid, tells_of_failure
-from workbench.session.events import Usage
+from workbench.agents.models.usage import chat_usage, part
+from workbench.agents.models.wire import ServerSaid, Value
 
 _KNOWN_TO_REFUSE_SAMPLING = re.compile(r"(o\d|gpt-5(?!-chat|\.)|gpt-6|codex)")
 """Reasoning models that accept neither temperature nor top_p. For other models the first call finds out."""
@@ -34,12 +35,13 @@ class OpenAIModel(ProviderModel):
     def _make_client(self) -> Any:
         import openai
 
-        return openai.AsyncOpenAI(**self._client_options(openai.DefaultAsyncHttpxClient, _whole))
+        return openai.AsyncOpenAI(**self._client_options(openai.DefaultAsyncHttpxClient))
 
-    async def _stream(self, client: Any, request: Request, answer: Answer) -> None:
-        stream = client.chat.completions.create(**self._arguments(request))
-        async for chunk in until_silent(stream, self._silence):
-            _take(chunk, answer)
+    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
+        opening: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
+            **self._arguments(request)
+        )
+        return opening
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = {
@@ -87,42 +89,23 @@ class OpenAIModel(ProviderModel):
             ],
         }
 
-    def _status_fault(self, error: Exception, server: Server) -> Fault | None:
-        import openai
-
-        if not isinstance(error, openai.APIError) or isinstance(error, openai.APIConnectionError):
-            return None
-        response = getattr(error, "response", None)  # there is none when it is told in the middle of the stream
-        if _WANTS_REASONING.search(str(error.body or error.message)) and _REASONING not in self._refused:
+    def _told(self, said: ServerSaid, server: Server) -> Fault:
+        if _WANTS_REASONING.search(str(said.body)) and _REASONING not in self._refused:
             return Fault("error", f"{server.title} wants the reasoning back with the calls", refused=_REASONING)
-        return faults.from_status(
-            server,
-            getattr(error, "status_code", 0),
-            error.body,
-            text=error.message,
-            code=error.code or "",
-            headers=None if response is None else response.headers,
-            setting=error.param or "",
-        )
+        return super()._told(said, server)
 
+    def _whole(self, body: Any) -> Sequence[Value] | None:
+        return [body] if isinstance(body, dict) and isinstance(body.get("choices"), list) else None
 
-def _whole(body: Any) -> list[tuple[str, Any]] | None:
-    """The stream that a complete answer in one piece would have been."""
-    return [("", body)] if isinstance(body, dict) and isinstance(body.get("choices"), list) else None
-
-
-def _take(chunk: Any, answer: Answer) -> None:
-    """Take in one event of the stream. Servers that only resemble OpenAI leave out almost anything."""
-    names = ("error", "object", "type", "status", "message", "code")
-    said = {name: value for name in names if (value := part(chunk, name)) is not None}
-    choices = part(chunk, "choices")
-    if tells_of_failure(said) or ("message" in said and choices is None):  # in a form that the SDK does not know
-        raise ServerSaid(said)
-    for choice in choices or ():
-        if not part(choice, "index"):  # others are answers that nobody asked for
-            _take_choice(choice, answer)
-    if usage := getattr(chunk, "usage", None):
-        answer.usage = _usage(usage)
+    def _take(self, event: Value, answer: Answer) -> None:
+        choices = event.get("choices")
+        if choices is None and event.get("message") is not None:  # an error in a form of its own
+            raise ServerSaid(event)
+        for choice in choices or ():
+            if not part(choice, "index"):  # others are answers that nobody asked for
+                _take_choice(choice, answer)
+        if usage := event.get("usage"):
+            answer.usage = chat_usage(usage)
 
 
 def _take_choice(choice: Any, answer: Answer) -> None:
@@ -143,17 +126,3 @@ def _take_choice(choice: Any, answer: Answer) -> None:
             arguments=part(function, "arguments"),
         )
     answer.stops(part(choice, "finish_reason"))
-
-
-def _usage(usage: Any) -> Usage:
-    sent = part(usage, "prompt_tokens_details")
-    made = part(usage, "completion_tokens_details")
-    whole = count(usage, "prompt_tokens")
-    cached = min(whole, count(sent, "cached_tokens"))
-    return Usage(
-        input_tokens=whole,
-        output_tokens=count(usage, "completion_tokens"),
-        cached_tokens=cached,
-        cache_write_tokens=min(whole - cached, count(sent, "cache_write_tokens")),
-        reasoning_tokens=count(made, "reasoning_tokens"),
-    )

@@ -1,26 +1,26 @@
-"""Limits on what a server may send: a stream is checked piece by piece before the SDK reads it.
+"""Answers of servers as they come over the wire: events of a stream, read from bytes that are checked piece by piece.
 
-The SDKs read a line, an event or an error to its end, however long it is, and believe any answer. So the bytes are
-checked on their way to the SDK, and reading ends at the first that cannot be right. This module also notes what no SDK
-reports: that a stream was complete (`[DONE]`), and that a body was no stream but a complete answer or an error.
+The SDKs make the calls. But they would read a line, an event or an error to its end, however long it is, and believe
+any answer. So they hand the response over unread; reading ends at the first byte that cannot be right. This module also
+notes what no SDK reports: that a stream was complete (`[DONE]`), and that a body was no stream but a complete answer or
+an error.
 """
 
 from __future__ import annotations
 
-import codecs
-import contextlib
 import functools
 import importlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal
 
+import msgspec
+
 Problem = Literal["html", "not_protocol", "too_long", "encoding", "redirect", "compressed"]
 
-LONGEST_LINE = 2 << 20
+LONGEST_EVENT = 2 << 20
 """The most bytes of one event of a stream. The longest are tool calls that some servers send in one piece."""
 LONGEST_ERROR = 1 << 20
 """The most bytes of an answer that reports an error."""
@@ -31,29 +31,14 @@ _HEAD = 300
 CONNECT_SECONDS = 20.0
 """Seconds until a connection must be established."""
 
-
-_opened: ContextVar[list[tuple[Any, Body]] | None] = ContextVar("opened", default=None)
-"""The responses that the call in this context has opened, and their bodies."""
-
-
-@contextlib.asynccontextmanager
-async def closing_connections() -> AsyncIterator[list[tuple[Any, Body]]]:
-    """Closes the responses that are opened inside: not every SDK closes a stream that is left early."""
-    opened: list[tuple[Any, Body]] = []
-    token = _opened.set(opened)
-    try:
-        yield opened
-    finally:
-        _opened.reset(token)
-        for response, _ in opened:
-            with contextlib.suppress(Exception):
-                await response.aclose()
+Value = dict[str, Any]
+"""A JSON object."""
 
 
 class WireError(Exception):
     """The server's answer breaks the protocol. `head` is the beginning of what it sent."""
 
-    def __init__(self, problem: Problem, head: bytes = b"") -> None:
+    def __init__(self, problem: Problem, head: bytes | bytearray = b"") -> None:
         super().__init__(problem)
         self.problem = problem
         self.head = head[:_HEAD].decode("utf-8", "replace")
@@ -62,9 +47,10 @@ class WireError(Exception):
 class ServerSaid(Exception):
     """The server reports a failure where an answer should be; `body` is what it sent."""
 
-    def __init__(self, body: Any) -> None:
-        super().__init__("the server tells of a failure")
-        self.body = body
+    def __init__(self, body: Any, status: int = 0, headers: Mapping[str, str] | None = None) -> None:
+        """`status` is that of HTTP; 0 where a stream tells of the failure."""
+        super().__init__(f"HTTP {status}" if status else "the server tells of a failure")
+        self.body, self.status, self.headers = body, status, headers or {}
 
 
 def tells_of_failure(body: Any) -> bool:
@@ -76,120 +62,155 @@ def tells_of_failure(body: Any) -> bool:
     )
 
 
-Whole = Callable[[Any], Sequence[tuple[str, Any]] | None]
-"""The events (name and data) of the stream that a complete answer in one piece would have been; None if the value is
-no answer. Each provider has its own.
+# -- events ------------------------------------------------------------------------------------------------------------
+
+
+class Events(msgspec.Struct):
+    """Reads server-sent events from the pieces in which they come."""
+
+    longest: int = 32 << 20
+    """The most bytes of one event."""
+    _rest: bytearray = msgspec.field(default_factory=bytearray)
+    _data: list[bytes] = msgspec.field(default_factory=list)
+    _size: int = 0
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """The data of the events that this piece completes. Raises ValueError for an event without an end."""
+        self._rest += piece
+        if b"\n" not in piece:
+            self._check(len(self._rest))
+            return []
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        found = []
+        for line in lines:
+            line = line.rstrip(b"\r")
+            if not line:
+                if self._data:
+                    found.append(b"\n".join(self._data))
+                    self._data, self._size = [], 0
+            elif line.startswith(b"data:"):
+                self._size += len(line)
+                self._data.append(bytes(line[5:].removeprefix(b" ")))
+        self._check(self._size + len(rest))
+        return found
+
+    def end(self) -> list[bytes]:
+        """An event that the stream has left without its last blank line."""
+        return self.feed(b"\n\n")
+
+    def _check(self, size: int) -> None:
+        if size > self.longest:
+            raise ValueError(f"an event of more than {self.longest >> 20} MiB")
+
+
+def is_end(data: bytes) -> bool:
+    """Whether the data of an event is the mark that closes the streams of some protocols."""
+    return data.strip().startswith(b"[DONE]")
+
+
+def read_event(data: bytes) -> Value:
+    """The object that the data of an event is. Raises ValueError and the like."""
+    try:
+        return msgspec.json.decode(data, type=dict)
+    except msgspec.DecodeError:  # some write NaN, or half of a surrogate pair, whose other half may be in the next
+        return dict(json.loads(data))
+
+
+Whole = Callable[[Any], Sequence[Value] | None]
+"""The events of the stream that a complete answer in one piece would have been; None if the value is no answer. Each
+provider has its own.
 """
 
 
 class Body:
-    """The body of a response on its way to an SDK, which gets it in pieces after each was checked.
-
-    Of an answer it gets a stream of events without lines that confuse SDKs, in whole lines. A JSON value in one piece,
-    from a server that does not stream, becomes a stream with the same content.
+    """The body of an answer, read as events. A JSON value in one piece, from a server that does not stream, counts as
+    the stream with the same content.
     """
 
-    def __init__(self, status: int, whole: Whole | None) -> None:
-        """Without `whole` the body may be anything, and passes unchanged; so does the report of a failure."""
-        self._failed = status >= 400
-        self._whole = None if self._failed else whole
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
+    def __init__(self, whole: Whole) -> None:
+        self._whole = whole
         self._head = b""
-        self._begun = self._whole is None
-        self._in_one_piece: bool | None = None
-        self._rest = b""
-        self._line_length = 0
+        self._events: Events | None = None
+        """None until the body is known for a stream."""
+        self._in_one_piece = bytearray()
         self._total = 0
         self.done = False
         """The server said that this is all."""
 
-    def pass_on(self, data: bytes) -> bytes:
-        """The part of the next bytes that the SDK gets. Raises WireError if they cannot be right."""
-        self._check(data)
-        if self._whole is None:
-            return data
-        self._rest += data
-        if self._in_one_piece is None:
-            self._rest = self._rest.lstrip(b"\xef\xbb\xbf \t\r\n")
-            if not self._rest:
-                return b""
-            self._in_one_piece = self._rest[:1] in (b"{", b"[")
-        if self._in_one_piece:
-            if len(self._rest) > LONGEST_LINE:
-                raise WireError("too_long", self._rest)
-            return b""
-        *lines, self._rest = self._rest.split(b"\n")
-        return b"".join(map(self._line, lines))
-
-    def end(self) -> bytes:
-        """What the SDK gets at a regular end of the body. Raises WireError and ServerSaid."""
-        if self._whole is None:
-            return b""
-        if not self._in_one_piece:
-            return self._line(self._rest)[:-1]
-        try:
-            body = json.loads(self._rest)
-        except (ValueError, RecursionError):
-            body = None
-        if tells_of_failure(body):
-            raise ServerSaid(body)
-        events = self._whole(body)
-        if events is None:
-            raise WireError("not_protocol", self._rest)
-        self.done = True
-        lines = [f"{f'event: {name}' if name else ''}\ndata: {json.dumps(data)}\n\n".lstrip() for name, data in events]
-        return "".join(lines).encode()
-
-    def _line(self, line: bytes) -> bytes:
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            self.done = self.done or value.strip().startswith(b"[DONE]")
-            return b"data: " + value.removeprefix(b" ") + b"\n"
-        return b"" if not name and line.strip() else line + b"\n"
-
-    def _check(self, data: bytes) -> None:
+    def feed(self, data: bytes) -> Iterator[Value]:
+        """The events that the next bytes complete. Raises WireError and ServerSaid, and what unreadable JSON raises."""
         self._total += len(data)
-        if len(self._head) < _HEAD:
-            self._head += data[: _HEAD - len(self._head)]
-        if self._failed:
-            if self._total > LONGEST_ERROR:
-                raise WireError("html" if self._is_html() else "too_long", self._head)
-            return
-        if not self._begun:
-            self._look_at_beginning()
-        last = data.rfind(b"\n")
-        self._line_length = self._line_length + len(data) if last < 0 else len(data) - last - 1
-        if self._line_length > LONGEST_LINE or self._total > LARGEST_STREAM:
+        self._head = (self._head + data[:_HEAD])[:_HEAD].lstrip(_BLANK)
+        if self._total > LARGEST_STREAM:
             raise WireError("too_long", self._head)
-        try:
-            self._decoder.decode(data)
-        except UnicodeDecodeError:
-            raise WireError("encoding") from None
+        if self._events is None:
+            data = self._begin(data)
+        if self._events is not None:
+            try:
+                found = self._events.feed(data)
+            except ValueError:
+                raise WireError("too_long", self._head) from None
+            yield from self._read(found)
 
-    def _is_html(self) -> bool:
-        return self._head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    def _begin(self, data: bytes) -> bytes:
+        """Keep what has come, until that is the beginning of a stream. Raises WireError for any other."""
+        kept = self._in_one_piece
+        kept += data if kept else data.lstrip(_BLANK)
+        if kept.startswith(b"<"):
+            raise WireError("html", kept)
+        if not kept.startswith((b"{", b"[")):
+            if kept.startswith(_STARTS):
+                self._events = Events(LONGEST_EVENT)
+                return bytes(kept)
+            if not any(start.startswith(kept) for start in _STARTS):
+                raise WireError("not_protocol", kept)
+        elif len(kept) > LONGEST_EVENT:
+            raise WireError("too_long", kept)
+        return b""
 
-    def _look_at_beginning(self) -> None:
-        beginning = self._head.lstrip(b" \t\r\n")
-        if not beginning:
-            return
-        if self._is_html():
-            raise WireError("html", self._head)
-        self._begun = beginning.startswith(_STARTS)
-        begins_so = any(start.startswith(beginning) for start in _STARTS)
-        if not self._begun and (len(self._head) >= _HEAD or not begins_so):
-            raise WireError("not_protocol", self._head)
+    def end(self) -> Iterator[Value]:
+        """The events that are left at a regular end of the body. Raises what `feed` raises."""
+        if self._events is not None:
+            yield from self._read(self._events.end())
+        elif self._in_one_piece:
+            try:
+                body = json.loads(self._in_one_piece)
+            except (ValueError, RecursionError):
+                body = None
+            if tells_of_failure(body):
+                raise ServerSaid(body)
+            events = self._whole(body)
+            if events is None:
+                raise WireError("not_protocol", self._in_one_piece)
+            self.done = True
+            yield from events
+
+    def _read(self, found: Sequence[bytes]) -> Iterator[Value]:
+        for data in found:
+            if is_end(data):
+                self.done = True
+                return
+            if data.strip():  # one without content keeps the connection open
+                event = read_event(data)
+                if tells_of_failure(event):
+                    raise ServerSaid(event)
+                yield event
 
 
-_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":", b"{", b"[")
-"""How a stream of server-sent events, or an answer in one piece, may begin."""
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_STARTS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How a stream of server-sent events may begin."""
 
 
-def watch(response: Any, whole: Whole | None) -> None:
-    """Checks a response of httpx (or httpx2) before the SDK reads its body.
+# -- responses ---------------------------------------------------------------------------------------------------------
 
-    Raises WireError for a redirect, which would carry the key elsewhere, and for a compressed answer, whose few bytes
-    can expand to any size.
+
+async def _check(response: Any) -> None:
+    """Checks a response of httpx (or httpx2) before the SDK sees it.
+
+    Raises ServerSaid for a failure, and WireError for a redirect, which would carry the key elsewhere, and for a
+    compressed answer, whose few bytes can expand to any size.
     """
     headers = response.headers
     if 300 <= response.status_code < 400:
@@ -197,24 +218,23 @@ def watch(response: Any, whole: Whole | None) -> None:
     if headers.get("content-encoding", "identity").lower() not in ("", "identity"):
         raise WireError("compressed")
     headers.pop("set-cookie", None)  # SDKs write headers into their logs
-    httpx: Any = importlib.import_module(type(response).__module__.partition(".")[0])
-    body = Body(response.status_code, whole)
-    if (opened := _opened.get()) is not None:
-        opened.append((response, body))
-    inner = response.stream
+    if response.status_code >= 400:
+        data = await read_all(response, LONGEST_ERROR)
+        try:
+            body = json.loads(data)
+        except (ValueError, RecursionError):
+            body = data.decode("utf-8", "replace")
+        raise ServerSaid(body, response.status_code, dict(headers))
 
-    class Watched(httpx.AsyncByteStream):  # type: ignore[misc]  # of the library that the SDK uses
-        async def __aiter__(self) -> AsyncIterator[bytes]:
-            async for data in inner:
-                if passed := body.pass_on(data):
-                    yield passed
-            if passed := body.end():
-                yield passed
 
-        async def aclose(self) -> None:
-            await inner.aclose()
-
-    response.stream = Watched()
+async def read_all(response: Any, most: int) -> bytes:
+    """The whole body of a response. Raises WireError where it has more than so many bytes."""
+    data = bytearray()
+    async for piece in response.aiter_raw():
+        data += piece
+        if len(data) > most:
+            raise WireError("html" if data.lstrip(_BLANK).startswith(b"<") else "too_long", data)
+    return bytes(data)
 
 
 @functools.cache
@@ -224,19 +244,15 @@ def _tls(library: str) -> ssl.SSLContext:
     return context
 
 
-def watched_client(kind: Any, silence: float, whole: Whole | None = None) -> Any:
-    """A client of httpx (or httpx2), of class `kind`, whose answers are checked. It follows no redirects and keeps no
-    cookies.
+def watched_client(kind: Any, silence: float) -> Any:
+    """A client of httpx (or httpx2), of class `kind`, whose answers are checked: a failure is raised as ServerSaid. It
+    follows no redirects and keeps no cookies.
     """
-
-    async def on_response(response: Any) -> None:
-        watch(response, whole)
-
     library = next(cls for cls in kind.__mro__ if cls.__name__ == "AsyncClient").__module__.partition(".")[0]
     return kind(
         timeout=importlib.import_module(library).Timeout(silence, connect=CONNECT_SECONDS),
         follow_redirects=False,
-        event_hooks={"response": [on_response]},
+        event_hooks={"response": [_check]},
         headers={"Accept-Encoding": "identity"},
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none is accepted, so none is sent back
         verify=_tls(library),

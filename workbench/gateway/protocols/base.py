@@ -11,11 +11,9 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec.structs import replace
 
+from workbench.agents.models.wire import Value
 from workbench.session.events import Usage
 from workbench.session.plain import read_json
-
-Value = dict[str, Any]
-"""A JSON object."""
 
 
 class ToolCall(msgspec.Struct, frozen=True):
@@ -189,23 +187,6 @@ def after_model(messages: Sequence[Value], by_model: Callable[[Value], bool]) ->
     return messages[max((i for i, message in enumerate(messages) if by_model(message)), default=-1) + 1 :]
 
 
-def counted(usage: Any, given: str, answered: str, cached: str = "", reasoning: str = "") -> Usage | None:
-    """Tokens, from the fields of these names (of an inner object: `OUTER.NAME`); None where nothing is told."""
-    if not isinstance(usage, dict):
-        return None
-
-    def at(path: str) -> int:
-        outer, _, name = path.rpartition(".")
-        return number(((usage.get(outer) or {}) if outer else usage).get(name))
-
-    return Usage(
-        input_tokens=at(given),
-        output_tokens=at(answered),
-        cached_tokens=at(cached),
-        reasoning_tokens=at(reasoning),
-    )
-
-
 def event(data: Value, name: str = "") -> bytes:
     """One event of a stream."""
     head = f"event: {name}\n" if name else ""
@@ -234,42 +215,3 @@ def text_of(content: Any) -> str:
 def number(value: Any) -> int:
     """A count of tokens; 0 where it is none."""
     return value if isinstance(value, int) and 0 <= value < 1 << 40 else 0
-
-
-class Events(msgspec.Struct):
-    """Reads server-sent events from the pieces in which they come."""
-
-    longest: int = 32 << 20
-    """The most bytes of one event."""
-    _rest: bytearray = msgspec.field(default_factory=bytearray)
-    _data: list[bytes] = msgspec.field(default_factory=list)
-    _size: int = 0
-
-    def feed(self, piece: bytes) -> list[bytes]:
-        """The data of the events that this piece completes. Raises ValueError for an event without an end."""
-        self._rest += piece
-        if b"\n" not in piece:
-            self._check(len(self._rest))
-            return []
-        *lines, rest = self._rest.split(b"\n")
-        self._rest = rest
-        found = []
-        for line in lines:
-            line = line.rstrip(b"\r")
-            if not line:
-                if self._data:
-                    found.append(b"\n".join(self._data))
-                    self._data, self._size = [], 0
-            elif line.startswith(b"data:"):
-                self._size += len(line)
-                self._data.append(bytes(line[5:].removeprefix(b" ")))
-        self._check(self._size + len(rest))
-        return found
-
-    def end(self) -> list[bytes]:
-        """An event that the stream has left without its last blank line."""
-        return self.feed(b"\n\n")
-
-    def _check(self, size: int) -> None:
-        if size > self.longest:
-            raise ValueError(f"an event of more than {self.longest >> 20} MiB")

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from workbench.agents.models.usage import chat_usage
+from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
@@ -14,9 +16,7 @@ from workbench.gateway.protocols.base import (
     Result,
     Said,
     ToolCall,
-    Value,
     after_model,
-    counted,
     event,
     number,
     text_of,
@@ -59,10 +59,7 @@ class Chat(Protocol):
         )
         reasoning = next((message[name] for name in _REASONING if isinstance(message.get(name), str)), "")
         text = text_of(message.get("content")) or text_of(message.get("refusal"))
-        usage = counted(
-            whole.get("usage"), "prompt_tokens", "completion_tokens",
-            "prompt_tokens_details.cached_tokens", "completion_tokens_details.reasoning_tokens",
-        )  # fmt: skip
+        usage = chat_usage(whole.get("usage"))
         return Said(text, reasoning, calls, usage, str(whole.get("model") or ""), str(whole.get("id") or ""))
 
     def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:

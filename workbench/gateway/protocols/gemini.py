@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 
 from msgspec.structs import replace
 
+from workbench.agents.models.usage import gemini_usage
+from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
@@ -17,7 +19,6 @@ from workbench.gateway.protocols.base import (
     Result,
     Said,
     ToolCall,
-    Value,
     after_model,
     dumped,
     event,
@@ -25,7 +26,6 @@ from workbench.gateway.protocols.base import (
     rearranged,
     text_of,
 )
-from workbench.session.events import Usage
 
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -92,7 +92,6 @@ class Gemini(Protocol):
 
     def said(self, whole: Value) -> Said:
         parts = _parts(whole)
-        usage = whole.get("usageMetadata")
         return Said(
             text="".join(part["text"] for part in parts if _is_text(part)),
             reasoning="\n\n".join(part["text"] for part in parts if "text" in part and part.get("thought")),
@@ -101,7 +100,7 @@ class Gemini(Protocol):
                 for place, name in _calls(parts).items()
                 if (call := parts[place]["functionCall"])
             ),
-            usage=_usage(usage) if isinstance(usage, dict) else None,
+            usage=gemini_usage(whole.get("usageMetadata")),
             model=str(whole.get("modelVersion") or ""),
             id=str(whole.get("responseId") or ""),
         )
@@ -194,13 +193,3 @@ def _parts(whole: Value) -> list[Value]:
     candidates = whole.get("candidates") or []
     parts: list[Value] = ((candidates[0] if candidates else {}).get("content") or {}).get("parts") or []
     return parts
-
-
-def _usage(usage: Value) -> Usage:
-    thought = number(usage.get("thoughtsTokenCount"))
-    return Usage(
-        input_tokens=number(usage.get("promptTokenCount")),
-        output_tokens=number(usage.get("candidatesTokenCount")) + thought,
-        cached_tokens=number(usage.get("cachedContentTokenCount")),
-        reasoning_tokens=thought,
-    )

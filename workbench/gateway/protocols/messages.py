@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from workbench.agents.models.usage import messages_usage
+from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
@@ -14,7 +16,6 @@ from workbench.gateway.protocols.base import (
     Result,
     Said,
     ToolCall,
-    Value,
     after_model,
     dumped,
     event,
@@ -22,7 +23,6 @@ from workbench.gateway.protocols.base import (
     rearranged,
     text_of,
 )
-from workbench.session.events import Usage
 
 _ERRORS = {
     401: "authentication_error",
@@ -73,7 +73,7 @@ class Messages(Protocol):
                 for block in blocks
                 if block.get("type") == "tool_use"
             ),
-            usage=_usage(whole["usage"]) if isinstance(whole.get("usage"), dict) else None,
+            usage=messages_usage(whole.get("usage")),
             model=str(whole.get("model") or ""),
             id=str(whole.get("id") or ""),
         )
@@ -192,13 +192,3 @@ def _opened(block: Value) -> tuple[Value, list[Value]]:
             deltas.append({"type": "signature_delta", "signature": block["signature"]})
         return {**block, "thinking": "", "signature": ""}, deltas
     return block, []
-
-
-def _usage(usage: Value) -> Usage:
-    cached, written = number(usage.get("cache_read_input_tokens")), number(usage.get("cache_creation_input_tokens"))
-    return Usage(
-        input_tokens=number(usage.get("input_tokens")) + cached + written,
-        output_tokens=number(usage.get("output_tokens")),
-        cached_tokens=cached,
-        cache_write_tokens=written,
-    )

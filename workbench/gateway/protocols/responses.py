@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from workbench.agents.models.usage import responses_usage
+from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
@@ -15,8 +17,6 @@ from workbench.gateway.protocols.base import (
     Result,
     Said,
     ToolCall,
-    Value,
-    counted,
     dumped,
     event,
     number,
@@ -65,13 +65,10 @@ class Responses(Protocol):
             text="\n".join(text_of(part) for part in texts if part.get("type") in _TEXTS),
             reasoning="\n\n".join(map(text_of, summaries)),
             calls=tuple(map(_call, filter(_is_call, output))),
-            usage=counted(
-                whole.get("usage"), "input_tokens", "output_tokens",
-                "input_tokens_details.cached_tokens", "output_tokens_details.reasoning_tokens",
-            ),
+            usage=responses_usage(whole.get("usage")),
             model=str(whole.get("model") or ""),
             id=str(whole.get("id") or ""),
-        )  # fmt: skip
+        )
 
     def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
         output = whole["output"]
