@@ -28,7 +28,6 @@ from workbench.session import events as ev
 from workbench.session.log import read_log
 from workbench.session.objects import ObjectStore
 from workbench.session.prompt_view import message_text
-from workbench.session.prompts import Call
 from workbench.session.state import SessionState, Step, fold
 from workbench.text import many
 
@@ -197,21 +196,9 @@ class Replay(Upstream):
 
 
 def _recorded(state: SessionState, events: Sequence[ev.Event], objects: ObjectStore) -> Iterator[Recorded]:
-    """The calls of a session, in the order of their answers."""
-    steps = {event.answer: event.step for event in events if isinstance(event, ev.ActionProposed)}
+    """The calls of a session whose answers became steps, or were still to, in the order of their answers."""
     calls = {call.answer: call for call in state.prompts.calls}
-    answers = list(_chosen(state, events))
-    for answer in answers:
-        call, step = calls.get(answer.seq), steps.get(answer.seq)
-        protocol = PROTOCOLS.get(call.sent.protocol) if call is not None else None
-        if call is None or protocol is None or (step is None and call.failure):
-            continue
-        number = step if step is not None else state.last_step + 1
-        yield _one(state, objects, call, answer, protocol, number, state.steps[step] if step is not None else None)
-
-
-def _chosen(state: SessionState, events: Sequence[ev.Event]) -> Iterator[ev.ModelResponded]:
-    """The answers that became steps, or were still to: where a person took an alternative, with its body."""
+    numbers = {event.answer: event.step for event in events if isinstance(event, ev.ActionProposed)}
     alternatives: dict[tuple[int, int], ev.ModelResponded] = {}
     newest = 0
     for event in events:
@@ -219,33 +206,33 @@ def _chosen(state: SessionState, events: Sequence[ev.Event]) -> Iterator[ev.Mode
             newest = event.step
         elif isinstance(event, ev.ModelResponded) and event.alternative:
             alternatives[newest, event.alternative] = event
-    steps = {event.answer: event.step for event in events if isinstance(event, ev.ActionProposed)}
     for event in events:
-        if isinstance(event, ev.ModelResponded) and event.body and not event.alternative:
-            step = steps.get(event.seq)
-            taken = alternatives.get((step, state.steps[step].chosen)) if step is not None else None
-            yield event if taken is None else msgspec.structs.replace(event, body=taken.body, media=taken.media)
+        if not isinstance(event, ev.ModelResponded) or not event.body or event.alternative:
+            continue
+        call, number = calls.get(event.seq), numbers.get(event.seq)
+        protocol = PROTOCOLS.get(call.sent.protocol) if call is not None else None
+        if call is None or protocol is None or (number is None and call.failure):
+            continue
+        step = state.steps[number] if number is not None else None
+        taken = alternatives.get((step.number, step.chosen), event) if step is not None else event
+        body, media = objects.get(taken.body), taken.media
+        if step is not None:
+            body = _reviewed(step, protocol, body, media)
+        messages = tuple(objects.get(each.hash).decode() for each in state.prompts.prompt(call).messages)
+        tools = objects.get(call.sent.tools).decode() if call.sent.tools else ""
+        settings = call.sent.settings or {}
+        key = _key(protocol, messages, tools, settings)
+        number = state.last_step + 1 if number is None else number
+        yield Recorded(call.number + 1, number, protocol, key, messages, tools, settings, body, media)
 
 
-def _one(
-    state: SessionState,
-    objects: ObjectStore,
-    call: Call,
-    answer: ev.ModelResponded,
-    protocol: Protocol,
-    number: int,
-    step: Step | None,
-) -> Recorded:
-    messages = tuple(objects.get(each.hash).decode() for each in state.prompts.prompt(call).messages)
-    tools = objects.get(call.sent.tools).decode() if call.sent.tools else ""
-    settings = call.sent.settings or {}
-    body, media = objects.get(answer.body), answer.media
-    if step is not None and step.status == "rejected" and not step.dropped:
-        body = _changed(protocol, body, media, lambda said: (refusal(step.comment), ()))
-    elif step is not None and step.edited:
-        body = _changed(protocol, body, media, lambda said: rewritten(said, shown(said), step.thought, step.action))
-    key = _key(protocol, messages, tools, settings)
-    return Recorded(call.number + 1, number, protocol, key, messages, tools, settings, body, media)
+def _reviewed(step: Step, protocol: Protocol, body: bytes, media: str) -> bytes:
+    """An answer as its client got it, once a person has looked at it."""
+    if step.status == "rejected" and not step.dropped:
+        return _changed(protocol, body, media, lambda said: (refusal(step.comment), ()))
+    if step.edited:
+        return _changed(protocol, body, media, lambda said: rewritten(said, shown(said), step.thought, step.action))
+    return body
 
 
 def _changed(

@@ -15,7 +15,7 @@ from msgspec import Meta
 from workbench.agents.remote import Host
 from workbench.gateway.answering import Reply, UpstreamError
 from workbench.gateway.composing import Local, composed
-from workbench.gateway.protocols.base import Asked
+from workbench.gateway.protocols.base import Asked, by_model
 from workbench.yamlfile import Part, Problem, in_lines, read_yaml
 
 _LAST = "I am done."
@@ -69,8 +69,7 @@ def _turns(messages: Sequence[str]) -> int:
     """How many answers of the model are among messages."""
     count, before = 0, False
     for message in messages:
-        value = json.loads(message)
-        by_model = value.get("role") in ("assistant", "model") or str(value.get("type")).endswith("_call")
-        count += by_model and not before
-        before = by_model
+        this = by_model(json.loads(message))
+        count += this and not before
+        before = this
     return count

@@ -11,13 +11,13 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.gateway.agent import GatewayAgent
-from workbench.gateway.answering import DROPPED, Unanswered, Upstream
+from workbench.gateway.answering import DROPPED, Reply, Unanswered, Upstream
 from workbench.gateway.call import Call
 from workbench.gateway.compression import TooLarge, decompressed, encodings, known
 from workbench.gateway.delivery import Delivery
@@ -166,54 +166,37 @@ class Gateway:
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         query = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         route = find_route(scope["method"], scope["path"], {name for name, _ in headers}, {name for name, _ in query})
-        if not self._knows(headers, query):
-            await self._error(send, route.protocol, 401, "this is not the key of this session")
-            return
-        if route.problem:
-            await self._error(send, route.protocol, route.status, route.problem)
-            return
+        try:
+            if not self._knows(headers, query):
+                raise Unanswered(401, "auth", "this is not the key of this session")
+            if route.problem:
+                raise Unanswered(route.status, "error", route.problem)
+            left = urlencode([(name, value) for name, value in query if name != "key"])
+            await self._take(route, left, headers, receive, send)
+        except Unanswered as error:
+            await self._error(send, route.protocol, error.status, str(error))
+
+    async def _take(self, route: Route, query: str, headers: list[tuple[str, str]], receive: Any, send: Any) -> None:
+        """A request that may be made. Raises Unanswered, as long as its client has got nothing."""
         upstream = self.agent.upstream
         if upstream.provider and upstream.provider != route.protocol.provider:
-            said = (
+            raise Unanswered(
+                400,
+                "error",
                 f"this gateway goes on to {upstream.name}, which does not speak the protocol of this request "
-                f"({route.protocol.provider}); start it with --upstream {route.protocol.provider}:NAME"
+                f"({route.protocol.provider}); start it with --upstream {route.protocol.provider}:NAME",
             )
-            await self._error(send, route.protocol, 400, said)
-            return
-        packed = encodings(",".join(value for name, value in headers if name == "content-encoding"))
-        if not known(packed):
-            said = f"the request is compressed as {', '.join(packed)[:60]}; gzip, deflate and zstd can be read here"
-            await self._error(send, route.protocol, 415, said)
-            return
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await _read(receive)
-        except TimeoutError:
-            await self._error(send, route.protocol, 408, "the request did not come to its end")
-            return
-        try:
-            if body is not None and packed:
-                body = await asyncio.to_thread(decompressed, body, packed, LARGEST)
-        except TooLarge:
-            body = None
-        except ValueError as error:
-            await self._error(send, route.protocol, 400, f"the request cannot be decompressed: {error}")
-            return
-        if body is None:
-            await self._error(send, route.protocol, 413, f"a request has {LARGEST >> 20} MiB at most")
-            return
+        body = await _read(receive, encodings(",".join(value for name, value in headers if name == "content-encoding")))
         kept = [(name, value) for name, value in headers if name.lower() not in DROPPED]
-        left = urlencode([(name, value) for name, value in query if name != "key"])
         if not route.asks:
-            await self._pass_on(send, route, left, kept, body)
+            await _pass(send, await upstream.pass_on(route.method, route.path, query, kept, body))
             return
         try:
             large = len(body) > _IN_PLACE  # parsing takes longer than anybody else should wait
-            read = functools.partial(route.read, left, kept, body, upstream.model)
+            read = functools.partial(route.read, query, kept, body, upstream.model)
             asked = await asyncio.to_thread(read) if large else read()
         except Malformed as error:
-            await self._error(send, route.protocol, 400, f"the request cannot be read: {error}")
-            return
+            raise Unanswered(400, "error", f"the request cannot be read: {error}") from None
         await self._answer(self.agent.begin(asked), receive, send)
 
     def _knows(self, headers: list[tuple[str, str]], query: list[tuple[str, str]]) -> bool:
@@ -268,16 +251,6 @@ class Gateway:
         await _end(send)
         delivery.taken = True
 
-    async def _pass_on(self, send: Any, route: Route, query: str, headers: list[tuple[str, str]], body: bytes) -> None:
-        try:
-            reply = await self.agent.upstream.pass_on(route.method, route.path, query, headers, body)
-            await _start(send, reply.status, reply.headers)
-            async for piece in reply.body:
-                await _piece(send, piece)
-            await _end(send)
-        except Unanswered as error:
-            await self._error(send, route.protocol, error.status, str(error))
-
     async def _error(self, send: Any, protocol: Protocol, status: int, message: str) -> None:
         body = dumped(protocol.error(status, message)).encode()
         await _start(send, status, [("content-type", "application/json"), ("content-length", str(len(body)))])
@@ -285,24 +258,40 @@ class Gateway:
         await _end(send)
 
 
-async def _read(receive: Any) -> bytes | None:
-    """The body of a request; None where it is too large or its client has gone."""
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        body += message.get("body", b"")
-        if len(body) > LARGEST:
-            return None
-        if not message.get("more_body"):
-            return bytes(body)
+async def _read(receive: Any, packed: Sequence[str]) -> bytes:
+    """The body of a request, as it was before it was compressed in these ways. Raises Unanswered."""
+    if not known(packed):
+        said = f"the request is compressed as {', '.join(packed)[:60]}; gzip, deflate and zstd can be read here"
+        raise Unanswered(415, "error", said)
+    body, more = bytearray(), True
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while more:
+                message = await receive()
+                body += message.get("body", b"")
+                if message["type"] != "http.request" or len(body) > LARGEST:  # its client has gone, or sends too much
+                    raise TooLarge
+                more = message.get("more_body")
+        return await asyncio.to_thread(decompressed, bytes(body), packed, LARGEST) if packed else bytes(body)
+    except TimeoutError:
+        raise Unanswered(408, "error", "the request did not come to its end") from None
+    except TooLarge:
+        raise Unanswered(413, "error", f"a request has {LARGEST >> 20} MiB at most") from None
+    except ValueError as error:
+        raise Unanswered(400, "error", f"the request cannot be decompressed: {error}") from None
 
 
 async def _gone(receive: Any) -> None:
     """Until the client has gone."""
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def _pass(send: Any, reply: Reply) -> None:
+    await _start(send, reply.status, reply.headers)
+    async for piece in reply.body:
+        await _piece(send, piece)
+    await _end(send)
 
 
 async def _start(send: Any, status: int, headers: list[tuple[str, str]]) -> None:

@@ -5,7 +5,7 @@ person has changed is written again, in the protocol that it came in.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -90,6 +90,8 @@ class Protocol(ABC):
 
     name: ClassVar[str]
     provider: ClassVar[str]
+    assembler: ClassVar[type[Assembler]]
+    """For the stream of one answer."""
 
     @abstractmethod
     def read(self, data: Value) -> tuple[list[Any], Any, Value]:
@@ -98,10 +100,6 @@ class Protocol(ABC):
     @abstractmethod
     def results(self, messages: Sequence[Value]) -> list[Result]:
         """What the messages after the last answer of the model say."""
-
-    @abstractmethod
-    def assembler(self) -> Assembler:
-        """For the stream of one answer."""
 
     @abstractmethod
     def said(self, whole: Value) -> Said:
@@ -119,9 +117,10 @@ class Protocol(ABC):
     def streamed(self, whole: Value, asked: Asked | None = None) -> list[bytes]:
         """The stream that amounts to a whole answer."""
 
-    @abstractmethod
     def error(self, status: int, message: str) -> Value:
-        """The body of a failure."""
+        """The body of a failure; OpenAI's form, unless the protocol has another."""
+        kind = "invalid_request_error" if 400 <= status < 500 else "server_error"
+        return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
     def error_event(self, body: Value) -> bytes:
         """A failure within a stream, whose body it would be otherwise."""
@@ -182,9 +181,15 @@ def rearranged(
     return found
 
 
-def after_model(messages: Sequence[Value], by_model: Callable[[Value], bool]) -> Sequence[Value]:
-    """The messages after the last answer of the model."""
-    return messages[max((i for i, message in enumerate(messages) if by_model(message)), default=-1) + 1 :]
+def by_model(message: Value) -> bool:
+    """Whether a message of a request, in any protocol, is of the model."""
+    return message.get("role") in ("assistant", "model") or str(message.get("type")).endswith("_call")
+
+
+def after_model(messages: Sequence[Value]) -> Iterator[Value]:
+    """The messages after the last answer of the model, without those of the system."""
+    last = max((i for i, message in enumerate(messages) if by_model(message)), default=-1)
+    return (each for each in messages[last + 1 :] if each.get("role") not in ("system", "developer"))
 
 
 def event(data: Value, name: str = "") -> bytes:

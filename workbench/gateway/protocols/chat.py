@@ -28,9 +28,39 @@ _JOINED = ("content", "refusal", *_REASONING)
 """What comes in pieces."""
 
 
+class _Assembler(Assembler):
+    def take(self, event: Value) -> tuple[str, str]:
+        if event.get("error"):
+            self.failed = text_of(event["error"].get("message")) if isinstance(event["error"], dict) else "error"
+            return "", ""
+        whole = self.whole
+        for name, value in event.items():
+            if name not in ("choices", "object") and (value is not None or name not in whole):
+                whole[name] = value
+        whole["object"] = "chat.completion"
+        choices: list[Value] = whole.setdefault("choices", [])
+        text = reasoning = ""
+        for piece in event.get("choices") or ():
+            index = number(piece.get("index"))
+            choice = next((each for each in choices if each["index"] == index), None)
+            if choice is None:
+                choice = {"index": index, "message": {"role": "assistant", "content": None}, "finish_reason": None}
+                choices.append(choice)
+            delta = piece.get("delta") or {}
+            _merge(choice["message"], delta)
+            for name, value in piece.items():
+                if name not in ("index", "delta") and value is not None:
+                    choice[name] = value
+            if index == 0:
+                text += delta.get("content") or ""
+                reasoning += next((delta[name] for name in _REASONING if delta.get(name)), "")
+        return text, reasoning
+
+
 class Chat(Protocol):
     name: ClassVar[str] = "chat"
     provider: ClassVar[str] = "openai"
+    assembler = _Assembler
 
     def read(self, data: Value) -> tuple[list[Any], Any, Value]:
         rest = {name: value for name, value in data.items() if name not in ("messages", "tools", "functions")}
@@ -39,12 +69,8 @@ class Chat(Protocol):
     def results(self, messages: Sequence[Value]) -> list[Result]:
         return [
             Result(text_of(message.get("content")), str(message.get("tool_call_id") or ""))
-            for message in after_model(messages, lambda message: message.get("role") == "assistant")
-            if message.get("role") not in ("system", "developer")
+            for message in after_model(messages)
         ]
-
-    def assembler(self) -> Assembler:
-        return _Assembler()
 
     def said(self, whole: Value) -> Said:
         message = _message(whole)
@@ -108,44 +134,6 @@ class Chat(Protocol):
         if whole.get("usage") and isinstance(options, dict) and options.get("include_usage"):
             pieces.append(event({**top, "choices": [], "usage": whole["usage"]}))
         return [*pieces, b"data: [DONE]\n\n"]
-
-    def error(self, status: int, message: str) -> Value:
-        return openai_error(status, message)
-
-
-def openai_error(status: int, message: str) -> Value:
-    """The body of a failure, as OpenAI writes it."""
-    kind = "invalid_request_error" if 400 <= status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
-
-
-class _Assembler(Assembler):
-    def take(self, event: Value) -> tuple[str, str]:
-        if event.get("error"):
-            self.failed = text_of(event["error"].get("message")) if isinstance(event["error"], dict) else "error"
-            return "", ""
-        whole = self.whole
-        for name, value in event.items():
-            if name not in ("choices", "object") and (value is not None or name not in whole):
-                whole[name] = value
-        whole["object"] = "chat.completion"
-        choices: list[Value] = whole.setdefault("choices", [])
-        text = reasoning = ""
-        for piece in event.get("choices") or ():
-            index = number(piece.get("index"))
-            choice = next((each for each in choices if each["index"] == index), None)
-            if choice is None:
-                choice = {"index": index, "message": {"role": "assistant", "content": None}, "finish_reason": None}
-                choices.append(choice)
-            delta = piece.get("delta") or {}
-            _merge(choice["message"], delta)
-            for name, value in piece.items():
-                if name not in ("index", "delta") and value is not None:
-                    choice[name] = value
-            if index == 0:
-                text += delta.get("content") or ""
-                reasoning += next((delta[name] for name in _REASONING if delta.get(name)), "")
-        return text, reasoning
 
 
 def _merge(message: Value, delta: Value) -> None:

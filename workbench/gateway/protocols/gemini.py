@@ -39,9 +39,40 @@ _SYSTEM = ("systemInstruction", "system_instruction")
 _PATH = re.compile(r"(?P<before>.*/models/)(?P<model>[^/:]+(?:/[^/:]+)*)(?P<after>:\w+)")
 
 
+class _Assembler(Assembler):
+    def take(self, event: Value) -> tuple[str, str]:
+        if event.get("error"):
+            self.failed = text_of(event["error"].get("message")) or "error"
+            return "", ""
+        candidates = self.whole.get("candidates", [])
+        self.whole.update(event)
+        self.whole["candidates"] = candidates
+        text = reasoning = ""
+        for piece in event.get("candidates") or ():
+            index = number(piece.get("index"))
+            candidate = next((each for each in candidates if number(each.get("index")) == index), None)
+            if candidate is None:
+                candidate = {"index": index, "content": {"role": "model", "parts": []}}
+                candidates.append(candidate)
+            parts = candidate["content"]["parts"]
+            for part in (piece.get("content") or {}).get("parts") or ():
+                if index == 0 and "text" in part:
+                    text, reasoning = (
+                        (text, reasoning + part["text"]) if part.get("thought") else (text + part["text"], reasoning)
+                    )
+                _add(parts, part)
+            candidate.update({name: value for name, value in piece.items() if name != "content"})
+            if piece.get("finishReason"):
+                self.done = True
+        if (event.get("promptFeedback") or {}).get("blockReason"):
+            self.done = True
+        return text, reasoning
+
+
 class Gemini(Protocol):
     name: ClassVar[str] = "gemini"
     provider: ClassVar[str] = "gemini"
+    assembler = _Assembler
 
     def model(self, data: Value, path: str) -> str:
         found = _PATH.fullmatch(path)
@@ -68,8 +99,8 @@ class Gemini(Protocol):
 
     def results(self, messages: Sequence[Value]) -> list[Result]:
         found = []
-        for message in after_model(messages, lambda message: message.get("role") == "model"):
-            for part in message.get("parts") or () if message.get("role") != "system" else ():
+        for message in after_model(messages):
+            for part in message.get("parts") or ():
                 if told := part.get("functionResponse"):
                     response = told.get("response")
                     values = list(response.values()) if isinstance(response, dict) else []
@@ -78,9 +109,6 @@ class Gemini(Protocol):
                 else:
                     found.append(Result(text_of(part)))
         return found
-
-    def assembler(self) -> Assembler:
-        return _Assembler()
 
     def whole(self, data: Any) -> Value:
         if not isinstance(data, list):
@@ -138,36 +166,6 @@ class Gemini(Protocol):
     def error(self, status: int, message: str) -> Value:
         word = _STATUS.get(status, "INVALID_ARGUMENT" if status < 500 else "INTERNAL")
         return {"error": {"code": status, "message": message, "status": word}}
-
-
-class _Assembler(Assembler):
-    def take(self, event: Value) -> tuple[str, str]:
-        if event.get("error"):
-            self.failed = text_of(event["error"].get("message")) or "error"
-            return "", ""
-        candidates = self.whole.get("candidates", [])
-        self.whole.update(event)
-        self.whole["candidates"] = candidates
-        text = reasoning = ""
-        for piece in event.get("candidates") or ():
-            index = number(piece.get("index"))
-            candidate = next((each for each in candidates if number(each.get("index")) == index), None)
-            if candidate is None:
-                candidate = {"index": index, "content": {"role": "model", "parts": []}}
-                candidates.append(candidate)
-            parts = candidate["content"]["parts"]
-            for part in (piece.get("content") or {}).get("parts") or ():
-                if index == 0 and "text" in part:
-                    text, reasoning = (
-                        (text, reasoning + part["text"]) if part.get("thought") else (text + part["text"], reasoning)
-                    )
-                _add(parts, part)
-            candidate.update({name: value for name, value in piece.items() if name != "content"})
-            if piece.get("finishReason"):
-                self.done = True
-        if (event.get("promptFeedback") or {}).get("blockReason"):
-            self.done = True
-        return text, reasoning
 
 
 def _add(parts: list[Value], part: Value) -> None:

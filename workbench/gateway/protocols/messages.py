@@ -35,9 +35,56 @@ _ERRORS = {
 }
 
 
+class _Assembler(Assembler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._input: dict[int, str] = {}
+        """Arguments of calls, as far as they have come."""
+
+    def take(self, event: Value) -> tuple[str, str]:
+        kind = event.get("type")
+        if kind == "message_start":
+            self.whole = {**event["message"], "content": []}
+        elif kind == "content_block_start":
+            self.whole["content"].append(dict(event["content_block"]))
+        elif kind == "content_block_delta":
+            return self._delta(number(event["index"]), event["delta"])
+        elif kind == "content_block_stop":
+            index = number(event["index"])
+            if given := self._input.pop(index, ""):
+                self.whole["content"][index]["input"] = json.loads(given)
+        elif kind == "message_delta":
+            self.whole.update(event.get("delta") or {})
+            usage = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
+            self.whole["usage"] = {**(self.whole.get("usage") or {}), **usage}
+        elif kind == "message_stop":
+            self.done = True
+        elif kind == "error":
+            self.failed = text_of((event.get("error") or {}).get("message")) or "error"
+        return "", ""
+
+    def _delta(self, index: int, delta: Value) -> tuple[str, str]:
+        block = self.whole["content"][index]
+        kind = delta.get("type")
+        if kind == "text_delta":
+            block["text"] = block.get("text", "") + delta["text"]
+            return delta["text"], ""
+        if kind == "thinking_delta":
+            block["thinking"] = block.get("thinking", "") + delta["thinking"]
+            return "", delta["thinking"]
+        if kind == "input_json_delta":
+            self._input[index] = self._input.get(index, "") + delta["partial_json"]
+        elif kind == "signature_delta":
+            block["signature"] = block.get("signature", "") + delta["signature"]
+        elif kind == "citations_delta":
+            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
+        return "", ""
+
+
 class Messages(Protocol):
     name: ClassVar[str] = "messages"
     provider: ClassVar[str] = "anthropic"
+    assembler = _Assembler
 
     def read(self, data: Value) -> tuple[list[Any], Any, Value]:
         system = data.get("system")
@@ -47,9 +94,7 @@ class Messages(Protocol):
 
     def results(self, messages: Sequence[Value]) -> list[Result]:
         found = []
-        for message in after_model(messages, lambda message: message.get("role") == "assistant"):
-            if message.get("role") == "system":
-                continue
+        for message in after_model(messages):
             content = message.get("content")
             for block in content if isinstance(content, list) else [content]:
                 if isinstance(block, dict) and block.get("type") == "tool_result":
@@ -57,9 +102,6 @@ class Messages(Protocol):
                 else:
                     found.append(Result(text_of(block)))
         return found
-
-    def assembler(self) -> Assembler:
-        return _Assembler()
 
     def said(self, whole: Value) -> Said:
         blocks = whole["content"]
@@ -131,52 +173,6 @@ class Messages(Protocol):
 
     def error_event(self, body: Value) -> bytes:
         return event(body, "error")
-
-
-class _Assembler(Assembler):
-    def __init__(self) -> None:
-        super().__init__()
-        self._input: dict[int, str] = {}
-        """Arguments of calls, as far as they have come."""
-
-    def take(self, event: Value) -> tuple[str, str]:
-        kind = event.get("type")
-        if kind == "message_start":
-            self.whole = {**event["message"], "content": []}
-        elif kind == "content_block_start":
-            self.whole["content"].append(dict(event["content_block"]))
-        elif kind == "content_block_delta":
-            return self._delta(number(event["index"]), event["delta"])
-        elif kind == "content_block_stop":
-            index = number(event["index"])
-            if given := self._input.pop(index, ""):
-                self.whole["content"][index]["input"] = json.loads(given)
-        elif kind == "message_delta":
-            self.whole.update(event.get("delta") or {})
-            usage = {name: value for name, value in (event.get("usage") or {}).items() if value is not None}
-            self.whole["usage"] = {**(self.whole.get("usage") or {}), **usage}
-        elif kind == "message_stop":
-            self.done = True
-        elif kind == "error":
-            self.failed = text_of((event.get("error") or {}).get("message")) or "error"
-        return "", ""
-
-    def _delta(self, index: int, delta: Value) -> tuple[str, str]:
-        block = self.whole["content"][index]
-        kind = delta.get("type")
-        if kind == "text_delta":
-            block["text"] = block.get("text", "") + delta["text"]
-            return delta["text"], ""
-        if kind == "thinking_delta":
-            block["thinking"] = block.get("thinking", "") + delta["thinking"]
-            return "", delta["thinking"]
-        if kind == "input_json_delta":
-            self._input[index] = self._input.get(index, "") + delta["partial_json"]
-        elif kind == "signature_delta":
-            block["signature"] = block.get("signature", "") + delta["signature"]
-        elif kind == "citations_delta":
-            block["citations"] = [*(block.get("citations") or ()), delta["citation"]]
-        return "", ""
 
 
 def _opened(block: Value) -> tuple[Value, list[Value]]:

@@ -17,22 +17,50 @@ from workbench.gateway.protocols.base import (
     Result,
     Said,
     ToolCall,
+    by_model,
     dumped,
     event,
     number,
     rearranged,
     text_of,
 )
-from workbench.gateway.protocols.chat import openai_error
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input", "local_shell_call": "action"}
 """Items that are calls of a client's tools, and where each has what it is called with."""
 _TEXTS = ("output_text", "refusal")
 
 
+class _Assembler(Assembler):
+    def __init__(self) -> None:
+        super().__init__()
+        self._items: dict[int, Value] = {}
+
+    def take(self, event: Value) -> tuple[str, str]:
+        kind = str(event.get("type"))
+        if kind in ("response.completed", "response.incomplete"):
+            self.whole = dict(event["response"])
+            if not self.whole.get("output"):
+                self.whole["output"] = [self._items[place] for place in sorted(self._items)]
+            self.done = True
+        elif kind == "response.failed":
+            self.failed = text_of((event["response"].get("error") or {}).get("message")) or "error"
+        elif kind == "error":
+            self.failed = text_of(event.get("message")) or "error"
+        elif kind == "response.output_item.done":
+            self._items[number(event.get("output_index"))] = event["item"]
+        elif kind == "response.output_text.delta":
+            return str(event["delta"]), ""
+        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
+            return "", str(event["delta"])
+        elif kind == "response.created":
+            self.whole = dict(event["response"])
+        return "", ""
+
+
 class Responses(Protocol):
     name: ClassVar[str] = "responses"
     provider: ClassVar[str] = "openai"
+    assembler = _Assembler
 
     def read(self, data: Value) -> tuple[list[Any], Any, Value]:
         given, system = data.get("input") or [], data.get("instructions")
@@ -42,10 +70,7 @@ class Responses(Protocol):
         return [*first, *messages], data.get("tools"), rest
 
     def results(self, messages: Sequence[Value]) -> list[Result]:
-        by_model = (
-            i for i, item in enumerate(messages) if item.get("role") == "assistant" or item.get("type") in _CALLS
-        )
-        last = max(by_model, default=-1)
+        last = max((place for place, item in enumerate(messages) if by_model(item)), default=-1)
         found = []
         for place, item in enumerate(messages):
             if str(item.get("type")).endswith("_output"):
@@ -53,9 +78,6 @@ class Responses(Protocol):
             elif place > last and item.get("role") == "user":
                 found.append(Result(text_of(item.get("content"))))
         return found
-
-    def assembler(self) -> Assembler:
-        return _Assembler()
 
     def said(self, whole: Value) -> Said:
         output = whole["output"]
@@ -125,40 +147,10 @@ class Responses(Protocol):
         events.append({"type": f"response.{ends}", "response": whole})
         return [event({"sequence_number": n, **each}, each["type"]) for n, each in enumerate(events)]
 
-    def error(self, status: int, message: str) -> Value:
-        return openai_error(status, message)
-
     def error_event(self, body: Value) -> bytes:
         error = body.get("error") or {}
         what = {"type": "error", "code": error.get("type"), "message": error.get("message"), "param": None}
         return event({**what, "sequence_number": 0}, "error")
-
-
-class _Assembler(Assembler):
-    def __init__(self) -> None:
-        super().__init__()
-        self._items: dict[int, Value] = {}
-
-    def take(self, event: Value) -> tuple[str, str]:
-        kind = str(event.get("type"))
-        if kind in ("response.completed", "response.incomplete"):
-            self.whole = dict(event["response"])
-            if not self.whole.get("output"):
-                self.whole["output"] = [self._items[place] for place in sorted(self._items)]
-            self.done = True
-        elif kind == "response.failed":
-            self.failed = text_of((event["response"].get("error") or {}).get("message")) or "error"
-        elif kind == "error":
-            self.failed = text_of(event.get("message")) or "error"
-        elif kind == "response.output_item.done":
-            self._items[number(event.get("output_index"))] = event["item"]
-        elif kind == "response.output_text.delta":
-            return str(event["delta"]), ""
-        elif kind in ("response.reasoning_summary_text.delta", "response.reasoning_text.delta"):
-            return "", str(event["delta"])
-        elif kind == "response.created":
-            self.whole = dict(event["response"])
-        return "", ""
 
 
 def _is_call(item: Value) -> bool:
