@@ -13,11 +13,12 @@ import pytest
 
 from tests.sandbox.conftest import PATIENCE, WAYS
 from workbench.gateway.finding import NotFound
-from workbench.gateway.program import AgentProgram, in_a_line, make_program, read_settings
+from workbench.gateway.program import AgentProgram, in_a_line, read_settings
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.guest_sandbox import GuestSandbox
 from workbench.sandbox.local import LocalSandbox
 from workbench.session.secrets import logged_settings
+from workbench.session.spec import SessionSpec
 
 AGENT = """
 import json, os, subprocess, urllib.error, urllib.request
@@ -116,7 +117,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     async def make(command: str, backend: str = "local", *, env: tuple[str, ...] = (), spec: Any = None) -> Running:
         inside, host = backend in ("docker", "unsafe"), backend == "host"
         mounts = [] if inside or host else [str(tmp_path / "agent")]
-        program = make_program(command, env, mounts, on_host=host, inside=inside)
+        named = SessionSpec(agent_command=command, agent_env=tuple(env), agent_mount=tuple(mounts), agent_on_host=host)
+        program = AgentProgram(named, installed_inside=inside)
         workspace = tmp_path / "workspace"
         workspace.mkdir()
         (tmp_path / "agent").mkdir(exist_ok=True)
@@ -206,7 +208,8 @@ async def test_the_packages_of_the_task_are_not_those_of_the_program(start: Star
     (tmp_path / "agent" / "who.sh").write_text(
         'echo "SAID[\\"${PYTHONPATH-none}\\", \\"$(python3 -c "import os; print(os.environ[\'PYTHONPATH\'])")\\"]END"'
     )
-    program = make_program(f"sh {tmp_path}/agent/who.sh", (), [str(tmp_path / "agent")], on_host=False, inside=False)
+    named = SessionSpec(agent_command=f"sh {tmp_path}/agent/who.sh", agent_mount=(str(tmp_path / "agent"),))
+    program = AgentProgram(named)
     workspace = tmp_path / "workspace"
     workspace.mkdir()
     spec = SandboxSpec(session="test", mounts=program.mounts, env={"PYTHONPATH": "/of/the/task"})
@@ -224,9 +227,9 @@ def test_a_script_outside_of_all_that_is_seen_is_an_error_before_the_start(tmp_p
     (tmp_path / "agent.py").write_text("")
     command = f"/usr/bin/python3 {tmp_path}/agent.py"
     with pytest.raises(NotFound) as refusal:
-        make_program(command, (), (), on_host=False, inside=False)
+        AgentProgram(SessionSpec(agent_command=command))
     assert f"--agent-mount {tmp_path}" in refusal.value.hint
-    make_program(command, (), (str(tmp_path),), on_host=False, inside=False)
+    AgentProgram(SessionSpec(agent_command=command, agent_mount=(str(tmp_path),)))
 
 
 def test_settings_are_read_and_keys_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,6 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import msgspec
-
 from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES
 from workbench.gateway.finding import INTERPRETERS, NotFound, Program, check_mount, find_program, first_word
 from workbench.isolation.spec import RUN_FOLDER, SandboxError, describe_status
@@ -25,6 +23,7 @@ from workbench.sandbox.base import Sandbox, SandboxSpec
 from workbench.sandbox.local import LocalSandbox
 from workbench.sandbox.pty import Pty
 from workbench.session.secrets import secret_values
+from workbench.session.spec import SessionSpec
 
 _KEYS = {*(name for names in VARIABLES.values() for name in names), SERVER_VARIABLE, "ANTHROPIC_AUTH_TOKEN"}
 INSIDE = f"{RUN_FOLDER}/agent"
@@ -58,19 +57,6 @@ ends the session. Both take no arguments and are run in any folder.
 """
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """What was asked for an agent program."""
-
-    command: str
-    """For bash."""
-    env: Mapping[str, str]
-    """Its settings."""
-    mounts: tuple[Path, ...] = ()
-    """Folders of the machine that it sees, besides its own."""
-    on_host: bool = False
-    """It runs on this machine, with all rights of its user."""
-
-
 def read_settings(given: Sequence[str]) -> dict[str, str]:
     """The variables of `--agent-env NAME=VALUE`. Raises NotFound for what is none, and for a key."""
     keys, found = secret_values(), dict[str, str]()
@@ -90,11 +76,16 @@ def read_settings(given: Sequence[str]) -> dict[str, str]:
 
 
 class AgentProgram:
-    """One program, from what was asked to its end."""
+    """The program that a session's `agent_command` names, from its start to its end."""
 
-    def __init__(self, asked: Asked, *, installed_inside: bool = False) -> None:
+    def __init__(self, spec: SessionSpec, *, installed_inside: bool = False) -> None:
         """`installed_inside`: it is in the sandbox already (an image), or runs without one. Raises NotFound."""
-        self.asked = asked
+        self.command = spec.agent_command
+        self.on_host = spec.agent_on_host
+        """It runs on this machine, with all rights of its user."""
+        self._settings = read_settings(spec.agent_env)
+        self.given = tuple(dict.fromkeys(check_mount(Path(folder)) for folder in spec.agent_mount))
+        """Folders of the machine that it sees, besides its own."""
         self.program: Program | None = None
         self.status: int | None = None
         """Its exit status, once it has ended."""
@@ -108,8 +99,8 @@ class AgentProgram:
         try:
             self.offered.mkdir(mode=0o755)
             self.offered.chmod(0o755)
-            if not (installed_inside or asked.on_host):
-                self.program = find_program(asked.command)
+            if not (installed_inside or self.on_host):
+                self.program = find_program(self.command)
                 self._check_scripts(self.program)
         except BaseException:
             self.discard()
@@ -121,7 +112,7 @@ class AgentProgram:
 
     def _check_scripts(self, program: Program) -> None:
         for script in program.scripts:
-            if not any(script.is_relative_to(folder) for folder in (*program.folders, *self.asked.mounts)):
+            if not any(script.is_relative_to(folder) for folder in (*program.folders, *self.given)):
                 raise NotFound(
                     f"{script} cannot be seen in the sandbox",
                     f"--agent-mount {shlex.quote(str(script.parent))} has it seen there, read-only",
@@ -136,14 +127,14 @@ class AgentProgram:
     def name(self) -> str:
         """How lists call it."""
         with contextlib.suppress(NotFound):
-            return os.path.basename(first_word(self.asked.command))
+            return os.path.basename(first_word(self.command))
         return "program"
 
     @property
     def mounts(self) -> dict[Path, str]:
         """Host folder → path inside, for the sandbox."""
         own = self.program.folders if self.program is not None else ()
-        return {self.offered: INSIDE, **{folder: str(folder) for folder in (*own, *self.asked.mounts)}}
+        return {self.offered: INSIDE, **{folder: str(folder) for folder in (*own, *self.given)}}
 
     @property
     def socket(self) -> Path:
@@ -153,9 +144,9 @@ class AgentProgram:
     def described(self) -> list[str]:
         """What is started and what it sees, in sentences."""
         said = self.program.described() if self.program is not None else []
-        if self.asked.mounts:
-            said.append(f"it also sees, read-only: {', '.join(map(str, self.asked.mounts))}")
-        if self.asked.on_host:
+        if self.given:
+            said.append(f"it also sees, read-only: {', '.join(map(str, self.given))}")
+        if self.on_host:
             said.append(
                 "the agent program runs on this machine, with all your rights: nothing keeps it from your files"
             )
@@ -173,16 +164,16 @@ class AgentProgram:
         """
         text = task.rstrip() + "\n" + _ABOUT
         self._offer(TASK, text)
-        where = await self._host_beside(sandbox) if self.asked.on_host else sandbox
+        where = await self._host_beside(sandbox) if self.on_host else sandbox
         folder = INSIDE if where.protected else str(self.offered)
         port = await where.relay(f"{folder}/{SOCKET}")
         env = {
             **variables(f"http://127.0.0.1:{port}"),
             "MLGYM_TASK_FILE": f"{folder}/{TASK}",
             **({"MLGYM_TASK": text} if len(text.encode()) < _LONGEST_VARIABLE else {}),
-            **self.asked.env,
+            **self._settings,
         }
-        show(f"\n$ {self.asked.command}\n".replace("\n", "\r\n").encode())
+        show(f"\n$ {self.command}\n".replace("\n", "\r\n").encode())
         self._offer(START, self._script(confined=where.protected))
         argv = ["/bin/bash", f"{folder}/{START}"]
         self._pty = pty = await where.open_shell(where.workspace, argv=argv, env=env)
@@ -204,7 +195,7 @@ class AgentProgram:
 
     def _script(self, *, confined: bool) -> str:
         """What bash runs: the command, its first word standing for the program that was found."""
-        command, program = self.asked.command, self.program
+        command, program = self.command, self.program
         start = _START if confined else _QUIET
         if program is not None:
             inside = shlex.quote(str(program.inside))
@@ -267,12 +258,3 @@ def _called(command: str) -> str:
     name = os.path.basename(first)
     script = next((word for word in rest if not word.startswith("-")), "")
     return os.path.basename(script) if script and INTERPRETERS.match(name) and "-c" not in rest[:3] else name
-
-
-def make_program(
-    command: str, settings: Sequence[str], mounts: Sequence[str], *, on_host: bool, inside: bool
-) -> AgentProgram:
-    """The program of the options of `run`. Raises NotFound."""
-    env = read_settings(settings)
-    places = tuple(dict.fromkeys(check_mount(Path(folder)) for folder in mounts))
-    return AgentProgram(Asked(command, env, places, on_host), installed_inside=inside)

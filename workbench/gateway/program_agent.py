@@ -11,7 +11,7 @@ import msgspec
 
 from workbench.gateway.agent import GatewayAgent
 from workbench.gateway.finding import NotFound, first_word
-from workbench.gateway.program import AgentProgram, make_program
+from workbench.gateway.program import AgentProgram
 from workbench.gateway.replay import Replay
 from workbench.gateway.server import Gateway
 from workbench.gateway.upstream import Upstream, make_upstream
@@ -36,7 +36,7 @@ class ProgramAgent(GatewayAgent):
         self._answer: RequestHandler | None = None
         """Of the sandbox's."""
         self._watching: asyncio.Task[None] | None = None
-        self.mounts = {} if program.asked.on_host else program.mounts
+        self.mounts = {} if program.on_host else program.mounts
 
     async def enter(self, sandbox: Sandbox, state: SessionState, show: Callable[[bytes], None]) -> None:
         """Begin to listen, and start the program. Raises SandboxError."""
@@ -90,13 +90,7 @@ def program_agent(spec: SessionSpec, sessions: Path | None = None, edited: str |
     if edited is not None and isinstance(upstream, Replay):
         upstream.edit(edited)
     contained = spec.sandbox == "docker" and not spec.agent_on_host
-    program = make_program(
-        spec.agent_command,
-        spec.agent_env,
-        spec.agent_mount,
-        on_host=spec.agent_on_host,
-        inside=contained or spec.unsafe_local,
-    )
+    program = AgentProgram(spec, installed_inside=contained or spec.unsafe_local)
     try:
         if contained:
             _check_image(program, spec.image or DEFAULT_IMAGE)
@@ -110,8 +104,8 @@ def _check_image(program: AgentProgram, image: str) -> None:
     """Raises NotFound where neither the image nor what is mounted has the program; SandboxError without an engine."""
     from workbench.isolation.image_with import program_in
 
-    word = first_word(program.asked.command)
-    mounted = any(Path(word).is_relative_to(folder) for folder in program.asked.mounts)
+    word = first_word(program.command)
+    mounted = any(Path(word).is_relative_to(folder) for folder in program.given)
     if not mounted and not program_in(image, word):
         raise NotFound(
             f"the image {image} has no program {word!r}",

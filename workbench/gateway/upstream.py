@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.agents.agent import ModelError
-from workbench.agents.models.keys import Key, scrub
+from workbench.agents.models.keys import Key, key_for, scrub
 from workbench.agents.remote import Host
 from workbench.gateway.answering import DROPPED, Reply, Unanswered, Upstream, UpstreamError
 from workbench.gateway.protocols.base import Asked
@@ -145,13 +145,8 @@ def make_upstream(name: str, *, base_url: str = "", model: str = "", sessions: P
     if kind not in ADDRESSES:
         known = [*(f"{each}:NAME" for each in ADDRESSES), "human", "scripted", "scripted:FILE", "replay:SESSION"]
         raise UpstreamError(f"unknown upstream {first!r}", f"there are {', '.join(known)}")
-    from workbench.agents.models.catalogue import check_address
-    from workbench.agents.models.keys import find_key, find_server_key
-
     try:
-        if base_url:
-            check_address(base_url)
-        key = find_server_key() if base_url else find_key(kind)
+        key = key_for(kind, base_url or None)
     except ModelError as error:
         raise UpstreamError(str(error)) from None
     return Server(kind, what, key=key, base_url=base_url, model=model)

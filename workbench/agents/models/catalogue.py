@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
 from workbench.agents.agent import ModelError
 from workbench.agents.models.base import ProviderModel
-from workbench.agents.models.keys import SERVER_VARIABLE, VARIABLES, Key, find_key, find_server_key
+from workbench.agents.models.keys import VARIABLES, key_for
 from workbench.session import prices
 
 PROVIDERS = tuple(VARIABLES)
@@ -29,12 +28,7 @@ def make_model(
     Raises ModelError, in one sentence: `error` for an impossible name or address, `auth` for a missing key.
     """
     provider, name = split_name(model)
-    key: Key | None
-    if base_url is None:
-        key = find_key(provider, env)
-    else:
-        check_address(base_url)
-        key = find_server_key(env=env)
+    key = key_for(provider, base_url, env)
     adapter = getattr(importlib.import_module(f"workbench.agents.models.{provider}"), _CLASSES[provider])
     model_of_provider: ProviderModel = adapter(name, key=key, base_url=base_url)
     return model_of_provider
@@ -57,23 +51,6 @@ def split_name(model: str) -> tuple[str, str]:
     else:
         reason = f"{model!r} is not provider:name"
     raise ModelError("error", f"{reason}; {hint}")
-
-
-def check_address(base_url: str) -> None:
-    """Raises ModelError (error) if this cannot be the address of a server."""
-    try:
-        parts = urlsplit(base_url)
-        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        good = None
-    if good and "@" in parts.netloc:  # it is kept in the log, for resume
-        raise ModelError(
-            "error", f"the address of {parts.hostname} holds a password; leave it out and set {SERVER_VARIABLE} instead"
-        )
-    if not good:
-        raise ModelError(
-            "error", f"{base_url!r} is not the address of a server; it looks like http://localhost:8000/v1"
-        )
 
 
 _CLASSES = {"openai": "OpenAIModel", "anthropic": "AnthropicModel", "gemini": "GeminiModel"}

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.agents.agent import ModelError
-from workbench.agents.models.catalogue import check_address, split_name
+from workbench.agents.models.catalogue import split_name
 from workbench.agents.models.gemini import ADDRESS_VARIABLE
-from workbench.agents.models.keys import Key, find_key, find_server_key, scrub
+from workbench.agents.models.keys import Key, find_key, key_for, scrub
 from workbench.agents.models.wire import ServerSaid, causes, read_all, watched_client
 
 MODEL_VARIABLE, SERVER_VARIABLE = "MLGYM_EMBEDDINGS", "MLGYM_EMBEDDINGS_URL"
@@ -107,10 +107,7 @@ def embeddings_of_user() -> Embeddings | None:
         raise ModelError(
             "error", f"{MODEL_VARIABLE} must be gemini:NAME or openai:NAME (with {SERVER_VARIABLE} for another server)"
         )
-    if not url:
-        return Embeddings(name, key=find_key("openai"))
-    check_address(url)
-    return Embeddings(name, key=find_server_key(), base_url=url)
+    return Embeddings(name, key=key_for("openai", url or None), base_url=url or None)
 
 
 def _check(vectors: list[list[float]], count: int) -> None:

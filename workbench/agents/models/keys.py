@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from workbench.agents.agent import ModelError
 from workbench.session.secrets import REPLACEMENT, Redactor, UnreadableDotenv, dotenv_files, read_dotenv, secret_values
@@ -64,6 +65,33 @@ def find_key(provider: str, env: Mapping[str, str] | None = None) -> Key:
 def find_server_key(variable: str = SERVER_VARIABLE, env: Mapping[str, str] | None = None) -> Key | None:
     """The key for a server that is named by its address; most servers need none."""
     return _find((variable,), env)
+
+
+def key_for(provider: str, base_url: str | None, env: Mapping[str, str] | None = None) -> Key | None:
+    """The key for a provider, or for another server at `base_url`. Raises ModelError as `find_key` and `check_address`
+    do.
+    """
+    if base_url is None:
+        return find_key(provider, env)
+    check_address(base_url)
+    return find_server_key(env=env)
+
+
+def check_address(base_url: str) -> None:
+    """Raises ModelError (error) if this cannot be the address of a server."""
+    try:
+        parts = urlsplit(base_url)
+        good = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        good = None
+    if good and "@" in parts.netloc:  # it is kept in the log, for resume
+        raise ModelError(
+            "error", f"the address of {parts.hostname} holds a password; leave it out and set {SERVER_VARIABLE} instead"
+        )
+    if not good:
+        raise ModelError(
+            "error", f"{base_url!r} is not the address of a server; it looks like http://localhost:8000/v1"
+        )
 
 
 def _find(variables: tuple[str, ...], env: Mapping[str, str] | None) -> Key | None:
