@@ -406,6 +406,8 @@ async def test_a_session_can_begin_at_a_temperature_of_its_own(tmp_path: Path, s
         assert session.state.agent_change is not None and session.state.agent_change.temperature == 0.7
     async with talking(tmp_path, OPENAI, server, **STEPPING, resume=session.folder) as session:
         await session.review(2)
+        session.runner.controls.step()
+        await session.review(3)
     assert [call.body["temperature"] for call in server.calls] == [0.7, 0.7]
     with pytest.raises(StartError, match="has a temperature"):
         async with driven(tmp_path, ListAgent(["true"]), temperature=0.7):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,32 @@ async def test_signed_reasoning_goes_back_with_its_call_also_after_a_resume(
 
 
 @signing
+async def test_a_proposal_that_nobody_judged_is_there_again_with_its_edit_and_reasoning(
+    tmp_path: Path, server: Server, dialect: Dialect
+) -> None:
+    """After a take-over and after a resume. Nothing is paid for twice."""
+    server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"))
+    options: dict[str, Any] = {"interactive": True, "mode": "step"}
+    async with talking(tmp_path, dialect, server, "tool-calls", **options) as session:
+        await session.review(1)
+        session.runner.controls.take_over(80, 24)
+        await session.phase("human")
+        await session.runner.controls.hand_back()
+        await session.review(2)
+        session.runner.controls.edit("ls -a", told=True)
+    async with talking(tmp_path, dialect, server, "tool-calls", **options, resume=session.folder) as session:
+        await session.review(3)
+        step = session.state.steps[3]
+        assert (step.proposed, step.action, step.edit_told) == ("ls", "ls -a", True)
+        assert step.answer.reasoning == THOUGHT and step.answer.continuation
+        assert len(server.calls) == 1 and session.state.cost == session.state.steps[1].spending.cost
+        server.answers(called(dialect, "submit"))
+        session.runner.controls.step()
+        await session.review(4)
+    assert SIGNATURE in asked(server) and "ls -a" in asked(server)
+
+
+@signing
 async def test_another_model_is_not_sent_it(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "submit"))
     async with talking(tmp_path, dialect, server, "tool-calls", interactive=True, mode="step") as session:
@@ -81,6 +108,16 @@ async def test_another_model_is_not_sent_it(tmp_path: Path, server: Server, dial
         session.runner.controls.run_proposal()
         await session.review(2)
         assert SIGNATURE not in asked(server) and THOUGHT not in asked(server)
+
+
+async def test_another_model_makes_a_proposal_of_its_own(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "echo one"), said(OPENAI, "echo two"))
+    async with talking(tmp_path, OPENAI, server, interactive=True, mode="step") as session:
+        await session.review(1)
+    other = make_agent(OPENAI, server, "default", "another")
+    async with driven(tmp_path, other, resume=session.folder, interactive=True, mode="step") as session:
+        await session.review(2)
+        assert session.state.steps[2].action == "echo two" and len(server.calls) == 2
 
 
 @signing

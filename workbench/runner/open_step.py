@@ -44,6 +44,8 @@ def proposed_again(dropped: Step) -> Proposal:
 def edit_again(live: LiveSession, dropped: Step, number: int, user: str) -> None:
     """What is proposed once more is as the person had changed it."""
     step = live.state.steps[number]
+    if not dropped.edited and (dropped.thought, dropped.action) == (step.thought, step.action):
+        return
     rethought = dropped.thought != step.thought
     live.emit(
         ev.ActionEdited(

@@ -25,6 +25,7 @@ from workbench.runner.hub import Hub
 from workbench.runner.prompt_log import PromptLog
 from workbench.session import events as ev
 from workbench.session.bus import Message
+from workbench.session.state import Step
 
 LONGEST = 100_000
 """Characters of what an agent tells of an action that are kept."""
@@ -53,6 +54,8 @@ class Remote(Host):
         self._prompts = PromptLog(hub.live)
         self._begun: dict[int, float] = {}
         """When the actions were let go that run."""
+        self._beyond: set[int] = set()
+        """Steps whose change the answers that they are from cannot hold."""
         agent.host = self
         self.under_way(0)
         self._live.bus.subscribe(self._heard)
@@ -69,18 +72,19 @@ class Remote(Host):
         if not step.action:
             self._finish(number, "", {})
 
-    def reject(self, number: int) -> bool:
-        """The action of a step must not run. One that a take-over dropped is proposed once more. Returns whether it can
-        then be as the person had changed it.
-        """
+    def reject(self, number: int) -> None:
+        """The action of a step must not run. One that a take-over dropped is proposed once more."""
         step = self._state.steps[number]
         try:
             self.agent.check(replace(step, chosen=0), step.thought, step.action)
         except ValueError:  # the first answer may not hold what an alternative does
-            return False
+            self._beyond.add(number)
         finally:
             self.agent.reject(step)
-        return step.edited or bool(step.chosen)
+
+    def can_hold(self, dropped: Step) -> bool:
+        """Whether what is proposed once more can be as the person had changed it."""
+        return dropped.number not in self._beyond
 
     async def settle(self) -> None:
         """Until the agent has told what came of all that it was let do, or it cannot, or the session is to stop."""

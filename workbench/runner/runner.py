@@ -33,7 +33,7 @@ from workbench.session import events as ev
 from workbench.session.commands import Breakpoint
 from workbench.session.log import EVENTS_FILE, explain_write_error
 from workbench.session.repetition import repetition
-from workbench.session.state import GOES_ON, Step
+from workbench.session.state import GOES_ON
 from workbench.session.status import LiveStatus, Phase
 
 if TYPE_CHECKING:
@@ -106,8 +106,6 @@ class Runner:
             )
         self._cwd = cwd
         self._beside = bytearray()
-        self._kept: Step | None = None
-        """A proposal that a take-over dropped: it comes next, as the person had changed it."""
         self.on_closed: Callable[[], None] | None = None
         """Called once everything is stopped: removes the run's folder."""
 
@@ -232,11 +230,11 @@ class Runner:
         if left_open(self.state):
             await self._decide(self.state.last_step, self.agent)
             return None
-        kept = self._kept
+        dropped, remote = self.state.dropped_proposal, self.remote
         try:
             self.hub.tell(phase="proposing")
-            if kept is not None and self.remote is None:
-                proposal: Proposal | None = proposed_again(kept)
+            if dropped is not None and remote is None:
+                proposal: Proposal | None = proposed_again(dropped)
             else:
                 with self.controls.proposer.until_time_is_over():
                     proposal = await self.controls.proposer.ask()
@@ -249,20 +247,18 @@ class Runner:
         if proposal is None:
             return None  # a take-over, a stop, or the end of the session's time broke the call off
         step = self.state.last_step + 1
-        self.live.emit(
-            ev.ActionProposed(
-                step=step,
-                author=proposal.author or self.agent.author,
-                thought=proposal.thought,
-                action=proposal.action,
-                remark=proposal.remark,
-                answer=proposal.answer,
-                conversation=proposal.conversation,
-            )
+        proposed = ev.ActionProposed(
+            step=step,
+            author=proposal.author or self.agent.author,
+            thought=proposal.thought,
+            action=proposal.action,
+            remark=proposal.remark,
+            answer=proposal.answer,
+            conversation=proposal.conversation,
         )
-        if kept is not None and (self.remote is not None or kept.edited):
-            edit_again(self.live, kept, step, self.controls.user)
-        self._kept = None
+        self.live.emit(proposed)
+        if dropped is not None and dropped.is_proposed_by(proposed) and (remote is None or remote.can_hold(dropped)):
+            edit_again(self.live, dropped, step, self.controls.user)
         self.controls.proposer.apply_change()
         self._mind_repetition(self.agent)
         await self._decide(step, self.agent)
@@ -283,9 +279,8 @@ class Runner:
         decision = Decision("run") if released else await self._review(asked)
         if decision.kind == "reject":
             self.live.emit(ev.ActionRejected(step=step, author=decision.author, comment=decision.comment))
-            keeps = remote is None or remote.reject(step)
-            if keeps and self.state.steps[step].dropped:
-                self._kept = self.state.steps[step]
+            if remote is not None:
+                remote.reject(step)
         elif remote is not None:
             remote.let_go(step)
         else:

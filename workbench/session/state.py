@@ -106,6 +106,8 @@ class Step(msgspec.Struct):
     """The answers for it that came to nothing."""
     agent_change: ev.AgentChanged | None = None
     """It is the first that was proposed after this change of model or temperature."""
+    answered: int | None = None
+    """`seq` of the `model.responded` that it is from, where its event says so: for agent programs."""
     conversation: str = ""
     """Which of the conversations of an agent program it is from; empty for all other agents."""
     relation: str = ""
@@ -177,6 +179,12 @@ class Step(msgspec.Struct):
     def dropped(self) -> bool:
         """Whether it was a proposal that nobody judged: a take-over or the session's end came first."""
         return self.status == "rejected" and not self.rejected_by
+
+    def is_proposed_by(self, event: ev.ActionProposed) -> bool:
+        """Whether an event proposes the same, as it was before any edit."""
+        if event.answer is not None:
+            return event.answer == self.answered
+        return (event.action, event.thought) == (self.proposed, self.proposed_thought)
 
     @property
     def counts(self) -> bool:
@@ -328,6 +336,14 @@ class SessionState:
         """The server of that model, where it is not the provider's own."""
         started = self.started.base_url if self.started else ""
         return self.agent_change.base_url if self.agent_change else started
+
+    @property
+    def dropped_proposal(self) -> Step | None:
+        """The agent's newest proposal, where nobody judged it and the model is still the same: it comes next, as the
+        person had changed it.
+        """
+        newest = next((step for step in reversed(self.steps[1:]) if not step.author.startswith("human:")), None)
+        return newest if newest is not None and newest.dropped and self._unseen_change is None else None
 
     @property
     def working(self) -> float:
@@ -569,16 +585,20 @@ def _model_failed(state: SessionState, event: ev.ModelFailed) -> None:
 
 
 def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
+    by_agent = not event.author.startswith("human:")
+    dropped = state.dropped_proposal if by_agent else None
     step = state._step(event.step)
     _propose(step, event.author, event.thought, event.action, event.remark)
-    step.conversation = event.conversation
+    step.answered, step.conversation = event.answer, event.conversation
     if event.answer is not None and (answer := state._answers.pop(event.answer, None)) is not None:
         if answer.usage is not None:
             state.unassigned.add(answer.usage)
         state._answer = Answer(answer.reasoning, answer.continuation)
         call = state.prompts.belongs(event.answer, step.number)
         step.relation = call.sent.relation if call is not None else ""
-    if not event.author.startswith("human:"):
+    if by_agent:
+        if dropped is not None and dropped.is_proposed_by(event) and not any(state._answer):
+            state._answer = dropped.answer
         step.spending, state.unassigned = state.unassigned, Spending()
         if any(state._answer):
             step.answers[0] = state._answer
