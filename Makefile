@@ -40,11 +40,12 @@ demo: $(RUN)
 	@.venv/bin/mlgym-tui run battleOfSexes || { code=$$?; [ $$code = 1 ] && [ -t 0 ] && [ -t 1 ] || exit $$code; }
 	@command -v mlgym-tui >/dev/null || echo '(here the command is .venv/bin/mlgym-tui)'
 
-# Much of the suite waits for processes: one worker more than there are processors. JOBS=0 runs it in one process.
+# Much of the suite waits for processes: one worker more than there are processors. JOBS=0 runs it in one process. The
+# order of files is that of tests/conftest.py.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: $(DEV)
-	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Those in which nothing is started but what is tested: no sandbox, container, terminal or provider's server.
 QUICK := tests/agents tests/analysis tests/formats tests/library tests/session tests/environment/services \

@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +66,16 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove what the tests left in their home."""
     shutil.rmtree(config.stash[_private_folder], ignore_errors=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files in which sandboxes or programs are started come first, so that no worker is left alone with one at the end;
+    those with many tests come before others.
+    """
+    starts = {item.path for item in items if any(item.get_closest_marker(name) for name in _PROBLEMS)}
+    tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in starts, -tests[item.path], item.path))
 
 
 @pytest.hookimpl(trylast=True)
