@@ -5,7 +5,7 @@ person has changed is written again, in the protocol that it came in.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -33,7 +33,6 @@ class Said(msgspec.Struct, frozen=True):
     calls: tuple[ToolCall, ...] = ()
     usage: Usage | None = None
     """Without a cost."""
-    model: str = ""
     id: str = ""
 
 
@@ -154,31 +153,65 @@ class Protocol(ABC):
         return data
 
 
-def rearranged(
-    parts: Sequence[Value],
-    calls: Mapping[int, str],
-    texts: Collection[int],
-    text: str | None,
-    now: Sequence[ToolCall],
-    with_call: Callable[[Value, ToolCall], Value],
-    with_text: Callable[[Value, str], Value],
-) -> list[Value]:
-    """Parts of an answer with another text (None: the same) in the place of the first one, else before the calls, and
-    with those of its calls that are there `now`. `calls` has their ids by place, `texts` the places of its texts.
-    """
-    known, found, first_call = {call.id: call for call in now}, list[Value](), None
-    for place, part in enumerate(parts):
-        if place in calls:
-            if calls[place] in known:
-                first_call = len(found) if first_call is None else first_call
-                found.append(with_call(part, known[calls[place]]))
-        elif text is None or place not in texts:
-            found.append(part)
-        elif place == min(texts) and text:
-            found.append(with_text(part, text))
-    if text and not texts:
-        found.insert(len(found) if first_call is None else first_call, with_text({}, text))
-    return found
+class InParts(Protocol):
+    """One whose answers are lists of parts: texts, reasoning and calls."""
+
+    joint: ClassVar[str] = ""
+    """Between two texts."""
+
+    @abstractmethod
+    def parts(self, whole: Value) -> Sequence[Value]:
+        """Those of a whole answer."""
+
+    @abstractmethod
+    def with_parts(self, whole: Value, parts: list[Value]) -> Value:
+        """The answer with these in their place."""
+
+    @abstractmethod
+    def said_in(self, part: Value, place: int) -> Said:
+        """What a part says; nothing where it is of another kind."""
+
+    @abstractmethod
+    def with_call(self, part: Value, call: ToolCall) -> Value:
+        """A part that is a call, as that is now."""
+
+    @abstractmethod
+    def with_text(self, part: Value, text: str) -> Value:
+        """A part (empty: a new one) with this text."""
+
+    @abstractmethod
+    def usage(self, whole: Value) -> Usage | None:
+        """What the answer says of its tokens."""
+
+    def said(self, whole: Value) -> Said:
+        found = [self.said_in(part, place) for place, part in enumerate(self.parts(whole))]
+        return Said(
+            text=self.joint.join(each.text for each in found if each.text),
+            reasoning="\n\n".join(each.reasoning for each in found if each.reasoning),
+            calls=tuple(call for each in found for call in each.calls),
+            usage=self.usage(whole),
+            id=str(whole.get("id") or whole.get("responseId") or ""),
+        )
+
+    def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
+        """Another text stands in the place of the first one, else before the calls."""
+        known, same = {call.id: call for call in calls}, text == self.said(whole).text
+        left = "" if same else text
+        parts, first_call = list[Value](), None
+        for place, part in enumerate(self.parts(whole)):
+            before = self.said_in(part, place)
+            if before.calls:
+                if (call := known.get(before.calls[0].id)) is not None:
+                    first_call = len(parts) if first_call is None else first_call
+                    parts.append(self.with_call(part, call))
+            elif same or not before.text:
+                parts.append(part)
+            elif left:
+                parts.append(self.with_text(part, left))
+                left = ""
+        if left:
+            parts.insert(len(parts) if first_call is None else first_call, self.with_text({}, left))
+        return self.with_parts(whole, parts)
 
 
 def by_model(message: Value) -> bool:

@@ -86,7 +86,7 @@ class Chat(Protocol):
         reasoning = next((message[name] for name in _REASONING if isinstance(message.get(name), str)), "")
         text = text_of(message.get("content")) or text_of(message.get("refusal"))
         usage = chat_usage(whole.get("usage"))
-        return Said(text, reasoning, calls, usage, str(whole.get("model") or ""), str(whole.get("id") or ""))
+        return Said(text, reasoning, calls, usage, str(whole.get("id") or ""))
 
     def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
         first, *others = whole["choices"]

@@ -15,7 +15,7 @@ from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
-    Protocol,
+    InParts,
     Result,
     Said,
     ToolCall,
@@ -23,9 +23,9 @@ from workbench.gateway.protocols.base import (
     dumped,
     event,
     number,
-    rearranged,
     text_of,
 )
+from workbench.session.events import Usage
 
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -69,7 +69,7 @@ class _Assembler(Assembler):
         return text, reasoning
 
 
-class Gemini(Protocol):
+class Gemini(InParts):
     name: ClassVar[str] = "gemini"
     provider: ClassVar[str] = "gemini"
     assembler = _Assembler
@@ -118,36 +118,34 @@ class Gemini(Protocol):
             assembler.take(each)
         return assembler.whole
 
-    def said(self, whole: Value) -> Said:
-        parts = _parts(whole)
-        return Said(
-            text="".join(part["text"] for part in parts if _is_text(part)),
-            reasoning="\n\n".join(part["text"] for part in parts if "text" in part and part.get("thought")),
-            calls=tuple(
-                ToolCall(name, str(call["name"]), dumped(call.get("args") or {}))
-                for place, name in _calls(parts).items()
-                if (call := parts[place]["functionCall"])
-            ),
-            usage=gemini_usage(whole.get("usageMetadata")),
-            model=str(whole.get("modelVersion") or ""),
-            id=str(whole.get("responseId") or ""),
-        )
+    def parts(self, whole: Value) -> Sequence[Value]:
+        candidates = whole.get("candidates") or []
+        parts: list[Value] = ((candidates[0] if candidates else {}).get("content") or {}).get("parts") or []
+        return parts
 
-    def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
-        parts = rearranged(
-            _parts(whole),
-            _calls(_parts(whole)),
-            [place for place, part in enumerate(_parts(whole)) if _is_text(part)],
-            None if text == self.said(whole).text else text,
-            calls,
-            lambda part, call: {
-                **part, "functionCall": {**part["functionCall"], "name": call.name, "args": json.loads(call.arguments)}
-            },
-            lambda part, text: {**part, "text": text},
-        )  # fmt: skip
+    def with_parts(self, whole: Value, parts: list[Value]) -> Value:
         first, *others = whole["candidates"]
         content = {**(first.get("content") or {"role": "model"}), "parts": parts}
         return {**whole, "candidates": [{**first, "content": content}, *others]}
+
+    def said_in(self, part: Value, place: int) -> Said:
+        call = part.get("functionCall")
+        if isinstance(call, dict):  # where it has no id, its place stands for it
+            arguments = dumped(call.get("args") or {})
+            return Said(calls=(ToolCall(str(call.get("id") or f"#{place}"), str(call["name"]), arguments),))
+        if not isinstance(part.get("text"), str):
+            return Said()
+        return Said(reasoning=part["text"]) if part.get("thought") else Said(part["text"])
+
+    def with_call(self, part: Value, call: ToolCall) -> Value:
+        now = {"name": call.name, "args": json.loads(call.arguments)}
+        return {**part, "functionCall": {**part["functionCall"], **now}}
+
+    def with_text(self, part: Value, text: str) -> Value:
+        return {**part, "text": text}
+
+    def usage(self, whole: Value) -> Usage | None:
+        return gemini_usage(whole.get("usageMetadata"))
 
     def written(self, text: str, calls: Sequence[ToolCall], model: str) -> Value:
         parts: list[Value] = [{"text": text}] if text or not calls else []
@@ -175,19 +173,3 @@ def _add(parts: list[Value], part: Value) -> None:
         parts[-1] = {**parts[-1], "text": parts[-1]["text"] + part["text"]}
     else:
         parts.append(dict(part))
-
-
-def _calls(parts: Sequence[Value]) -> dict[int, str]:
-    """Ids of the calls among parts, by place; where a call has none, its place stands for it."""
-    calls = {place: part.get("functionCall") for place, part in enumerate(parts)}
-    return {place: str(call.get("id") or f"#{place}") for place, call in calls.items() if isinstance(call, dict)}
-
-
-def _is_text(part: Value) -> bool:
-    return isinstance(part.get("text"), str) and not part.get("thought")
-
-
-def _parts(whole: Value) -> list[Value]:
-    candidates = whole.get("candidates") or []
-    parts: list[Value] = ((candidates[0] if candidates else {}).get("content") or {}).get("parts") or []
-    return parts

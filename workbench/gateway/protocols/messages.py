@@ -12,7 +12,7 @@ from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
-    Protocol,
+    InParts,
     Result,
     Said,
     ToolCall,
@@ -20,9 +20,9 @@ from workbench.gateway.protocols.base import (
     dumped,
     event,
     number,
-    rearranged,
     text_of,
 )
+from workbench.session.events import Usage
 
 _ERRORS = {
     401: "authentication_error",
@@ -81,7 +81,7 @@ class _Assembler(Assembler):
         return "", ""
 
 
-class Messages(Protocol):
+class Messages(InParts):
     name: ClassVar[str] = "messages"
     provider: ClassVar[str] = "anthropic"
     assembler = _Assembler
@@ -103,40 +103,36 @@ class Messages(Protocol):
                     found.append(Result(text_of(block)))
         return found
 
-    def said(self, whole: Value) -> Said:
-        blocks = whole["content"]
-        return Said(
-            text="".join(block["text"] for block in blocks if block.get("type") == "text"),
-            reasoning="\n\n".join(
-                str(block.get("thinking", "")) for block in blocks if block.get("type") == "thinking"
-            ),
-            calls=tuple(
-                ToolCall(str(block["id"]), str(block["name"]), dumped(block.get("input")))
-                for block in blocks
-                if block.get("type") == "tool_use"
-            ),
-            usage=messages_usage(whole.get("usage")),
-            model=str(whole.get("model") or ""),
-            id=str(whole.get("id") or ""),
-        )
+    def parts(self, whole: Value) -> Sequence[Value]:
+        blocks: list[Value] = whole["content"]
+        return blocks
 
-    def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
-        kinds = [block.get("type") for block in whole["content"]]
-        blocks = rearranged(
-            whole["content"],
-            {place: str(whole["content"][place]["id"]) for place, kind in enumerate(kinds) if kind == "tool_use"},
-            [place for place, kind in enumerate(kinds) if kind == "text"],
-            None if text == self.said(whole).text else text,
-            calls,
-            lambda block, call: {**block, "name": call.name, "input": json.loads(call.arguments)},
-            lambda block, text: {**block, "type": "text", "text": text},
-        )
-        called = any(block.get("type") == "tool_use" for block in blocks)
+    def with_parts(self, whole: Value, parts: list[Value]) -> Value:
+        called = any(block.get("type") == "tool_use" for block in parts)
         stop = whole.get("stop_reason")
-        return {**whole, "content": blocks, "stop_reason": "end_turn" if stop == "tool_use" and not called else stop}
+        return {**whole, "content": parts, "stop_reason": "end_turn" if stop == "tool_use" and not called else stop}
+
+    def said_in(self, part: Value, place: int) -> Said:
+        match part.get("type"):
+            case "text":
+                return Said(text=part["text"])
+            case "thinking":
+                return Said(reasoning=str(part.get("thinking", "")))
+            case "tool_use":
+                return Said(calls=(ToolCall(str(part["id"]), str(part["name"]), dumped(part.get("input"))),))
+        return Said()
+
+    def with_call(self, part: Value, call: ToolCall) -> Value:
+        return {**part, "name": call.name, "input": json.loads(call.arguments)}
+
+    def with_text(self, part: Value, text: str) -> Value:
+        return {**part, "type": "text", "text": text}
+
+    def usage(self, whole: Value) -> Usage | None:
+        return messages_usage(whole.get("usage"))
 
     def written(self, text: str, calls: Sequence[ToolCall], model: str) -> Value:
-        said: list[Value] = [{"type": "text", "text": text}] if text else []
+        said = [self.with_text({}, text)] if text else []
         return {
             "id": f"msg_{secrets.token_hex(12)}",
             "type": "message",

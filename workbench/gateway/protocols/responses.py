@@ -13,7 +13,7 @@ from workbench.agents.models.wire import Value
 from workbench.gateway.protocols.base import (
     Asked,
     Assembler,
-    Protocol,
+    InParts,
     Result,
     Said,
     ToolCall,
@@ -21,9 +21,9 @@ from workbench.gateway.protocols.base import (
     dumped,
     event,
     number,
-    rearranged,
     text_of,
 )
+from workbench.session.events import Usage
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input", "local_shell_call": "action"}
 """Items that are calls of a client's tools, and where each has what it is called with."""
@@ -57,10 +57,11 @@ class _Assembler(Assembler):
         return "", ""
 
 
-class Responses(Protocol):
+class Responses(InParts):
     name: ClassVar[str] = "responses"
     provider: ClassVar[str] = "openai"
     assembler = _Assembler
+    joint = "\n"
 
     def read(self, data: Value) -> tuple[list[Any], Any, Value]:
         given, system = data.get("input") or [], data.get("instructions")
@@ -79,34 +80,44 @@ class Responses(Protocol):
                 found.append(Result(text_of(item.get("content"))))
         return found
 
-    def said(self, whole: Value) -> Said:
-        output = whole["output"]
-        texts = [part for item in output if item.get("type") == "message" for part in item["content"]]
-        summaries = [part for item in output if item.get("type") == "reasoning" for part in item.get("summary") or ()]
-        return Said(
-            text="\n".join(text_of(part) for part in texts if part.get("type") in _TEXTS),
-            reasoning="\n\n".join(map(text_of, summaries)),
-            calls=tuple(map(_call, filter(_is_call, output))),
-            usage=responses_usage(whole.get("usage")),
-            model=str(whole.get("model") or ""),
-            id=str(whole.get("id") or ""),
-        )
+    def parts(self, whole: Value) -> Sequence[Value]:
+        items: list[Value] = whole["output"]
+        return items
 
-    def changed(self, whole: Value, text: str, calls: Sequence[ToolCall]) -> Value:
-        output = whole["output"]
-        items = rearranged(
-            output,
-            {place: _call(item).id for place, item in enumerate(output) if _is_call(item)},
-            [place for place, item in enumerate(output) if item.get("type") == "message"],
-            None if text == self.said(whole).text else text,
-            calls,
-            _with,
-            lambda item, text: {**_message(text), **item, "content": _message(text)["content"]},
+    def with_parts(self, whole: Value, parts: list[Value]) -> Value:
+        return {**whole, "output": parts}
+
+    def said_in(self, part: Value, place: int) -> Said:
+        kind = part.get("type")
+        if kind == "message":
+            return Said("\n".join(text_of(each) for each in part["content"] if each.get("type") in _TEXTS))
+        if kind == "reasoning":
+            return Said(reasoning="\n\n".join(map(text_of, part.get("summary") or ())))
+        if kind not in _CALLS:
+            return Said()
+        given = part.get(_CALLS[kind])
+        call = ToolCall(
+            str(part.get("call_id") or part.get("id") or ""),
+            str(part.get("name") or kind.removesuffix("_call")),
+            given if isinstance(given, str) else dumped(given),
         )
-        return {**whole, "output": items}
+        return Said(calls=(call,))
+
+    def with_call(self, part: Value, call: ToolCall) -> Value:
+        place = _CALLS[part["type"]]
+        given = call.arguments if isinstance(part.get(place), str) else json.loads(call.arguments)
+        return {**part, place: given, **({"name": call.name} if "name" in part else {})}
+
+    def with_text(self, part: Value, text: str) -> Value:
+        content = [{"type": "output_text", "text": text, "annotations": []}]
+        new = {"type": "message", "id": f"msg_{secrets.token_hex(12)}", "role": "assistant", "status": "completed"}
+        return {**new, **part, "content": content}
+
+    def usage(self, whole: Value) -> Usage | None:
+        return responses_usage(whole.get("usage"))
 
     def written(self, text: str, calls: Sequence[ToolCall], model: str) -> Value:
-        items = [_message(text)] if text else []
+        items = [self.with_text({}, text)] if text else []
         items += [
             {
                 "type": "function_call",
@@ -151,31 +162,6 @@ class Responses(Protocol):
         error = body.get("error") or {}
         what = {"type": "error", "code": error.get("type"), "message": error.get("message"), "param": None}
         return event({**what, "sequence_number": 0}, "error")
-
-
-def _is_call(item: Value) -> bool:
-    return item.get("type") in _CALLS
-
-
-def _call(item: Value) -> ToolCall:
-    given = item.get(_CALLS[item["type"]])
-    return ToolCall(
-        str(item.get("call_id") or item.get("id") or ""),
-        str(item.get("name") or item["type"].removesuffix("_call")),
-        given if isinstance(given, str) else dumped(given),
-    )
-
-
-def _with(item: Value, call: ToolCall) -> Value:
-    place = _CALLS[item["type"]]
-    given = call.arguments if isinstance(item.get(place), str) else json.loads(call.arguments)
-    return {**item, place: given, **({"name": call.name} if "name" in item else {})}
-
-
-def _message(text: str) -> Value:
-    part = {"type": "output_text", "text": text, "annotations": []}
-    name = f"msg_{secrets.token_hex(12)}"
-    return {"type": "message", "id": name, "role": "assistant", "status": "completed", "content": [part]}
 
 
 def _item_events(item: Value) -> list[Value]:
