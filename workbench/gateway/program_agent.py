@@ -10,11 +10,12 @@ from typing import Any
 import msgspec
 
 from workbench.gateway.agent import GatewayAgent
+from workbench.gateway.answering import Upstream
 from workbench.gateway.finding import NotFound, first_word
 from workbench.gateway.program import AgentProgram
 from workbench.gateway.replay import Replay
 from workbench.gateway.server import Gateway
-from workbench.gateway.upstream import Upstream, make_upstream
+from workbench.gateway.upstream import make_upstream
 from workbench.isolation.spec import DEFAULT_IMAGE
 from workbench.sandbox.base import RequestHandler, Sandbox
 from workbench.session.spec import SessionSpec

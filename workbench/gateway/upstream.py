@@ -14,8 +14,6 @@ from workbench.gateway.answering import DROPPED, Reply, Unanswered, Upstream, Up
 from workbench.gateway.protocols.base import Asked
 from workbench.session.secrets import REPLACEMENT
 
-__all__ = ["Server", "Upstream", "make_upstream"]
-
 ADDRESSES = {
     "openai": "https://api.openai.com/v1",
     "anthropic": "https://api.anthropic.com",

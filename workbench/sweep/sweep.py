@@ -27,7 +27,7 @@ from workbench.library.index import runs
 from workbench.session.events import Limits
 from workbench.session.run import Run
 from workbench.sweep.plan import Budget, Job, Plan
-from workbench.sweep.worker import LOCKS, Order, Report, may_go_on
+from workbench.sweep.worker import LOCKS, Order, Report, may_go_on, said_of
 from workbench.tasks.catalogue import find_task
 
 State = Literal["waiting", "running", "done", "failed", "interrupted", "no budget"]
@@ -38,18 +38,11 @@ _FIRST_WAIT = 2.0
 """Seconds before a session is tried again; each further time twice as long."""
 
 
-class Progress(msgspec.Struct):
-    """Where a job stands."""
+class Progress(Report, kw_only=True):
+    """Where a job stands, and what was last said of its session."""
 
     job: Job
     state: State = "waiting"
-    session: str = ""
-    status: str = ""
-    problem: str = ""
-    cost: float = 0.0
-    tokens: int = 0
-    best: float | None = None
-    steps: int = 0
     seconds: float = 0.0
     """That its process worked on it, in this sweep's time; of one that was finished before, as its session says."""
     began: float = 0.0
@@ -83,7 +76,7 @@ class Sweep:
         self.start_worker = start_worker or (lambda: LocalWorker.start(self.folder / LOCKS))
         self.one_machine = True
         """Sessions run here, and share what this machine has."""
-        self.progress = {job.key: Progress(job) for job in jobs}
+        self.progress = {job.key: Progress(job.key, job=job) for job in jobs}
         self._workers: set[Worker] = set()
         self._idle: list[Worker] = []
         self._running: dict[str, Progress] = {}
@@ -101,11 +94,9 @@ class Sweep:
         """Take in what the sessions in the folder say, the newest of each job."""
         for key, run in self._newest().items():
             progress = self.progress[key]
-            progress.session, progress.status, progress.best = run.path, run.status, run.best
-            progress.steps, progress.seconds = run.steps, run.working or 0.0
-            progress.cost, progress.tokens = run.cost or 0.0, (run.tokens_in or 0) + (run.tokens_out or 0)
-            if run.cost is not None:
-                progress.tokens = 0
+            said = msgspec.structs.asdict(said_of(run, key))
+            progress = msgspec.structs.replace(progress, **said, seconds=run.working or 0.0)
+            self.progress[key] = progress
             limits = progress.job.spec.limits
             # Its share of the budget was too small; without a budget, it was the agent's own limit.
             more = progress.cost < limits.cost if limits.cost is not None else self.plan.budget != Budget()

@@ -61,6 +61,12 @@ class Report(msgspec.Struct):
     best: float | None = None
 
 
+def said_of(run: Run, key: str) -> Report:
+    """What the log of a session says."""
+    tokens = (run.tokens_in or 0) + (run.tokens_out or 0) if run.cost is None else 0
+    return Report(key, run.path, run.status, "", run.cost or 0.0, tokens, run.steps, run.best)
+
+
 async def work(order: Order, say: Callable[[Report], None] = lambda _: None) -> Report:
     """Run one job to its end. `say` is told when it has begun, and how far it is."""
     with _alone(order) as held:
@@ -68,10 +74,7 @@ async def work(order: Order, say: Callable[[Report], None] = lambda _: None) -> 
             return Report(order.key, status="busy", problem="another process runs it")
         if (found := _known(order, held)) is not None:
             if not may_go_on(found.status):
-                tokens = (found.tokens_in or 0) + (found.tokens_out or 0) if found.cost is None else 0
-                return Report(
-                    order.key, found.path, found.status, "", found.cost or 0.0, tokens, found.steps, found.best
-                )
+                return said_of(found, order.key)
             order.resume = found.path
         try:
             # A session that goes on has all but its limits in its log.

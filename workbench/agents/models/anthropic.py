@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, Sampling, continuation, continued
@@ -33,11 +32,8 @@ class AnthropicModel(ProviderModel):
 
         return anthropic.AsyncAnthropic(**self._client_options(anthropic.DefaultAsyncHttpxClient))
 
-    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
-        opening: AbstractAsyncContextManager[Any] = client.messages.with_streaming_response.create(
-            **self._arguments(request)
-        )
-        return opening
+    def _open(self, client: Any, request: Request) -> Any:
+        return client.messages.with_streaming_response.create(**self._arguments(request))
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         system, rest = split_system(answered_calls(request.messages))

@@ -10,7 +10,6 @@ import asyncio
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -106,8 +105,10 @@ class ProviderModel(ChatModel):
         """The SDK's client. Called in a thread: importing an SDK takes a second or two."""
 
     @abstractmethod
-    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
-        """Make one call. What is entered is the response, or has it as `http_response`. May raise anything."""
+    def _open(self, client: Any, request: Request) -> Any:
+        """Make one call: a context that is entered with the response, or with what has it as `http_response`. May raise
+        anything.
+        """
 
     @abstractmethod
     def _whole(self, body: Any) -> Sequence[Value] | None:

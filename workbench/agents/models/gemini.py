@@ -7,7 +7,6 @@ import json
 import os
 import re
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 from urllib.parse import quote
 
@@ -49,15 +48,14 @@ class GeminiModel(ProviderModel):
 
         return watched_client(httpx2.AsyncClient, self._silence)
 
-    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
+    def _open(self, client: Any, request: Request) -> Any:
         address = (self._base_url or os.environ.get(ADDRESS_VARIABLE) or ADDRESS).rstrip("/")
         version = "" if re.search(r"/v1\w*$", address) else "/v1"
         model = quote(self._model if "/" in self._model else f"models/{self._model}")
         url = f"{address}{version}/{model}:streamGenerateContent?alt=sse"
         headers = {"x-goog-api-key": self._secret or "none", "Content-Type": "application/json"}
         body = json.dumps(self._body(request))
-        opening: AbstractAsyncContextManager[Any] = client.stream("POST", url, content=body, headers=headers)
-        return opening
+        return client.stream("POST", url, content=body, headers=headers)
 
     def _body(self, request: Request) -> dict[str, Any]:
         system, contents = self._contents(request.messages)

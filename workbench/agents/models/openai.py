@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager
 from typing import Any, ClassVar
 
 from workbench.agents.messages import Message, Sampling
@@ -37,11 +36,8 @@ class OpenAIModel(ProviderModel):
 
         return openai.AsyncOpenAI(**self._client_options(openai.DefaultAsyncHttpxClient))
 
-    def _open(self, client: Any, request: Request) -> AbstractAsyncContextManager[Any]:
-        opening: AbstractAsyncContextManager[Any] = client.chat.completions.with_streaming_response.create(
-            **self._arguments(request)
-        )
-        return opening
+    def _open(self, client: Any, request: Request) -> Any:
+        return client.chat.completions.with_streaming_response.create(**self._arguments(request))
 
     def _arguments(self, request: Request) -> dict[str, Any]:
         arguments: dict[str, Any] = {
