@@ -42,6 +42,7 @@ class Server:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.connections = 0
         self.replies: list[Reply] = []
         self.go_on = asyncio.Event()
         self.held = asyncio.Event()
@@ -57,6 +58,7 @@ class Server:
         self.replies = list(replies)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         try:
             while await self._one(reader, writer):
                 pass

@@ -318,3 +318,17 @@ async def test_a_head_that_never_ends_is_silence(server: Server, dialect: Dialec
     server.answers(Reply([], slow_head=True))
     with pytest.raises(ModelError, match=r"sent nothing for 0\.3 s"):
         await dialect.make(server, silence=0.3).respond(ASK)
+
+
+async def test_a_connection_serves_the_next_call(server: Server, dialect: Dialect) -> None:
+    server.answers(dialect.answer("well"))
+    model = dialect.make(server)
+    assert [await outcome(model) for _ in range(3)] == ["well"] * 3
+    assert server.connections == 1
+    await model.close()
+
+
+async def test_a_stream_that_goes_on_after_its_end_is_left(server: Server) -> None:
+    server.answers(Reply(OPENAI.pieces("well"), trickle=b'data: {"choices": [{"delta": {"content": "no"}}]}\n\n'))
+    async with asyncio.timeout(10):
+        assert await outcome(OPENAI.make(server)) == "well"

@@ -7,6 +7,7 @@ nothing of an answer has arrived, or if the server itself says that the answer f
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from workbench.agents.models.wire import CONNECT_SECONDS, Body, ServerSaid, Valu
 from workbench.session import prices
 from workbench.session.events import Usage
 
+_END_SECONDS = 0.5
+"""In which the connection must end after the server has said that this is all."""
 LONGEST_OUTPUT = 128_000
 """Tokens of the longest answer that any model gives, assumed for calls without a limit."""
 
@@ -245,18 +248,21 @@ class ProviderModel(ChatModel):
             self._client = await asyncio.to_thread(self._make_client)
         body, clock = Body(self._whole), asyncio.get_running_loop().time
 
-        async with asyncio.timeout(self._silence) as silence, self._open(self._client, request) as opened:
-            response = getattr(opened, "http_response", opened)
-            async for data in response.aiter_raw():
-                for event in body.feed(data):
-                    if event.get("type") != "ping":
-                        silence.reschedule(clock() + self._silence)
-                    self._take(event, answer)
-                if body.done:
-                    break
-            else:
+        try:
+            async with asyncio.timeout(self._silence) as silence, self._open(self._client, request) as opened:
+                response = getattr(opened, "http_response", opened)
+                async for data in response.aiter_raw():
+                    for event in body.feed(data):
+                        if event.get("type") != "ping":
+                            silence.reschedule(clock() + self._silence)
+                        self._take(event, answer)
+                    if body.done:  # a connection that was read to its end serves the next call
+                        silence.reschedule(min(clock() + _END_SECONDS, silence.when() or math.inf))
                 for event in body.end():
                     self._take(event, answer)
+        except TimeoutError:
+            if not body.done:
+                raise
         answer.finish()
         if body.done and answer.characters and answer.stop is None:  # many servers say no more than that
             answer.stops("stop")

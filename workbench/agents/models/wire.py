@@ -144,6 +144,8 @@ class Body:
         self._head = (self._head + data[:_HEAD])[:_HEAD].lstrip(_BLANK)
         if self._total > LARGEST_STREAM:
             raise WireError("too_long", self._head)
+        if self.done:
+            return
         if self._events is None:
             data = self._begin(data)
         if self._events is not None:
@@ -171,6 +173,8 @@ class Body:
 
     def end(self) -> Iterator[Value]:
         """The events that are left at a regular end of the body. Raises what `feed` raises."""
+        if self.done:
+            return
         if self._events is not None:
             yield from self._read(self._events.end())
         elif self._in_one_piece:
