@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.stretching import quick_secrets
+
 REQUIRE_ALL = "MLGYM_REQUIRE_ALL"
 """Set (to anything), a test that would be skipped for a missing bubblewrap, Docker, tmux or package fails instead."""
 
@@ -81,6 +83,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """The modules stay: a third of the time of the screen's tests went into looking through them for garbage."""
+    quick_secrets()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)
@@ -140,14 +143,6 @@ _PROBLEMS: dict[str, Callable[..., str | None]] = {
     "tmux": tmux_problem,
     "packages": packages_problem,
 }
-
-
-@pytest.fixture(autouse=True)
-def quick_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The secret of a session takes a tenth of a second on purpose, at its first evaluation: not in a test."""
-    assembly = sys.modules.get("workbench.environment.assembly")
-    if assembly is not None:
-        monkeypatch.setattr(assembly, "SECRET_ROUNDS", 500)
 
 
 @pytest.hookimpl(tryfirst=True)

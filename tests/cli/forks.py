@@ -19,6 +19,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.stretching import quick_secrets
+
 _IMPORTED = ("workbench.cli.headless", "workbench.runner.start", "workbench.agents.catalogue", "rich.table")
 _LONGEST = 150 << 10
 """Bytes of the arguments and variables of a command."""
@@ -177,6 +179,7 @@ if __name__ == "__main__":
 
     for name in _IMPORTED:
         importlib.import_module(name)
+    quick_secrets()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sys.argv[1:] = _fork_for_each(socket.socket(fileno=int(sys.argv[1])))
     main(prog_name="mlgym-tui")

@@ -12,7 +12,7 @@ import hmac
 import random
 from collections.abc import Iterator
 
-_STRETCH = 100_000
+STRETCH_ROUNDS = 100_000
 
 
 def evaluation_key(seed: int, secret: bytes | None, task: str, artifact_hash: str) -> bytes:
@@ -20,7 +20,7 @@ def evaluation_key(seed: int, secret: bytes | None, task: str, artifact_hash: st
     text = f"{task}\0{artifact_hash}\0{seed}".encode()
     if secret is not None:
         return hmac.digest(secret, text, "sha256")
-    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui seed", text, _STRETCH)
+    return hashlib.pbkdf2_hmac("sha256", b"mlgym-tui seed", text, STRETCH_ROUNDS)
 
 
 def derive(key: bytes, purpose: str) -> bytes:
