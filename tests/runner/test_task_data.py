@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,11 +43,15 @@ open("submission.csv", "w").write("|".join(found))
 """
 
 
-@pytest.fixture(autouse=True)
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLGYM_DATA", str(tmp_path / "brought"))
-    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
-    bring(tmp_path / "brought")
+@pytest.fixture(scope="module", autouse=True)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the user's data; what is prepared is prepared once."""
+    root = tmp_path_factory.mktemp("data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLGYM_DATA", str(root / "brought"))
+        patch.setenv("MLGYM_CACHE", str(root / "cache"))
+        bring(root / "brought")
+        yield
 
 
 @pytest.fixture
@@ -64,7 +71,10 @@ async def test_data_are_read_only_and_the_rest_is_not_there(
     assert found == ["0 1 2 3 4 5 6", "refused", "refused", "refused", "refused"]
 
 
-async def run(options: SessionSpec, sessions: Path) -> tuple[ev.SessionEnded, list[ev.ScoreRecorded], Path]:
+Run = tuple[ev.SessionEnded, list[ev.ScoreRecorded], Path]
+
+
+async def run(options: SessionSpec, sessions: Path) -> Run:
     runner = start(options, sessions)
     ended = await runner.run()
     folder = Path(ended.session)
@@ -75,10 +85,23 @@ def options(task: str, **more: Any) -> SessionSpec:
     return SessionSpec(task=task, dataset="tiny", seed=1, **more)
 
 
+@pytest.fixture(scope="module")
+def demo(folders: None, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Any], Run]:
+    """The session of a task's demo in a kind of sandbox: it is run once."""
+
+    @functools.cache
+    def of(task_id: str, sandbox: Any) -> Run:
+        return asyncio.run(run(options(task_id, sandbox=sandbox), tmp_path_factory.mktemp("sessions")))
+
+    return of
+
+
 @pytest.mark.parametrize("task_id", ["regressionKaggleHousePrice", "3SATTime"])
 @pytest.mark.parametrize("sandbox", BOTH)
-async def test_the_demo_submits_something_valid_and_labelled(tmp_path: Path, task_id: str, sandbox: Any) -> None:
-    ended, scores, _ = await run(options(task_id, sandbox=sandbox), tmp_path / "sessions")
+def test_the_demo_submits_something_valid_and_labelled(
+    demo: Callable[[str, Any], Run], task_id: str, sandbox: Any
+) -> None:
+    ended, scores, _ = demo(task_id, sandbox)
     assert ended.exit_status == "submitted"
     assert [(score.kind, score.split, score.verdict) for score in scores] == [
         ("validate", "validation", "ok"),
@@ -91,8 +114,8 @@ async def test_the_demo_submits_something_valid_and_labelled(tmp_path: Path, tas
 
 
 @pytest.mark.bwrap
-async def test_the_reply_to_the_agent_says_what_was_scored(tmp_path: Path) -> None:
-    _, _, folder = await run(options("regressionKaggleHousePrice"), tmp_path / "sessions")
+def test_the_reply_to_the_agent_says_what_was_scored(demo: Callable[[str, Any], Run]) -> None:
+    _, _, folder = demo("regressionKaggleHousePrice", "local")
     steps = fold(read_log(folder)[0]).steps
     validated = next(step for step in steps if step.action == "validate")
     assert "scored on the validation data" in validated.observation and "(data: stand-in)" in validated.observation
