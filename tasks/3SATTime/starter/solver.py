@@ -98,17 +98,27 @@ class DPLL:
     @staticmethod
     def is_satisfied_clause(clause, assignments):
         """Whether one of its literals is true."""
-        return any(assignments.get(abs(literal)) == (literal > 0) for literal in clause)
+        for literal in clause:  # a loop, here and below: nearly all of the solver's time goes into these three
+            if assignments.get(abs(literal)) == (literal > 0):
+                return True
+        return False
 
     @staticmethod
     def is_conflicted_clause(clause, assignments):
         """Whether all of its literals are false."""
-        return all(assignments.get(abs(literal)) == (literal < 0) for literal in clause)
+        for literal in clause:
+            if assignments.get(abs(literal)) != (literal < 0):
+                return False
+        return True
 
     @staticmethod
     def is_unit_clause(clause, assignments):
         """Whether one of its literals is open, and others are not."""
-        return sum(abs(literal) not in assignments for literal in clause) == 1 < len(clause)
+        left = 0
+        for literal in clause:
+            if abs(literal) not in assignments:
+                left += 1
+        return left == 1 < len(clause)
 
     @staticmethod
     def num_new_clauses(variable, value, clauses, assignments):
