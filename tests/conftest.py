@@ -83,7 +83,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
     """The modules stay: a third of the time of the screen's tests went into looking through them for garbage."""
-    quick_secrets()
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000)
@@ -148,6 +147,7 @@ _PROBLEMS: dict[str, Callable[..., str | None]] = {
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip by marker, before any fixture is made. All skips of one reason come from here, so that -ra groups them."""
+    quick_secrets()  # each time: what a test before has imported is quick from now on
     for name, problem in _PROBLEMS.items():
         marker = item.get_closest_marker(name)
         if marker is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import importlib
 import json
 import os
@@ -21,7 +22,22 @@ from typing import Any
 
 from tests.stretching import quick_secrets
 
-_IMPORTED = ("workbench.cli.headless", "workbench.runner.start", "workbench.agents.catalogue", "rich.table")
+_IMPORTED = (
+    "rich.table",
+    "workbench.agents.catalogue",
+    "workbench.cli.headless",
+    "workbench.cli.runs",
+    "workbench.cli.sessions",
+    "workbench.cli.tasks",
+    "workbench.cli.time_machine",
+    "workbench.formats.reading",
+    "workbench.library.index",
+    "workbench.runner.start",
+    "workbench.runner.trust",
+    "workbench.sandbox.local",
+    "workbench.scoring.evaluation",
+    "workbench.tasks.datasets",
+)
 _LONGEST = 150 << 10
 """Bytes of the arguments and variables of a command."""
 
@@ -180,6 +196,8 @@ if __name__ == "__main__":
     for name in _IMPORTED:
         importlib.import_module(name)
     quick_secrets()
+    gc.collect()
+    gc.freeze()  # no child looks through what is here for garbage, and so copies it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sys.argv[1:] = _fork_for_each(socket.socket(fileno=int(sys.argv[1])))
     main(prog_name="mlgym-tui")

@@ -41,7 +41,7 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Out
 
     async def run(task: str) -> tuple[Path, Outcome]:
         root = tmp_path_factory.mktemp(task)
-        named = with_fewer_games(task, root / "tasks" / task)
+        named = with_fewer_games(task, root / "tasks" / task, games=200)
         return root, await mlgym("run", str(named), "--headless", "--json", "--seed", "7", sessions=root)
 
     async def run_all() -> list[tuple[Path, Outcome]]:

@@ -55,20 +55,20 @@ def _parse_once(self: Stylesheet, *args: Any, **options: Any) -> Any:
 Stylesheet._parse_rules = _parse_once  # type: ignore[method-assign]
 RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]  # by identity as before, without a call of Python
 
-FRAME = 0.3
-"""Seconds between two frames of a screen, at least: nobody looks at the terminal of a test, and drawing took two fifths
-of the time. What is asked of the screen (`screen_text`, a screenshot) is drawn as it is then.
+DRAWN = 10
+"""One in so many refreshes of a screen is drawn, beginning with the first: nobody looks at the terminal of a test, and
+drawing took two fifths of the time. What is asked of the screen (`screen_text`, a screenshot) is drawn as it is then.
 """
 _draw = Screen._compositor_refresh
 
 
 def _draw_at_times(self: Screen[Any]) -> None:
-    app, now = self.app, time.monotonic()
-    if app.is_headless and self is app.screen and now < getattr(self, "next_frame", 0.0):
+    app, before = self.app, getattr(self, "refreshes", 0)
+    self.refreshes = before + 1  # type: ignore[attr-defined]
+    if app.is_headless and self is app.screen and before % DRAWN:
         self._dirty_widgets.clear()  # the compositor knows which places are to be drawn
         app._update_mouse_over(self)
     else:
-        self.next_frame = now + FRAME  # type: ignore[attr-defined]
         _draw(self)
 
 

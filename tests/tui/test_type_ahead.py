@@ -9,7 +9,6 @@ import pytest
 from textual import events
 from textual.widgets import Input, TextArea
 
-from tests.tui.support import screen_text
 from tests.tui.test_workbench import Opened, opened
 from workbench.environment.assembly import OURS
 from workbench.session.commands import Command, Outcome
@@ -149,7 +148,7 @@ async def test_a_wrong_limit_can_be_mended(tmp_path: Path) -> None:
         assert on.app.screen.query_one(Input).value == "cost=1x" and on.state.limits.cost is None
         burst(on, "backspace", "enter")
         await on.until(lambda: on.state.limits.cost == 1, "the limit")
-        assert "limits:" in screen_text(on.app)
+        await on.shows("limits:")
 
 
 async def test_keys_that_come_together_are_taken_in_their_order(tmp_path: Path) -> None:
