@@ -55,7 +55,7 @@ def _parse_once(self: Stylesheet, *args: Any, **options: Any) -> Any:
 Stylesheet._parse_rules = _parse_once  # type: ignore[method-assign]
 RuleSet.__hash__ = object.__hash__  # type: ignore[method-assign]  # by identity as before, without a call of Python
 
-DRAWN = 10
+DRAWN = 20
 """One in so many refreshes of a screen is drawn, beginning with the first: nobody looks at the terminal of a test, and
 drawing took two fifths of the time. What is asked of the screen (`screen_text`, a screenshot) is drawn as it is then.
 """
