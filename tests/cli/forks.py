@@ -198,6 +198,7 @@ if __name__ == "__main__":
     quick_secrets()
     gc.collect()
     gc.freeze()  # no child looks through what is here for garbage, and so copies it
+    gc.set_threshold(200_000, 10, 10)  # as workbench/__main__.py has it
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     sys.argv[1:] = _fork_for_each(socket.socket(fileno=int(sys.argv[1])))
     main(prog_name="mlgym-tui")
