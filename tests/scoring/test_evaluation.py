@@ -12,11 +12,10 @@ import pytest
 
 from tests.scoring.hostile import ALWAYS_0, body
 from tests.tasks.quick_task import make_quick_task
-from workbench.isolation import bwrap
+from workbench.isolation import bwrap, landlock, local
 from workbench.isolation import container as container_module
 from workbench.isolation.spec import describe_status
 from workbench.scoring import evaluation
-from workbench.scoring import room as room_module
 from workbench.scoring.evaluation import EvaluationError, evaluate
 from workbench.scoring.room import RoomError, RoomKind, choose
 from workbench.tasks.catalogue import Task
@@ -280,8 +279,7 @@ async def test_auto_takes_a_sandbox(task: Task) -> None:
 
 async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     why = "bwrap is not installed"
-    monkeypatch.setattr(bwrap, "probe_bubblewrap", lambda: why)
-    monkeypatch.setattr(room_module, "probe_bubblewrap", lambda: why)
+    monkeypatch.setattr(local, "probe_bubblewrap", lambda: why)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
     with pytest.raises(RoomError, match="bwrap is not installed"):
@@ -291,7 +289,7 @@ async def test_without_bubblewrap_and_engine(task: Task, monkeypatch: pytest.Mon
     found = await evaluate(task, ALWAYS_0.encode(), seed=1)
     named = {"landlock": "reduced isolation: landlock", "reduced": "reduced isolation"}
     assert found.verdict == "ok" and found.isolation == named[await choose("auto")]
-    monkeypatch.setattr(room_module, "probe_landlock", lambda: "this kernel has no Landlock")
+    monkeypatch.setattr(landlock, "probe_landlock", lambda: "this kernel has no Landlock")
     with pytest.raises(RoomError, match="no Landlock"):
         await evaluate(task, ALWAYS_0.encode(), seed=1, room="landlock")
     assert await choose("auto") == "reduced"

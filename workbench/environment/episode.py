@@ -171,23 +171,9 @@ class Episode:
         observation, wanting = result.observation, self._wanting(result.observation)
         if wanting not in observation:
             observation = f"{observation.rstrip()}\n({wanting})\n"
-        self._emit(
-            ev.ActionFinished(
-                step=step,
-                exit_code=result.exit_code,
-                observation=observation,
-                truncated=result.truncated,
-                cwd=result.cwd,
-                duration=round(result.duration, 6),
-                cast=(round(began, 6), round(ended, 6)),
-                raw=raw,
-                refused=result.refused,
-                interrupted=result.interrupted,
-                timed_out=result.timed_out,
-                signal=result.signal,
-                shell_restarted=result.shell_restarted,
-            )
-        )
+        said = {"observation": observation, "duration": round(result.duration, 6), "raw": raw}
+        cast = (round(began, 6), round(ended, 6))
+        self._emit(ev.ActionFinished(step=step, cast=cast, **{**msgspec.structs.asdict(result), **said}))
         window, self._window = self._window, None
         if window is not None:
             self._emit(_window_event(step, window))
@@ -425,11 +411,5 @@ def _window_event(step: int, request: dict[str, Any]) -> ev.WindowChanged:
         return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 40 else 0
 
     path = request.get("path")
-    return ev.WindowChanged(
-        step=step,
-        path=path[:4096] if isinstance(path, str) else "",
-        first_line=count("first_line"),
-        last_line=count("last_line"),
-        total_lines=count("total_lines"),
-        current_line=count("current_line"),
-    )
+    counts: dict[str, Any] = {name: count(name) for name in ("first_line", "last_line", "total_lines", "current_line")}
+    return ev.WindowChanged(step=step, path=path[:4096] if isinstance(path, str) else "", **counts)

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from workbench.isolation.gpus import device_nodes, visible_devices
-from workbench.isolation.known import NAMESPACE_SWITCHES, boundaries, known, programs
+from workbench.isolation.known import NAMESPACE_SWITCHES, boundaries, known, problem_with, programs
 from workbench.isolation.spec import HOME, Confinement, ResourceLimits
 from workbench.isolation.temporary import OwnedFolder
 from workbench.isolation.users import HOST_UID, processes_of, running_as_root, sandbox_uid
@@ -42,14 +42,14 @@ _MERGED = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 def python_inside() -> tuple[str, Path | None]:
     """Python >= 3.8 as the sandbox finds it, and the folder that must be mounted for it (None when it is in /usr)."""
     system = "/usr/bin/python3"
-    check = "import sys; sys.exit(sys.version_info < (3, 8))"
     if os.path.exists(system):
 
-        def new_enough() -> str:
+        def too_old() -> str | None:
+            check = "import sys; sys.exit(sys.version_info < (3, 8))"
             done = subprocess.run([system, "-I", "-S", "-c", check], capture_output=True, check=False)
-            return "" if done.returncode else "yes"
+            return "it is too old" if done.returncode else None
 
-        if known("system python", [*programs(system)], new_enough):
+        if problem_with("system python", [*programs(system)], too_old) is None:
             return system, None
     prefix = Path(os.path.realpath(sys.base_prefix))
     binary = prefix / "bin" / f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -80,27 +80,25 @@ def _bubblewrap_says(option: str) -> str:
 
 
 def limit_command(limits: ResourceLimits) -> list[str]:
-    """The prefix that sets resource limits (memory is watched, not limited: RLIMIT_AS breaks GPU libraries).
+    """The prefix that sets resource limits."""
+    processes = None if limits.processes is None else limits.processes + _processes_counted_already()
+    given = process_limits(processes, limits.file_bytes)
+    return ["prlimit", *(f"--{name}={value}:{value}" for name, value in given.items()), "--"]
 
-    A limit above this process's own hard limit cannot be set, so that one is taken instead.
+
+def process_limits(processes: int | None, file_bytes: int | None) -> dict[str, int]:
+    """The limits of each confined process, by their short names. `processes`: of its user, all in all.
+
+    Memory is not among them but watched: RLIMIT_AS breaks GPU libraries.
     """
-    wanted = {"core": 0, "nofile": OPEN_FILES}
-    if limits.processes is not None:
-        wanted["nproc"] = limits.processes + _processes_counted_already()
-    if limits.file_bytes is not None:
-        wanted["fsize"] = limits.file_bytes
-    command = ["prlimit"]
-    for name, value in wanted.items():
-        own = own_limit(name)
-        within = value if own is None else min(value, own)
-        command.append(f"--{name}={within}:{within}")
-    return [*command, "--"]
+    wanted = {"core": 0, "nofile": OPEN_FILES, "nproc": processes, "fsize": file_bytes}
+    return {name: _within_own(name, value) for name, value in wanted.items() if value is not None}
 
 
-def own_limit(name: str) -> int | None:
-    """Our own hard limit; None where there is none."""
+def _within_own(name: str, value: int) -> int:
+    """A limit, or this process's own hard one where that is lower: one above it cannot be set."""
     hard = resource.getrlimit(getattr(resource, f"RLIMIT_{name.upper()}"))[1]
-    return None if hard == resource.RLIM_INFINITY else hard
+    return value if hard == resource.RLIM_INFINITY else min(value, hard)
 
 
 def lowered_limits(limits: ResourceLimits) -> list[str]:
@@ -113,7 +111,7 @@ def lowered_limits(limits: ResourceLimits) -> list[str]:
     return [
         f"this machine allows no more than {own // unit:,} {what} (ulimit -H{flag[1]}), so the sandbox does not either"
         for name, what, flag, value, unit in wanted
-        if value is not None and (own := own_limit(name)) is not None and own < value
+        if value is not None and (own := _within_own(name, value)) < value
     ]
 
 
@@ -281,15 +279,8 @@ def probe_bubblewrap() -> str | None:
     It is tried where it is not known from an earlier start. Where it has changed since, a sandbox does not start, and
     says why: nothing runs unconfined for it.
     """
-    problem: str | None = None
-
-    def works() -> str:
-        nonlocal problem
-        problem = try_bubblewrap()
-        return "" if problem else "yes"
-
-    known(WORKS, [*programs("bwrap", "prlimit", "setpriv", "unshare", "/usr/bin/python3"), *boundaries()], works)
-    return problem
+    needed = programs("bwrap", "prlimit", "setpriv", "unshare", "/usr/bin/python3")
+    return problem_with(WORKS, [*needed, *boundaries()], try_bubblewrap)
 
 
 def try_bubblewrap() -> str | None:

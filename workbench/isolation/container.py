@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from workbench.isolation.bwrap import OPEN_FILES, own_limit
+from workbench.isolation.bwrap import process_limits
 from workbench.isolation.engine import EngineError, describe_engine, engine_errors
 from workbench.isolation.image import image_id
 from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint, same_kernel
@@ -84,14 +84,10 @@ class ContainerPlan(msgspec.Struct, frozen=True):
         limit of processes is of all that this user has in containers.
         """
         limits = self.confinement.limits
-        wanted = {"core": 0, "nofile": OPEN_FILES}
-        if limits.file_bytes is not None:
-            wanted["fsize"] = limits.file_bytes
-        if engine["engine"] == "podman":
-            wanted["nproc"] = MOST_PROCESSES
+        processes = MOST_PROCESSES if engine["engine"] == "podman" else None
         if not engine["limits"] and limits.processes is not None and not self.kept:  # what is kept limits itself
-            wanted["nproc"] = limits.processes
-        return {name: min(value, own_limit(name) or value) for name, value in wanted.items()}
+            processes = limits.processes
+        return process_limits(processes, limits.file_bytes)
 
     def user_inside(self, engine: Mapping[str, Any]) -> tuple[int, int]:
         """Who it is inside: to an engine of the user's own, our files are not those of the user asked for."""

@@ -80,10 +80,7 @@ def _start(order: dict[str, Any], to_keeper: socket.socket) -> NoReturn:
     try:
         _LIBC.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
         for name, value in order["limits"].items():
-            kind = getattr(resource, f"RLIMIT_{name.upper()}")
-            hard = resource.getrlimit(kind)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-            resource.setrlimit(kind, (value, value))
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name.upper()}"), (value, value))
         os.chdir(order["cwd"])
         _LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
         argv = order["argv"]
@@ -142,11 +139,9 @@ class Keeper:
         for _ in range(10_000):
             if pid == self.child:
                 return True
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
-                pid = int(file.read().rpartition(b")")[2].split()[1])
-                if pid > 1 and pid != os.getpid():
-                    continue
-            return False
+            pid = _parent(pid)
+            if pid <= 1 or pid == os.getpid():
+                return False
         return False
 
     def members(self) -> list[int]:
@@ -358,7 +353,7 @@ class Caller:
         if struct.unpack_from("=H", given)[0] != socket.AF_UNIX or not path:
             raise PermissionError(errno.EPERM, "")  # one without a path is seen by the whole machine
         found = self.opened(_AT_FDCWD, path, follow=True)
-        flags = self._flags(number)
+        flags = int(_field(f"/proc/{self.thread}/fdinfo/{number}", "flags:"), 8)
         with socket.socket(socket.AF_UNIX, kind) as made:
             try:
                 made.setblocking(False)
@@ -384,10 +379,6 @@ class Caller:
                     return int(fields[4], 16)
         return self.refuse()
 
-    def _flags(self, number: int) -> int:
-        with open(f"/proc/{self.thread}/fdinfo/{number}") as file:
-            return next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
-
     def _give(self, descriptor: int, number: int | None, flags: int) -> int:
         """One of ours, for it, in place of its own `number` or at the first that is free; which that is."""
         how = 0 if number is None else _REPLACE
@@ -399,11 +390,10 @@ class Caller:
 
     def do_ioctl(self, descriptor: int, _command: int, flags: int, *_: int) -> int:
         """TIOCGPTPEER: the other end of a terminal that it has opened; its path is not open to it."""
-        with open(f"/proc/{self.thread}/fdinfo/{_signed(descriptor)}") as file:
-            index = next((int(line.split()[1]) for line in file if line.startswith("tty-index:")), None)
-        if index is None:
+        index = _field(f"/proc/{self.thread}/fdinfo/{_signed(descriptor)}", "tty-index:")
+        if not index:
             raise OSError(errno.ENOTTY, "")
-        opened = os.open(f"/dev/pts/{index}", flags & os.O_ACCMODE | os.O_NOCTTY | os.O_CLOEXEC)
+        opened = os.open(f"/dev/pts/{int(index)}", flags & os.O_ACCMODE | os.O_NOCTTY | os.O_CLOEXEC)
         try:
             return self._give(opened, None, flags)
         finally:
@@ -447,8 +437,7 @@ class Caller:
         return self.do_tgkill(group, thread, number)
 
     def do_pidfd_send_signal(self, descriptor: int, number: int, *_: int) -> int | None:
-        with open(f"/proc/{self.thread}/fdinfo/{_signed(descriptor)}") as file:
-            pid = next((int(line.split()[1]) for line in file if line.startswith("Pid:")), 0)
+        pid = int(_field(f"/proc/{self.thread}/fdinfo/{_signed(descriptor)}", "Pid:") or 0)
         return self.do_kill(pid, number) if pid > 0 else self.refuse()
 
     def do_kill(self, pid: int, number: int, *_: int) -> int | None:
@@ -470,9 +459,22 @@ class Caller:
         return 0
 
     def _group_of(self, thread: int) -> int:
-        with contextlib.suppress(OSError), open(f"/proc/{thread}/status") as file:
-            return next((int(line.split()[1]) for line in file if line.startswith("Tgid:")), 0)
+        with contextlib.suppress(OSError):
+            return int(_field(f"/proc/{thread}/status", "Tgid:") or 0)
         return 0
+
+
+def _field(path: str, name: str) -> str:
+    """What a file of /proc says under a name; empty where it says nothing. Raises OSError."""
+    with open(path) as file:
+        return next((line.split()[1] for line in file if line.startswith(name)), "")
+
+
+def _parent(pid: int) -> int:
+    """The parent of a process (or thread); 0 where it is gone."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+    return 0
 
 
 def _process_group(pid: int) -> int:
@@ -500,9 +502,8 @@ def _kill_rest() -> None:
     """Kill what came of the confined process, wherever it went: its orphans are ours."""
     while True:
         children: dict[int, list[int]] = {}
-        for name in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as file:
-                children.setdefault(int(file.read().rpartition(b")")[2].split()[1]), []).append(int(name))
+        for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+            children.setdefault(_parent(pid), []).append(pid)
         doomed = list(children.get(os.getpid(), []))
         for pid in doomed:
             doomed += children.get(pid, [])

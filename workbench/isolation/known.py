@@ -36,6 +36,18 @@ def known(question: str, hangs_on: Sequence[str], ask: Callable[[], str]) -> str
     return answer
 
 
+def problem_with(what: str, hangs_on: Sequence[str], attempt: Callable[[], str | None]) -> str | None:
+    """Why `what` does not hold here, as an attempt says; None where it does, or did at an earlier start."""
+    problems: list[str | None] = []
+
+    def holds() -> str:
+        problems.append(attempt())
+        return "" if problems[0] else "yes"
+
+    known(what, hangs_on, holds)
+    return problems[0] if problems else None
+
+
 def forget(question: str) -> None:
     """It turned out otherwise: ask again."""
     answers = _read()

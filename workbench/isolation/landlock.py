@@ -19,10 +19,10 @@ import msgspec
 from msgspec.structs import replace
 
 from workbench.isolation import seccomp
-from workbench.isolation.bwrap import OPEN_FILES, hidden_in, python_inside
+from workbench.isolation.bwrap import hidden_in, process_limits, python_inside
 from workbench.isolation.gpus import device_nodes, visible_devices
 from workbench.isolation.keeper import first_closed, landlock_version
-from workbench.isolation.known import boundaries, known, programs
+from workbench.isolation.known import boundaries, problem_with, programs
 from workbench.isolation.spec import Confinement, SandboxError
 from workbench.isolation.temporary import OwnedFolder, enterable
 from workbench.isolation.users import fresh_user, own, processes_of, running_as_root
@@ -111,16 +111,6 @@ def rules_for(confinement: Confinement, version: int, *, terminals: bool) -> lis
     return [(path, given & bound) for path, given in rules]
 
 
-def limits_for(confinement: Confinement, user: int) -> dict[str, int]:
-    """Resource limits by their names in `resource`. Processes are counted together with all others of the user."""
-    limits = {"core": 0, "nofile": OPEN_FILES}
-    if confinement.limits.processes is not None:
-        limits["nproc"] = confinement.limits.processes + processes_of(user)
-    if confinement.limits.file_bytes is not None:
-        limits["fsize"] = confinement.limits.file_bytes
-    return limits
-
-
 class Domain(msgspec.Struct, frozen=True):
     """One confined program to start."""
 
@@ -162,13 +152,16 @@ def landlock_command(domain: Domain, version: int | None = None) -> list[str]:
         enterable(path.parent)
     needed = [folder, *sources, *([] if python_inside()[1] is None else [str(python_inside()[1])])]
     environment = {"HOME": str(scratch[1]), "TMPDIR": str(scratch[0])}
+    processes = given.limits.processes
+    if processes is not None:  # they are counted together with all others of the user
+        processes += processes_of(domain.user)
     order = {
         "argv": list(domain.argv),
         "env": {**given.environment, **environment, **given.env, **visible_devices(given.gpus, confined=True)},
         "cwd": given.cwd,
         "user": user,
         "closed": [] if user is None else sorted({str(path) for path in needed if first_closed(str(path))}),
-        "limits": limits_for(given, domain.user),
+        "limits": process_limits(processes, given.limits.file_bytes),
         "handled": rights(version),
         "rules": rules_for(given, version, terminals=domain.serves),
         "inner": rules_for(given, version, terminals=False) if domain.serves else [],
@@ -205,15 +198,8 @@ except PermissionError:
 @functools.cache
 def probe_landlock() -> str | None:
     """None when Landlock can confine a command here; else why not. Tried where no earlier start knows."""
-    problem: str | None = None
-
-    def works() -> str:
-        nonlocal problem
-        problem = try_landlock()
-        return "" if problem else "yes"
-
-    known(f"Landlock {landlock_version()} works", [*programs("/usr/bin/python3", sys.executable), *boundaries()], works)
-    return problem
+    hangs_on = [*programs("/usr/bin/python3", sys.executable), *boundaries()]
+    return problem_with(f"Landlock {landlock_version()} works", hangs_on, try_landlock)
 
 
 def try_landlock() -> str | None:

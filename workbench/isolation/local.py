@@ -40,13 +40,19 @@ _python_for_others: list[str] = []
 
 def best_way() -> tuple[LocalWay, str]:
     """The best way to confine that works here, and why no better one does."""
-    if (bubblewrap := probe_bubblewrap()) is None:
+    if (bubblewrap := why_not("bubblewrap")) is None:
         return "bubblewrap", ""
-    from workbench.isolation.landlock import probe_landlock  # when first needed: it slows the start
+    landlock = why_not("landlock")
+    return ("landlock", bubblewrap) if landlock is None else ("none", f"{bubblewrap}; {landlock}")
 
-    if (landlock := probe_landlock()) is None:
-        return "landlock", bubblewrap
-    return "none", f"{bubblewrap}; {landlock}"
+
+def why_not(way: LocalWay) -> str | None:
+    """Why processes cannot be kept apart in that way here; None where they can."""
+    if way == "landlock":
+        from workbench.isolation.landlock import probe_landlock  # when first needed: it slows the start
+
+        return probe_landlock()
+    return probe_bubblewrap() if way == "bubblewrap" else None
 
 
 class LocalProcess(IsolatedProcess):

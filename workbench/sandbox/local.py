@@ -24,12 +24,11 @@ from workbench.isolation.bwrap import (
     bubblewrap_version,
     explain_failure,
     lowered_limits,
-    probe_bubblewrap,
     python_inside,
 )
 from workbench.isolation.gpus import visible_devices
 from workbench.isolation.known import forget, programs
-from workbench.isolation.local import LocalProcess, LocalWay, start_confined, start_in_domain, start_plain
+from workbench.isolation.local import LocalProcess, LocalWay, start_confined, start_in_domain, start_plain, why_not
 from workbench.isolation.processes import all_processes, kill_quietly, used_by
 from workbench.isolation.spec import COMMANDS_FOLDER, PYTHON_FOLDER, RUN_FOLDER, SandboxError, base_environment
 from workbench.isolation.temporary import OwnedFolder, short_base
@@ -115,23 +114,13 @@ class LocalSandbox(GuestSandbox):
         return landlock_version()
 
     async def _start(self) -> None:
-        probe = None if self.way == "none" else probe_bubblewrap
-        if self.way == "landlock":
-            from workbench.isolation.landlock import (  # when first needed: it slows the start
-                differences,
-                probe_landlock,
-            )
-
-            probe = probe_landlock
-        if probe is not None and (why := await asyncio.to_thread(probe)) is not None:
+        if (why := await asyncio.to_thread(why_not, self.way)) is not None:
             raise SandboxError("commands cannot be confined on this machine", why)
         self.check_workspace()
         self._temporary = OwnedFolder("guest", short_base())
         await self._launch(self._temporary.path)
-        for lowered in lowered_limits(self.spec.limits) if self.protected else ():
-            self.warn(lowered)
-        for difference in differences(self._landlock) if self.way == "landlock" else ():
-            self.warn(difference)
+        for lacking in self._lacking():
+            self.warn(lacking)
         if self.way == "bubblewrap":
             self._remove_temporary()  # the sandbox has what it needs mounted
         if self._child is None:
@@ -140,6 +129,14 @@ class LocalSandbox(GuestSandbox):
             self.watch(self._child, self.spec.limits, self._give_up)
         else:
             self.meter(partial(used_by, self._child))
+
+    def _lacking(self) -> list[str]:
+        """In sentences: what is less here than a sandbox is to have."""
+        if self.way != "landlock":
+            return lowered_limits(self.spec.limits) if self.protected else []
+        from workbench.isolation.landlock import differences  # when first needed: it slows the start
+
+        return lowered_limits(self.spec.limits) + differences(self._landlock)
 
     def _give_up(self, reason: str) -> None:
         if self._child is not None:

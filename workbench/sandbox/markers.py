@@ -135,11 +135,8 @@ def unescape_command(text: bytes) -> str:
     return plain.decode("utf-8", "replace")
 
 
-_ANSI_C = re.compile(rb"\\(?:([abefnrtvE\\'\"?])|([0-7]{1,3})|x([0-9a-fA-F]{1,2})|u([0-9a-fA-F]{1,4}))")
-_ANSI_C_LETTERS = {
-    b"a": b"\a", b"b": b"\b", b"e": b"\x1b", b"E": b"\x1b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t",
-    b"v": b"\v",
-}  # fmt: skip
+_ANSI_C = re.compile(rb"\\(?:([0-7]{3})|(.))", re.DOTALL)
+_ANSI_C_LETTERS = dict(zip(b"abeEfnrtv", b"\a\b\x1b\x1b\f\n\r\t\v", strict=True))
 
 
 def bash_unquote(word: bytes) -> str:
@@ -154,11 +151,5 @@ def bash_unquote(word: bytes) -> str:
 
 
 def _ansi_c_character(found: re.Match[bytes]) -> bytes:
-    letter, octal, hexadecimal, code = found.groups()
-    if letter is not None:
-        return _ANSI_C_LETTERS.get(letter, letter)
-    if octal is not None:
-        return bytes([int(octal, 8) & 0xFF])
-    if hexadecimal is not None:
-        return bytes([int(hexadecimal, 16)])
-    return chr(int(code, 16)).encode("utf-8", "replace")
+    octal, letter = found.groups()
+    return bytes([int(octal, 8) & 0xFF if octal else _ANSI_C_LETTERS.get(letter[0], letter[0])])

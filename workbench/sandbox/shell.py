@@ -15,12 +15,14 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.action import Onlooker, RunningAction
 from workbench.sandbox.base import Sandbox
 from workbench.sandbox.bash import Bash, killer
 from workbench.sandbox.markers import Mark
+from workbench.sandbox.output import OutputRecord
 from workbench.sandbox.person import PersonAtShell, PersonCommand, settle_after_person
 from workbench.sandbox.shell_state import ShellKeeper
 from workbench.sandbox.supervisor import Supervisor
@@ -253,26 +255,26 @@ class Shell:
             self._spawn(Supervisor(step, self._ladder_interval).watch())
 
     def _result(self, step: RunningAction, restarted: bool) -> CommandResult:
-        observation, truncated = step.record.observation(_MOST_OBSERVED)
-        if step.waited_for:
-            told = (
-                f"[{visible(step.waited_for)} waited for input at the terminal, where nobody answers, and was ended. "
-                "Give it what it needs by its arguments, a pipe or a file.]"
-            )
-            observation = f"{observation}\n{told}" if observation else told
-            self._display(f"\r\n{told}\r\n".encode())
-        return CommandResult(
-            exit_code=step.status,
-            observation=observation,
-            truncated=truncated,
-            cwd=self.cwd,
-            duration=step.ended - step.began,
-            raw=step.record.raw,
+        result = replace(
+            self._printed(step.record, step.status, step.ended - step.began),
             interrupted=step.interrupted,
             timed_out=step.timed_out,
             signal=step.signal or (killer(step.status or 0) if step.dead else ""),
             shell_restarted=restarted,
         )
+        if not step.waited_for:
+            return result
+        told = (
+            f"[{visible(step.waited_for)} waited for input at the terminal, where nobody answers, and was ended. "
+            "Give it what it needs by its arguments, a pipe or a file.]"
+        )
+        self._display(f"\r\n{told}\r\n".encode())
+        return replace(result, observation=f"{result.observation}\n{told}" if result.observation else told)
+
+    def _printed(self, record: OutputRecord, status: int | None, duration: float) -> CommandResult:
+        """The result of a command that printed this and ended so."""
+        observation, truncated = record.observation(_MOST_OBSERVED)
+        return CommandResult(status, observation, self.cwd, truncated, duration, record.raw)
 
     async def interrupt(self) -> None:
         """End the running command with INT, TERM, KILL; returns when it is over. Without one, does nothing."""
@@ -372,7 +374,8 @@ class Shell:
 
         def finished(command: PersonCommand, status: int | None) -> None:
             self._display(command.record.undo())
-            on_command_finished(command.text, self._person_result(command, status))
+            result = self._printed(command.record, status, time.monotonic() - command.began)
+            on_command_finished(command.text, replace(result, shell_restarted=not self.alive))
 
         self._person = PersonAtShell(
             self._bash,
@@ -386,18 +389,6 @@ class Shell:
         await self._person.come(list(self._history))
         if typed := self.onlooker.attend(False):
             self._person.keys(typed)
-
-    def _person_result(self, command: PersonCommand, status: int | None) -> CommandResult:
-        observation, truncated = command.record.observation(_MOST_OBSERVED)
-        return CommandResult(
-            exit_code=status,
-            observation=observation,
-            truncated=truncated,
-            cwd=self.cwd,
-            duration=time.monotonic() - command.began,
-            raw=command.record.raw,
-            shell_restarted=not self.alive,
-        )
 
     def send_keys(self, data: bytes) -> None:
         """Keys of the person. Ignored when no person has the shell, or attends to what runs in it."""

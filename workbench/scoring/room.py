@@ -17,10 +17,10 @@ from msgspec.structs import replace
 
 from workbench.isolation import seccomp
 from workbench.isolation.batch import processors
-from workbench.isolation.bwrap import probe_bubblewrap, python_inside
+from workbench.isolation.bwrap import python_inside
 from workbench.isolation.gpus import visible_devices
 from workbench.isolation.image import image_state
-from workbench.isolation.landlock import Domain, probe_landlock
+from workbench.isolation.landlock import Domain
 from workbench.isolation.local import (
     UNPRIVILEGED,
     LocalProcess,
@@ -28,6 +28,7 @@ from workbench.isolation.local import (
     start_confined,
     start_in_domain,
     start_plain,
+    why_not,
 )
 from workbench.isolation.spec import DEFAULT_IMAGE, Confinement, IsolatedProcess, ResourceLimits, SandboxError
 from workbench.isolation.temporary import OwnedFolder
@@ -138,6 +139,8 @@ async def open_room(choice: RoomChoice, guest: Guest) -> AsyncIterator[IsolatedP
     of the socket to it. Raises RoomError, ArtifactError, or SandboxError where the disk is full.
     """
     kind = await choose(choice)
+    if kind in ("bubblewrap", "landlock") and (why := await asyncio.to_thread(why_not, kind)) is not None:
+        raise RoomError(f"no room can be made with {kind} here: {why}", "`mlgym-tui doctor` says what works")
     owned = OwnedFolder("room")
     room: IsolatedProcess | None = None
     watching: asyncio.Future[None] | None = None
@@ -166,11 +169,11 @@ async def choose(choice: RoomChoice) -> RoomKind:
     """The kind of room that `choice` means on this machine."""
     if choice != "auto":
         return choice
-    if await asyncio.to_thread(probe_bubblewrap) is None:
+    if await asyncio.to_thread(why_not, "bubblewrap") is None:
         return "bubblewrap"
     if await asyncio.to_thread(_image_is_there):
         return "docker"
-    return "landlock" if await asyncio.to_thread(probe_landlock) is None else "reduced"
+    return "landlock" if await asyncio.to_thread(why_not, "landlock") is None else "reduced"
 
 
 def isolation_in(kind: RoomKind, room: IsolatedProcess) -> Isolation:
@@ -209,37 +212,22 @@ async def _in_bubblewrap(guest: Guest, folder: Path) -> IsolatedProcess:
     """A room that can read /usr and a few folders, with a small /tmp, no network, no capabilities and no other
     processes.
     """
-    if (why := await asyncio.to_thread(probe_bubblewrap)) is not None:
-        raise RoomError(f"bubblewrap does not work here: {why}", "`mlgym-tui doctor` says what is missing")
-    confinement = replace(
-        _confinement(guest, folder),
-        limits=ResourceLimits(processes=None, file_bytes=None),  # the program in it sets its own
-    )
     (folder / "mounts").mkdir()
     command = [python_inside()[0], *_FLAGS, "/room/submission_server.py", *guest.options("/room")]
-    return await start_confined(command, confinement, folder / "mounts")
+    return await start_confined(command, _confinement(guest, folder), folder / "mounts")
 
 
 async def _in_domain(guest: Guest, folder: Path) -> IsolatedProcess:
     """A room that can read the system's folders, its own and those that it is given, with sockets, signals and other
     processes out of reach; but with the host's process list, and no limit on its temporary files but each one's size.
     """
-    if (why := await asyncio.to_thread(probe_landlock)) is not None:
-        raise RoomError(why, "`mlgym-tui doctor` says what works here")
     user = os.stat(folder).st_uid
     if guest.processes:  # they are counted together with all of the user's
         guest = replace(guest, processes=guest.processes + processes_of(user))
     own, env = _beside(guest, folder)
     work = str(folder / "work")
-    confinement = Confinement(
-        writable={folder / "work": ""},
-        readonly=dict.fromkeys((folder / "room", *guest.mounts()), ""),
-        hidden=guest.hide,
-        gpus=guest.gpus,
-        env={**env, "HOME": work, "TMPDIR": work},
-        cwd=work,
-        limits=ResourceLimits(processes=None, file_bytes=None),  # the program in it sets its own
-    )
+    env |= {"HOME": work, "TMPDIR": work}
+    confinement = replace(_confinement(guest, folder), writable={folder / "work": ""}, env=env, cwd=work)
     command = [python_inside()[0], *_FLAGS, f"{own}/submission_server.py", *guest.options(own)]
     return await start_in_domain(Domain(command, confinement, folder, user))
 
@@ -283,6 +271,7 @@ def _confinement(guest: Guest, folder: Path) -> Confinement:
         gpus=guest.gpus,
         env=guest.environment("/room"),
         cwd="/tmp",
+        limits=ResourceLimits(processes=None, file_bytes=None),  # the program in it sets its own
         scratch_bytes=TEMPORARY_BYTES,
     )
 

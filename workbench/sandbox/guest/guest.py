@@ -233,7 +233,8 @@ class Outbox:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
-        self.pieces: collections.deque[memoryview] = collections.deque()
+        self.pieces: collections.deque[tuple[memoryview, int]] = collections.deque()
+        """Each with the descriptor that travels with its first byte over a socket, or -1."""
         self.waiting = 0
         """Bytes that are here."""
         self.broken = ""
@@ -242,26 +243,32 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self.pieces)
 
-    def add(self, data: bytes) -> None:
-        """More, behind what is there."""
-        self.pieces.append(memoryview(data))
+    def add(self, data: bytes, passed: int = -1) -> None:
+        """More, behind what is there. A descriptor that is `passed` is closed here afterwards."""
+        self.pieces.append((memoryview(data), passed))
         self.waiting += len(data)
 
-    def send(self, data: bytes) -> None:
+    def send(self, data: bytes, passed: int = -1) -> None:
         """Add it, and write it at once where nothing is before it."""
-        self.add(data)
+        self.add(data, passed)
         if len(self.pieces) == 1:
             self.flush()
 
-    def write(self, piece: memoryview) -> int:
+    def write(self, piece: memoryview, passed: int) -> int:
         """As `os.write`."""
-        return os.write(self.descriptor, piece)
+        if passed < 0:
+            return os.write(self.descriptor, piece)
+        with socket.socket(fileno=os.dup(self.descriptor)) as stream:
+            sent = stream.sendmsg([piece], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", passed))])
+        os.close(passed)
+        return sent
 
     def flush(self) -> None:
         """Write what is taken now. Nothing is left here once it is `broken`."""
         while self.pieces:
+            piece, passed = self.pieces[0]
             try:
-                sent = self.write(self.pieces[0])
+                sent = self.write(piece, passed)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -269,58 +276,32 @@ class Outbox:
                 self.pieces.clear()
                 return
             self.waiting -= sent
-            if sent == len(self.pieces[0]):
+            if sent == len(piece):
                 self.pieces.popleft()
             else:
-                self.pieces[0] = self.pieces[0][sent:]
-
-
-class PassingOutbox(Outbox):
-    """One whose pieces may have a descriptor with them, for the other side."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor)
-        self.socket = socket.socket(fileno=os.dup(descriptor))
-        self.passed: dict[int, int] = {}
-        """By the id of the piece, which lives as long as it waits."""
-
-    def write(self, piece: memoryview) -> int:
-        descriptor = self.passed.get(id(piece))
-        if descriptor is None:
-            return super().write(piece)
-        sent = self.socket.sendmsg([piece], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))])
-        os.close(self.passed.pop(id(piece)))
-        return sent
+                self.pieces[0] = (piece[sent:], -1)
 
 
 class Wire:
     """The stream to the host."""
 
-    def __init__(self, guest: Guest, reader: int, writer: int, can_pass: bool) -> None:
+    def __init__(self, guest: Guest, reader: int, writer: int) -> None:
         self.guest = guest
         self.reader, self.writer = reader, writer
-        self.queue = PassingOutbox(writer) if can_pass else Outbox(writer)
+        self.queue = Outbox(writer)
         self.lost = False
         os.set_blocking(reader, False)
         os.set_blocking(writer, False)
         self.watch()
 
-    def send(self, data: bytes, descriptor: int | None = None) -> None:
-        """Queue a frame; with `descriptor`, that file descriptor travels with it (and is closed here afterwards)."""
-        self.queue.add(data)
-        if descriptor is not None and isinstance(self.queue, PassingOutbox):
-            self.queue.passed[id(self.queue.pieces[-1])] = descriptor
-        if len(self.queue.pieces) == 1:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what the stream takes now."""
-        self.queue.flush()
-        self.lost = self.lost or bool(self.queue.broken)
+    def send(self, data: bytes, passed: int = -1) -> None:
+        """Queue a frame, and a descriptor that travels with it: as `Outbox.send`."""
+        self.queue.send(data, passed)
         self.watch()
 
     def watch(self) -> None:
-        """Listen for the host, and for room while something waits for it."""
+        """Listen for the host, and for room while something waits for it; where it takes nothing more, it is lost."""
+        self.lost = self.lost or bool(self.queue.broken)
         room = selectors.EVENT_WRITE if self.queue else 0
         if self.reader == self.writer:
             self.guest.watch(self.reader, selectors.EVENT_READ | room, self.guest.on_host)
@@ -328,9 +309,9 @@ class Wire:
             self.guest.watch(self.reader, selectors.EVENT_READ, self.guest.on_host)
             self.guest.watch(self.writer, room, self.guest.on_host)
 
-    def control(self, message: dict[str, Any], descriptor: int | None = None) -> None:
+    def control(self, message: dict[str, Any], passed: int = -1) -> None:
         """Send a control message."""
-        self.send(frame(CONTROL_KIND, json.dumps(message).encode("ascii")), descriptor)
+        self.send(frame(CONTROL_KIND, json.dumps(message).encode("ascii")), passed)
 
 
 class Shell:
@@ -737,11 +718,11 @@ def failure(request: int, error: Exception) -> dict[str, Any]:
 class Guest:
     """Everything this program serves, in one loop."""
 
-    def __init__(self, workspace: str, listener: socket.socket, reader: int, writer: int, can_pass: bool) -> None:
+    def __init__(self, workspace: str, listener: socket.socket, reader: int, writer: int) -> None:
         self.workspace = workspace
         self.listener = listener
         self.selector = selectors.DefaultSelector()
-        self.wire = Wire(self, reader, writer, can_pass)
+        self.wire = Wire(self, reader, writer)
         self.received = bytearray()
         self.shells: dict[int, Shell] = {}
         self.commands: dict[int, SideCommand] = {}
@@ -807,7 +788,8 @@ class Guest:
     def on_host(self, events: int) -> None:
         """Bytes from the host, or room for bytes to it."""
         if events & selectors.EVENT_WRITE:
-            self.wire.flush()
+            self.wire.queue.flush()
+            self.wire.watch()
         if not events & selectors.EVENT_READ:
             return
         data = read_now(self.wire.reader, 4 * CHUNK)
@@ -1097,7 +1079,7 @@ def main(arguments: list[str]) -> None:
     os.dup2(nothing, 0)
     os.dup2(nothing, 1)
     os.close(nothing)
-    guest = Guest(options["workspace"], request_listener(options), reader, writer, can_pass)
+    guest = Guest(options["workspace"], request_listener(options), reader, writer)
     with contextlib.suppress(OSError):
         os.chdir(options["workspace"])
     guest.wire.control(
