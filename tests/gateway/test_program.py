@@ -122,7 +122,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         workspace = tmp_path / "workspace"
         workspace.mkdir()
         (tmp_path / "agent").mkdir(exist_ok=True)
-        asked = SandboxSpec(session="test", mounts={**program.mounts, **(spec or {})})
+        asked = SandboxSpec(session="test", readonly={**program.mounts, **(spec or {})})
         if backend == "docker":
             from workbench.sandbox.docker import DockerSandbox
 
@@ -212,7 +212,7 @@ async def test_the_packages_of_the_task_are_not_those_of_the_program(start: Star
     program = AgentProgram(named)
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    spec = SandboxSpec(session="test", mounts=program.mounts, env={"PYTHONPATH": "/of/the/task"})
+    spec = SandboxSpec(session="test", readonly=program.mounts, env={"PYTHONPATH": "/of/the/task"})
     running = Running(program, LocalSandbox(spec, workspace))
     await running.start()
     await running.end()

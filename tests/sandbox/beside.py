@@ -118,7 +118,7 @@ async def main(workspace: Path, version: int, home: Path) -> None:
         abstract.listen()
         terminal = os.ttyname(os.openpty()[1])
         given = [f"{home}/secret", str(home), victim.pid, terminal, tcp.getsockname()[1], os.getpid()]
-        sandbox = LocalSandbox(SandboxSpec("beside"), workspace, "landlock")
+        sandbox = LocalSandbox(SandboxSpec(session="beside"), workspace, "landlock")
         await sandbox.start()
         try:
             for code in (f"GIVEN = {json.dumps(given)!r}\n{ATTACKS}", USES):

@@ -126,13 +126,13 @@ class TestPlan:
         assert name != container_name("20260101-101010-böse/Sitzung mit $x")
 
     def test_gpus_are_asked_for_by_number(self, tmp_path: Path) -> None:
-        (request,) = self.configuration(tmp_path, SandboxSpec("s", gpus=[0, 2]))["DeviceRequests"]
+        (request,) = self.configuration(tmp_path, SandboxSpec(session="s", gpus=[0, 2]))["DeviceRequests"]
         assert request["DeviceIDs"] == ["0", "2"]
         assert request["Capabilities"] == [["gpu"]]
 
     def test_podman_hands_out_no_gpus(self, tmp_path: Path) -> None:
         with pytest.raises(SandboxError, match="Podman hands out no GPUs") as caught:
-            self.configuration(tmp_path, SandboxSpec("s", gpus=[0]), "podman")
+            self.configuration(tmp_path, SandboxSpec(session="s", gpus=[0]), "podman")
         assert "--sandbox local" in caught.value.hint
 
     def test_a_limit_is_set_wherever_the_engine_sets_none(self) -> None:
@@ -151,18 +151,18 @@ class TestPlan:
         assert plan.user_inside(ENGINES["rootless"]) == (AGENT_UID, AGENT_UID)
         assert plan.user_inside(ENGINES["rootless of old"]) == (os.getuid(), os.getgid())
         assert plan.user_inside(ENGINES["rootless docker"]) == (0, 0)
-        modes = [self.configuration(tmp_path, SandboxSpec("s"), engine).get("UsernsMode") for engine in ENGINES]
+        modes = [self.configuration(tmp_path, SandboxSpec(session="s"), engine).get("UsernsMode") for engine in ENGINES]
         assert modes == [None, None, "keep-id:uid=1000,gid=1000", "keep-id", None]
 
     def test_no_limits_are_no_limits(self, tmp_path: Path) -> None:
         limits = ResourceLimits(memory_bytes=None, cpus=None, processes=None, file_bytes=None, workspace_bytes=None)
-        made = self.configuration(tmp_path, SandboxSpec("s", limits=limits))
+        made = self.configuration(tmp_path, SandboxSpec(session="s", limits=limits))
         assert not {"Memory", "MemorySwap", "NanoCpus", "PidsLimit"} & {k for k, v in made.items() if v}
         assert "fsize" not in [limit["Name"] for limit in made["Ulimits"]]
 
     def test_network_is_off_unless_asked_for(self, tmp_path: Path) -> None:
-        assert self.configuration(tmp_path, SandboxSpec("s"))["NetworkMode"] == "none"
-        assert self.configuration(tmp_path, SandboxSpec("s", network=True))["NetworkMode"] == "bridge"
+        assert self.configuration(tmp_path, SandboxSpec(session="s"))["NetworkMode"] == "none"
+        assert self.configuration(tmp_path, SandboxSpec(session="s", network=True))["NetworkMode"] == "bridge"
 
     def test_the_agent_is_never_root_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(os, "getuid", lambda: 0)
@@ -242,7 +242,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     async def start(image: str = DEFAULT_IMAGE, direct: bool = True, **fields: Any) -> DockerSandbox:
         folder = tmp_path / f"workspace-{len(made)}"
         folder.mkdir()
-        sandbox = DockerSandbox(SandboxSpec(f"test-{os.getpid()}", **fields), folder, image, direct=direct)
+        sandbox = DockerSandbox(SandboxSpec(session=f"test-{os.getpid()}", **fields), folder, image, direct=direct)
         made.append(sandbox)
         await sandbox.start()
         return sandbox
@@ -280,7 +280,7 @@ class TestContainer:
         (data / "file").write_text("given")
         (data / "file").chmod(0o666)
         limits = ResourceLimits(memory_bytes=256 * MIB, cpus=0.5, processes=60, file_bytes=3 * MIB)
-        sandbox = await make(limits=limits, env={"WINDOW": "50"}, mounts={data: "/data"})
+        sandbox = await make(limits=limits, env={"WINDOW": "50"}, readonly={data: "/data"})
 
         (number,) = containers_of(api, sandbox.spec.session)
         found = api.inspect_container(number)
@@ -451,12 +451,12 @@ class TestFailures:
 
     async def test_mount_that_is_not_there(self, make: Callable[..., Any], api: Any, tmp_path: Path) -> None:
         with pytest.raises(SandboxError, match="nothing is to be seen in the container, and is not there"):
-            await make(mounts={tmp_path / "nothing": "/data"})
+            await make(readonly={tmp_path / "nothing": "/data"})
         assert containers_of(api, f"test-{os.getpid()}") == []
 
     async def test_cancelled_start_leaves_nothing(self, tmp_path: Path, api: Any) -> None:
         for delay in (0.0, 0.02, 0.1, 0.2):
-            sandbox = DockerSandbox(SandboxSpec(f"test-{os.getpid()}"), tmp_path)
+            sandbox = DockerSandbox(SandboxSpec(session=f"test-{os.getpid()}"), tmp_path)
             task = asyncio.create_task(sandbox.start())
             await asyncio.sleep(delay)
             task.cancel()
@@ -482,7 +482,7 @@ class TestFailures:
 
     async def test_workspace_is_not_there(self, tmp_path: Path) -> None:
         with pytest.raises(SandboxError, match="is not a folder"):
-            await DockerSandbox(SandboxSpec("s"), tmp_path / "nothing").start()
+            await DockerSandbox(SandboxSpec(session="s"), tmp_path / "nothing").start()
 
     async def test_nothing_inside_can_kill_or_stop_the_guest(self, make: Callable[..., Any]) -> None:
         sandbox = await make()
@@ -531,7 +531,7 @@ from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.docker import DockerSandbox
 
 async def main():
-    sandbox = DockerSandbox(SandboxSpec(sys.argv[1]), Path(sys.argv[2]))
+    sandbox = DockerSandbox(SandboxSpec(session=sys.argv[1]), Path(sys.argv[2]))
     await sandbox.start()
     if sys.argv[3] == "freeze":
         api = sandbox._container.api

@@ -44,7 +44,7 @@ async def refusal(tmp_path: Path) -> SandboxError:
     """What a session is told whose sandbox cannot be started."""
     workspace = tmp_path / "workspace"
     workspace.mkdir()
-    sandbox = DockerSandbox(SandboxSpec("s"), workspace)
+    sandbox = DockerSandbox(SandboxSpec(session="s"), workspace)
     with pytest.raises(SandboxError) as caught:
         await sandbox.start()
     await sandbox.stop()

@@ -85,7 +85,7 @@ def test_devices_and_variables(tmp_path: Path) -> None:
 def test_the_local_sandbox_binds_only_its_own(tmp_path: Path) -> None:
     def command(gpus: list[int]) -> list[str]:
         (tmp_path / f"run{len(gpus)}").mkdir()
-        confinement = LocalSandbox(SandboxSpec("s", gpus=gpus), tmp_path).confinement({}, {})
+        confinement = LocalSandbox(SandboxSpec(session="s", gpus=gpus), tmp_path).confinement({}, {})
         return bwrap_command(["true"], confinement, tmp_path / f"run{len(gpus)}")
 
     with_one, without = command([1]), command([])

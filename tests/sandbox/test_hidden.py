@@ -26,8 +26,8 @@ def test_the_checkout_is_hidden_and_packages_beside_it(tmp_path: Path, monkeypat
 
 @pytest.mark.bwrap
 async def test_what_a_session_hides_is_empty(workspace: Path) -> None:
-    shown = LocalSandbox(SandboxSpec("test"), workspace)
-    hiding = LocalSandbox(SandboxSpec("test", hidden=(Path("/usr/share"),)), workspace)
+    shown = LocalSandbox(SandboxSpec(session="test"), workspace)
+    hiding = LocalSandbox(SandboxSpec(session="test", hidden=(Path("/usr/share"),)), workspace)
     for sandbox, empty in ((shown, False), (hiding, True)):
         await sandbox.start()
         try:

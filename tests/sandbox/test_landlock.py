@@ -102,7 +102,7 @@ async def test_as_root_each_sandbox_has_a_user_of_its_own(tmp_path: Path) -> Non
     made = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        made.append(LocalSandbox(SandboxSpec(name), tmp_path / name, "landlock"))
+        made.append(LocalSandbox(SandboxSpec(session=name), tmp_path / name, "landlock"))
         await made[-1].start()
     try:
         ids = [(await each.exec(["sh", "-c", "id -u; touch made; cat ../*/*"])).stdout for each in made]

@@ -328,7 +328,7 @@ async def test_a_host_folder_is_mounted_read_only(workspace: Path, tmp_path: Pat
     data = tmp_path / "data"
     data.mkdir(mode=0o755)
     (data / "train.csv").write_text("1,2\n")
-    spec = SandboxSpec(session="test-session", mounts={data: "/data/games"})
+    spec = SandboxSpec(session="test-session", readonly={data: "/data/games"})
     sandbox = LocalSandbox(spec, workspace)
     await sandbox.start()
     try:
@@ -488,7 +488,7 @@ async def test_a_python_outside_usr_is_brought_along(workspace: Path, monkeypatc
 async def test_what_cannot_start_says_why(tmp_path: Path, temporary: Path) -> None:
     with pytest.raises(SandboxError, match="is not a folder"):
         await LocalSandbox(SandboxSpec(session="s"), tmp_path / "absent").start()
-    spec = SandboxSpec(session="s", mounts={tmp_path / "no-data": "/data"})
+    spec = SandboxSpec(session="s", readonly={tmp_path / "no-data": "/data"})
     with pytest.raises(SandboxError) as caught:
         await LocalSandbox(spec, tmp_path).start()
     assert "no-data" in str(caught.value) + caught.value.hint

@@ -17,6 +17,7 @@ from workbench.sandbox.guest_sandbox import GuestSandbox
 from workbench.sandbox.pty import SignalName
 from workbench.sandbox.screen import CLEARED_NOTE, FULL_SCREEN_NOTE, LEFT_OPEN_NOTE
 from workbench.sandbox.shell import CommandResult, Shell, ShellBusy
+from workbench.sandbox.shell_state import may_change
 from workbench.sandbox.supervisor import Supervisor
 from workbench.sandbox.syntax import ends_in_continuation, plainly_safe
 
@@ -159,6 +160,12 @@ async def test_refused_before_anything_runs(watched: Watched, action: str) -> No
     assert (result.exit_code, result.refused) == (2, True)
     assert result.observation.startswith("bash: ") and "touched\n" not in result.observation.partition("`")[0]
     assert (await watched.shell.run("echo $kept")).observation == "1\n"
+
+
+def test_the_shell_is_asked_what_it_holds_where_an_action_may_have_changed_that() -> None:
+    changing = ["export X=1", "open a.py; export X=1", "open a.py && . ./env", "open a.py\nX=1", "edit <<E\n1\nE\nX=1"]
+    others = ["ls", "open a.py", "search_file 'x = 1' a.py", "edit 1:2 a.py <<'E'\nX=1\nexport Y\nE", "goto 3\n"]
+    assert [action for action in [*changing, *others] if may_change(action)] == changing
 
 
 def test_plainly_safe_is_only_what_parses_for_certain() -> None:

@@ -125,7 +125,9 @@ def test_wheels_for_older_systems_are_taken_too() -> None:
 @pytest.mark.bwrap
 async def test_the_agent_has_them(kept: Path, tmp_path: Path) -> None:
     (tmp_path / "workspace").mkdir()
-    sandbox = LocalSandbox(SandboxSpec("test", env=variables(INSIDE), mounts={kept: INSIDE}), tmp_path / "workspace")
+    sandbox = LocalSandbox(
+        SandboxSpec(session="test", env=variables(INSIDE), readonly={kept: INSIDE}), tmp_path / "workspace"
+    )
     await sandbox.start()
     try:
         done = await sandbox.exec(["bash", "-c", "greet; python3 -c 'import greeting; print(greeting.__file__)'"])

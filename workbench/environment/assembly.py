@@ -197,7 +197,7 @@ def make_sandbox(
             "PYTHONHASHSEED": "0",  # sets in the same order each time: a session that is run again comes out as it was
             "MLGYM_LINT": "refuse" if task.protocol == "mlgym" or actor.as_mlgym else actor.lint,
         },
-        mounts={
+        readonly={
             linter: f"{RUN_FOLDER}/{linter.name}",
             **{folder: f"{WORKSPACE}/{inside}" for folder, inside in data.items()},
             **actor.mounts,
@@ -208,7 +208,7 @@ def make_sandbox(
     if packages is not None:
         confined = replace(
             confined,
-            mounts={**confined.mounts, packages: PACKAGES},
+            readonly={**confined.readonly, packages: PACKAGES},
             env={**confined.env, **package_variables(PACKAGES)},
         )
         beside = package_variables(str(packages), os.environ.get("PATH", os.defpath))
@@ -245,7 +245,7 @@ def make_sandbox(
             )
         notes.append(f"reduced isolation: Landlock, since {problem}. The workspace is {workspace}; {LACKS}")
         readable = [linter, *data, *([] if packages is None else [packages])]
-        return LocalSandbox(replace(plain, mounts=dict.fromkeys(readable, "")), workspace, way)
+        return LocalSandbox(replace(plain, readonly=dict.fromkeys(readable, "")), workspace, way)
     if actor.untrusted or actor.foreign:
         raise SandboxError(
             f"no protected sandbox for the commands of {actor.untrusted or 'a session that is not yours'}: {problem}",

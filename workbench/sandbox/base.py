@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from workbench.isolation.spec import ResourceLimits
+from workbench.isolation.spec import Confinement
 from workbench.sandbox.pty import Pty
 from workbench.session.status import Resources
 
@@ -49,20 +49,13 @@ class ExecResult(msgspec.Struct, frozen=True):
     truncated: bool = False
 
 
-class SandboxSpec(msgspec.Struct):
-    """What a backend needs to make a sandbox."""
+class SandboxSpec(Confinement, frozen=True, kw_only=True):
+    """What a backend needs to make a sandbox: what a session brings (datasets, variables of the agent's shell such as
+    WINDOW, never keys). The backend adds the workspace and our own programs.
+    """
 
     session: str
     """Id of the session; containers are labelled with it."""
-    limits: ResourceLimits = msgspec.field(default_factory=ResourceLimits)
-    network: bool = False
-    env: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Variables of the agent's shell (WINDOW, ...). Never keys."""
-    gpus: Sequence[int] = ()
-    mounts: Mapping[Path, str] = msgspec.field(default_factory=dict)
-    """Host folder → path inside, read-only (datasets)."""
-    hidden: Sequence[Path] = ()
-    """Host folders that must not be seen though they lie in what is visible inside (tasks, prepared data)."""
 
 
 Request = dict[str, Any]

@@ -105,7 +105,7 @@ class DockerSandbox(GuestSandbox):
             "direct": bool(self.guest_facts.get("passes_descriptors")),
             "python": self.guest_facts.get("python", ""),
             "gpus": list(self.spec.gpus),
-            "mounts": sorted(self.spec.mounts.values()),
+            "mounts": sorted(self.spec.readonly.values()),
             "limits": asdict(self.spec.limits),
         }
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from workbench.isolation import seccomp
 from workbench.isolation.processes import used_by
@@ -161,15 +162,12 @@ class GuestSandbox(Sandbox):
     def confinement(self, files: Mapping[Path, str], env: Mapping[str, str]) -> Confinement:
         """What the guest sees and may use: the workspace, our `files`, what the session brings."""
         memory = self.spec.limits.memory_bytes
-        return Confinement(
+        return replace(
+            self.spec,
             writable={self.workspace_folder: self.workspace},
-            readonly={**files, **self.spec.mounts},
-            hidden=self.spec.hidden,
-            gpus=self.spec.gpus,
+            readonly={**files, **self.spec.readonly},
             env={**UNATTENDED, **env, **self.spec.env},
             cwd=self.workspace,
-            network=self.spec.network,
-            limits=self.spec.limits,
             scratch_bytes=min(2 << 30, memory // 2) if memory else 2 << 30,
         )
 

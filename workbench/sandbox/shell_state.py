@@ -8,6 +8,7 @@ import re
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.base import Sandbox
 from workbench.sandbox.bash import Bash
+from workbench.sandbox.guest.agent_commands import COMMANDS
 from workbench.sandbox.typed_lines import probe_line, quote
 from workbench.session.shell_state import ShellState, read_captured
 
@@ -38,9 +39,8 @@ done
 
 _LONGEST = 128 << 10
 """Characters of an action that is looked through."""
-_AGENT_COMMAND = re.compile(
-    r"\s*(?:open|goto|scroll_up|scroll_down|create|edit|insert|search_\w+|find_file|validate|submit)\b"
-)
+_AGENT_COMMAND = re.compile(rf"\s*(?:{'|'.join(COMMANDS)})\b[^\n;&|`$]*\n*")
+"""One of these alone: what is searched for may look like anything."""
 _HERE_DOCUMENT = re.compile(r"<<-?\s*(['\"]?)(\w+)\1")
 
 
@@ -62,11 +62,10 @@ def _commands(action: str) -> str:
 
 def may_change(action: str) -> bool:
     """Whether a shell may hold something else after an action."""
-    if _AGENT_COMMAND.match(action):
-        return False
     if len(action) > _LONGEST:
         return True
-    return _CHANGES.search(_commands(action)) is not None
+    commands = _commands(action)
+    return _AGENT_COMMAND.fullmatch(commands) is None and _CHANGES.search(commands) is not None
 
 
 def capture_line(nonce: str, path: str) -> bytes:

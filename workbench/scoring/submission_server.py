@@ -146,33 +146,30 @@ def supervise() -> None:
 
     Returns in the child. Each of the two dies with its parent.
     """
-    die_with_parent()
+    tell_kernel(*DIE_WITH_PARENT)
     # What the submission starts and leaves alone would become a child of init, where nothing counts or kills it.
-    adopt_orphans()
+    tell_kernel(*ADOPT_ORPHANS)
     child = os.fork()
     if child:
         _, status = os.waitpid(child, 0)
         if os.WIFSIGNALED(status):
             os._exit(128 + os.WTERMSIG(status))
         os._exit(os.WEXITSTATUS(status))
-    die_with_parent()
+    tell_kernel(*DIE_WITH_PARENT)
 
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends (Linux only)."""
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+DIE_WITH_PARENT = (1, 9)
+"""PR_SET_PDEATHSIG: this process gets KILL when its parent ends."""
+ADOPT_ORPHANS = (36, 1)
+"""PR_SET_CHILD_SUBREAPER: what descends from this process stays below it, where it is found and counted."""
 
 
-def adopt_orphans() -> None:
-    """Have what descends from this process stay below it, where it is found and counted (Linux only)."""
+def tell_kernel(option: int, value: int) -> None:
+    """`prctl`, where there is one (Linux)."""
     if sys.platform == "linux":
         import ctypes
 
-        ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER
+        ctypes.CDLL(None).prctl(option, value)
 
 
 def forbid_reaching_others() -> None:
