@@ -257,14 +257,16 @@ class MemoryPty:
         """The terminal prints, but not before the one who typed is done typing."""
         asyncio.get_running_loop().call_soon(self._print, data)
 
+    def listen(self, on_output: Callable[[bytes], None], on_exit: Callable[[int], None]) -> None:
+        self.on_output, self.on_exit = on_output, on_exit
+
     def _print(self, data: bytes) -> None:
         if self.on_output is not None and not self._ended:
             self.on_output(data)
 
     def _start_bash(self) -> None:
         self._real = _Bash(self._sandbox, self._cwd, self._size)
-        self._real.pty.on_exit = self._exited
-        self._real.pty.on_output = self._until_it_prompts
+        self._real.pty.listen(self._until_it_prompts, self._exited)
         self._starting = bytearray()
         self._real.pty.reset_modes(echo=False)
         self._real.pty.write(self._first)
@@ -277,7 +279,7 @@ class MemoryPty:
         _, found, after = self._starting.partition(b"\x1b]133;D;0;aid=%b" % done)
         if found and b"\x1b]133;B;aid=%b\x07" % self._prompt in after:
             self._starting = None
-            self._real.pty.on_output = self._print
+            self._real.pty.listen(self._print, self._exited)
             self._type_queue()
 
     def _type_queue(self) -> None:
@@ -319,6 +321,10 @@ class MemoryPty:
         elif self._asking is not None:
             self._asking.cancel()
 
+    async def unblock(self) -> None:
+        if self._real is not None:
+            await self._real.pty.unblock()
+
     async def waiting(self) -> Waiting | None:
         return await self._real.pty.waiting() if self._real is not None else None
 
@@ -356,13 +362,13 @@ class _Bash(guest.Shell):
         channel = SimpleNamespace(call=self._call)
         self.pty = DirectPty(cast(GuestChannel, channel), 1, os.dup(self.master))
 
-    async def _call(self, op: str, *, name: str = "", **_: object) -> SimpleNamespace:
-        if op == "signal":
-            self.signal(name)
-        elif op == "close_shell":
-            self.kill_session()
-            self._on_end()
-        return SimpleNamespace(message={"waiting": self.waiting()} if op == "waiting" else {})
+    async def _call(self, op: str, **fields: object) -> SimpleNamespace:
+        return SimpleNamespace(message=getattr(self, "do_" + op)(0, fields))
+
+    def do_close_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        self.kill_session()
+        self._on_end()
+        return {}
 
     def _on_end(self) -> None:
         """Bash is dead, or about to be."""

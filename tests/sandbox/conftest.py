@@ -34,8 +34,7 @@ class Terminal:
         self.printed = bytearray()
         self.exit_status: int | None = None
         self._news = asyncio.Event()
-        pty.on_output = self._on_output
-        pty.on_exit = self._on_exit
+        pty.listen(self._on_output, self._on_exit)
 
     def _on_output(self, data: bytes) -> None:
         assert self.exit_status is None, "output after the exit status"

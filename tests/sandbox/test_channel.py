@@ -254,8 +254,7 @@ async def test_output_of_a_relayed_shell_waits_for_its_reader(played: tuple[Rela
     await guest.say(event="exit", shell=number, status=3)
     pty = await opening
     seen: list[bytes | int] = []
-    pty.on_exit = seen.append
-    pty.on_output = seen.append
+    pty.listen(seen.append, seen.append)
     async with asyncio.timeout(PATIENCE):
         while len(seen) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
@@ -271,7 +270,7 @@ async def test_a_relayed_shell_gets_credit_only_for_what_was_taken(played: tuple
     await guest.say(id=number, ok=True, pid=5)
     pty = await opening
     taken = bytearray()
-    pty.on_output = taken.extend
+    pty.listen(taken.extend, lambda status: None)
     half = frame(SHELL_KIND, SHELL_HEADER.pack(number), b"x" * (RELAY_CREDIT // 2))
     await guest.send(half)
     kind, payload = await guest.next_frame()

@@ -374,8 +374,7 @@ for child in children:
         assert isinstance(shell, DirectPty if direct else RelayedPty)
         printed = bytearray()
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        shell.on_output = printed.extend
-        shell.on_exit = exited.set_result
+        shell.listen(printed.extend, exited.set_result)
         shell.write(b"tty; echo pid=$((1 == $$)); stty size; exit 7\n")
         assert await asyncio.wait_for(exited, PATIENCE) == 7
         assert b"pid=0" in printed and b"/dev/pts/" in printed and b"40 120" in printed
@@ -513,8 +512,7 @@ class TestFailures:
         exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         sandbox.on_warning = lost.set_result
         shell = await sandbox.open_shell(WORKSPACE)
-        shell.on_output = lambda data: None
-        shell.on_exit = exited.set_result
+        shell.listen(lambda data: None, exited.set_result)
         await asyncio.to_thread(api.kill, sandbox.describe()["container"])
         await asyncio.wait_for(lost, PATIENCE)
         assert await asyncio.wait_for(exited, PATIENCE) == 137

@@ -401,7 +401,7 @@ async def main():
     done = await sandbox.exec(["bash", "-c", "id -u; ulimit -Hu; echo made > made"])
     shell = await sandbox.open_shell(sandbox.workspace)
     seen = asyncio.Event()
-    shell.on_output = lambda data: seen.set()
+    shell.listen(lambda data: seen.set(), lambda status: None)
     shell.write(b"setsid sleep 98765 & trap '' HUP TERM\\n")
     await seen.wait()
     print(sandbox._child, done.stdout.decode().split(), flush=True)

@@ -7,7 +7,6 @@ that could be lost is passed on. Answers become steps in the order in which they
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import time
 from collections import deque
@@ -24,6 +23,7 @@ from workbench.gateway.composing import ByHand, composed
 from workbench.gateway.conversations import Conversation, Conversations
 from workbench.gateway.protocols.base import Asked, Result
 from workbench.gateway.upstream import Server
+from workbench.isolation.processes import within
 from workbench.session.state import SessionState, Step
 
 MOST_UNDER_WAY = 256
@@ -205,9 +205,7 @@ class GatewayAgent(RemoteAgent):
         await self.upstream.close()
 
     async def changed(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await self._changed.wait()
+        await within(0.5, self._changed.wait())
 
     def _wake(self) -> None:
         self._news.set()

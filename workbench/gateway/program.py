@@ -177,8 +177,7 @@ class AgentProgram:
         self._offer(START, self._script(confined=where.protected))
         argv = ["/bin/bash", f"{folder}/{START}"]
         self._pty = pty = await where.open_shell(where.workspace, argv=argv, env=env)
-        pty.on_output = show
-        pty.on_exit = self._ended
+        pty.listen(show, self._ended)
 
     def _offer(self, name: str, text: str) -> None:
         path = self.offered / name

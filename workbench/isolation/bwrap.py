@@ -20,6 +20,7 @@ from pathlib import Path
 
 from workbench.isolation.gpus import device_nodes, visible_devices
 from workbench.isolation.known import NAMESPACE_SWITCHES, boundaries, known, problem_with, programs
+from workbench.isolation.processes import said_beside
 from workbench.isolation.spec import HOME, Confinement, ResourceLimits
 from workbench.isolation.temporary import OwnedFolder
 from workbench.isolation.users import HOST_UID, processes_of, running_as_root, sandbox_uid
@@ -295,15 +296,10 @@ def try_bubblewrap() -> str | None:
     inside = [python_inside()[0], "-I", "-S", "-c", "print('inside')"]
     try:
         with OwnedFolder("probe") as run_folder:
-            command = bwrap_command(inside, Confinement(), run_folder)
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
-            )
+            complaint = said_beside(bwrap_command(inside, Confinement(), run_folder), "inside\n")
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap could not be tried: {error}; {_HINT_DOCKER}"
-    if done.returncode == 0 and done.stdout == "inside\n":
-        return None
-    return explain_failure(done.stderr or f"exit code {done.returncode}")
+    return None if complaint is None else explain_failure(complaint)
 
 
 def explain_failure(said: str) -> str:

@@ -23,6 +23,7 @@ from workbench.isolation.bwrap import hidden_in, process_limits, python_inside
 from workbench.isolation.gpus import device_nodes, visible_devices
 from workbench.isolation.keeper import first_closed, landlock_version
 from workbench.isolation.known import boundaries, problem_with, programs
+from workbench.isolation.processes import said_beside
 from workbench.isolation.spec import Confinement, SandboxError
 from workbench.isolation.temporary import OwnedFolder, enterable
 from workbench.isolation.users import fresh_user, own, processes_of, running_as_root
@@ -214,11 +215,7 @@ def try_landlock() -> str | None:
             own(folder, (user, user))
             program = [python_inside()[0], "-I", "-S", "-c", _TRY]
             command = landlock_command(Domain(program, Confinement(cwd="/"), folder, user))
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
-            )
+            complaint = said_beside(command, "inside\n")
     except (OSError, subprocess.TimeoutExpired, SandboxError) as error:
         return f"Landlock could not be tried: {error}"
-    if done.returncode == 0 and done.stdout == "inside\n":
-        return None
-    return f"Landlock does not work here: {' '.join((done.stderr or f'exit code {done.returncode}').split())[-300:]}"
+    return None if complaint is None else f"Landlock does not work here: {' '.join(complaint.split())[-300:]}"

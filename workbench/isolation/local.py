@@ -20,6 +20,7 @@ from workbench.isolation.processes import (
     processes_below,
     start_process,
     used_by,
+    within,
 )
 from workbench.isolation.spec import STDERR_TAIL, Confinement, IsolatedProcess, SandboxError, describe_status
 from workbench.isolation.watch import DISK_RESERVE, free_space
@@ -102,10 +103,7 @@ class LocalProcess(IsolatedProcess):
 
     async def ended(self, patience: float) -> int | None:
         """The exit status, once it has ended; None where that takes longer."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                return await self.process.wait()
-        return None
+        return await within(patience, self.process.wait())
 
     async def how_it_ended(self) -> str:
         if self._killed:
@@ -114,9 +112,7 @@ class LocalProcess(IsolatedProcess):
         return "" if status is None else describe_status(status)
 
     async def standard_error(self) -> str:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
-                await asyncio.shield(self._reader)
+        await within(1.0, asyncio.shield(self._reader))
         return self._tail.decode("utf-8", "replace")
 
     async def end(self) -> None:
@@ -131,9 +127,7 @@ class LocalProcess(IsolatedProcess):
         if not self._walled or self.process.returncode is None:
             kill_group(self.process)
         await self.process.wait()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5.0):
-                await self._reader
+        await within(5.0, self._reader)
 
 
 async def start_confined(

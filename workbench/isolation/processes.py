@@ -9,15 +9,33 @@ import signal
 import subprocess
 from asyncio.subprocess import Process
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 _PATIENCE = 5.0
 """Seconds that a killed process may take to be gone."""
+_Result = TypeVar("_Result")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+async def within(seconds: float, waited_for: Awaitable[_Result]) -> _Result | None:
+    """What is waited for; None where that takes longer, and then it is cancelled."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            return await waited_for
+    return None
+
+
+def said_beside(command: Sequence[str], expected: str) -> str | None:
+    """What a command that was tried says instead of what is expected; None where it says just that. Blocks.
+
+    Raises OSError or TimeoutExpired.
+    """
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
+    return None if (done.returncode, done.stdout) == (0, expected) else done.stderr or f"exit code {done.returncode}"
 
 
 def run_and_tell(command: Sequence[str], tell: Callable[[str], object], **options: Any) -> tuple[int, list[str]]:

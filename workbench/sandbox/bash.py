@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
-from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, ExecResult, Sandbox
+from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Sandbox
 from workbench.sandbox.markers import Mark, MarkScanner, NonceSource
 from workbench.sandbox.pty import KILLED, Pty, SignalName, Waiting
 
@@ -33,18 +33,6 @@ case $1 in T|t) kill -CONT $0;; esac
 echo "$1 $3 $6 $(cat /proc/$0/wchan 2>/dev/null)"
 """
 _WAITS_FOR_TERMINAL = ("wait_woken", "n_tty_read", "tty_read", "do_select", "poll_schedule_timeout", "do_sys_poll")
-
-_UNBLOCK = """
-import contextlib, fcntl, os, sys, termios
-folder = f"/proc/{sys.argv[1]}/fd/"
-for name in os.listdir(folder):
-    with contextlib.suppress(OSError, termios.error):
-        if os.readlink(folder + name).startswith(("/dev/pts/", "/dev/tty")):
-            terminal = os.open(folder + name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-            fcntl.ioctl(terminal, termios.TIOCNXCL)
-            termios.tcflow(terminal, termios.TCOON)
-            os.close(terminal)
-"""
 
 
 class Bash:
@@ -89,8 +77,7 @@ class Bash:
         self.variant = typed_lines.VARIANTS[0]
         self.prompt_nonce, nonce = self._nonces.new(), self._nonces.new()
         self.hidden, self.end_reason = True, ""
-        pty.on_exit = lambda status: self._exited(pty, status)
-        pty.on_output = lambda data: self._printed(pty, data)
+        pty.listen(lambda data: self._printed(pty, data), lambda status: self._exited(pty, status))
         if await self._ask({nonce: 0}, typed_lines.start_line(nonce, self.prompt_nonce), _START_LIMIT) is None:
             await self.hang_up("it did not come to its prompt")
             raise SandboxError("the shell did not come to its prompt", "see `mlgym-tui doctor`")
@@ -192,9 +179,15 @@ class Bash:
 
     async def stands_at_prompt(self) -> bool | None:
         """Whether bash itself waits for input, as far as the kernel tells (None: it does not); wakes a stopped bash."""
-        result = await self._run_beside("/bin/sh", "-c", _LOOK)
-        fields = result.stdout.decode("ascii", "replace").split() if result is not None else []
-        if result is None or result.exit_code != 0 or len(fields) < 3:
+        # By a process of its own, though the guest could look: where none is to be had, the sandbox is full of them,
+        # which is noticed and mended as one is asked for.
+        fields: list[str] = []
+        if self._pid is not None:
+            with contextlib.suppress(SandboxError):
+                command = ["/bin/sh", "-c", _LOOK, str(self._pid)]
+                result = await self._sandbox.exec(command, time_limit=5.0, max_output=4096)
+                fields = result.stdout.decode("ascii", "replace").split() if result.exit_code == 0 else []
+        if len(fields) < 3:
             return None
         state, group, foreground = fields[:3]
         # Where the kernel does not say what a process waits for, a sleeping bash in the foreground is taken to read.
@@ -208,18 +201,10 @@ class Bash:
         return None
 
     async def unblock(self) -> None:
-        """Let the terminal print again after a `tcflow`, and be opened again after a TIOCEXCL.
-
-        Only a process inside can do that: the host's end of a terminal has no such calls.
-        """
-        await self._run_beside("python3", "-I", "-S", "-c", _UNBLOCK)
-
-    async def _run_beside(self, *argv: str) -> ExecResult | None:
-        """Run a side command that is given bash's process id; None when it cannot be run."""
-        if self._pid is not None:
-            with contextlib.suppress(SandboxError):
-                return await self._sandbox.exec([*argv, str(self._pid)], time_limit=5.0, max_output=4096)
-        return None
+        """Let the terminal print again after a `tcflow`, and be opened again after a TIOCEXCL."""
+        with contextlib.suppress(SandboxError):
+            if self.terminal is not None:
+                await self.terminal.unblock()
 
 
 async def first_of(patience: float, future: asyncio.Future[Any], event: asyncio.Event | None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from workbench.isolation.processes import within
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
@@ -67,8 +68,8 @@ class PersonAtShell(msgspec.Struct):
         terminal.reset_modes()  # with echo: line editing echoes by itself, and only if it found the terminal to do so
         terminal.write(typed_lines.install_hooks(self.nonce, self.bash.prompt_nonce, history))
         terminal.resize(*self.size)
-        if await _comes(self.ready, 3.0):
-            await _comes(self.prompted, 1.0)
+        if await within(3.0, self.ready.wait()):
+            await within(1.0, self.prompted.wait())
         # A shell in which the hooks do not hold is still the person's, only its lines are no steps.
         self.hidden = False
 
@@ -162,7 +163,7 @@ class PersonAtShell(msgspec.Struct):
             until = time.monotonic() + self.ladder_interval
             while self.command is not None and self.bash.terminal is terminal and time.monotonic() < until:
                 self.prompted.clear()
-                await _comes(self.prompted, 0.25)
+                await within(0.25, self.prompted.wait())
 
     async def clear_line(self) -> None:
         """Drop a half-typed line. That, and the prompt that follows, are not shown."""
@@ -170,15 +171,8 @@ class PersonAtShell(msgspec.Struct):
         if self.bash.terminal is not None:
             self.prompted.clear()
             self.bash.terminal.write(b"\x03")
-            await _comes(self.prompted, 0.5)
+            await within(0.5, self.prompted.wait())
         self._finish(None)
-
-
-async def _comes(event: asyncio.Event, patience: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(patience):
-            return await event.wait()
-    return False
 
 
 async def settle_after_person(bash: Bash) -> None:

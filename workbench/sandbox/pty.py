@@ -13,14 +13,16 @@ import stat
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from workbench.isolation.processes import within
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox.channel import GuestChannel
 from workbench.sandbox.guest.guest import EXIT_GRACE, BrokenProtocol, Outbox, read_now, reset_terminal, set_size
 
+_Said = TypeVar("_Said")
 _READS_PER_WAKE = 16
 _READ = 4096  # what the kernel gives at most in one read of a pseudo-terminal
 
@@ -46,11 +48,7 @@ RELAY_CREDIT = 512 << 10
 
 
 class Pty(ABC):
-    """A bash on a pseudo-terminal inside the sandbox; here is what both kinds share.
-
-    `on_output` and `on_exit` are called on the event loop; set both right after `open_shell` returns (output that came
-    earlier is kept until then).
-    """
+    """A bash on a pseudo-terminal inside the sandbox; here is what both kinds share."""
 
     def __init__(self, channel: GuestChannel, number: int) -> None:
         self.number = number
@@ -64,24 +62,12 @@ class Pty(ABC):
         self._told = False
         self._paused = False
 
-    @property
-    def on_output(self) -> Callable[[bytes], None] | None:
-        """Called with what the terminal printed."""
-        return self._on_output
-
-    @on_output.setter
-    def on_output(self, callback: Callable[[bytes], None] | None) -> None:
-        self._on_output = callback
+    def listen(self, on_output: Callable[[bytes], None], on_exit: Callable[[int], None]) -> None:
+        """Have `on_output` called, on the event loop, with what the terminal prints, and `on_exit` once, after the last
+        of that, with the shell's exit status (128 + n when killed by signal n). What came before is kept until then.
+        """
+        self._on_output, self._on_exit = on_output, on_exit
         self._flow()
-
-    @property
-    def on_exit(self) -> Callable[[int], None] | None:
-        """Called once with the shell's exit status (128 + n when killed by signal n), after its last output."""
-        return self._on_exit
-
-    @on_exit.setter
-    def on_exit(self, callback: Callable[[int], None] | None) -> None:
-        self._on_exit = callback
         if self._ended.is_set():
             self._loop.call_soon(self._tell)
 
@@ -117,23 +103,27 @@ class Pty(ABC):
 
     async def waiting(self) -> Waiting | None:
         """Which program in the foreground waits for input. Raises SandboxError when the guest does not answer."""
-        if self._status is not None:
-            return None
-        answer = await self._channel.call("waiting", time_limit=5.0, shell=self.number)
-        try:
-            return msgspec.convert(answer.message.get("waiting"), Waiting)
-        except msgspec.ValidationError:  # nobody waits
-            return None
+        return await self._asked("waiting", Waiting | None, None)
+
+    async def unblock(self) -> None:
+        """Undo what keeps the terminal from printing, or from being opened. Raises SandboxError likewise.
+
+        Only a process inside can do that: the host's end of a terminal has no such calls.
+        """
+        await self._asked("unblock", None, None)
 
     async def processes(self) -> list[tuple[int, int, str]]:
-        """What descends from the program on the terminal. Raises SandboxError when the guest does not answer."""
-        if self._status is not None:
-            return []
-        answer = await self._channel.call("processes", time_limit=5.0, shell=self.number)
-        try:
-            return msgspec.convert(answer.message.get("processes"), list[tuple[int, int, str]])
-        except msgspec.ValidationError:
-            return []
+        """What descends from the program on the terminal. Raises SandboxError likewise."""
+        return await self._asked("processes", list[tuple[int, int, str]], [])
+
+    async def _asked(self, op: str, kind: Any, otherwise: _Said) -> _Said:
+        """What the guest says of the shell; `otherwise` where it is dead, or that is of another kind."""
+        if self._status is None:
+            answer = await self._channel.call(op, time_limit=5.0, shell=self.number)
+            with contextlib.suppress(msgspec.ValidationError):
+                said: _Said = msgspec.convert(answer.message.get(op), kind)
+                return said
+        return otherwise
 
     async def close(self) -> None:
         """Kill the shell and its session, release the terminal. Can be called twice."""
@@ -141,9 +131,7 @@ class Pty(ABC):
             with contextlib.suppress(SandboxError):
                 await self._channel.call("close_shell", time_limit=5.0, shell=self.number)
         if not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(1.0):
-                    await self._ended.wait()
+            await within(1.0, self._ended.wait())
         self.shell_exited(KILLED)
         self._end()
 

@@ -464,6 +464,40 @@ class Shell:
                         return True
         return False
 
+    def do_resize(self, request: int, message: dict[str, Any]) -> None:
+        set_size(self.master, int(message["columns"]), int(message["rows"]))
+
+    def do_reset_modes(self, request: int, message: dict[str, Any]) -> None:
+        reset_terminal(self.master, bool(message.get("echo", True)))
+
+    def do_signal(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        if self.status is None:
+            self.signal(message["name"])
+        return {}
+
+    def do_waiting(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        return {"waiting": self.waiting()} if self.master >= 0 and self.slave >= 0 else {}
+
+    def do_unblock(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        """Let the terminal print again after a `tcflow`, and be opened again after a TIOCEXCL."""
+        with contextlib.suppress(OSError, ValueError, termios.error):
+            fcntl.ioctl(self.slave, termios.TIOCNXCL)
+            termios.tcflow(self.slave, termios.TCOON)
+        return {}
+
+    def do_processes(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        """What descends from it, itself first: process, parent, command line."""
+        table = {pid: parent for pid, parent, _, _ in process_table()}
+        found = [self.pid] if self.pid in table else []
+        for pid in found:  # grows meanwhile
+            found += [child for child, parent in table.items() if parent == pid][: MAX_LISTED - len(found)]
+        return {"processes": [[pid, table[pid], command_line(pid)] for pid in found]}
+
+    def do_close_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
+        self.kill_session()
+        self.guest.drop_master(self)
+        return {}
+
     def close_slave(self) -> None:
         if self.slave >= 0:
             os.close(self.slave)
@@ -820,7 +854,8 @@ class Guest:
         """Do what the host asks, and answer where it wants one: with what is returned, unless that is None."""
         request = int(message.get("id", 0))
         try:
-            said = getattr(self, "do_" + message["op"])(request, message)
+            asked = self.shells.get(message["shell"]) if "shell" in message else self
+            said = {} if asked is None else getattr(asked, "do_" + message["op"])(request, message)
             answer = None if said is None else {"id": request, "ok": True, **said}
         except Exception as error:  # a fault of ours must reach the host as an answer, not end the sandbox
             answer = failure(request, error)
@@ -833,23 +868,6 @@ class Guest:
             return {"pid": shell.pid}
         self.wire.control({"id": request, "ok": True, "pid": shell.pid}, os.dup(shell.master))
         return None
-
-    def do_resize(self, request: int, message: dict[str, Any]) -> None:
-        set_size(self.shells[message["shell"]].master, int(message["columns"]), int(message["rows"]))
-
-    def do_reset_modes(self, request: int, message: dict[str, Any]) -> None:
-        reset_terminal(self.shells[message["shell"]].master, bool(message.get("echo", True)))
-
-    def do_signal(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
-        shell = self.shells.get(message["shell"])
-        if shell is not None and shell.status is None:
-            shell.signal(message["name"])
-        return {}
-
-    def do_waiting(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
-        shell = self.shells.get(message["shell"])
-        alive = shell is not None and shell.master >= 0 and shell.slave >= 0
-        return {"waiting": shell.waiting() if shell is not None and alive else {}}
 
     def do_make_room(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         """Kill every process but the shells. All are stopped first, at once, so that none can start others.
@@ -873,24 +891,8 @@ class Guest:
             kill_quietly(pid, signal.SIGCONT)
         return {"killed": dict(killed.most_common(5)), "count": sum(killed.values())}
 
-    def do_close_shell(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
-        shell = self.shells.get(message["shell"])
-        if shell is not None:
-            shell.kill_session()
-            self.drop_master(shell)
-        return {}
-
     def do_relay(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
         return {"port": Relay(self, str(message["path"])).port}
-
-    def do_processes(self, request: int, message: dict[str, Any]) -> dict[str, Any]:
-        """What descends from a shell, it first: process, parent, command line."""
-        shell = self.shells.get(message["shell"])
-        table = {pid: parent for pid, parent, _, _ in process_table()}
-        found = [shell.pid] if shell is not None and shell.pid in table else []
-        for pid in found:  # grows meanwhile
-            found += [child for child, parent in table.items() if parent == pid][: MAX_LISTED - len(found)]
-        return {"processes": [[pid, table[pid], command_line(pid)] for pid in found]}
 
     def do_exec(self, request: int, message: dict[str, Any]) -> None:
         self.commands[request] = SideCommand(self, request, message)
