@@ -44,13 +44,13 @@ def test_a_part_has_the_line_that_it_is_for(line: int) -> None:
     data = "".join(f"line {number}\n" for number in range(1, 100_001)).encode()
     part = excerpt(data, line)
     shown = part.text.split("\n")
-    assert shown[line - part.first] == f"line {line}" and len(part.text) < LARGE and part.total == 100_001
-    assert data[part.start :].startswith(part.text.encode())
+    assert shown[line - part.first] == f"line {line}" and len(part.text) < LARGE and not part.whole
+    assert part.text.encode() in data
 
 
 def test_a_line_without_an_end_is_cut() -> None:
     part = excerpt(b"x" * (8 << 20), 1)
-    assert (part.first, part.total) == (1, 1) and 0 < len(part.text) < LARGE
+    assert (part.first, part.whole) == (1, False) and 0 < len(part.text) < LARGE
 
 
 async def test_a_large_file_is_shown_around_the_window(tmp_path: Path) -> None:
@@ -72,3 +72,17 @@ async def test_a_large_file_is_shown_around_the_window(tmp_path: Path) -> None:
         assert file.line_count < 60_000 and "shown" in file.subtitle
         await pilot.press("h")
         await wait_for(pilot, lambda: "row 100010" in screen_text(app), "the row as it was before")
+
+
+async def test_a_file_that_is_no_text_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    made = SessionBuilder(tmp_path / "s")
+    for name, content in (("a.txt", "some words\n"), ("b.bin", "\0\1\2")):
+        made.ran(f"open {name}")
+        made.snapshot(name, content, "added")
+        made.window(1, 1, 1, path=f"/home/agent/workspace/{name}")
+    app = WorkbenchApp(RecordedSource(made.recording()))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("h")
+        await wait_for(pilot, lambda: "some words" in app.workbench.file.text, "the text")
+        await pilot.press("l")
+        await wait_for(pilot, lambda: app.workbench.file.text == "(not text: 3 bytes)", "what is said instead of it")

@@ -160,7 +160,7 @@ async def test_numbers_and_marks() -> None:
 async def test_ready_lines_keep_their_styles() -> None:
     app = Lines()
     async with app.run_test(size=(80, 24)) as pilot:
-        app.view.show_lines([Content.styled("plus\x1b", "bold green"), "plain"])
+        app.view.show([Content.styled("plus\x1b", "bold green"), "plain"])
         await settle(pilot, app.view)
         assert rows(app.view, 2) == ["plus␛", "plain"]
         style = next(iter(app.view.render_line(0))).style
@@ -214,7 +214,7 @@ async def test_follow_the_end() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         view = app.view
         await pilot.press("ctrl+e")
-        view.show_lines([f"line {n}" for n in range(100)])
+        view.show([f"line {n}" for n in range(100)])
         await wait_for(pilot, lambda: rows(view)[-1] == "line 99", "the end")
         await pilot.press("k")
         assert not view.follow
@@ -271,47 +271,29 @@ PYTHON = 'x = """\nnot_code = 1\n"""\n\n\ndef f(a):\n\treturn a  # why\n'
 
 
 def test_highlighting_counts_lines_and_columns_as_the_view_does() -> None:
-    spans = highlight_lines(PYTHON, "python")
+    spans = highlight_lines(PYTHON, "a.py")
     assert len(spans) == len(split_lines(PYTHON))
     assert {span.style for span in spans[1]} == {span.style for span in spans[0][-1:]}, "inside the string"
     comment = spans[6][-1]
     assert split_lines(PYTHON)[6][comment.start : comment.end] == "# why"
-    odd = highlight_lines("a = 1\x0c\rb\u2028\n'é\t' # end", "python")
+    odd = highlight_lines("a = 1\x0c\rb\u2028\n'é\t' # end", "a.py")
     assert len(odd) == 2
     assert (odd[1][-1].start, odd[1][-1].end) == (5, 10)
-    assert highlight_lines("x", "no such language") == [[]]
-
-
-async def test_colours_of_a_window_come_from_the_whole_file() -> None:
-    app = Lines()
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot, app.view)
-
-        def colours() -> list[Any]:
-            return [
-                segment.style.color for segment in app.view.render_line(0) if segment.text.strip() and segment.style
-            ]
-
-        highlight_lines("x = 1", path="a.py")  # the first text of a language is coloured by a worker
-        app.view.show("not_code = 1", path="a.py")
-        alone = colours()
-        app.view.show("not_code = 1", path="a.py", source=PYTHON, first=2, numbers=True)
-        assert len(set(alone)) > 1
-        assert len(set(colours()[1:])) == 1, "all of it is string"
+    assert highlight_lines("x", "a.nosuchlanguage") == [[]]
 
 
 async def test_large_files_are_coloured_by_a_worker() -> None:
     app = Lines()
-    seen: list[LineView.Highlighted] = []
-    async with app.run_test(
-        size=(80, 24), message_hook=lambda m: seen.append(m) if isinstance(m, LineView.Highlighted) else None
-    ) as pilot:
+
+    def styles() -> int:
+        return len({segment.style for segment in app.view.render_line(0) if segment.text.strip()})
+
+    async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot, app.view)
         source = PYTHON * 400
-        app.view.show(source, language="python")
-        assert len({segment.style for segment in app.view.render_line(0) if segment.text.strip()}) == 1
-        await wait_for(pilot, lambda: seen, "colours from the worker")
-        assert len({segment.style for segment in app.view.render_line(0) if segment.text.strip()}) > 1
+        app.view.show(source, path="a.py")
+        assert styles() == 1
+        await wait_for(pilot, lambda: styles() > 1, "colours from the worker")
         app.view.show("plain")
-        app.view.show(source, language="python")
-        assert len({segment.style for segment in app.view.render_line(0) if segment.text.strip()}) > 1, "remembered"
+        app.view.show(source, path="a.py")
+        assert styles() > 1, "remembered"

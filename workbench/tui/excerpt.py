@@ -1,4 +1,4 @@
-"""The part of a large file that a pane shows, around the agent's window, and which of its lines are new.
+"""What a pane shows of a file, of a large one a part around the agent's window, and where two files differ.
 
 Pure functions over bytes, for a thread: none holds the interpreter for long at a time.
 """
@@ -20,21 +20,21 @@ class Excerpt(NamedTuple):
     text: str
     first: int
     """Number of the first of them, from 1."""
-    start: int
-    """Where they begin, in bytes."""
-    total: int
-    """Lines of the file."""
+    whole: bool
+    """They are all of it."""
 
 
 def excerpt(data: bytes, line: int) -> Excerpt:
-    """The part of a file in whose middle `line` is, or its end where the file is shorter."""
+    """A file; of a large one the part in whose middle `line` is, or its end where it has fewer lines."""
+    if len(data) <= LARGE:
+        return Excerpt(data.decode("utf-8", "replace"), 1, True)
     middle, number = _offset_of(data, max(1, line))
     start = data.rfind(b"\n", 0, max(0, middle - _PART // 2)) + 1 if middle > _PART // 2 else 0
     if middle - start > _PART:  # one endless line
         start = middle - _PART // 2
     end = data.find(b"\n", start + _PART, start + 2 * _PART) + 1 or min(len(data), start + _PART)
     first = number - count_lines(data, start, middle)
-    return Excerpt(data[start:end].decode("utf-8", "replace"), first, start, count_lines(data, 0, len(data)) + 1)
+    return Excerpt(data[start:end].decode("utf-8", "replace"), first, False)
 
 
 class Difference(NamedTuple):

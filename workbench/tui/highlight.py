@@ -6,10 +6,10 @@ worker, 160 ms for 5,000 lines), and views take the lines they show.
 
 from __future__ import annotations
 
-import hashlib
-from collections import OrderedDict
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
+
+from textual.cache import LRUCache
 
 from workbench.tui.text import printable, split_lines
 
@@ -17,7 +17,6 @@ MAX_CHARACTERS = 1_000_000
 """Longer texts stay uncoloured."""
 AT_ONCE = 8_000
 """Texts up to this many characters are coloured without a worker (about 5 ms)."""
-_REMEMBERED = 16
 
 
 class StyledSpan(NamedTuple):
@@ -37,51 +36,41 @@ _LANGUAGES = {
 """Of the files that agents open most: to look for a lexer by its file name, all of several hundred are gone through."""
 _loaded: set[str] = set()
 
-_cache: OrderedDict[bytes, SpansByLine] = OrderedDict()
+_cache: LRUCache[tuple[str, str], SpansByLine] = LRUCache(16)
 
 
-def _key(text: str, language: str, path: str) -> bytes:
-    return hashlib.sha256(f"{language}\0{path}\0{text}".encode("utf-8", "replace")).digest()
-
-
-def remembered(text: str, language: str = "", path: str = "") -> SpansByLine | None:
+def remembered(text: str, path: str) -> SpansByLine | None:
     """The spans when this text was highlighted before."""
-    key = _key(text, language, path)
-    if key in _cache:
-        _cache.move_to_end(key)
-        return _cache[key]
-    return None
+    return _cache.get((text, path))
 
 
-def quick(language: str, path: str) -> bool:
+def quick(path: str) -> bool:
     """Whether the lexer is loaded: its first text takes 100 ms more, and is for a worker however short it is."""
-    return (language or PurePosixPath(path).suffix) in _loaded
+    return PurePosixPath(path).suffix in _loaded
 
 
-def highlight_lines(text: str, language: str = "", path: str = "") -> SpansByLine:
+def highlight_lines(text: str, path: str) -> SpansByLine:
     """Spans for each line, as `split_lines` cuts it. Offsets count characters of the line, a tab being one.
 
-    An unknown language gives no spans. Can be called in a thread.
+    A file of an unknown language has no spans. Can be called in a thread.
     """
-    found = remembered(text, language, path)
+    found = remembered(text, path)
     if found is None:
-        found = _lex([printable(line) for line in split_lines(text)], language, path)
-        _cache[_key(text, language, path)] = found
-        while len(_cache) > _REMEMBERED:
-            _cache.popitem(last=False)
+        found = _cache[text, path] = _lex([printable(line) for line in split_lines(text)], path)
     return found
 
 
-def _lex(lines: list[str], language: str, path: str) -> SpansByLine:
+def _lex(lines: list[str], path: str) -> SpansByLine:
     from pygments.lexers import get_lexer_by_name, get_lexer_for_filename
     from pygments.util import ClassNotFound
     from textual.highlight import HighlightTheme
 
-    _loaded.add(language or PurePosixPath(path).suffix)
+    suffix = PurePosixPath(path).suffix
+    _loaded.add(suffix)
     spans: SpansByLine = [[] for _ in lines]
     try:
         options: dict[str, Any] = {"stripnl": False, "ensurenl": False, "tabsize": 0}
-        language = language or _LANGUAGES.get(PurePosixPath(path).suffix, "")
+        language = _LANGUAGES.get(suffix, "")
         lexer = get_lexer_by_name(language, **options) if language else get_lexer_for_filename(path, **options)
     except ClassNotFound:
         return spans

@@ -246,7 +246,7 @@ class CompareScreen(Screen[None]):
         marks = _marks(texts, *self._pairs[0]) if both else [{} for _ in texts]
         for view, lines, marked in zip(self.texts, texts, marks, strict=True):
             view.wrap = self.looking == "actions"
-            view.show_lines(lines, marks=marked)
+            view.show(lines, marks=marked)
 
     async def _show_late(self, row: Row) -> None:
         """What takes a while, and the whole width."""
@@ -255,7 +255,7 @@ class CompareScreen(Screen[None]):
         if self.looking == "plot":
             height = max(8, self.texts[0].size.height - 1)
             drawn = await asyncio.to_thread(plots, compared.states, max(60, self.size.width - 4), height)
-            self.texts[0].show_lines(list(drawn))
+            self.texts[0].show(list(drawn))
             return
         pair = self._pairs[0]
         last = [_until(compared.rows, self.rows.cursor, place) for place in pair]
@@ -265,7 +265,7 @@ class CompareScreen(Screen[None]):
         lines = await asyncio.to_thread(shown, pairs)
         names, steps = (" and ".join(map(str, each)) for each in ((LETTERS[place] for place in pair), last))
         nothing: list[Line] = [Content.styled(f"({names} have no file that differs, as of steps {steps})", _MUTED)]
-        self.texts[0].show_lines(lines or nothing)
+        self.texts[0].show(lines or nothing)
 
 
 def _until(rows: Sequence[Row], place: int, run: int) -> int:

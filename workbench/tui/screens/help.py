@@ -103,7 +103,7 @@ class Reading(Dialog[None]):
     def on_mount(self) -> None:
         view = self.query_one(LineView)
         view.wrap = True
-        view.show_lines(self._lines)
+        view.show(self._lines)
 
 
 class HelpScreen(Reading):

@@ -90,8 +90,8 @@ class Searching:
             return
         self._condition, self.hits, self.index, self._searched = None, [], -1, -1
         if not query:
-            self.screen.observation.clear_search()
-            self.screen.proposal.view.clear_search()
+            self.screen.observation.search("")
+            self.screen.proposal.view.search("")
             return
         self._go(1, here=True)
 

@@ -33,7 +33,7 @@ class DiffView(PanelView):
 
     async def _load(self, number: int) -> None:
         lines = await asyncio.to_thread(self._compared, number)
-        self.show_lines(lines, place=number)
+        self.show(lines, place=number)
 
     def _compared(self, number: int) -> list[Line]:
         pairs = step_changes(self._state, self._file_bytes, number)

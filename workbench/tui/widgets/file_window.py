@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from rich.style import Style as RichStyle
 from textual.message import Message
@@ -19,6 +20,17 @@ from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark, PanelView
 _CUT = LineMark("▔", "line-view--removed")
 """Lines above this one are gone."""
 _DIM = RichStyle(dim=True)
+_ALL = (0, 1 << 40)
+"""Every line is bright."""
+
+
+class _Seen(NamedTuple):
+    """What is shown of a file, with marks by the numbers of lines."""
+
+    part: Excerpt
+    marks: dict[int, LineMark]
+    digest: str | None
+    """Of the file; None where only what the agent saw of it is known."""
 
 
 class FileWindow(PanelView):
@@ -32,7 +44,7 @@ class FileWindow(PanelView):
         self._state = state
         self._file_bytes = file_bytes
         self._key: tuple[object, ...] = ()
-        self._bright = (0, 1 << 40)
+        self._bright = _ALL
         self.title = "File"
         self.subtitle = ""
 
@@ -43,7 +55,8 @@ class FileWindow(PanelView):
         if window is None:
             window, opened = self._last_changed(number), False
         if window is None:
-            self._say("File", "(no file is open)", ("none",))
+            if self._key != ("none",):
+                self._say("File", "(no file is open)", ("none",))
             return
         digest = self._digest(window.path, number)
         before = self._digest(window.path, number - 1) if number else digest
@@ -53,68 +66,64 @@ class FileWindow(PanelView):
         self._key = key
         self._describe(window, opened)
         if max(self._bytes_of(window.path, number), self._bytes_of(window.path, max(0, number - 1))) > LARGE:
-            self.run_worker(self._load_part(window, number, opened, key), group="file", exclusive=True)
-            return
-        data = self._file_bytes(window.path, number)
-        if data is not None:
-            self._show_file(window, data, number, opened)
-        elif window.text is not None:
-            self._show_seen(window, number)
+            self.run_worker(self._load(window, number, opened, key), group="file", exclusive=True)
         else:
-            gone = "is not there any more" if digest is None else "is not kept in this recording"
-            self._say(self.title, f"({one_line(window.path)} {gone})", key)
+            self._draw(self._read(window, number), window, number, opened)
 
     def _bytes_of(self, path: str, number: int) -> int:
         file = self._state.file_seen(path, number)
         return file.size if file is not None else 0
 
-    # -- a part of a large file --------------------------------------------------------------------------------------
-
-    async def _load_part(self, window: WindowChanged, number: int, opened: bool, key: tuple[object, ...]) -> None:
-        """Read, compare and cut it in a thread; draw it if it is wanted still."""
+    async def _load(self, window: WindowChanged, number: int, opened: bool, key: tuple[object, ...]) -> None:
+        """A large file: read, compare and cut it in a thread; draw it if it is wanted still."""
         if not self.line_count:
             self.show(f"(reading {one_line(window.path)})", numbers=False)
-        part = await asyncio.to_thread(self._read_part, window, number)
-        if key != self._key:
-            return
-        if isinstance(part, str):
-            self._say(self.title, part, key)
-            return
-        shown, marks = part
-        lines = shown.text.count("\n") + (not shown.text.endswith("\n"))
-        if lines < shown.total:
-            self.subtitle += f" · lines {shown.first:,}–{shown.first + lines - 1:,} shown"
-        self._bright = (window.first_line, window.last_line) if opened and window.last_line else (0, 1 << 40)
-        place = (window.path, self._digest(window.path, number), shown.first, *self._bright)
-        known = self.knows(place)
-        self.show(shown.text, numbers=True, first=shown.first, marks=marks, place=place)
-        if not known:
-            self._place(window, marks)
-        self.post_message(self.Loaded())
+        seen = await asyncio.to_thread(self._read, window, number)
+        if key == self._key:
+            self._draw(seen, window, number, opened)
+            self.post_message(self.Loaded())
 
-    def _read_part(self, window: WindowChanged, number: int) -> tuple[Excerpt, dict[int, LineMark]] | str:
+    def _read(self, window: WindowChanged, number: int) -> _Seen | str:
+        """What is shown of a file; or why nothing is."""
         data = self._file_bytes(window.path, number)
+        if data is None and window.text is not None:
+            return self._seen_by_the_agent(window, number)
         if data is None:
-            return f"({one_line(window.path)} is not kept in this recording)"
+            gone = self._digest(window.path, number) is None
+            return f"({one_line(window.path)} is not {'there any more' if gone else 'kept in this recording'})"
         if b"\0" in data[:8192]:
             return f"(not text: {len(data):,} bytes)"
-        shown = excerpt(data, window.current_line or window.first_line)
-        same = not number or self._digest(window.path, number) == self._digest(window.path, number - 1)
-        old = None if same else self._file_bytes(window.path, number - 1)
-        if old is None:
-            return shown, {}
-        found = difference(old, data)
-        begins = count_lines(data, 0, found.start)
-        if max(found.old_end, found.new_end) - found.start > LARGE:
-            changed = range(begins + 1, begins + 1 + count_lines(data, found.start, found.new_end))
-            lines = range(shown.first, shown.first + shown.text.count("\n") + 1)
-            return shown, {line: CHANGED for line in lines if line in changed}
-        was, now = (
-            text.decode("utf-8", "replace")
-            for text in (old[found.start : found.old_end], data[found.start : found.new_end])
-        )
-        marks = changed_lines(split_lines(was), split_lines(now))
-        return shown, {begins + line: mark for line, mark in marks.items()}
+        shown, digest = excerpt(data, window.current_line or window.first_line), self._digest(window.path, number)
+        if not number or digest == self._digest(window.path, number - 1):
+            return _Seen(shown, {}, digest)
+        return _Seen(shown, _changed(self._file_bytes(window.path, number - 1), data, shown), digest)
+
+    def _seen_by_the_agent(self, window: WindowChanged, number: int) -> _Seen:
+        """In a foreign session only what the observations showed is known."""
+        before = self._state.steps[number - 1].window if number else None
+        marks: dict[int, LineMark] = {}
+        if before is not None and before is not window and before.path == window.path and before.text is not None:
+            marks = _changed_in_window(before, window)
+        return _Seen(Excerpt(window.text or "", max(1, window.first_line), True), marks, None)
+
+    def _draw(self, seen: _Seen | str, window: WindowChanged, number: int, opened: bool) -> None:
+        if isinstance(seen, str):
+            self._say(self.title, seen, self._key)
+            return
+        shown, marks, digest = seen
+        self._bright = (window.first_line, window.last_line) if digest and opened and window.last_line else _ALL
+        place = (window.path, digest, shown.first, *self._bright) if digest else None
+        path = window.path if shown.whole else ""
+        known = self.knows(place)
+        self.show(shown.text, numbers=True, first=shown.first, marks=marks, path=path, place=place)
+        if not shown.whole:
+            self.subtitle += f" · lines {shown.first:,}–{shown.first + self.line_count - 1:,} shown"
+        elif digest and number and self._digest(window.path, number - 1) is None:
+            self.subtitle += " · new"
+        if digest and not known:
+            self._place(window, marks)
+        elif not digest and marks:
+            self.go_to(min(marks), align="nearest")
 
     # -- what to show ------------------------------------------------------------------------------------------------
 
@@ -142,29 +151,10 @@ class FileWindow(PanelView):
         self.subtitle = f"window {window.first_line}–{window.last_line} of {window.total_lines}"
 
     def _say(self, title: str, text: str, key: tuple[object, ...]) -> None:
-        if key != self._key or not self.line_count:
-            self._key = key
-            self.title, self.subtitle = title, ""
-            self._bright = (0, 1 << 40)
-            self.show(text, numbers=False)
-
-    def _show_file(self, window: WindowChanged, data: bytes, number: int, opened: bool) -> None:
-        if b"\0" in data[:8192]:
-            self._say(self.title, f"(not text: {len(data):,} bytes)", self._key)
-            return
-        text = data.decode("utf-8", "replace")
-        marks: dict[int, LineMark] = {}
-        if number:
-            old = self._file_bytes(window.path, number - 1)
-            marks = changed_lines(split_lines((old or b"").decode("utf-8", "replace")), split_lines(text))
-            if old is None and len(marks) == len(split_lines(text)):
-                self.subtitle += " · new"
-        self._bright = (window.first_line, window.last_line) if opened and window.last_line else (0, 1 << 40)
-        place = (window.path, self._digest(window.path, number), *self._bright)
-        known = self.knows(place)
-        self.show(text, numbers=True, marks=marks, path=window.path, place=place)
-        if not known:
-            self._place(window, marks)
+        self._key = key
+        self.title, self.subtitle = title, ""
+        self._bright = _ALL
+        self.show(text, numbers=False)
 
     def _place(self, window: WindowChanged, marks: dict[int, LineMark]) -> None:
         """Bring the agent's window into view, and in it the first change."""
@@ -177,19 +167,6 @@ class FileWindow(PanelView):
             top = window.current_line - height // 2
         self.go_to(top, align="top")
 
-    def _show_seen(self, window: WindowChanged, number: int) -> None:
-        """A foreign session: only what the observations showed is known."""
-        text = window.text or ""
-        first = max(1, window.first_line)
-        before = self._state.steps[number - 1].window if number else None
-        marks: dict[int, LineMark] = {}
-        if before is not None and before is not window and before.path == window.path and before.text is not None:
-            marks = _changed_in_window(before, window)
-        self._bright = (0, 1 << 40)
-        self.show(text, numbers=True, first=first, marks=marks, path=window.path)
-        if marks:
-            self.go_to(min(marks), align="nearest")
-
     # -- drawing -----------------------------------------------------------------------------------------------------
 
     def render_line(self, y: int) -> Strip:
@@ -201,6 +178,26 @@ class FileWindow(PanelView):
         if row < self.line_count and not first <= row + self.first <= last:
             return strip.apply_style(_DIM)
         return strip
+
+
+def _lines(data: bytes) -> list[str]:
+    return split_lines(data.decode("utf-8", "replace"))
+
+
+def _changed(old: bytes | None, new: bytes, shown: Excerpt) -> dict[int, LineMark]:
+    """Marks for the lines that are new; of large files, where they differ is looked for first."""
+    if shown.whole and len(old or b"") <= LARGE:
+        return changed_lines(_lines(old or b""), _lines(new))
+    if old is None:
+        return {}
+    found = difference(old, new)
+    begins = count_lines(new, 0, found.start)
+    if max(found.old_end, found.new_end) - found.start > LARGE:
+        changed = range(begins + 1, begins + 1 + count_lines(new, found.start, found.new_end))
+        lines = range(shown.first, shown.first + shown.text.count("\n") + 1)
+        return {line: CHANGED for line in lines if line in changed}
+    marks = changed_lines(_lines(old[found.start : found.old_end]), _lines(new[found.start : found.new_end]))
+    return {begins + line: mark for line, mark in marks.items()}
 
 
 def changed_lines(old: list[str], new: list[str]) -> dict[int, LineMark]:

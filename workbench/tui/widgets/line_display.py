@@ -59,7 +59,6 @@ class LineDisplay(ScrollView, inherit_bindings=False):
         self._widest = 0
         self._layout: WrapLayout | None = None
         self._spans: SpansByLine | None = None
-        self._spans_from = 0
         self._finder = Finder()
         self._ready: LRUCache[int, _Shown] = LRUCache(1024)
         self._strips: LRUCache[int, Strip] = LRUCache(1024)
@@ -191,11 +190,8 @@ class LineDisplay(ScrollView, inherit_bindings=False):
                 for part, style in line.render(self.visual_style, "", self._parse_style):
                     spans.append((offsets[at], offsets[at + len(part)], style.rich_style))
                     at += len(part)
-            elif self._spans is not None and index + self._spans_from < len(self._spans):
-                spans = [
-                    (offsets[start], offsets[end], self._style(style))
-                    for start, end, style in self._spans[index + self._spans_from]
-                ]
+            elif self._spans is not None and index < len(self._spans):
+                spans = [(offsets[start], offsets[end], self._style(style)) for start, end, style in self._spans[index]]
             spans += self._match_spans(index, offsets)
             shown = self._ready[index] = _Shown(display_line(raw), spans)
         return shown

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.message import Message
 from textual.reactive import reactive
 from textual.selection import Selection
 
@@ -68,16 +66,6 @@ class LineView(LineDisplay, can_focus=True):
     follow: reactive[bool] = reactive(False, init=False)
     """Stay at the end as lines are appended. Moving up switches it off."""
 
-    @dataclass
-    class Highlighted(Message):
-        """Syntax colours came from the worker, and are shown from now on."""
-
-        view: LineView
-
-        @property
-        def control(self) -> LineView:
-            return self.view
-
     def __init__(self, text: str = "", *, numbers: bool = False, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.numbers = numbers
@@ -89,78 +77,41 @@ class LineView(LineDisplay, can_focus=True):
         self._left: dict[Hashable, int] = {}
         """Where the reader was in each text that has a place."""
         if text:
-            self._replace(split_lines(text))
+            self.show(text)
 
     # ---------------------------------------------------------------- what is shown
 
     def show(
         self,
-        text: str,
+        what: str | Sequence[Line],
         *,
         numbers: bool | None = None,
         first: int = 1,
         marks: Mapping[int, LineMark] | None = None,
-        language: str = "",
         path: str = "",
-        source: str | None = None,
         place: Hashable = None,
     ) -> None:
-        """Show a text from its top.
+        """Show a text, or ready lines, from the top.
 
         Args:
-            text: What to show; lines end at newlines.
+            what: A text, whose lines end at newlines; or lines, of which a `Content` keeps its styles. Either is made
+                printable.
             numbers: Show line numbers (None: as before).
             first: Number of the first line.
             marks: Marks by line number.
-            language: A language known to pygments, for syntax colours.
-            path: File name to take the language from, when `language` is not given.
-            source: The whole file of which `text` is the part beginning at line `first`, for right colours.
+            path: The file whose whole text it is, for syntax colours.
             place: What the text is. The same is shown where the reader is, another one where it was left before.
         """
-        self._set_gutter(numbers, first, marks)
-        self._replace(split_lines(text), place)
-        if language or path:
-            self._highlight(text if source is None else source, language, path, 0 if source is None else first - 1)
-
-    def show_lines(
-        self,
-        lines: Sequence[Line],
-        *,
-        numbers: bool | None = None,
-        first: int = 1,
-        marks: Mapping[int, LineMark] | None = None,
-        place: Hashable = None,
-    ) -> None:
-        """Show ready lines; a `Content` keeps its styles, and its text is made printable like any other."""
-        self._set_gutter(numbers, first, marks)
-        self._replace(list(lines), place)
-
-    def knows(self, place: Hashable) -> bool:
-        """Whether what has this place was shown before."""
-        return place == self._spot or place in self._left
-
-    @property
-    def line_count(self) -> int:
-        return len(self._lines)
-
-    @property
-    def text(self) -> str:
-        """What is shown, as it was given."""
-        return "\n".join(map(str, self._lines))
-
-    def _set_gutter(self, numbers: bool | None, first: int, marks: Mapping[int, LineMark] | None) -> None:
         if numbers is not None:
             self.numbers = numbers
         self.first = first
         self.marks = dict(marks or {})
-
-    def _replace(self, lines: list[str] | list[Line], place: Hashable = None) -> None:
         if self._spot is not None:
             self._left[self._spot] = self.scroll_offset.y
         top = 0 if place is None else self._left.get(place, 0)
         self._spot = place
-        self._lines = list(lines)
-        self._widest = _longest(self._lines)
+        self._lines = [*split_lines(what)] if isinstance(what, str) else list(what)
+        self._widest = max(map(len, self._lines), default=0)  # more where a line turns out to take more columns
         self._layout = None
         self._spans = None
         self._shown_count += 1
@@ -174,6 +125,21 @@ class LineView(LineDisplay, can_focus=True):
             else:
                 self.scroll_to(self.scroll_offset.x if top else 0, top, animate=False, force=True)
             self.refresh()
+        if path and isinstance(what, str):
+            self._highlight(what, path)
+
+    def knows(self, place: Hashable) -> bool:
+        """Whether what has this place was shown before."""
+        return place == self._spot or place in self._left
+
+    @property
+    def line_count(self) -> int:
+        return len(self._lines)
+
+    @property
+    def text(self) -> str:
+        """What is shown, as it was given."""
+        return "\n".join(map(str, self._lines))
 
     # ---------------------------------------------------------------- position
 
@@ -248,27 +214,20 @@ class LineView(LineDisplay, can_focus=True):
 
     # ---------------------------------------------------------------- syntax colours
 
-    def _highlight(self, source: str, language: str, path: str, offset: int) -> None:
-        if len(source) > MAX_CHARACTERS:
+    def _highlight(self, text: str, path: str) -> None:
+        if len(text) > MAX_CHARACTERS:
             return
-        self._spans_from = offset
-        spans = remembered(source, language, path)
-        if spans is None and len(source) <= AT_ONCE and quick(language, path):
-            spans = highlight_lines(source, language, path)
-        if spans is not None:
-            self._spans = spans
-            return
-        self.run_worker(
-            self._highlight_later(self._shown_count, source, language, path), group="highlight", exclusive=True
-        )
+        self._spans = remembered(text, path)
+        if self._spans is None and len(text) <= AT_ONCE and quick(path):
+            self._spans = highlight_lines(text, path)
+        if self._spans is None:
+            self.run_worker(self._highlight_later(self._shown_count, text, path), group="highlight", exclusive=True)
 
-    async def _highlight_later(self, shown: int, source: str, language: str, path: str) -> None:
-        spans = await asyncio.to_thread(highlight_lines, source, language, path)
+    async def _highlight_later(self, shown: int, text: str, path: str) -> None:
+        spans = await asyncio.to_thread(highlight_lines, text, path)
         if shown == self._shown_count:
             self._spans = spans
-            self._forget_drawn()
-            self.refresh()
-            self.post_message(self.Highlighted(self))
+            self._redraw()
 
     # ---------------------------------------------------------------- search
 
@@ -281,7 +240,7 @@ class LineView(LineDisplay, can_focus=True):
             self._finder.find(map(raw_text, self._lines), compile_query(query))
         else:
             self._finder.clear()
-        self._redraw_matches()
+        self._redraw()
         self.to_match(self._finder.first_from(self.top_line))
         return self.matches
 
@@ -303,11 +262,7 @@ class LineView(LineDisplay, can_focus=True):
 
     action_next_match, action_previous_match = next_match, previous_match
 
-    def clear_search(self) -> None:
-        self._finder.clear()
-        self._redraw_matches()
-
-    def _redraw_matches(self) -> None:
+    def _redraw(self) -> None:
         self._forget_drawn()
         self.refresh()
 
@@ -401,8 +356,3 @@ def add_compared(lines: list[Line], marks: dict[int, LineMark], found: Iterable[
         else:
             lines.append(Content.styled(line.text, "$primary" if line.mark == "+" else "$error"))
             marks[len(lines)] = ADDED if line.mark == "+" else REMOVED
-
-
-def _longest(lines: Sequence[Line]) -> int:
-    """Characters of the longest line; a view widens itself when a line turns out to take more columns."""
-    return max(map(len, lines), default=0)

@@ -75,7 +75,7 @@ class MetricsView(PanelView):
             while (wanted := self._wanted) is not None and wanted != self._drawn and self.is_attached:
                 lines = await asyncio.to_thread(self._made, wanted)
                 self._drawn = wanted
-                self.show_lines(lines, place=(wanted.number, wanted.compared))
+                self.show(lines, place=(wanted.number, wanted.compared))
         finally:
             self._drawing = False
 

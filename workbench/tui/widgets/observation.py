@@ -49,7 +49,7 @@ class ObservationView(PanelView):
         if notes:
             notes.append("")
         self.before = len(notes)
-        self.show_lines([*notes, *body], place=step.number)
+        self.show([*notes, *body], place=step.number)
 
     def on_resize(self) -> None:
         if self._step is not None:

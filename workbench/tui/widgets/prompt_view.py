@@ -106,7 +106,7 @@ class PromptView(Vertical):
         self.set_class(prompt is None, "-nothing")
         if prompt is None:
             self.messages.show_rows((), 0, compared=False)
-            self.text_view.show_lines([Content.styled(self.shown.nothing, _MUTED)])
+            self.text_view.show([Content.styled(self.shown.nothing, _MUTED)])
             return
         lines = summary(prompt)
         if self.compared:
@@ -127,17 +127,17 @@ class PromptView(Vertical):
         row = self.row
         if row is None or row.change is None:
             self._heading.update(Content(""))
-            self.text_view.show_lines([])
+            self.text_view.show([])
             return
         self._heading.update(Content(one_line(_heading(row, compared=self.compared), 300)))
         if self.compared:
             lines, marks = self._difference(row.change)
-            self.text_view.show_lines(lines, marks=marks)
+            self.text_view.show(lines, marks=marks)
             first = min(marks, default=1)
             self.text_view.go_to(first)
             self.call_after_refresh(self.text_view.go_to, first)  # its height may change with the summary's
         else:
-            self.text_view.show_lines(split_lines(self._text_of(row.change.message)))
+            self.text_view.show(split_lines(self._text_of(row.change.message)))
 
     def _difference(self, change: Change) -> tuple[list[Line], dict[int, LineMark]]:
         lines: list[Line] = []
@@ -213,7 +213,7 @@ class PromptView(Vertical):
         self._query = query
         if query:
             return self._find(self.messages.cursor, 1)
-        self.text_view.clear_search()
+        self.text_view.search("")
         return ""
 
     def onward(self, direction: int) -> str:

@@ -74,7 +74,7 @@ class ProposalView(Vertical):
             self._key, self._step, self._lines = key, step, None
             lines, marks = self._task_text() if step.number == 0 else self._action(step)
             self.view.follow = False
-            self.view.show_lines(lines, marks=marks, place=step.number)
+            self.view.show(lines, marks=marks, place=step.number)
             if marks:
                 self.view.go_to(max(marks), align="nearest")
             self._keep_in_view()
@@ -92,7 +92,7 @@ class ProposalView(Vertical):
             self.view.follow = True
             parts = (self._attempts(attempts), self._reasoning(reasoning[-_DRAFT_SHOWN:]))
             lines = [line for part in parts if part for line in [*part, ""]]
-            self.view.show_lines([*lines, *_prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
+            self.view.show([*lines, *_prose(text[-_DRAFT_SHOWN:], _THOUGHT)])
 
     def show_problem(self, text: str) -> None:
         """Show why there is no action. Another step replaces it."""
@@ -101,7 +101,7 @@ class ProposalView(Vertical):
             self._key, self._step, self._lines = key, None, None
             self._keep_in_view()
             self.view.follow = False
-            self.view.show_lines(_prose(text, "$warning"))
+            self.view.show(_prose(text, "$warning"))
 
     def show_hint(self, hint: Hint) -> None:
         """Show what the keys will do, in a line or two; an empty hint takes no room."""
@@ -198,7 +198,7 @@ def _prose(text: str, style: str) -> list[Line]:
 def prompted(action: str) -> list[Content]:
     """An action as it would stand at a prompt, coloured as bash."""
     body = split_lines(action.rstrip("\n")) or [""]
-    spans = highlight_lines("\n".join(body), "bash") if len(action) <= _HIGHLIGHTED else [[] for _ in body]
+    spans = highlight_lines("\n".join(body), "action.sh") if len(action) <= _HIGHLIGHTED else [[] for _ in body]
     shown = []
     for index, line in enumerate(body):
         content = Content(line)

@@ -164,7 +164,7 @@ class ScoresView(Vertical):
             lines.append(Content.styled("(the same as before)", _MUTED))
         else:
             add_compared(lines, marks, found)
-        self.change.show_lines(lines, marks=marks)
+        self.change.show(lines, marks=marks)
         self.change.go_to(min(marks, default=1))
 
     def action_change(self) -> None:

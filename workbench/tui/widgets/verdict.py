@@ -36,7 +36,7 @@ class VerdictView(PanelView):
         if verdict.answer:
             lines += ["", Content.styled("The last answer of the model, as it came:", "$foreground 75%")]
             lines += split_lines(verdict.answer[-_ANSWER:])
-        self.show_lines(lines)
+        self.show(lines)
         self._tall_as_text()
 
     def on_resize(self) -> None:
