@@ -227,12 +227,12 @@ async def test_closing_lets_the_writer_go() -> None:
 def test_the_ring_is_bounded_in_lines_and_in_colours() -> None:
     ring = Ring(max_lines=100, max_runs=50)
     ring.extend_text([str(n) for n in range(250)])
-    assert (len(ring), ring.first, ring.text(0)) == (100, 150, "150")
+    assert (len(ring), ring.first, next(ring.texts())) == (100, 150, "150")
     red = Style(color="color(1)")
     for n in range(20):
         ring.append((Run("a", red), Run("b", PLAIN), Run(f"{n}", red), Run("d", PLAIN), Run("e", red)))
     assert len(ring) == 10
-    assert ring.text(0) == "ab10de"
+    assert next(ring.texts()) == "ab10de"
     assert ring.appended == 270
     ring.clear()
     ring.append((Run("plain", PLAIN),))

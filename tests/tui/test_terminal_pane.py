@@ -56,7 +56,7 @@ class Terminal(App[None]):
 
     def on_terminal_pane_release(self, message: TerminalPane.Release) -> None:
         self.seen.append(message)
-        message.pane.interactive = False
+        self.pane.interactive = False
 
     def on_terminal_pane_resized(self, message: TerminalPane.Resized) -> None:
         self.seen.append(message)

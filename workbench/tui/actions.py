@@ -7,7 +7,7 @@ exists outside of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 import msgspec
@@ -290,19 +290,22 @@ SIDEWAYS = {"lines.left": "sideways(-1)", "lines.right": "sideways(1)"}
 """What panes of lines call for these."""
 
 
-def bindings_of(calls: Mapping[str, str]) -> list[BindingType]:
-    """Bindings of a pane, a dialog or a screen: the id of an action → what it calls there."""
+def bindings_of(calls: Mapping[str, str], *, priority: bool = False) -> list[BindingType]:
+    """Bindings of a pane, a dialog or a screen: the id of an action → what it calls there; `priority`: before what has
+    the focus sees the key.
+    """
     return [
-        Binding(",".join(BY_ID[ident].keys), call, BY_ID[ident].label, show=False, id=ident)
+        Binding(",".join(BY_ID[ident].keys), call, BY_ID[ident].label, show=False, priority=priority, id=ident)
         for ident, call in calls.items()
     ]
 
 
-def key_bindings(ids: Iterable[str] | None = None) -> list[BindingType]:
-    """Bindings for a screen: each calls `do('<id>')`. Those that panes bind themselves are left out."""
-    wanted = set(BY_ID if ids is None else ids)
-    own = [action.id for action in ACTIONS if action.keys and not action.pane and action.id in wanted]
-    return bindings_of({ident: f"do('{ident}')" for ident in own})
+def key_bindings(ids: Collection[str] = BY_ID, of: str = "") -> list[BindingType]:
+    """Bindings for a screen: each calls `do('<id>')`. Those that panes bind themselves are left out. For a pane `of` is
+    `screen.`, which does them.
+    """
+    own = [action.id for action in ACTIONS if action.keys and not action.pane and action.id in ids]
+    return bindings_of({ident: f"{of}do('{ident}')" for ident in own})
 
 
 AT_HOME_TOO = ("app.copy", "app.suspend", "app.help", "app.messages", "app.redraw", "app.ctrl_c", "app.quit")

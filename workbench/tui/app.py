@@ -10,13 +10,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual import events
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.screen import Screen
 from textual.widget import AwaitMount
 
@@ -24,7 +25,7 @@ from workbench.session import commands as do
 from workbench.session.events import SessionEnded
 from workbench.session.state import SessionState
 from workbench.signals import on_signals
-from workbench.tui.actions import HOME, STEPS, keyed
+from workbench.tui.actions import HOME, STEPS, bindings_of, keyed
 from workbench.tui.outside import Outside
 from workbench.tui.own_app import OwnApp
 from workbench.tui.screens.view import Ground
@@ -65,9 +66,7 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
     """What shows a session."""
     ENABLE_COMMAND_PALETTE = True
     PAUSE_GC_ON_SCROLL = True
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+q", "ask_quit", "quit", show=False, priority=True, id="app.leave"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({"app.leave": "ask_quit"}, priority=True)
 
     def __init__(
         self,
@@ -91,7 +90,8 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         self.type_ahead = TypeAhead(self, lambda: self.ground, self._deliver)
         self.ended: SessionEnded | None = None
         self._session: asyncio.Task[SessionEnded | None] | None = None
-        self._leaving = self._going_home = False
+        self._then: Callable[[], object] | None = None
+        """What is done once the session is over and saved."""
         self._terminal_lost = False
         self._broke_off = ""
         self._exit_code = 0
@@ -172,7 +172,7 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
                 await self._session
         elif self._session is not None and not self._session.done():
             # However the app ends, the session is ended and saved first.
-            self._stop_session("the workbench was closed")
+            self.source.send(do.Stop("interrupted", "the workbench was closed"))
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await self._session
 
@@ -187,10 +187,8 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
             self.ended = task.result()
         if self.ended is None and error is None and self.source.attached:
             self.ground_say("its process has gone, and the session is not over: `resume` goes on with it", 3600)
-        if self._leaving:
-            self._exit_now()
-        elif self._going_home:
-            self.call_later(self._go_home)
+        if self._then is not None:
+            self._then()
         elif self.ended is not None and error is None:
             reason = f": {self.ended.reason}" if self.ended.reason else ""
             leaves = keyed("{app.quit} quits" if self.home is None else "{app.quit} goes home")
@@ -215,7 +213,7 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         """Leave; asks first while the session runs."""
         if not self.session_runs:
             self._exit_now()
-        elif self._leaving:
+        elif self._then == self._exit_now:
             assert self._session is not None
             self._session.cancel()
         else:
@@ -225,10 +223,12 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         """From a session back home; asks first while it runs here."""
         if self.home is None or self._opened is None or self.screen is not self._opened:
             return
+        home = partial(self.call_later, self._go_home)
         if self.session_runs:
-            self._ask_to_stop("go home", self._stop_and_go_home)
+            stop = partial(self._stop_then, home, "its user went home", "saving the session")
+            self._ask_to_stop("go home", stop)
         else:
-            self.call_later(self._go_home)
+            home()
 
     def _ask_to_stop(self, why: str, then: Callable[[], None]) -> None:
         from workbench.tui.screens.dialogs import Confirm
@@ -237,16 +237,8 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
             text = f"Stop the session and {why}? It is saved and can be resumed."
             self.workbench.confirm("The session is running", text, then, yes=f"stop and {why}", no="go on")
 
-    def _stop_and_go_home(self) -> None:
-        self._going_home = True
-        if self.session_runs:
-            self._stop_session("its user went home")
-            self.ground_say("saving the session", 3600)
-        else:
-            self.call_later(self._go_home)
-
     async def _go_home(self) -> None:
-        self._going_home = False
+        self._then = None
         if self._session is not None and self.source.attached:
             self._session.cancel()
         if self._opened is not None and self.screen is self._opened:
@@ -258,12 +250,17 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
 
     def leave(self, reason: str) -> None:
         """Stop the session, wait until it is saved, and end the app."""
-        self._leaving = True
-        if not self.session_runs:
-            self._exit_now()
-            return
-        self._stop_session(reason)
-        self.ground_say(keyed("saving the session ({app.leave} again does not wait)"), 3600)
+        said = "saving the session ({app.leave} again does not wait)"
+        self._stop_then(self._exit_now, reason, keyed(said))
+
+    def _stop_then(self, then: Callable[[], object], reason: str, said: str) -> None:
+        """Stop the session, if it runs, and do something once it is saved."""
+        self._then = then
+        if self.session_runs:
+            self.source.send(do.Stop("interrupted", reason))
+            self.ground_say(said, 3600)
+        else:
+            then()
 
     def _exit_now(self) -> None:
         if self._terminal_lost:
@@ -273,9 +270,6 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
             self.exit(self.ended, return_code=1, message=Text(printable(self._broke_off)))
         else:
             self.exit(self.ended, return_code=self._exit_code)
-
-    def _stop_session(self, reason: str) -> None:
-        self.source.send(do.Stop("interrupted", reason))
 
     def _on_signal(self, number: int) -> None:
         self._exit_code = 128 + number

@@ -27,7 +27,7 @@ from workbench.session.outcome import Failures, verdict
 from workbench.session.recording import RecordingError
 from workbench.session.state import SessionState, Step
 from workbench.tui import words
-from workbench.tui.actions import COMPARE, keyed
+from workbench.tui.actions import COMPARE, bindings_of, keyed
 from workbench.tui.diffs import run_differences, shown
 from workbench.tui.own_app import OwnApp
 from workbench.tui.screens.help import HelpScreen
@@ -124,15 +124,10 @@ class CompareScreen(Screen[None]):
 
     CSS_PATH: ClassVar[str | Path] = "compare.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "difference(1)", "Next difference", show=False, id="compare.next"),
-        Binding("X", "difference(-1)", "Difference before", show=False, id="compare.previous"),
-        Binding("1", "look('actions')", "Actions", show=False, id="compare.actions"),
-        Binding("2", "look('observations')", "Observations", show=False, id="compare.outputs"),
-        Binding("3", "look('files')", "Files", show=False, id="compare.files"),
-        Binding("4", "look('plot')", "Plot", show=False, id="compare.plot"),
-        Binding("p", "pair", "Pair", show=False, id="compare.pair"),
-        Binding("tab", "app.focus_next", "Next", show=False, id="compare.focus"),
-        Binding("question_mark,f1", "help", "Help", show=False, id="app.help"),
+        *bindings_of({"compare.next": "difference(1)", "compare.previous": "difference(-1)", "compare.pair": "pair"}),
+        *bindings_of({"compare.actions": "look('actions')", "compare.outputs": "look('observations')"}),
+        *bindings_of({"compare.files": "look('files')", "compare.plot": "look('plot')"}),
+        *bindings_of({"compare.focus": "app.focus_next", "app.help": "help"}),
         Binding("escape,q", "leave", "Leave", show=False, id="dialog.leave"),
     ]
     AUTO_FOCUS = "#rows"

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static, TextArea
 
-from workbench.tui.actions import BY_ID, key_of
+from workbench.tui.actions import BY_ID, bindings_of, key_of
 from workbench.tui.text import one_line, printable
 
 T = TypeVar("T")
@@ -37,9 +37,7 @@ class Dialog(ModalScreen[T]):
     """A box over the screen. Escape leaves it, with `nothing` as the answer."""
 
     CSS_PATH: ClassVar[str | Path] = "dialogs.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "leave", show=False, priority=True, id="dialog.leave")
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({"dialog.leave": "leave"}, priority=True)
     nothing: Any = None
     goes_on = False
     """What is typed after the key that closes it is meant for the screen below, however soon it comes."""
@@ -63,11 +61,8 @@ class Confirm(Dialog[bool]):
 
     nothing = False
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        # Not enter, which runs actions: what is asked here ends something, and may be asked by mistake.
-        Binding("y", "answer(True)", "yes", show=False, id="dialog.yes"),
-        Binding("n", "answer(False)", "no", show=False, id="dialog.no"),
-    ]
+    # Not enter, which runs actions: what is asked here ends something, and may be asked by mistake.
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({"dialog.yes": "answer(True)", "dialog.no": "answer(False)"})
 
     def __init__(self, title: str, text: str, *, yes: str, no: str) -> None:
         super().__init__(title)
@@ -186,10 +181,7 @@ class Drafting(Dialog[T]):
 class Write(Drafting[str | None]):
     """A text of one or more lines, for the agent. None when the person left without one."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,ctrl+s", "send", "send", show=False, priority=True, id="dialog.send"),
-        Binding("ctrl+j,alt+enter", "line", "new line", show=False, priority=True, id="dialog.line"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({"dialog.send": "send", "dialog.line": "line"}, priority=True)
 
     def __init__(self, title: str, placeholder: str) -> None:
         super().__init__(title)
@@ -235,12 +227,10 @@ _ACCEPT = "accept (nothing runs yet)"
 class EditAction(Drafting[Edited | None]):
     """An action in an editor, and the thought before it. None when the person left without a change of mind."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+s,ctrl+j", "accept", "accept", show=False, priority=True, id="dialog.accept"),
-        Binding("ctrl+t", "tell", "tell", show=False, priority=True, id="dialog.tell"),
-        # Before the editor sees it, so that what is typed next is in the other one.
-        Binding("shift+tab", "switch", "switch", show=False, priority=True, id="pane.previous"),
-    ]
+    # Before the editor sees the key, so that what is typed next is in the other one.
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of(
+        {"dialog.accept": "accept", "dialog.tell": "tell", "pane.previous": "switch"}, priority=True
+    )
 
     def __init__(
         self, action: str, title: str, *, thought: str | None = None, told: bool | None = None, accept: str = _ACCEPT

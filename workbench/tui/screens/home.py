@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,7 +24,7 @@ from workbench.text import many
 from workbench.tui.actions import ACTIONS, BY_ID, HOME, LOOK_ONLY, home_bindings, key_of, keyed
 from workbench.tui.screens.finding import Finding
 from workbench.tui.screens.noting import Noting
-from workbench.tui.screens.view import MESSAGE_SECONDS, Ground, fault_in
+from workbench.tui.screens.view import Ground, fault_in
 from workbench.tui.source import SessionSource, source_of
 from workbench.tui.text import one_line
 from workbench.tui.widgets.key_bar import KeyBar
@@ -53,9 +52,6 @@ class HomeScreen(Ground):
         self.noting = Noting(self, self.finding, lambda: None if self.on_tasks else self.table.run)
         self.marked: list[str] = []
         """Paths of the runs to compare."""
-        self.messages = []
-        self._message = ""
-        self._message_until = 0.0
         self._query = ""
 
     @property
@@ -136,11 +132,11 @@ class HomeScreen(Ground):
     def show_status(self) -> None:
         """Draw the status line."""
         listing = self.listing
-        if self._message and time.monotonic() > self._message_until:
-            self._message = ""
+        if not self.is_mounted:
+            return
         parts = [Part("HOME", "bold $background on $primary", 0)]
-        if self._message:
-            parts.append(Part(one_line(self._message), "bold $warning", 1, flexible=True))
+        if self.said:
+            parts.append(Part(one_line(self.said), "bold $warning", 1, flexible=True))
         if self.on_tasks:
             parts.append(Part(many(self.tasks.row_count, "task"), "$foreground", 2))
         else:
@@ -192,12 +188,6 @@ class HomeScreen(Ground):
         if self.finding.due:
             self._look()
 
-    def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
-        self._message, self._message_until = text, time.monotonic() + seconds
-        self.keep(text)
-        if self.is_mounted:
-            self.show_status()
-
     def text_to_copy(self) -> str:
         return self.table.run.path if self.table.run is not None else ""
 
@@ -244,7 +234,7 @@ class HomeScreen(Ground):
         except (WorkbenchError, OSError) as error:
             self._owner.ground_say(f"it cannot be opened: {error}")
             return
-        self._message = ""
+        self.unsay()
         self.show_status()
         self.table.go_to(run.path)
         await self._owner.open(source, step=step, search=search)
@@ -271,7 +261,7 @@ class HomeScreen(Ground):
     async def _filtered(self, event: Input.Changed) -> None:
         if event.value != self.filter.value:
             return  # somebody types on
-        self._message = ""
+        self.unsay()
         try:
             await self.finding.change(lambda listing: listing.look_for(event.value))
         except FilterError as error:
@@ -407,7 +397,7 @@ class HomeScreen(Ground):
         except (WorkbenchError, OSError) as error:
             self.say(f"it cannot be started: {error}", 60)
             return
-        self._message = ""
+        self.unsay()
         await self._owner.open(source)
 
     # -- search ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -46,10 +47,13 @@ def fault_in(read: Callable[[str], object], text: str) -> str:
 class Ground(Screen[None]):
     """A screen that others stand on: the workbench, or home."""
 
-    painted = False
-    """Whether there was anything to see yet."""
-    messages: list[str]
-    """What was said, to be read again."""
+    def __init__(self) -> None:
+        super().__init__()
+        self.painted = False
+        """Whether there was anything to see yet."""
+        self.messages: list[str] = []
+        """What was said, to be read again."""
+        self._said, self._said_until, self._said_of_phase = "", 0.0, False
 
     def on_screen_resume(self, event: ScreenResume) -> None:
         """Each of its widgets has been styled as it was made: not once more before the first paint."""
@@ -91,9 +95,24 @@ class Ground(Screen[None]):
         """Until it is known whose the keys are, nobody gets one."""
         return False
 
-    @abstractmethod
     def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
         """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
+        self._said, self._said_until, self._said_of_phase = text, time.monotonic() + seconds, of_phase
+        self.keep(text)
+        self.show_status()
+
+    @property
+    def said(self) -> str:
+        """The message that the status line shows now."""
+        return self._said if time.monotonic() <= self._said_until else ""
+
+    def unsay(self) -> None:
+        """What was said is of no more use."""
+        self._said = ""
+
+    @abstractmethod
+    def show_status(self) -> None:
+        """Draw the status line, and what changes with it."""
 
     @abstractmethod
     def text_to_copy(self) -> str:
@@ -196,10 +215,6 @@ class SessionView(Ground):
     @abstractmethod
     def show_step(self) -> None:
         """Draw the panes for the step under the cursor."""
-
-    @abstractmethod
-    def show_status(self) -> None:
-        """Draw the status line, the hint under the action and the key bar."""
 
     @abstractmethod
     def show_titles(self) -> None:

@@ -51,7 +51,7 @@ from workbench.tui.widgets.diff_view import DiffView
 from workbench.tui.widgets.file_window import FileWindow
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.observation import ObservationView
-from workbench.tui.widgets.pane import Pane
+from workbench.tui.widgets.pane import Pane, Retitled
 from workbench.tui.widgets.proposal import ProposalView
 from workbench.tui.widgets.status_bar import StatusBar
 from workbench.tui.widgets.step_list import StepList
@@ -87,11 +87,8 @@ class WorkbenchScreen(SessionView):
         self.searching = Searching(self, self.arranging)
         self.steering = Steering(self, self.arranging, self.searching)
         self.annotations = Annotations(self)
-        self._message = "; ".join(source.problems[:2])
-        self._message_until = time.monotonic() + 3 * MESSAGE_SECONDS
-        self._message_of_phase = False
+        self._said, self._said_until = "; ".join(source.problems[:2]), time.monotonic() + 3 * MESSAGE_SECONDS
         self.messages = list(source.problems)
-        """What was said in the status line, to be read again."""
         self._dirty_from: int | None = None
         self._draft_new = False
         self._draft = ("", "")
@@ -104,8 +101,6 @@ class WorkbenchScreen(SessionView):
         self._shell_step = -1
         self._reading: int | None = None
         """The step in whose observation a person has scrolled while newer ones came; its top, or a step, ends it."""
-        self.painted = False
-        """Whether there was anything to see yet."""
         self._writing = (False, False)
         self._ends: list[Callable[[], None]] = []
 
@@ -196,13 +191,6 @@ class WorkbenchScreen(SessionView):
         """How long the session has been in its phase."""
         return time.monotonic() - self._phase_since
 
-    def say(self, text: str, seconds: float = MESSAGE_SECONDS, *, of_phase: bool = False) -> None:
-        """Show a message in the status line for a while; `of_phase`: only until the session does something else."""
-        self._message, self._message_until = text, time.monotonic() + seconds
-        self.keep(text)
-        self._message_of_phase = of_phase
-        self.show_status()
-
     # -- events ------------------------------------------------------------------------------------------------------
 
     def _hear(self, message: Message) -> None:
@@ -268,10 +256,10 @@ class WorkbenchScreen(SessionView):
         if seen != self._seen:
             if seen[:1] != self._seen[:1]:
                 self._phase_since = time.monotonic()
-                if self._message_of_phase:
-                    self._message = ""
+                if self._said_of_phase:
+                    self.unsay()
             if status is not None and status.problem and seen[2:3] != self._seen[2:3]:
-                self._message = ""  # what is new is said, and not what was said before it
+                self.unsay()  # what is new is said, and not what was said before it
                 self.keep(status.problem)
             self._seen = seen
             self.steering.phase_changed()
@@ -288,8 +276,6 @@ class WorkbenchScreen(SessionView):
         if not self.is_attached or not self.is_mounted:
             return
         status = self.source.status
-        if self._message and time.monotonic() > self._message_until:
-            self._message = ""
         problem = status.problem if status is not None else ""
         now = self.situation
         working: float | None = self.state.working
@@ -305,7 +291,7 @@ class WorkbenchScreen(SessionView):
                 cursor=self.shown,
                 following=self.cursor is None,
                 phase_seconds=self.phase_seconds,
-                message=(now.live and asking_to_drive(status)) or self._message or problem,
+                message=(now.live and asking_to_drive(status)) or self.said or problem,
                 working=working,
                 stopped=now.live and status is not None and not status.clock_runs and not status.has_agent,
             )
@@ -445,16 +431,8 @@ class WorkbenchScreen(SessionView):
     def _chosen(self, message: StepList.Chosen) -> None:
         self.go_to(message.row)
 
-    @on(FileWindow.Loaded)
+    @on(Retitled)
     def _title_changed(self) -> None:
-        self.show_titles()
-
-    def on_metrics_view_changed(self) -> None:
-        """As `_title_changed`; by their names, for both are imported when they are first opened."""
-        self.show_titles()
-
-    def on_prompt_view_changed(self) -> None:
-        """The same."""
         self.show_titles()
 
     @on(TerminalPane.Release)

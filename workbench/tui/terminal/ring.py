@@ -69,11 +69,6 @@ class Ring:
         row = self._rows[index]
         return (Run(row, PLAIN),) if isinstance(row, str) else row
 
-    def text(self, index: int) -> str:
-        """The text of a row."""
-        row = self._rows[index]
-        return row if isinstance(row, str) else "".join(run.text for run in row)
-
     def texts(self) -> Iterator[str]:
         """The text of all rows, oldest first."""
         return (row if isinstance(row, str) else "".join(run.text for run in row) for row in self._rows)

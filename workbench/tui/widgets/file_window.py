@@ -6,7 +6,6 @@ import asyncio
 from typing import NamedTuple
 
 from rich.style import Style as RichStyle
-from textual.message import Message
 from textual.strip import Strip
 
 from workbench.session.diff import runs
@@ -16,6 +15,7 @@ from workbench.tui.diffs import FileBytes
 from workbench.tui.excerpt import LARGE, Excerpt, count_lines, difference, excerpt
 from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark, PanelView
+from workbench.tui.widgets.pane import Retitled
 
 _CUT = LineMark("▔", "line-view--removed")
 """Lines above this one are gone."""
@@ -35,9 +35,6 @@ class _Seen(NamedTuple):
 
 class FileWindow(PanelView):
     """Read-only. Of a large file, the part around the window is shown."""
-
-    class Loaded(Message):
-        """A part of a large file was loaded: the pane needs another title."""
 
     def __init__(self, state: SessionState, file_bytes: FileBytes, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(numbers=True, id=id)
@@ -81,7 +78,7 @@ class FileWindow(PanelView):
         seen = await asyncio.to_thread(self._read, window, number)
         if key == self._key:
             self._draw(seen, window, number, opened)
-            self.post_message(self.Loaded())
+            self.post_message(Retitled())
 
     def _read(self, window: WindowChanged, number: int) -> _Seen | str:
         """What is shown of a file; or why nothing is."""

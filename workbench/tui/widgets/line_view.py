@@ -17,7 +17,7 @@ from textual.reactive import reactive
 from textual.selection import Selection
 
 from workbench.session.diff import DiffLine
-from workbench.tui.actions import LINES, SIDEWAYS, bindings_of
+from workbench.tui.actions import LINES, SIDEWAYS, bindings_of, key_bindings
 from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, quick, remembered
 from workbench.tui.text import display_line, split_lines
 from workbench.tui.widgets.line_display import ADDED, CHANGED, CURRENT, REMOVED, LineDisplay, LineMark
@@ -340,12 +340,9 @@ class LineView(LineDisplay, can_focus=True):
 class PanelView(LineView):
     """`n`, `N` and space belong to the whole workbench here: the search goes on in other steps, and space pauses."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "screen.do('search.next')", "Next match", show=False, id="search.next"),
-        Binding("N", "screen.do('search.previous')", "Previous match", show=False, id="search.previous"),
-        Binding("space", "screen.do('session.toggle')", "Pause or continue", show=False, id="session.toggle"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="lines.page_up"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = key_bindings(
+        ("search.next", "search.previous", "session.toggle"), "screen."
+    )
 
 
 def add_compared(lines: list[Line], marks: dict[int, LineMark], found: Iterable[DiffLine]) -> None:

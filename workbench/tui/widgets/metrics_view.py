@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_lowercase
 from typing import ClassVar, NamedTuple
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
-from textual.message import Message
 
 from workbench.library.curves import is_loss
 from workbench.session.events import MetricLogged
-from workbench.tui.actions import keyed
+from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line, wrapped
 from workbench.tui.widgets.line_view import Line, PanelView
+from workbench.tui.widgets.pane import Retitled
 
 _LEAST_ROWS, _MOST_ROWS, _LEAST_COLUMNS = 8, 16, 54
 _MOST_PLOTS = 24
@@ -45,12 +45,7 @@ class _Wanted(NamedTuple):
 class MetricsView(PanelView):
     """A plot for each metric, with its kin of other splits. `=` shows each metric of all steps instead."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("equals_sign", "compare", "Compare steps", show=False, id="metrics.compare"),
-    ]
-
-    class Changed(Message):
-        """Something else is shown: the pane needs another title."""
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of({"metrics.compare": "compare"})
 
     def __init__(self, read: Read, *, id: str | None = None) -> None:  # noqa: A002 (Textual's name for it)
         super().__init__(id=id)
@@ -109,7 +104,7 @@ class MetricsView(PanelView):
         """All steps that printed a metric, or the shown step again."""
         self.compared = not self.compared
         self._again()
-        self.post_message(self.Changed())
+        self.post_message(Retitled())
 
     @property
     def title(self) -> str:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from workbench.tui.text import one_line
+
+
+class Retitled(Message):
+    """What a pane holds shows something else: the pane needs another title."""
 
 
 class Pane(Vertical):

@@ -6,10 +6,9 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
 from workbench.session.prompt_view import (
@@ -25,10 +24,12 @@ from workbench.session.prompt_view import (
 )
 from workbench.session.prompts import TOOLS, SentMessage
 from workbench.session.state import SessionState
+from workbench.tui.actions import bindings_of
 from workbench.tui.text import one_line, printable, split_lines
 from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
 from workbench.tui.widgets.lines import compile_query
 from workbench.tui.widgets.message_list import KINDS, MessageList, Row, tokens
+from workbench.tui.widgets.pane import Retitled
 
 _MUTED = "$foreground 55%"
 _TEXTS_KEPT = 4_000_000
@@ -47,14 +48,9 @@ class PromptView(Vertical):
     PromptView.-nothing > MessageList { height: 0; }
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("d", "compare", "Compare", show=False, id="prompt.compare"),
-        Binding("less_than_sign", "call(-1)", "Previous call", show=False, id="prompt.previous"),
-        Binding("greater_than_sign", "call(1)", "Next call", show=False, id="prompt.next"),
-    ]
-
-    class Changed(Message):
-        """Another prompt is shown: the pane needs another title."""
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of(
+        {"prompt.compare": "compare", "prompt.previous": "call(-1)", "prompt.next": "call(1)"}
+    )
 
     def __init__(self, state: SessionState, read: Read, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -98,7 +94,7 @@ class PromptView(Vertical):
         self._key = key
         self.shown = prompt_of_step(self._state, self._read, step, self._place)
         self._draw(self.messages.cursor if same else None)
-        self.post_message(self.Changed())
+        self.post_message(Retitled())
 
     def _draw(self, cursor: int | None) -> None:
         """Draw all of it with the cursor on that row; None puts the cursor on the first new message."""
@@ -131,19 +127,15 @@ class PromptView(Vertical):
             return
         self._heading.update(Content(one_line(_heading(row, compared=self.compared), 300)))
         if self.compared:
-            lines, marks = self._difference(row.change)
+            lines: list[Line] = []
+            marks: dict[int, LineMark] = {}
+            add_compared(lines, marks, change_lines(row.change, self._text_of))
             self.text_view.show(lines, marks=marks)
             first = min(marks, default=1)
             self.text_view.go_to(first)
             self.call_after_refresh(self.text_view.go_to, first)  # its height may change with the summary's
         else:
             self.text_view.show(split_lines(self._text_of(row.change.message)))
-
-    def _difference(self, change: Change) -> tuple[list[Line], dict[int, LineMark]]:
-        lines: list[Line] = []
-        marks: dict[int, LineMark] = {}
-        add_compared(lines, marks, change_lines(change, self._text_of))
-        return lines, marks
 
     @property
     def row(self) -> Row | None:

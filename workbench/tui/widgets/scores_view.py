@@ -11,7 +11,7 @@ from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -22,7 +22,7 @@ from workbench.library.ledger import CUT, HEADINGS, RIGHT, Read, cells, change_o
 from workbench.session.events import AGAINST
 from workbench.session.scores import Entry, ledger
 from workbench.session.state import SessionState
-from workbench.tui.actions import keyed
+from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line
 from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
 from workbench.tui.widgets.row_list import RowList
@@ -88,11 +88,9 @@ class ScoresView(Vertical):
     ScoresView > #score-change { display: none; height: 1fr; border-top: solid $border-blurred; }
     ScoresView.-changed > #score-change { display: block; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "change", "What changed", show=False, id="scores.change"),
-        Binding("space", "go", "Go to the step", show=False, id="scores.go"),
-        Binding("S", "screen.do('session.submit_best')", "Submit the best", show=False, id="scores.submit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of(
+        {"scores.change": "change", "scores.go": "go", "scores.submit": "screen.do('session.submit_best')"}
+    )
 
     def __init__(self, state: SessionState, read: Read, go: Callable[[int], None]) -> None:
         """`go` shows a step of the session."""

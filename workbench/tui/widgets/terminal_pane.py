@@ -52,22 +52,10 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
     class Input(Message):
         """Bytes for the child: typed, pasted, a mouse event, or the terminal's answer to a question of the child."""
 
-        pane: TerminalPane
         data: bytes
 
-        @property
-        def control(self) -> TerminalPane:
-            return self.pane
-
-    @dataclass
     class Release(Message):
         """ctrl+] was pressed in take-over. The app decides, and sets `interactive` to False."""
-
-        pane: TerminalPane
-
-        @property
-        def control(self) -> TerminalPane:
-            return self.pane
 
     @dataclass
     class Resized(Message):
@@ -76,10 +64,6 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
         pane: TerminalPane
         columns: int
         rows: int
-
-        @property
-        def control(self) -> TerminalPane:
-            return self.pane
 
     # ---------------------------------------------------------------- take-over
 
@@ -126,7 +110,7 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
     def _send(self, data: bytes) -> None:
         if data:
             self._follow = True
-            self.post_message(self.Input(self, data))
+            self.post_message(self.Input(data))
 
     def on_key(self, event: events.Key) -> None:
         if not self.interactive:
@@ -134,7 +118,7 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
         event.stop()
         event.prevent_default()
         if event.key in BY_ID["session.release"].keys_now:
-            self.post_message(self.Release(self))
+            self.post_message(self.Release())
             return
         if raw := raw_alt(event):
             self._send(raw.encode("utf-8", "replace"))
@@ -152,7 +136,7 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
 
     def _reply(self, data: bytes) -> None:
         if self.interactive:
-            self.post_message(self.Input(self, data))
+            self.post_message(self.Input(data))
 
     # ---------------------------------------------------------------- mouse
 
@@ -175,7 +159,7 @@ class TerminalPane(TerminalView, can_focus=True, inherit_bindings=False):
         modifiers = frozenset(name for name, on in held.items() if on)
         data = self._engine.encode_mouse(offset.x, y, button, kind, modifiers)
         if data:
-            self.post_message(self.Input(self, data))
+            self.post_message(self.Input(data))
         event.stop()
 
     @on(events.MouseDown)
