@@ -8,7 +8,7 @@ replaces any of it.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ import numpy as np
 from workbench.analysis.behaviour import action_counts, action_counts_by_step, exit_counts, failed, grouped, incomplete
 from workbench.analysis.output import write_csv
 from workbench.analysis.scores import BASELINE, Which, profile
-from workbench.analysis.summary import Analysis, Table, aup_table
+from workbench.analysis.summary import Analysis, Table, aup_table, count_table
 from workbench.errors import WorkbenchError
 from workbench.session.run import Run
 from workbench.text import clock, many
@@ -71,11 +71,12 @@ def figures(analysis: Analysis) -> Iterator[Figure]:
         yield _profiles(analysis, "last")
         yield _areas(analysis)
         yield from _area_against_cost(analysis)
-    yield _stacked(analysis, "exits", "How runs ended", "runs (one that ended in two ways counts twice)", exit_counts)
+    exits = count_table(analysis, "exits", "How runs ended", exit_counts)
+    yield _stacked(exits, "runs (one that ended in two ways counts twice)")
     yield _failed(analysis, "model")
     yield _failed(analysis, "task")
-    yield _stacked(analysis, "actions", "Actions by kind", "steps", action_counts)
-    yield _actions_by_step(analysis)
+    yield _stacked(count_table(analysis, "actions", "Actions by kind", action_counts), "steps")
+    yield _stacked(_actions_by_step(analysis), "runs", upright=True)
     for task in analysis.tasks:
         for axis in ("steps", "seconds"):
             yield from _scores_over(analysis, task, axis)
@@ -106,23 +107,25 @@ def canvas(style: Path | None = None, wide: float = 1.0) -> Iterator[tuple[Canva
 
 def save(figure: Figure, folder: Path, formats: tuple[str, ...] = FORMATS, style: Path | None = None) -> list[Path]:
     """Write a figure in each format, and its data. Returns the files. Raises OSError."""
-    write_csv(figure.data, folder / f"{figure.name}.csv")
-    made = [folder / f"{figure.name}.csv"]
-    with canvas(style, figure.wide) as (drawing, axes):
-        figure.draw(axes)
-        for kind in formats:
-            made.append(folder / f"{figure.name}.{kind}")
-            drawing.savefig(made[-1], format=kind, metadata=_undated(kind))
-    return made
+    data, *images = (folder / f"{figure.name}.{kind}" for kind in ("csv", *formats))
+    write_csv(figure.data, data)
+    _draw(figure, dict(zip(formats, images, strict=True)), style)
+    return [data, *images]
 
 
 def as_svg(figure: Figure, style: Path | None = None) -> str:
     """The figure as an SVG element to be put into a page."""
     text = io.StringIO()
+    _draw(figure, {"svg": text}, style, transparent=True)
+    return "<svg" + text.getvalue().partition("<svg")[2]
+
+
+def _draw(figure: Figure, outs: Mapping[str, Path | io.StringIO], style: Path | None = None, **more: Any) -> None:
+    """Draw it once, and write it in each of these formats."""
     with canvas(style, figure.wide) as (drawing, axes):
         figure.draw(axes)
-        drawing.savefig(text, format="svg", metadata=_undated("svg"), transparent=True)
-    return "<svg" + text.getvalue().partition("<svg")[2]
+        for kind, out in outs.items():
+            drawing.savefig(out, format=kind, metadata=_undated(kind), **more)
 
 
 def _undated(kind: str) -> dict[str, Any]:
@@ -220,26 +223,28 @@ def _area_against_cost(analysis: Analysis) -> Iterator[Figure]:
 # -- behaviour ---------------------------------------------------------------------------------------------------------
 
 
-def _stacked(
-    analysis: Analysis, name: str, title: str, unit: str, count: Callable[[list[Run]], dict[str, int]]
-) -> Figure:
-    groups = grouped(analysis.runs, analysis.named)
-    counts = {model: count(groups.get(model, [])) for model in analysis.models}
-    kinds = list(count(analysis.runs))
-    rows: list[list[Any]] = [[model, *(counts[model].get(kind, 0) for kind in kinds)] for model in analysis.models]
+def _stacked(data: Table, unit: str, *, upright: bool = False) -> Figure:
+    """A bar for each row of a table, of a part for each of its columns but the first, which names the row."""
+    rows = data.rows
 
     def draw(axes: Axes) -> None:
-        left = np.zeros(len(rows))
-        for place, kind in enumerate(kinds):
-            width = np.array([row[1 + place] for row in rows], dtype=float)
-            look: dict[str, Any] = {"color": colour(place), "hatch": _HATCHES[place % len(_HATCHES)]}
-            axes.barh(range(len(rows)), width, left=left, label=kind, **look)
-            left += width
-        _name_rows(axes, rows)
-        axes.set(xlabel=unit, title=title)
+        end = np.zeros(len(rows))
+        for place, kind in enumerate(data.columns[1:]):
+            size = np.array([row[1 + place] for row in rows], dtype=float)
+            if upright:
+                axes.bar([row[0] for row in rows], size, 1.0, bottom=end, label=kind, color=colour(place))
+            else:
+                look: dict[str, Any] = {"color": colour(place), "hatch": _HATCHES[place % len(_HATCHES)]}
+                axes.barh(range(len(rows)), size, left=end, label=kind, **look)
+            end += size
+        if upright:
+            axes.set(xlabel=data.columns[0], ylabel=unit, title=data.title)
+        else:
+            _name_rows(axes, rows)
+            axes.set(xlabel=unit, title=data.title)
         _legend(axes)
 
-    return Figure(Table(name, title, ["model", *kinds], rows), draw, wide=1.4)
+    return Figure(data, draw, wide=1.4)
 
 
 def _failed(analysis: Analysis, by: str) -> Figure:
@@ -265,21 +270,11 @@ def _failed(analysis: Analysis, by: str) -> Figure:
     return Figure(Table(f"failed_by_{by}", title, [by, "runs", "failed", "incomplete"], rows), draw, wide=1.2)
 
 
-def _actions_by_step(analysis: Analysis) -> Figure:
+def _actions_by_step(analysis: Analysis) -> Table:
     by_step = action_counts_by_step(analysis.runs)
     kinds = list(action_counts(analysis.runs))
     rows: list[list[Any]] = [[step, *(counts.get(kind, 0) for kind in kinds)] for step, counts in by_step.items()]
-
-    def draw(axes: Axes) -> None:
-        bottom = np.zeros(len(rows))
-        for place, kind in enumerate(kinds):
-            height = np.array([row[1 + place] for row in rows], dtype=float)
-            axes.bar([row[0] for row in rows], height, 1.0, bottom=bottom, label=kind, color=colour(place))
-            bottom += height
-        axes.set(xlabel="step", ylabel="runs", title="Actions at each step")
-        _legend(axes)
-
-    return Figure(Table("actions_by_step", "Actions at each step", ["step", *kinds], rows), draw, wide=1.4)
+    return Table("actions_by_step", "Actions at each step", ["step", *kinds], rows)
 
 
 # -- scores of one task ------------------------------------------------------------------------------------------------
@@ -338,10 +333,7 @@ _MOST_TOLD = 30
 
 def draw_people(runs: Sequence[Run], task: str, file: Path, named: Callable[[Run], str]) -> None:
     """The figure of the people and agents of a task, as a file. Raises OSError."""
-    figure, kind = people(runs, task, named), file.suffix.lstrip(".").lower()
-    with canvas(None, figure.wide) as (drawing, axes):
-        figure.draw(axes)
-        drawing.savefig(file, format=kind, metadata=_undated(kind))
+    _draw(people(runs, task, named), {file.suffix.lstrip(".").lower(): file})
 
 
 def people(runs: Sequence[Run], task: str, named: Callable[[Run], str]) -> Figure:

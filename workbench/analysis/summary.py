@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from workbench.analysis.behaviour import (
+    Counts,
     Habits,
     action_counts,
     exit_counts,
@@ -225,15 +226,16 @@ def _warnings(runs: Sequence[Run], question: Question, best: Scores) -> list[str
 
 def tables(analysis: Analysis, names: Sequence[str] = ()) -> list[Table]:
     """All that is known, as tables, or those of these names: ranks take a second, for the library behind them."""
+    noted = partial(count_table, name="noted_failures", title="Failures as people noted them")
     made: dict[str, Callable[[], Table]] = {
         **{f"{which}_scores": partial(_score_table, analysis, which) for which in WHICH},
         "aup_scores": partial(aup_table, analysis),
         **{f"{which}_ranks": partial(_rank_table, analysis, which) for which in WHICH},
         "differences": partial(_difference_table, analysis),
         "exits": partial(_exit_table, analysis),
-        "actions": partial(_action_table, analysis),
+        "actions": partial(count_table, analysis, "actions", "Actions by kind", action_counts),
         "habits": partial(_habit_table, analysis),
-        **({"noted_failures": partial(_noted_table, analysis)} if analysis.noted else {}),
+        **({"noted_failures": partial(noted, analysis, count=partial(_noted, analysis))} if analysis.noted else {}),
         "runs": partial(_run_table, analysis),
     }
     return [make() for name, make in made.items() if not names or name in names]
@@ -321,11 +323,17 @@ def _exit_table(analysis: Analysis) -> Table:
     return Table("exits", "How runs ended", ["model", "runs", "failed", "incomplete", *total], rows, note)
 
 
-def _action_table(analysis: Analysis) -> Table:
+def count_table(analysis: Analysis, name: str, title: str, count: Callable[[Iterable[Run]], Counts]) -> Table:
+    """What is counted of the runs of each model."""
     by_name = grouped(analysis.runs, analysis.named)
-    kinds = list(action_counts(analysis.runs))
-    rows = [[name, *(action_counts(by_name.get(name, [])).get(kind, 0) for kind in kinds)] for name in analysis.models]
-    return Table("actions", "Actions by kind", ["model", *kinds], rows)
+    kinds = list(count(analysis.runs))
+    counts = {model: count(by_name.get(model, [])) for model in analysis.models}
+    rows: list[list[Any]] = [[model, *(found.get(kind, 0) for kind in kinds)] for model, found in counts.items()]
+    return Table(name, title, ["model", *kinds], rows)
+
+
+def _noted(analysis: Analysis, runs: Iterable[Run]) -> Counts:
+    return dict(sorted(Counter(kind for run in runs for kind in analysis.noted.get(run.path, ())).items()))
 
 
 def _habit_table(analysis: Analysis) -> Table:
@@ -334,17 +342,6 @@ def _habit_table(analysis: Analysis) -> Table:
     rows = [[name, *(getattr(found, column) for column in columns[1:])] for name, found in analysis.habits.items()]
     note = "recovered: share of failed steps after which the next did not fail."
     return Table("habits", "Habits", columns, rows, note)
-
-
-def _noted_table(analysis: Analysis) -> Table:
-    by_name = grouped(analysis.runs, analysis.named)
-    counts = {
-        name: Counter(kind for run in by_name.get(name, []) for kind in analysis.noted.get(run.path, ()))
-        for name in analysis.models
-    }
-    kinds = sorted({kind for each in counts.values() for kind in each})
-    rows: list[list[Any]] = [[name, *(counts[name][kind] for kind in kinds)] for name in analysis.models]
-    return Table("noted_failures", "Failures as people noted them", ["model", *kinds], rows)
 
 
 def _run_table(analysis: Analysis) -> Table:

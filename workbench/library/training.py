@@ -128,8 +128,8 @@ class OwnPattern:
         groups = {name: value for name, value in found.groupdict().items() if value} if found is not None else {}
         if (name := groups.pop("name", "")) and "value" in groups:
             groups[name.strip()] = groups.pop("value")
-        step, epoch, total = (_value(groups.pop(name, "")) for name in ("step", "epoch", "total"))
-        numbers = {name[:80]: number for name, text in groups.items() if (number := _value(text)) is not None}
+        step, epoch, total = (_count(groups.pop(name, "")) for name in ("step", "epoch", "total"))
+        numbers = {name[:80]: number for name, text in groups.items() if (number := _count(text)) is not None}
         at = epoch if step is None else step
         return [Reading(name, at, number, split_of(name), epoch, total) for name, number in numbers.items()]
 
@@ -493,7 +493,7 @@ class Parser:
 
     # -- tables --------------------------------------------------------------------------------------------------------
 
-    def _table_row(self, text: str) -> Iterator[Reading] | None:
+    def _table_row(self, text: str) -> list[Reading] | None:
         """The readings of a row; none of a header; None when it is neither."""
         stripped = text.strip()
         if stripped[:1] in ("│", "┃", "|"):
@@ -507,19 +507,18 @@ class Parser:
         lower = [cell.lower() for cell in cells]
         if any(word in _STEP_COLUMNS for word in lower) and all(_HEADER.fullmatch(cell) for cell in cells):
             self._header = cells
-            return iter(())
+            return []
         if len(cells) != len(self._header):
             return None
         known = [word.lower() for word in self._header]
         place = next(known.index(word) for word in _STEP_COLUMNS if word in known)
         if not re.fullmatch(r"\d+", cells[place]):
             return None
-        return self._row(cells, place, known)
-
-    def _row(self, cells: list[str], place: int, known: list[str]) -> Iterator[Reading]:
-        for name, lower, cell in zip(self._header, known, cells, strict=True):
-            if lower not in _STEP_COLUMNS and not _CLOCK.fullmatch(cell) and _ALONE.fullmatch(cell):
-                yield _reading(name, cell, float(cells[place]))
+        return [
+            _reading(name, cell, float(cells[place]))
+            for name, lower, cell in zip(self._header, known, cells, strict=True)
+            if lower not in _STEP_COLUMNS and not _CLOCK.fullmatch(cell) and _ALONE.fullmatch(cell)
+        ]
 
     def _box_row(self, row: re.Match[str]) -> None:
         name = row[2]
@@ -560,13 +559,6 @@ def _number(text: str) -> float:
     return float(text.replace(",", ""))
 
 
-def _value(text: str) -> float | None:
-    try:
-        return _number(text)
-    except ValueError:
-        return None
-
-
 def _count(text: str | None) -> float | None:
     if not text:
         return None
@@ -598,5 +590,5 @@ def _remaining(text: str) -> float | None:
     if found is None:
         return None
     hours, minutes, rest, unit = found.groups()
-    seconds = (_value(rest or "0") or 0) * {"us": 1e-6, "ms": 1e-3}.get(unit, 1)
+    seconds = (_count(rest or "0") or 0) * {"us": 1e-6, "ms": 1e-3}.get(unit, 1)
     return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
