@@ -6,8 +6,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from rich.segment import Segment
-from rich.style import Style
 
 from tests.tui.sessions import SessionBuilder
 from tests.tui.support import screen_text, wait_for
@@ -16,6 +14,7 @@ from workbench.session.state import fold
 from workbench.tui.diffs import shown, step_changes
 from workbench.tui.screens.compare import CompareApp, CompareScreen
 from workbench.tui.screens.help import HelpScreen
+from workbench.tui.widgets.row_list import width_of
 
 
 def session(folder: Path, last: str, text: str, score: float) -> Path:
@@ -91,7 +90,7 @@ async def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:
         await wait_for(pilot, lambda: "漢" in screen_text(app), "the runs")
         assert isinstance(app.screen, CompareScreen)
         for row in range(app.screen.rows.row_count):
-            assert Segment.get_line_length(app.screen.rows.row_segments(row, 80, Style())) == 80
+            assert width_of(app.screen.rows.row_pieces(row, 80)) == 80
 
 
 async def test_a_screen_that_opens_at_the_very_end_is_no_failure(tmp_path: Path) -> None:

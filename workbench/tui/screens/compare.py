@@ -8,8 +8,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style as RichStyle
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -35,7 +33,7 @@ from workbench.tui.source import RecordedSource
 from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import CHANGED, Line, LineMark, LineView
 from workbench.tui.widgets.proposal import prompted
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList
 
 _NAME = 16
 """Characters of the end of a run's name, which is where runs of one task differ."""
@@ -90,30 +88,26 @@ class RunRows(RowList):
     def chosen(self, row: int) -> None:
         self.post_message(self.Chosen(row))
 
-    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         compared = self.compared
         assert compared is not None
         entry = compared.rows[row]
         first = compared.parting is not None and compared.parting.row == row
         glyph, colour = (">", "error") if first else _SIGNS[entry.sameness]
         column = (width - 2) // len(entry.steps)
-        segments = [Segment(f" {glyph}", self.colour(colour, base))]
+        pieces = [(f" {glyph}", colour)]
         for place, number in enumerate(entry.steps):
             if number is None:
-                segments.append(Segment(" " * column, base))
+                pieces.append((" " * column, ""))
                 continue
             step, failed = compared.states[place].steps[number], compared.failures[place].at(number)
             sign = words.outcome(step, failed)
             score = "" if step.score is None else f" {words.number(step.score)}"
             room = max(4, column - 8 - len(score))
             text = fit(one_line(step.action.strip(), room * 2), room)
-            segments += [
-                Segment(f"{number:>4} ", self.colour("secondary", base)),
-                Segment(text, base),
-                Segment(f" {sign.glyph or ' '}", self.colour(sign.colour, base)),
-                Segment(f"{score} ", self.colour("primary", base)),
-            ]
-        return segments
+            pieces += [(f"{number:>4} ", "secondary"), (text, ""), (f" {sign.glyph or ' '}", sign.colour)]
+            pieces.append((f"{score} ", "primary"))
+        return pieces
 
 
 _SIGNS = {"same": ("=", "secondary"), "alike": ("~", "warning"), "": (" ", "secondary")}

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style as RichStyle
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
@@ -14,7 +12,7 @@ from workbench.tui.actions import keyed
 from workbench.tui.matches import Hit
 from workbench.tui.screens.dialogs import Dialog
 from workbench.tui.text import one_line
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList
 
 
 class _Rows(RowList):
@@ -26,10 +24,9 @@ class _Rows(RowList):
     def on_mount(self) -> None:
         self.rows_changed(0)
 
-    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         hit = self.rows[row]
-        head = f" {hit.step:>4}  {hit.field:<12}"
-        return [Segment(head, self.colour("secondary", base)), Segment(one_line(hit.line, 2 * width), base)]
+        return [(f" {hit.step:>4}  {hit.field:<12}", "secondary"), (one_line(hit.line, 2 * width), "")]
 
 
 class HitList(Dialog[int | None]):

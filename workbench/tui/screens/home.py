@@ -367,7 +367,7 @@ class HomeScreen(Ground):
     def _meant(self) -> str:
         """The task under the cursor, or of the run there."""
         if self.on_tasks:
-            return self.tasks.line.task if self.tasks.line is not None else ""
+            return self.tasks.line.standing.task if self.tasks.line is not None else ""
         return self.table.run.task if self.table.run is not None else ""
 
     def _do_task(self) -> None:

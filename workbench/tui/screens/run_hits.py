@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import ClassVar
 
 from rich.cells import set_cell_size
-from rich.segment import Segment
-from rich.style import Style
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -24,7 +22,7 @@ from workbench.session.run import Run
 from workbench.text import many
 from workbench.tui.actions import keyed
 from workbench.tui.text import one_line
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList
 
 _BATCH_SECONDS = 0.1
 _MOST = 5000
@@ -34,7 +32,7 @@ _MOST = 5000
 class Hits(RowList):
     """A line for each hit."""
 
-    def row_segments(self, row: int, width: int, base: Style) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         hit = self.rows[row]
         who = hit.model.partition(":")[2] or hit.model
         text, room = one_line(hit.text.strip(), 400), width - 52
@@ -42,10 +40,10 @@ class Hits(RowList):
         if place + len(hit.match) > room:  # what was looked for is in view
             text = f"…{text[max(0, min(place - 8, len(text) - room + 1)) :]}"
         return [
-            Segment(set_cell_size(f" {one_line(hit.task)}", 20), self.colour("primary", base)),
-            Segment(set_cell_size(f" {one_line(who)}", 18), base),
-            Segment(f" {hit.step:>4} {hit.where:<7} ", self.colour("secondary", base)),
-            Segment(text, base),
+            (set_cell_size(f" {one_line(hit.task)}", 20), "primary"),
+            (set_cell_size(f" {one_line(who)}", 18), ""),
+            (f" {hit.step:>4} {hit.where:<7} ", "secondary"),
+            (text, ""),
         ]
 
 

@@ -27,20 +27,10 @@ def task_lines(listing: Listing) -> list[TaskLine]:
     standings = listing.standings()
     lines = []
     for task in list_tasks(problems=[]):
-        standing = standings.pop(task.id, None)
         metric = task.primary_metric
-        if standing is None:
-            lines.append(TaskLine(task.id, task.spec.name, metric.name, metric.baseline, None, None, 0, True))
-        else:
-            lines.append(TaskLine(standing.task, task.spec.name, *_of(standing), True))
-    lines += [
-        TaskLine(each.task, "", *_of(each), False) for each in sorted(standings.values(), key=lambda each: each.task)
-    ]
-    return lines
-
-
-def _of(standing: TaskStanding) -> tuple[str, float | None, Run | None, Run | None, int]:
-    return standing.metric, standing.baseline, standing.people, standing.models, standing.runs
+        none = TaskStanding(task.id, 0, metric.name, metric.baseline, None, None)
+        lines.append(TaskLine(task.spec.name, standings.pop(task.id, none), True))
+    return lines + [TaskLine("", each, False) for each in sorted(standings.values(), key=lambda each: each.task)]
 
 
 def about_task(ident: str, listing: Listing) -> list[Content]:

@@ -6,10 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import msgspec
-from rich.segment import Segment
-from rich.style import Style as RichStyle
 from textual.binding import BindingType
-from textual.strip import Strip
 
 from workbench.session.prompt_view import Change, Kind
 from workbench.session.prompts import SentMessage
@@ -17,7 +14,7 @@ from workbench.tui import words
 from workbench.tui.actions import bindings_of
 from workbench.tui.text import one_line
 from workbench.tui.widgets.line_view import LineView
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList, cut, width_of
 
 ELIDED = "⋯"
 
@@ -74,30 +71,29 @@ class MessageList(RowList):
         """Scroll the text of the message, or wrap it."""
         getattr(self._view, f"action_{name}")(*amounts)
 
-    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         shown: Row = self.rows[row]
-        muted = self.colour("secondary", base)
         digits = max(2, len(str(max((item.place for item in self.rows[-2:]), default=0))))
-        head = [Segment(" ", base)]
         if shown.change is None:
             many = f"{shown.folded:,} messages are" if shown.folded > 1 else "a message is"
-            return [*head, Segment(f"{' ' * digits} = {many} as before", muted)]
+            return [(" ", ""), (f"{' ' * digits} = {many} as before", "secondary")]
         message, sign = shown.change.message, KINDS[shown.change.kind]
         mark = sign if self._compared else words.Sign(ELIDED if message.elided else " ", "", "warning")
-        head.append(Segment(f"{shown.place or '':>{digits}} ", muted))
-        head.append(Segment(f"{mark.glyph} ", self.colour(mark.colour, base)))
-        head.append(Segment(f"{one_line(message.role, 9) or '?':<9} ", base))
+        head = [
+            (f" {shown.place or '':>{digits}} ", "secondary"),
+            (f"{mark.glyph} ", mark.colour),
+            (f"{one_line(message.role, 9) or '?':<9} ", ""),
+        ]
         if width >= _STEP_FROM:
-            head.append(Segment(f"{'' if message.step is None else f'step {message.step}':<9} ", muted))
-        head.append(Segment(f"{tokens(message.tokens):>7}  ", muted))
+            head.append((f"{'' if message.step is None else f'step {message.step}':<9} ", "secondary"))
+        head.append((f"{tokens(message.tokens):>7}  ", "secondary"))
         note = sign.word if self._compared else ""
         if message.elided and shown.change.kind != "removed":
             note = f"{ELIDED} {one_line(message.elided, 70)}"
-        used = sum(len(part.text) for part in head)
-        room = max(4, width - used)
-        body = [Segment(f"{note}  ", self.colour(mark.colour, base))] if note else []
-        body.append(Segment(one_line(self._text_of(message).lstrip(), room * 2), muted if note else base))
-        return [*head, *self.cut(Strip(body), room, base)]
+        room = max(4, width - width_of(head))
+        body = [(f"{note}  ", mark.colour)] if note else []
+        body.append((one_line(self._text_of(message).lstrip(), room * 2), "secondary" if note else ""))
+        return [*head, *cut(body, room)]
 
 
 def tokens(count: int | None) -> str:

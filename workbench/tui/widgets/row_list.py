@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style as RichStyle
 from textual import events
@@ -21,6 +22,28 @@ from workbench.tui.actions import LINES, bindings_of
 
 _COLOURS = ("primary", "success", "warning", "error", "secondary", "accent")
 """Those of the theme that parts of a row can have."""
+
+
+Piece = tuple[str, str]
+"""A text of a row, and how it is drawn: in a colour of the theme, perhaps with a look (`secondary strike`); empty: as
+the row is.
+"""
+
+
+def cut(pieces: Sequence[Piece], room: int) -> list[Piece]:
+    """The pieces, with an ellipsis at their end where they take more than `room` columns."""
+    if width_of(pieces) <= room:
+        return [*pieces]
+    kept, left = [], room - 1
+    for text, style in pieces:
+        kept.append((set_cell_size(text, min(cell_len(text), left)), style))
+        left -= cell_len(kept[-1][0])
+    return [*kept, ("…", "secondary")]
+
+
+def width_of(pieces: Sequence[Piece]) -> int:
+    """Columns that they take."""
+    return sum(cell_len(text) for text, _ in pieces)
 
 
 class RowList(ScrollView, can_focus=True):
@@ -54,8 +77,8 @@ class RowList(ScrollView, can_focus=True):
         return len(self.rows)
 
     @abstractmethod
-    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
-        """A row, drawn in `base`."""
+    def row_pieces(self, row: int, width: int) -> Iterable[Piece]:
+        """What a row shows."""
 
     def chosen(self, row: int) -> None:
         """A row was chosen, by key or mouse."""
@@ -90,24 +113,19 @@ class RowList(ScrollView, can_focus=True):
         base = self.rich_style
         if row >= self.row_count:
             return Strip.blank(width, base)
-        if row != self.cursor:
-            strip = Strip(self.row_segments(row, width, base))
-        else:
+        if row == self.cursor:
             base += self.get_component_rich_style("row-list--cursor")
-            strip = Strip(self.row_segments(row, width, base))
-            pointer = Strip([Segment("▌", self.colour("primary", base))])  # seen without colours, too
+        strip = Strip([Segment(text, self._styled(style, base)) for text, style in self.row_pieces(row, width)])
+        if row == self.cursor:
+            pointer = Strip([Segment("▌", self._styled("primary", base))])  # seen without colours, too
             strip = Strip.join([pointer, strip.crop(1)])
         return strip.adjust_cell_length(width, base).crop(0, width)
 
-    def colour(self, name: str, base: RichStyle) -> RichStyle:
-        """`base` in a colour of the theme."""
-        return base + RichStyle(color=self.get_component_rich_style(f"row-list--{name}").color)
-
-    def cut(self, strip: Strip, room: int, base: RichStyle) -> Strip:
-        """A strip with an ellipsis at its end where it is longer than there is room."""
-        if strip.cell_length <= room:
-            return strip
-        return Strip.join([strip.crop(0, room - 1), Strip([Segment("…", self.colour("secondary", base))])])
+    def _styled(self, style: str, base: RichStyle) -> RichStyle:
+        colour, _, look = style.partition(" ")
+        if colour:
+            base += RichStyle(color=self.get_component_rich_style(f"row-list--{colour}").color)
+        return base + RichStyle.parse(look)
 
     # -- choosing ----------------------------------------------------------------------------------------------------
 

@@ -6,19 +6,17 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from rich.cells import set_cell_size
-from rich.segment import Segment
-from rich.style import Style
 from textual.content import Content
 from textual.events import Click
 from textual.message import Message
 from textual.widget import Widget
 
 from workbench.library.columns import COLUMNS, Column, fit, fitting, score
-from workbench.library.listing import Listing
+from workbench.library.listing import Listing, TaskStanding
 from workbench.library.notes import NONE
 from workbench.session.run import Run
 from workbench.tui.text import one_line
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList
 
 _MARKS = 4
 """Columns in front of a row: its mark, and its star."""
@@ -123,44 +121,31 @@ class RunTable(Table):
             names.append(_cell(f"{column.name[: width - len(sign)]}{sign}", width, column) + "  ")
         return "".join(names)
 
-    def row_segments(self, row: int, width: int, base: Style) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         line = self._listing.rows[row]
         if line.run is None:
             sign = "▸" if line.group in self._listing.folded else "▾"
-            return [Segment(set_cell_size(f" {sign} {one_line(line.text)}", width), self.colour("primary", base))]
+            return [(set_cell_size(f" {sign} {one_line(line.text)}", width), "primary")]
         run = line.run
         marks = ("◆" if run.path in self._marked else " ") + ("★" if self._starred(run) else " ")
-        segments = [Segment(f" {marks} ", self.colour("warning", base))]
+        pieces = [(f" {marks} ", "warning")]
         for index, (place, wide) in enumerate(self._columns()):
             column = COLUMNS[place]
             text = column.text(run)
             if not index and line.level:
                 text = f"{'  ' * (line.level - 1)}└ {text}"
-            segments.append(Segment(_cell(text, wide, column) + "  ", self._style(column, run, base)))
-        return segments
+            pieces.append((_cell(text, wide, column) + "  ", _colour(column, run)))
+        return pieces
 
     def _starred(self, run: Run) -> bool:
         return self._listing.notes.get(run.path, NONE).starred
-
-    def _style(self, column: Column, run: Run, base: Style) -> Style:
-        if column.name == "status":
-            good = run.live or run.category == "Success"
-            return self.colour("success" if good else "error" if run.status == "damaged" else "warning", base)
-        if column.name == "best" and run.against in ("better", "worse"):
-            return self.colour("success" if run.against == "better" else "warning", base)
-        return base
 
 
 class TaskLine(NamedTuple):
     """A task, and how its runs stand."""
 
-    task: str
     name: str
-    metric: str
-    baseline: float | None
-    people: Run | None
-    models: Run | None
-    runs: int
+    standing: TaskStanding
     known: bool
     """It is one of this machine's tasks, and can be started."""
 
@@ -185,13 +170,23 @@ class TaskTable(Table):
         room = max(12, self.scrollable_content_region.width - 1 - 11 * len(numbers))
         return set_cell_size(f" {task}", room) + "".join(f" {set_cell_size(f'{each:>10}', 10)}" for each in numbers)
 
-    def row_segments(self, row: int, width: int, base: Style) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         line: TaskLine = self.rows[row]
-        best = [score(run.best if run else None) for run in (line.people, line.models)]
-        name = f"{line.task}  {line.name}" if line.name else line.task
-        text = self._line(one_line(name), str(line.runs), one_line(line.metric, 10), score(line.baseline), *best)
-        return [Segment(text, base if line.known else self.colour("secondary", base))]
+        task, runs, metric, baseline, *best = line.standing
+        name = f"{task}  {line.name}" if line.name else task
+        scores = (score(baseline), *(score(run.best if run else None) for run in best))
+        text = self._line(one_line(name), str(runs), one_line(metric, 10), *scores)
+        return [(text, "" if line.known else "secondary")]
 
 
 def _cell(text: str, width: int, column: Column) -> str:
     return fit(one_line(text), width, right=column.right)
+
+
+def _colour(column: Column, run: Run) -> str:
+    if column.name == "status":
+        good = run.live or run.category == "Success"
+        return "success" if good else "error" if run.status == "damaged" else "warning"
+    if column.name == "best" and run.against in ("better", "worse"):
+        return "success" if run.against == "better" else "warning"
+    return ""

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style as RichStyle
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -25,7 +23,7 @@ from workbench.session.state import SessionState
 from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line
 from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList
 
 _MUTED = "$foreground 55%"
 _KEPT = ("step", "score", "what", "change", "author", "split", "worked", "artifact", "metrics")
@@ -58,17 +56,13 @@ class ScoreRows(RowList):
             super().chosen(row)
             self.post_message(self.Moved())
 
-    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         entry, last = self.entries[row], row == len(self.entries) - 1
         sign, colour = ("*", "success") if entry.best else (">", "primary") if last else (" ", "secondary")
         text = "  ".join(
             fit(one_line(self.cells[row][at], 200), room, right=_COLUMNS[at].right) for at, room in self._room(width)
         )
-        failed = entry.recorded.verdict != "ok"
-        return [
-            Segment(f"{sign} ", self.colour(colour, base)),
-            Segment(text, self.colour("error", base) if failed else base),
-        ]
+        return [(f"{sign} ", colour), (text, "error" if entry.recorded.verdict != "ok" else "")]
 
     def heading(self, width: int) -> str:
         """The names of the columns."""

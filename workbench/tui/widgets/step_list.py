@@ -5,17 +5,13 @@ A new step costs one line, however many there are.
 
 from __future__ import annotations
 
-from rich.segment import Segment
-from rich.style import Style as RichStyle
-from textual.strip import Strip
-
 from workbench.session.outcome import Failures
 from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, Step
 from workbench.text import many
 from workbench.tui import words
 from workbench.tui.text import one_line
-from workbench.tui.widgets.row_list import RowList
+from workbench.tui.widgets.row_list import Piece, RowList, cut, width_of
 
 _TIME_FROM = 40
 """The duration is shown in lists at least this wide."""
@@ -40,20 +36,19 @@ class StepList(RowList):
     def chosen(self, row: int) -> None:
         self.post_message(self.Chosen(row))
 
-    def row_segments(self, row: int, width: int, base: RichStyle) -> list[Segment]:
+    def row_pieces(self, row: int, width: int) -> list[Piece]:
         if row >= len(self._state.steps):
-            return self._asked_again(base)
+            return self._asked_again()
         step = self._state.steps[row]
-        muted = self.colour("secondary", base)
         digits = max(2, len(str(len(self._state.steps) - 1)))
-        head = [Segment(f" {step.number:>{digits}} ", muted)]
+        head = [(f" {step.number:>{digits}} ", "secondary")]
         if step.number == 0:
-            return [*head, Segment("· the workspace as given", muted)]
+            return [*head, ("· the workspace as given", "secondary")]
         failures = self._found.at(step.number)
         author, result = words.author_sign(step.author), words.outcome(step, failures)
-        head.append(Segment(f"{author.glyph} ", self.colour(author.colour, base)))
-        tail = self._tail(step, result, width, base)
-        room = max(4, width - digits - 4 - sum(len(part.text) for part in tail))
+        head.append((f"{author.glyph} ", author.colour))
+        tail = self._tail(step, result, width)
+        room = max(4, width - digits - 4 - sum(len(text) for text, _ in tail))
         text = one_line(step.action.strip(), room * 2)
         for glyph, marked in (
             (words.CHANGED_AGENT, step.agent_change is not None),
@@ -62,41 +57,39 @@ class StepList(RowList):
             (words.EDITED, step.edited),
         ):
             if marked:
-                head.append(Segment(f"{glyph} ", self.colour("warning", base)))
+                head.append((f"{glyph} ", "warning"))
                 room -= 2
         if step.conversation not in ("", "1"):
             mark = f"({one_line(step.conversation, 8)}) "
-            head.append(Segment(mark, muted))
+            head.append((mark, "secondary"))
             room -= len(mark)
-        style = base
-        if step.status in ("rejected", "refused"):
-            style = muted + RichStyle(strike=step.status == "rejected")
-        body = self.cut(Strip([Segment(text, style)]), room, base)
-        return [*head, *body, Segment(" " * (room - body.cell_length), base), *tail]
+        style = {"rejected": "secondary strike", "refused": "secondary"}.get(step.status, "")
+        body = cut([(text, style)], room)
+        return [*head, *body, (" " * (room - width_of(body)), ""), *tail]
 
-    def _asked_again(self, base: RichStyle) -> list[Segment]:
+    def _asked_again(self) -> list[Piece]:
         """Below the newest step: the model was asked for the next one, and gave nothing to run."""
         attempts = self._state.attempts
         text = f"{many(len(attempts), 'answer')} without an action: {one_line(attempts[-1].message, 80)}"
         head = f" {len(self._state.steps):>2} {words.ASKED_AGAIN} "
-        return [Segment(head, self.colour("warning", base)), Segment(text, self.colour("secondary", base))]
+        return [(head, "warning"), (text, "secondary")]
 
-    def _tail(self, step: Step, result: words.Sign, width: int, base: RichStyle) -> list[Segment]:
+    def _tail(self, step: Step, result: words.Sign, width: int) -> list[Piece]:
         """Outcome, duration and score, in columns."""
         if width >= _WORDS_FROM:
             shown = f" {result.glyph} {result.word:<11}"
         else:
             code = str(step.exit_code) if result.glyph == "✗" and step.exit_code is not None else ""
             shown = f" {result.glyph}{code:<3}"
-        tail = [Segment(shown, self.colour(result.colour, base))]
+        tail = [(shown, result.colour)]
         if width >= _TIME_FROM:
             took = words.seconds(step.duration) if step.status == "ran" else ""
-            tail.append(Segment(f" {took:>5} ", self.colour("secondary", base)))
+            tail.append((f" {took:>5} ", "secondary"))
         standing = self._trail.at(step.number)
         if standing.own is None or standing.last is None:
             failed = any(entry.score is None for entry in step.scores)
             text, colour = (f"{step.scores[-1].verdict:<7}", "error") if failed else (" " * 7, "secondary")
-            return [*tail, Segment(text[:7], self.colour(colour, base))]
+            return [*tail, (text[:7], colour)]
         change = words.score_change(self._state, standing.last, standing.before)
         text = f"{change.glyph}{words.number(standing.own)}"
-        return [*tail, Segment(f"{text:<7}", self.colour(change.colour, base))]
+        return [*tail, (f"{text:<7}", change.colour)]
