@@ -14,7 +14,7 @@ from tests.tui.support import screen_text, wait_for
 from workbench.tui.highlight import highlight_lines
 from workbench.tui.text import NARROW, display_line, expand_tabs, one_line, printable, split_lines
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineView, Match
-from workbench.tui.widgets.lines import MAX_MATCHES, Columns, WrapLayout
+from workbench.tui.widgets.lines import MAX_MATCHES, Columns, Layout
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 
@@ -74,7 +74,7 @@ def test_lines_and_tabs() -> None:
     "text", ["", "x", "x" * 20, "x" * 41, "a\tb" * 9, "中" * 15, "é中\t🙂" * 6, "x" * 30_001, "中" * 10_001]
 )
 def test_wrapping_loses_nothing(text: str, width: int) -> None:
-    layout = WrapLayout([text, "end"], width)
+    layout = Layout([text, "end"], width)
     pieces = [layout.piece(0, n) for n in range(layout.row_of(1))]
     shown = display_line(text)
     assert "".join(shown[start:end] for start, end in pieces) == shown

@@ -168,11 +168,9 @@ class FileWindow(PanelView):
 
     def render_line(self, y: int) -> Strip:
         strip = super().render_line(y)
-        row = y + self.scroll_offset.y
-        if self.wrap:
-            row = self._line_at(row, self.wrap)
+        index = self._laid_out.at(y + self.scroll_offset.y)[0]
         first, last = self._bright
-        if row < self.line_count and not first <= row + self.first <= last:
+        if index < self.line_count and not first <= index + self.first <= last:
             return strip.apply_style(_DIM)
         return strip
 

@@ -19,7 +19,7 @@ from textual.style import Style
 
 from workbench.tui.highlight import SpansByLine
 from workbench.tui.text import display_line, printable
-from workbench.tui.widgets.lines import LONG_LINE, Columns, Finder, Line, WrapLayout, raw_text
+from workbench.tui.widgets.lines import LONG_LINE, Columns, Finder, Layout, Line, raw_text
 
 
 class LineMark(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ class LineDisplay(ScrollView, inherit_bindings=False):
         self.marks: Mapping[int, LineMark] = {}
         self._lines: list[Line] = []
         self._widest = 0
-        self._layout: WrapLayout | None = None
+        self._layout: Layout | None = None
         self._spans: SpansByLine | None = None
         self._finder = Finder()
         self._ready: LRUCache[int, _Shown] = LRUCache(1024)
@@ -83,15 +83,14 @@ class LineDisplay(ScrollView, inherit_bindings=False):
         """Set the scrolling size to that of the text."""
         if not self.is_attached:
             return
-        if self.wrap:
-            self.virtual_size = Size(0, self._wrapped().rows)
-        else:
-            self.virtual_size = Size(self._gutter_width + self._widest, len(self._lines))
+        self.virtual_size = Size(0 if self.wrap else self._gutter_width + self._widest, self._laid_out.rows)
 
-    def _wrapped(self) -> WrapLayout:
-        """The layout for wrapping at the width that there is now."""
-        if self._layout is None or self._layout.width != self._body_width:
-            self._layout = WrapLayout(self._lines, self._body_width)
+    @property
+    def _laid_out(self) -> Layout:
+        """Where the lines stand, wrapped or not, at the width that there is now."""
+        width = self._body_width if self.wrap else 0
+        if self._layout is None or self._layout.width != width:
+            self._layout = Layout(self._lines, width)
         return self._layout
 
     # ---------------------------------------------------------------- drawing
@@ -105,20 +104,14 @@ class LineDisplay(ScrollView, inherit_bindings=False):
         width = self.size.width
         base = self.rich_style
         row = y + self.scroll_offset.y
-        if self.wrap:
-            layout = self._wrapped()
-            if layout.rows != self.virtual_size.height:
-                self.call_later(self._fit)  # the width changed without a resize of the view
-            if row >= layout.rows:
-                return Strip.blank(width, base)
-            index, piece = layout.at(row)
-            body, continued = self._wrapped_strip(index, *layout.piece(index, piece)), piece > 0
-        elif row < len(self._lines):
-            index, continued = row, False
-            body = self._flat_strip(index)
-        else:
+        layout = self._laid_out
+        if layout.rows != self.virtual_size.height:
+            self.call_later(self._fit)  # the width changed without a resize of the view
+        if row >= layout.rows:
             return Strip.blank(width, base)
-        gutter = self._gutter(index, continued)
+        index, piece = layout.at(row)
+        body = self._wrapped_strip(index, *layout.piece(index, piece)) if self.wrap else self._flat_strip(index)
+        gutter = self._gutter(index, piece > 0)
         return Strip.join([gutter, body]).crop_extend(0, width, base)
 
     def _flat_strip(self, index: int) -> Strip:

@@ -156,7 +156,7 @@ class LineView(LineDisplay, can_focus=True):
         elif self.kept is not None:
             self.bring(*self.kept)
         elif self.wrap and self._lines:
-            self.scroll_to(y=self._wrapped().row_of(*top), animate=False, force=True)
+            self.scroll_to(y=self._laid_out.row_of(*top), animate=False, force=True)
             self._top = top
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -166,29 +166,25 @@ class LineView(LineDisplay, can_focus=True):
             index, piece = layout.at(min(round(new_value), layout.rows - 1))
             self._top = index, layout.piece(index, piece)[0]
 
-    def watch_wrap(self, wrap: bool) -> None:
-        top = self._line_at(self.scroll_offset.y, wrapped=not wrap)
+    def watch_wrap(self) -> None:
+        top = self._layout.at(self.scroll_offset.y)[0] if self._layout is not None else 0
         self._fit()
         self.scroll_to(x=0, animate=False, force=True)
         self.go_to(top + self.first, align="top")
         self._top = (top, 0)
         self.refresh()
 
-    def _line_at(self, row: int, wrapped: bool) -> int:
-        index = self._layout.at(row)[0] if wrapped and self._layout is not None else row
-        return max(0, min(index, len(self._lines) - 1))
-
     @property
     def top_line(self) -> int:
         """Index of the line at the top of the view."""
-        return self._line_at(self.scroll_offset.y, self.wrap)
+        return max(0, min(self._laid_out.at(self.scroll_offset.y)[0], len(self._lines) - 1))
 
     def go_to(self, number: int, *, align: Literal["top", "center", "nearest"] = "center") -> None:
         """Bring a line into view by its number; `nearest` moves only when it is out of view."""
         if not self._lines:
             return
         index = max(0, min(number - self.first, len(self._lines) - 1))
-        row = self._wrapped().row_of(index) if self.wrap else index
+        row = self._laid_out.row_of(index)
         height = max(1, self.scrollable_content_region.height)
         top = self.scroll_offset.y
         if align == "nearest":
@@ -206,9 +202,8 @@ class LineView(LineDisplay, can_focus=True):
         begin, end = first - self.first, last - self.first + 1
         if not 0 <= begin < end <= len(self._lines):
             return
-        if self.wrap:
-            rows = self._wrapped()
-            begin, end = rows.row_of(begin), rows.row_of(end) if end < len(self._lines) else rows.rows
+        rows = self._laid_out
+        begin, end = rows.row_of(begin), rows.row_of(end) if end < len(self._lines) else rows.rows
         top = min(begin, max(0, end - self.scrollable_content_region.height))
         self.scroll_to(y=top, animate=False, force=True)
 
@@ -280,7 +275,7 @@ class LineView(LineDisplay, can_focus=True):
         raw = self._raw(match.line)
         before = raw[: match.column]
         at = match.column if len(raw) > LONG_LINE else len(display_line(before))
-        row = self._wrapped().row_of(match.line, at) if self.wrap else match.line
+        row = self._laid_out.row_of(match.line, at)
         height = max(1, self.scrollable_content_region.height)
         if not self.scroll_offset.y <= row < self.scroll_offset.y + height:
             self.scroll_to(y=max(0, row - height // 2), animate=False, force=True)

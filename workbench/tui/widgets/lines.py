@@ -40,14 +40,16 @@ class Columns:
         return index if self._at is None else self._at[min(index, len(self._at) - 1)]
 
 
-class WrapLayout:
-    """Lines broken at words into rows of a width. A long line is broken anywhere: it is not read for this."""
+class Layout:
+    """Lines broken at words into rows of a width; each is one row where that is 0. A long line is broken anywhere: it
+    is not read for this.
+    """
 
     def __init__(self, lines: Sequence[Line], width: int) -> None:
         self.width = width
         self._lines = lines
         self._kept: tuple[int, list[int]] = (-1, [])
-        self._starts = [0, *accumulate(map(self._count, lines))]
+        self._starts: Sequence[int] = [0, *accumulate(map(self._count, lines))] if width else range(len(lines) + 1)
 
     @property
     def rows(self) -> int:
@@ -74,7 +76,7 @@ class WrapLayout:
 
     def _step(self, raw: str) -> int:
         """Characters to a row of a long line; 0 for other lines."""
-        if len(raw) <= LONG_LINE:
+        if len(raw) <= LONG_LINE or not self.width:
             return 0
         return self.width if raw.isascii() else max(1, self.width // 2)
 
@@ -86,6 +88,8 @@ class WrapLayout:
         return -(-len(raw) // step) if step else len(cuts(display_line(raw), self.width))
 
     def _cuts(self, index: int) -> list[int]:
+        if not self.width:
+            return [0]
         if index != self._kept[0]:
             self._kept = (index, cuts(display_line(raw_text(self._lines[index])), self.width))
         return self._kept[1]
