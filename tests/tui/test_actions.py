@@ -7,12 +7,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
 from textual.binding import Binding
 from textual.dom import DOMNode
 
 from tests.tui.sessions import battle
 from tests.tui.support import screen_text, wait_for
+from workbench.session.status import LiveStatus, Phase
 from workbench.tui.actions import ACTIONS, BY_ID, Situation, key_bindings, why_not
 from workbench.tui.app import METHODS, WorkbenchApp
 from workbench.tui.places import PLACES
@@ -125,7 +125,7 @@ def test_the_help_names_every_key() -> None:
 
 @pytest.mark.parametrize("action", [action for action in ACTIONS if action.need != "nothing"], ids=lambda a: a.id)
 def test_in_replay_nothing_runs(action: object) -> None:
-    assert "replay" in why_not(action, Situation(live=False))  # type: ignore[arg-type]
+    assert "replay" in why_not(action, Situation())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -147,17 +147,18 @@ def test_in_replay_nothing_runs(action: object) -> None:
         ("step.next", "executing", "auto", True),
     ],
 )
-def test_when_an_action_can_be_done(action_id: str, phase: str, mode: str, possible: bool) -> None:
-    reason = why_not(BY_ID[action_id], Situation(live=True, phase=phase, mode=mode))
+def test_when_an_action_can_be_done(action_id: str, phase: Phase, mode: str, possible: bool) -> None:
+    reason = why_not(BY_ID[action_id], Situation(LiveStatus(phase=phase), mode, drives=True))
     assert (reason == "") == possible, reason
 
 
 def test_a_person_who_acts_alone_can_write_an_action() -> None:
-    now = Situation(live=True, phase="waiting", mode="paused", agent=False)
+    now = Situation(LiveStatus(phase="waiting", has_agent=False), "paused", drives=True)
     assert why_not(BY_ID["session.edit"], now) == ""
-    program = Situation(live=True, phase="proposing", mode="step", under_way=1)
+    program = Situation(LiveStatus(phase="proposing", under_way=1), "step", drives=True)
     assert why_not(BY_ID["session.edit"], program) == "", "a person may answer in the place of its model"
-    assert "still thinking" in why_not(BY_ID["session.edit"], replace(program, under_way=0))
+    idle = Situation(LiveStatus(phase="proposing", under_way=0), "step", drives=True)
+    assert "still thinking" in why_not(BY_ID["session.edit"], idle)
     assert "you are the one who acts" in why_not(BY_ID["session.step"], now)
 
 

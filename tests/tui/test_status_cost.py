@@ -8,6 +8,7 @@ from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
 from workbench.session.scores import Standing
 from workbench.session.state import fold
+from workbench.session.status import LiveStatus
 from workbench.tui.actions import Situation
 from workbench.tui.screens.status import status_parts
 
@@ -18,7 +19,7 @@ def shown(limits: Limits, *usages: Usage) -> list[str]:
     state = fold([started, *(ev.ModelResponded(text="a", usage=usage) for usage in usages)])
     parts = status_parts(
         state,
-        Situation(live=True, mode="auto"),
+        Situation(LiveStatus(), "auto", drives=True),
         Standing(),
         cursor=0,
         following=True,

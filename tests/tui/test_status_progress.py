@@ -5,19 +5,20 @@ from __future__ import annotations
 from workbench.session import events as ev
 from workbench.session.scores import Standing
 from workbench.session.state import fold
+from workbench.session.status import LiveStatus
 from workbench.tui.actions import Situation
 from workbench.tui.screens.status import hint, status_parts
 
 
 def test_an_evaluation_is_followed() -> None:
-    now = Situation(live=True, phase="executing", mode="auto", progress="playing 10,000 games 40%")
+    now = Situation(LiveStatus(phase="executing", progress="playing 10,000 games 40%"), "auto", drives=True)
     state = fold([ev.SessionStarted(format=1, task="t")])
     parts = status_parts(state, now, Standing(), cursor=0, following=True, phase_seconds=2.0, message="", working=2.0)
     assert any(part.text.startswith("playing 10,000 games 40%") for part in parts)
 
 
 def test_what_helps_is_among_the_keys() -> None:
-    now = Situation(live=True, phase="waiting", mode="paused", asks_model=True)
+    now = Situation(LiveStatus(phase="waiting", asks_model=True), "paused", drives=True)
     for cause, remedy in (("auth", "model"), ("cost_limit", "limits")):
         state = fold([ev.SessionStarted(format=1, task="t"), ev.ModelFailed(cause=cause, message="")])
         assert list(hint(state.current, state, now, seconds=0, delay=0).keys) == [
@@ -43,7 +44,7 @@ def test_the_limit_is_of_the_agents_steps() -> None:
     )
 
     def shown(agent: bool) -> list[str]:
-        now = Situation(live=True, phase="human", mode="human", agent=agent)
+        now = Situation(LiveStatus(phase="human", has_agent=agent), "human", drives=True)
         parts = status_parts(state, now, Standing(), cursor=3, following=True, phase_seconds=0, message="", working=0)
         return [part.text for part in parts if part.text.startswith("step")]
 

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 from textual.binding import Binding, BindingType
 
-from workbench.session.status import Resources
+from workbench.session.status import LiveStatus
 
 Need = Literal["nothing", "running", "driver", "review", "edit", "command", "score", "wheel"]
 """What an action needs: a running session; one that the person does not drive already; a proposal under review; a
@@ -320,54 +320,65 @@ def home_bindings() -> list[BindingType]:
 class Situation(msgspec.Struct, frozen=True):
     """What the session is doing, as far as it decides which actions make sense."""
 
-    live: bool
-    """A runner drives it and it has not ended."""
-    phase: str = ""
+    status: LiveStatus | None = None
+    """What is true of it now; None in a recording."""
     mode: str = ""
-    agent: bool = True
-    """Somebody other than the person proposes actions."""
-    ended: bool = False
-    """It ran in this window, and is over."""
-    asks_model: bool = False
-    """It can be asked for alternatives, and its model be changed."""
-    asks_input: bool = False
-    """The command that runs waits, or waited, for somebody to type."""
-    progress: str = ""
-    """What an evaluation is doing; empty when none runs."""
-    under_way: int | None = None
-    """Calls of an agent program that have no answer yet; None for all other agents."""
-    time_limit: float = 0.0
-    """Seconds that the running command may take; 0: nothing runs."""
-    resources: Resources | None = None
-    """What the running command uses."""
+    drives: bool = False
+    """This view has the wheel."""
+    watched: bool = False
+    """Another process drives it, and this view cannot ask for the wheel."""
     look_only: bool = False
     """Nothing is started, noted or forked from here."""
-    followed: bool = False
-    """Another view drives it, or nobody, and what it does is seen here."""
-    may_drive: bool = False
-    """This view can ask for the wheel."""
-    driver: str = ""
-    """The view that drives, where that is known."""
-    asked: bool = False
-    """Another view asks this one for the wheel."""
-    onlookers: int = 0
-    """How many other views there are."""
+
+    @property
+    def session(self) -> LiveStatus:
+        """As `status`; where there is none, one in which nothing happens."""
+        return self.status or _OVER
+
+    @property
+    def phase(self) -> str:
+        return self.session.phase
+
+    @property
+    def ended(self) -> bool:
+        """It ran in this window, and is over."""
+        return self.status is not None and self.phase == "ended"
+
+    @property
+    def live(self) -> bool:
+        """It runs, and this view drives it."""
+        return self.drives and self.phase != "ended"
+
+    @property
+    def followed(self) -> bool:
+        """Another view drives it, or nobody, and what it does is seen here."""
+        return self.watched if self.status is None else self.phase != "ended" and not self.drives
+
+    @property
+    def may_drive(self) -> bool:
+        """This view can ask for the wheel."""
+        return self.status is not None and not self.watched
+
+    @property
+    def asked(self) -> bool:
+        """Another view asks this one for the wheel."""
+        return self.drives and bool(self.session.asks)
 
     @property
     def writes(self) -> bool:
         """The person can write what nobody has proposed: their own action, or an answer to an agent program."""
-        return (self.phase == "waiting" and not self.agent) or (
-            self.phase in ("waiting", "proposing") and bool(self.under_way)
-        )
+        if self.phase == "waiting" and not self.session.has_agent:
+            return True
+        return self.phase in ("waiting", "proposing") and bool(self.session.under_way)
 
     @property
     def taken_over(self) -> bool:
-        return (
-            self.live
-            and self.mode == "human"
-            and (self.phase == "human" or (self.phase == "executing" and self.asks_input))
-        )
+        """The person has the shell; `asks_input`: to answer a command that waits for somebody to type."""
+        has_it = self.phase == "human" or (self.phase == "executing" and self.session.asks_input)
+        return self.live and self.mode == "human" and has_it
 
+
+_OVER = LiveStatus(phase="ended")
 
 HAS_SHELL = "you have the shell: {session.release} gives it back"
 _ACTS = "you are the one who acts: {session.take_over} takes the shell, {session.edit} writes an action"
@@ -382,8 +393,8 @@ def why_not(action: Action, now: Situation) -> str:
     if action.need == "wheel" and (now.asked or (now.followed and now.may_drive)):
         return ""
     if now.followed and now.may_drive:
-        asks = f"{now.driver} drives: {{session.drive}} asks for the wheel"
-        return keyed(asks if now.driver else "nobody drives: {session.drive} takes the wheel")
+        asks = f"{now.session.driver} drives: {{session.drive}} asks for the wheel"
+        return keyed(asks if now.session.driver else "nobody drives: {session.drive} takes the wheel")
     if now.followed:
         return "another process drives this session: it can only be looked at from here"
     if not now.live:
@@ -395,7 +406,7 @@ def why_not(action: Action, now: Situation) -> str:
     if action.need == "driver":
         if now.mode == "human":
             return keyed(HAS_SHELL)
-        return "" if now.agent else keyed(_ACTS)
+        return "" if now.session.has_agent else keyed(_ACTS)
     if action.need == "review" and now.phase != "review":
         return _no_proposal(now)
     if action.need == "edit" and now.phase != "review" and not now.writes:

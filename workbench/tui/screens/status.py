@@ -49,13 +49,13 @@ def status_parts(
     phase_seconds: float,
     message: str,
     working: float | None,
-    stopped: bool = False,
 ) -> list[Part]:
     """The status line, as of the step under the cursor."""
+    session = now.session
     past = words.FOLLOWED if now.followed else words.ENDED if now.ended else words.REPLAY
     sign = words.MODES.get(state.mode, words.REPLAY) if now.live else past
     parts = [Part(f"{sign.glyph} {sign.word.upper()}", f"bold $background on ${sign.colour}", 0)]
-    measured = now.live and not now.agent
+    measured = now.live and not session.has_agent
     """What is wanted of a person is their score, in their time."""
     if now.taken_over:
         short = keyed("{session.release} pauses") if measured else keyed("TAKEN OVER — {session.release}")
@@ -63,24 +63,27 @@ def status_parts(
     elif now.live:
         parts.append(Part(_phase(state, now, phase_seconds), "$foreground", 2))
     elif now.followed:
-        does = _PHASES.get(now.phase, now.phase) or "phase unknown"
+        does = _PHASES.get(now.phase, "phase unknown") if now.status is not None else "phase unknown"
         does = {"review": "a decision is awaited", "human": "a person has the shell"}.get(now.phase, does)
         nobody = (
             keyed("nobody drives ({session.drive} takes the wheel)") if now.may_drive else "another process drives it"
         )
-        who = f"{now.driver} drives" if now.driver else nobody
+        who = f"{session.driver} drives" if session.driver else nobody
         parts.append(Part(f"{who}: {does}", "$foreground", 2, flexible=True))
     elif state.ended is not None:
         parts.append(Part(state.ended.exit_status, "$foreground", 4))
-    if now.live and now.onlookers:
-        parts.append(Part(f"you drive, {now.onlookers} look{'s' * (now.onlookers == 1)} on", "$foreground 85%", 4))
-    if now.phase == "executing" and now.resources is not None and (used := words.resources(now.resources)):
+    if now.live and (onlookers := session.views - 1) > 0:
+        parts.append(Part(f"you drive, {onlookers} look{'s' * (onlookers == 1)} on", "$foreground 85%", 4))
+    if now.phase == "executing" and session.resources is not None and (used := words.resources(session.resources)):
         parts.append(Part(used, "$foreground 75%", 6))
     if message:
         parts.append(Part(message, "bold $warning", 1, flexible=True))
-    parts.append(Part(_step(state, cursor, following and now.live, now.agent), "$foreground", 5 if measured else 3))
+    parts.append(
+        Part(_step(state, cursor, following and now.live, session.has_agent), "$foreground", 5 if measured else 3)
+    )
     parts += _scores(state, standing, 2 if measured else 4)
     if working is not None:
+        stopped = measured and not session.clock_runs
         seconds = state.limits.seconds
         time = words.clock(working) + (f"/{words.clock(seconds)}" if seconds is not None else "")
         rank = 2 if stopped or measured else 7
@@ -110,9 +113,10 @@ def asking_to_drive(status: LiveStatus | None) -> str:
 
 def _thinks(now: Situation) -> str:
     """What an agent does that is waited for."""
-    if now.under_way == 0:
+    calls = now.session.under_way
+    if calls == 0:
         return "the agent program works"
-    return f"{now.under_way} answers are on their way" if (now.under_way or 0) > 1 else _PHASES["proposing"]
+    return f"{calls} answers are on their way" if (calls or 0) > 1 else _PHASES["proposing"]
 
 
 def _phase(state: SessionState, now: Situation, seconds: float) -> str:
@@ -121,9 +125,9 @@ def _phase(state: SessionState, now: Situation, seconds: float) -> str:
         return keyed("you get the shell when the command is over; {session.interrupt} interrupts it")
     if now.phase == "executing" and state.mode == "paused":
         text = "running, then stops"
-    if now.progress:
-        text = now.progress
-    limit = f" of {words.clock(now.time_limit)}" if now.phase == "executing" and now.time_limit else ""
+    if now.session.progress:
+        text = now.session.progress
+    limit = f" of {words.clock(now.session.time_limit)}" if now.phase == "executing" and now.session.time_limit else ""
     return f"{text} {words.seconds(seconds)}{limit}" if now.phase in ("executing", "proposing", "scoring") else text
 
 
@@ -217,7 +221,7 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
         return Hint(f"runs in {max(0.0, delay - seconds):.1f}s", "primary", keys)
     if now.phase == "review":
         keys = {"run": "run", "edit": "edit", "reject": "reject"}
-        keys |= {"alternatives": "alternatives"} if now.asks_model else {}
+        keys |= {"alternatives": "alternatives"} if now.session.asks_model else {}
         keys |= {"take_over": "take over", "continue": "go on"}
         return Hint("edited by you" if step.edited else "your decision", "warning", keys)
     if now.phase == "proposing":
@@ -226,12 +230,12 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
     if now.phase == "executing":
         keys = {"interrupt": "interrupt", **_pause_after(state)}
         return Hint(f"running {words.seconds(seconds)}", "primary", keys)
-    if now.phase == "waiting" and not now.agent:
+    if now.phase == "waiting" and not now.session.has_agent:
         return Hint("your turn", "warning", {"take_over": "take the shell", "edit": "write an action"})
     if now.phase == "waiting":
         too_dear = state.failures and state.failures[-1].cause == "cost_limit"
-        remedy = {"limits": "limits"} if too_dear else {"model": "other model"} if now.asks_model else {}
-        told = _say_something(now) if now.under_way else {}
+        remedy = {"limits": "limits"} if too_dear else {"model": "other model"} if now.session.asks_model else {}
+        told = _say_something(now) if now.session.under_way else {}
         keys = {"continue": "try again", "step": "one step", **told, **remedy, "take_over": "take over"}
         return Hint("stopped", "warning", keys)
     return NO_HINT
@@ -242,7 +246,7 @@ def _pause_after(state: SessionState) -> dict[str, str]:
 
 
 def _say_something(now: Situation) -> dict[str, str]:
-    return {"message": "message"} if now.under_way is None else {"edit": "answer it yourself"}
+    return {"message": "message"} if now.session.under_way is None else {"edit": "answer it yourself"}
 
 
 def _is_next(step: Step, state: SessionState, now: Situation) -> bool:

@@ -144,33 +144,8 @@ class SessionView(Ground):
     @property
     def situation(self) -> Situation:
         """What decides which actions make sense now."""
-        status = self.source.status
-        if status is None:
-            return Situation(live=False, followed=self.source.followed, look_only=self._look_only)
-        ended, drives = status.phase == "ended", self.source.drives
-        return Situation(
-            not ended and drives,
-            status.phase,
-            self.state.mode,
-            status.has_agent,
-            ended,
-            asks_model=status.asks_model,
-            asks_input=status.asks_input,
-            progress=status.progress,
-            under_way=status.under_way,
-            time_limit=status.time_limit,
-            resources=status.resources,
-            followed=not ended and not drives,
-            may_drive=not self.source.followed,
-            driver=status.driver,
-            look_only=self._look_only,
-            asked=drives and bool(status.asks),
-            onlookers=max(0, status.views - 1),
-        )
-
-    @property
-    def _look_only(self) -> bool:
-        return getattr(self.app, "look_only", False)
+        source, look_only = self.source, getattr(self.app, "look_only", False)
+        return Situation(source.status, self.state.mode, source.drives, source.followed, look_only)
 
     @property
     def shown(self) -> int:

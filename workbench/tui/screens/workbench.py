@@ -293,7 +293,6 @@ class WorkbenchScreen(SessionView):
                 phase_seconds=self.phase_seconds,
                 message=(now.live and asking_to_drive(status)) or self.said or problem,
                 working=working,
-                stopped=now.live and status is not None and not status.clock_runs and not status.has_agent,
             )
         )
         delay = 0.0 if status is None or status.asking else status.delay
