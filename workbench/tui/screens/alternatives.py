@@ -187,13 +187,10 @@ class Alternatives(Dialog[Pick | None]):
         if item.temperature is not None:
             title += f" · t={item.temperature:g}"
         thought, note = item.thought, ""
-        if item.action is None:
-            if self._asking:
-                on_its_way = self._status.drafting_alternative == item.number
-                thought = self._status.draft[-_DRAFT_SHOWN:] if on_its_way else ""
-                note = "…" if on_its_way else "(nothing that could be run)"
-            else:
-                note = "(nothing that could be run)"
+        if item.action is None and self._asking and self._status.drafting_alternative == item.number:
+            thought, note = self._status.draft[-_DRAFT_SHOWN:], "…"
+        elif item.action is None:
+            note = "(nothing that could be run)"
         elif thought:
             note = " "
         card.show(title, spent(item), thought, item.action, note)
@@ -237,15 +234,13 @@ class Alternatives(Dialog[Pick | None]):
         at = numbers.index(self.selected) if self.selected in numbers else 0
         self.selected = numbers[max(0, min(len(numbers) - 1, at + by))]
         self._look()
-        for card in self.query(_Card):
-            if card.number == self.selected:
-                card.scroll_visible(animate=False)
+        for card in self.query(".card.-selected"):
+            card.scroll_visible(animate=False)
 
     def action_page(self, pages: float) -> None:
         """Through the one that is selected, where it is longer than its card."""
-        for card in self.query(_Card):
-            if card.number == self.selected:
-                card.scroll_relative(y=round(pages * max(2, card.size.height - 1)), animate=False)
+        for card in self.query(".card.-selected"):
+            card.scroll_relative(y=round(pages * max(2, card.size.height - 1)), animate=False)
 
     def action_number(self, number: int) -> None:
         """Take the one of this number."""
