@@ -141,7 +141,7 @@ async def test_what_is_new_in_a_long_text_is_brought_into_view(tmp_path: Path) -
 
 async def test_the_calls_that_were_made_for_a_step(narrow: Replay) -> None:
     await narrow.open(2)
-    assert "call 2 of 2 for this step" in narrow.text and len(narrow.view.messages.rows) == 7
+    assert "call 2 of 2 for this step: < >" in narrow.view.subtitle and len(narrow.view.messages.rows) == 7
     await narrow.press("<")
     await narrow.until(lambda: "call 1 of 2" in narrow.text, "the first call")
     assert "bad_format: it has no fenced block" in narrow.text and len(narrow.view.messages.rows) == 5

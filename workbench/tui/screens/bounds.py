@@ -174,7 +174,7 @@ class Bounds:
         if line.strip() == "here" and not self.screen.step.action.strip():
             return "this step has no action"
         if not line.strip():
-            return "say what it is to run until, or leave with esc"
+            return keyed("say what it is to run until, or leave with {dialog.leave}")
         return await condition_fault(self._condition(line))
 
     async def _run_until(self, line: str) -> None:

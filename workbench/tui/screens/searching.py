@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from workbench.tui.actions import keyed
 from workbench.tui.matches import Hit, hits_in
 from workbench.tui.screens.arranging import PROMPT, Arranging
 from workbench.tui.screens.view import fault_in
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 Hits = list[Hit]
 _AT_ONCE = 200_000
 """Characters that are searched before other things get their turn."""
+
+
+_NOTHING = "nothing to search for yet; {search.open} asks"
 
 
 async def condition_fault(text: str) -> str:
@@ -62,7 +66,7 @@ class Searching:
 
     def list(self) -> None:
         if not self.hits:
-            self.screen.say(f"not found: {self.query}" if self.query else "nothing to search for yet; / asks")
+            self.screen.say(f"not found: {self.query}" if self.query else keyed(_NOTHING))
             return
         from workbench.tui.screens.hits import HitList  # when first needed: it slows the start
 
@@ -105,7 +109,7 @@ class Searching:
         if self._in_prompt:
             self.screen.say(self.screen.prompt.onward(direction))
         elif not self.query:
-            self.screen.say("nothing to search for yet; / asks")
+            self.screen.say(keyed(_NOTHING))
         else:
             self._go(direction)
 
@@ -158,7 +162,8 @@ class Searching:
         screen.show_step()
         count = f"{len(self.hits):,}{'+' if len(self.hits) == MAX_MATCHES else ''}"
         if hit.field == "step":
-            screen.say(f"step {hit.step} meets {self.query}: {index + 1:,} of {count} · n N go on, # lists all")
+            go_on = keyed("{search.next} {search.previous} go on, {search.list} lists all")
+            screen.say(f"step {hit.step} meets {self.query}: {index + 1:,} of {count} · {go_on}")
             return
         screen.proposal.view.search(self.query)
         matches = screen.observation.search(self.query)
@@ -168,4 +173,5 @@ class Searching:
         else:
             thoughts = sum(other.step == hit.step and other.field == "thought" for other in self.hits)
             screen.proposal.view.to_match(hit.place + (thoughts if hit.field == "action" else 0))
-        screen.say(f"/{self.query}: {index + 1:,} of {count} · step {hit.step}, {hit.field} · # lists all")
+        where = f"step {hit.step}, {hit.field}"
+        screen.say(f"/{self.query}: {index + 1:,} of {count} · {where} · {keyed('{search.list} lists all')}")

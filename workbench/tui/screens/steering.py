@@ -70,7 +70,7 @@ class Steering(Bounds):
 
     async def _why(self, reason: str) -> str:
         if not reason.strip():
-            return "say why, or leave with esc"
+            return keyed("say why, or leave with {dialog.leave}")
         if self.status.phase != "ended":
             await self.do(do.Pause(reason.strip()))
         return ""

@@ -24,7 +24,7 @@ from workbench.session.prompt_view import (
 )
 from workbench.session.prompts import TOOLS, SentMessage
 from workbench.session.state import SessionState
-from workbench.tui.actions import bindings_of
+from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line, printable, split_lines
 from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
 from workbench.tui.widgets.lines import compile_query
@@ -153,10 +153,12 @@ class PromptView(Vertical):
     @property
     def subtitle(self) -> str:
         """For the lower border: which call it is, and the keys."""
-        parts = ["d whole prompt" if self.compared else "d what is new"] if self.shown.prompt is not None else []
+        other = "whole prompt" if self.compared else "what is new"
+        parts = [keyed(f"{{prompt.compare}} {other}")] if self.shown.prompt is not None else []
         if len(self.shown.calls) > 1:
-            parts.insert(0, f"call {self.shown.place + 1} of {len(self.shown.calls)} for this step: [ ]")
-        return " · ".join([*parts, "esc closes"])
+            which = f"call {self.shown.place + 1} of {len(self.shown.calls)} for this step"
+            parts.insert(0, keyed(f"{which}: {{prompt.previous}} {{prompt.next}}"))
+        return " · ".join([*parts, keyed("{prompt.close} closes")])
 
     @property
     def text(self) -> str:
@@ -211,7 +213,7 @@ class PromptView(Vertical):
     def onward(self, direction: int) -> str:
         """Go to the next place found (1) or the one before (-1). Returns what to tell the user."""
         if not self._query:
-            return "nothing to search for in the prompt yet; / asks"
+            return keyed("nothing to search for in the prompt yet; {search.open} asks")
         view = self.text_view
         if view.matches and 0 <= view.match_index + direction < len(view.matches):
             view.next_match() if direction > 0 else view.previous_match()

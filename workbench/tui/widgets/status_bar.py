@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
+from workbench.tui.actions import keyed
 from workbench.tui.text import printable, wrapped
 
 _MOST_BELOW = 4
@@ -76,7 +77,8 @@ class StatusBar(Widget):
         long = max((part for part in parts if part.flexible), key=lambda part: len(part.text))
         rows = wrapped(printable(long.text.replace("\n", " ")), width - 2)
         if len(rows) > _MOST_BELOW:
-            rows[_MOST_BELOW - 1 :] = [rows[_MOST_BELOW - 1][: width - 30] + " … (! shows all of it)"]
+            more = keyed("{app.messages} shows all of it")
+            rows[_MOST_BELOW - 1 :] = [f"{rows[_MOST_BELOW - 1][: width - 30]} … ({more})"]
         return fit([part for part in parts if part is not long], width), [(row, long.style) for row in rows]
 
 
