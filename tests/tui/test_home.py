@@ -298,7 +298,7 @@ async def test_tasks_are_looked_at_and_started(folder: Path, monkeypatch: pytest
         await wait_for(pilot, lambda: home.on_tasks and home.tasks.has_focus, "the tasks")
         await wait_for(pilot, lambda: home.tasks.rows, "what they are")
         await shows(pilot, app, "Colonel Blotto", "chess")
-        place = next(place for place, line in enumerate(home.tasks.rows) if line.task == "blotto")
+        place = next(place for place, line in enumerate(home.tasks.rows) if line.standing.task == "blotto")
         await pilot.press("g", *["j"] * place, "enter")
         await shows(pilot, app, "best of people: 0.1000", "best of models: 0.5000")
         await pilot.press("escape", "n", "enter")
