@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -36,8 +35,7 @@ def curves_of(run: Run) -> Curves:
     curves: Curves = {}
     for step in state.steps[1:]:
         for event in printed.Curves(of_step(None, step, patterns)).events(step.number):
-            points = zip(event.steps, event.values, strict=True)
-            placed = [(at, math.nan if value is None else value) for at, value in points if at is not None]
+            placed = [(at, value) for at, value in printed.points_of(event) if at is not None]
             if len(placed) > 1:
                 curves[event.name] = placed
     return curves

@@ -119,14 +119,19 @@ def of_event(event: MetricLogged) -> Curve | None:
     """The end of the curve that was logged; None where it has no points."""
     from workbench.library.training import Reading  # when first needed: its many patterns slow the start
 
-    points = zip(event.steps[-_MOST_POINTS:], event.values[-_MOST_POINTS:], strict=False)
-    readings = [Reading(event.name, at, math.nan if value is None else value, event.split) for at, value in points]
+    readings = [Reading(event.name, at, value, event.split) for at, value in points_of(event, _MOST_POINTS)]
     if not readings:
         return None
     curve = Curve(readings[0], len(readings) + 1)
     for reading in readings[1:]:
         curve.add(reading)
     return curve
+
+
+def points_of(event: MetricLogged, most: int = 1 << 40) -> list[tuple[float | None, float]]:
+    """(the program's own count, value) of what was logged, the last `most` of it; what is no number is NaN."""
+    values = (math.nan if value is None else value for value in event.values[-most:])
+    return list(zip(event.steps[-most:], values, strict=False))
 
 
 def is_loss(name: str) -> bool:

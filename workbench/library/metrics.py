@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from workbench.formats.open import format_of
 from workbench.formats.table import is_mlgym
+from workbench.library.curves import points_of
 from workbench.library.training import OwnPattern, Parser, Reading, own_patterns
 from workbench.session.cast import CAST_FILE, LONGEST_LINE, Cast
 from workbench.session.files import open_file
@@ -83,9 +83,8 @@ def of_step(folder: Path | None, step: Step, patterns: Sequence[OwnPattern] = ()
 def _kept(step: Step) -> Iterator[Metric]:
     """What its events hold."""
     for event in step.metrics:
-        for at, value in zip(event.steps, event.values, strict=False):
-            number = math.nan if value is None else value
-            yield Metric(event.name, at, number, event.split, None, event.total, step.number)
+        for at, value in points_of(event):
+            yield Metric(event.name, at, value, event.split, None, event.total, step.number)
 
 
 def is_scoring(action: str) -> bool:

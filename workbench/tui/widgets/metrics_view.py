@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from string import ascii_lowercase
@@ -12,7 +11,7 @@ from typing import ClassVar, NamedTuple
 from textual.binding import BindingType
 from textual.content import Content
 
-from workbench.library.curves import is_loss
+from workbench.library.curves import is_loss, points_of
 from workbench.session.events import MetricLogged
 from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line, wrapped
@@ -156,12 +155,9 @@ def _over_steps(known: Mapping[int, Iterable[MetricLogged]]) -> list[Figure]:
 
 def _points(metric: MetricLogged) -> Points:
     """Over the program's own count; where it has none, over the order in which they came."""
-    places = metric.steps if any(at is not None for at in metric.steps) else range(len(metric.steps))
-    points = [
-        (float(at), math.nan if value is None else value)
-        for at, value in zip(places, metric.values, strict=False)
-        if at is not None
-    ]
+    known = points_of(metric)
+    points = [(at, value) for at, value in known if at is not None]
+    points = points or [(float(place), value) for place, (_, value) in enumerate(known)]
     return points[:: len(points) // _MOST_POINTS + 1]  # a log may be anybody's
 
 
