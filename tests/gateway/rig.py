@@ -14,6 +14,7 @@ from tests.agents.models.server import Reply, Server, serving
 from tests.runner.rig import Driven, driven
 from workbench.agents.models.keys import Key
 from workbench.gateway import upstream as up
+from workbench.gateway.agent import GatewayAgent
 from workbench.gateway.answering import Upstream
 from workbench.gateway.call import Call
 from workbench.gateway.server import Gateway
@@ -57,9 +58,8 @@ async def gateway(
     async with serving() as server, httpx2.AsyncClient(timeout=60) as client:
         base = server.url + ("/v1" if provider == "openai" else "")
         key = Key("MLGYM_MODEL_API_KEY", "the environment", REAL_KEY)
-        made = Gateway(
-            upstream or up.Server(provider, "m-1", key=key, base_url=base, model=model), keep_alive=keep_alive
-        )
+        server_of = upstream or up.Server(provider, "m-1", key=key, base_url=base, model=model)
+        made = Gateway(GatewayAgent(server_of), keep_alive=keep_alive)
         (url,) = await made.serve(host_port=0)
         try:
             async with driven(root, made.agent, **options) as session:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.gateway.agents import work
 from tests.gateway.rig import Rig, gateway, user
+from workbench.gateway.agent import GatewayAgent
 from workbench.gateway.answering import Upstream, UpstreamError
 from workbench.gateway.replay import Replay
 from workbench.gateway.scripted import Said, Scripted
@@ -50,7 +51,7 @@ async def test_the_same_program_gets_the_same_answers(tmp_path: Path) -> None:
 
 
 def key() -> str:
-    return f"OPENAI_API_KEY={Gateway(Scripted()).key}"
+    return f"OPENAI_API_KEY={Gateway(GatewayAgent(Scripted())).key}"
 
 
 async def test_what_no_two_runs_share_is_no_difference(tmp_path: Path) -> None:

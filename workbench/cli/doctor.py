@@ -168,11 +168,12 @@ def _gateway() -> Check:
 
     import httpx2
 
+    from workbench.gateway.agent import GatewayAgent
     from workbench.gateway.scripted import Scripted
     from workbench.gateway.server import Gateway
 
     async def ask() -> int:
-        gateway = Gateway(Scripted([]))
+        gateway = Gateway(GatewayAgent(Scripted([])))
         try:
             (address,) = await gateway.serve(host_port=0)
             async with httpx2.AsyncClient(trust_env=False, timeout=5.0) as client:

@@ -33,7 +33,7 @@ class ProgramAgent(GatewayAgent):
     def __init__(self, upstream: Upstream, program: AgentProgram) -> None:
         super().__init__(upstream, program.name)
         self.program = program
-        self.gateway = Gateway(upstream, agent=self)
+        self.gateway = Gateway(self)
         self._answer: RequestHandler | None = None
         """Of the sandbox's."""
         self._watching: asyncio.Task[None] | None = None

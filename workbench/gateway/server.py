@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.gateway.agent import GatewayAgent
-from workbench.gateway.answering import DROPPED, Reply, Unanswered, Upstream
+from workbench.gateway.answering import DROPPED, Reply, Unanswered
 from workbench.gateway.call import Call
 from workbench.gateway.compression import TooLarge, decompressed, encodings, known
 from workbench.gateway.delivery import Delivery
@@ -44,16 +44,8 @@ Scope = dict[str, Any]
 class Gateway:
     """The gateway of one session. `agent` is what the session is given."""
 
-    def __init__(
-        self,
-        upstream: Upstream,
-        *,
-        name: str = "gateway",
-        agent: GatewayAgent | None = None,
-        key: str = "",
-        keep_alive: float = KEEP_ALIVE,
-    ) -> None:
-        self.agent = agent or GatewayAgent(upstream, name)
+    def __init__(self, agent: GatewayAgent, *, key: str = "", keep_alive: float = KEEP_ALIVE) -> None:
+        self.agent = agent
         self.key = key or f"mlgym-{secrets.token_urlsafe(24)}"
         """The only one that is accepted, made for this session."""
         self._keep_alive = keep_alive

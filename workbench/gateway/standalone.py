@@ -35,7 +35,7 @@ class StandaloneAgent(GatewayAgent):
 
     def __init__(self, upstream: Upstream, *, key: str = "") -> None:
         super().__init__(upstream)
-        self.gateway = Gateway(upstream, agent=self, key=key)
+        self.gateway = Gateway(self, key=key)
 
     async def enter(self, *_: Any) -> None:
         """Take requests up."""
