@@ -149,6 +149,12 @@ def _name_rows(axes: Axes, rows: Sequence[Sequence[Any]]) -> None:
     axes.invert_yaxis()
 
 
+def _bars(axes: Axes, place: int, sizes: Sequence[float], label: str, **more: Any) -> None:
+    """The first or the second of two bars in each row."""
+    at = [row + (place - 0.5) * 0.38 for row in range(len(sizes))]
+    axes.barh(at, sizes, 0.38, label=label, color=colour(place), hatch=_HATCHES[place], **more)
+
+
 def _line(place: int) -> dict[str, Any]:
     return {"color": colour(place), "linestyle": _DASHES[place // 2 % len(_DASHES)]}
 
@@ -179,15 +185,11 @@ def _areas(analysis: Analysis) -> Figure:
     rows = aup_table(analysis).rows
 
     def draw(axes: Axes) -> None:
-        height = 0.38
         for number, which in enumerate(analysis.sides):
             middle = [row[1 + 3 * number] for row in rows]
             low, high = ([row[place + 3 * number] or row[1 + 3 * number] for row in rows] for place in (2, 3))
             spread = [np.subtract(middle, low), np.subtract(high, middle)]
-            axes.barh(
-                [place + (number - 0.5) * height for place in range(len(rows))], middle, height, label=which,
-                color=colour(number), hatch=_HATCHES[number], xerr=np.maximum(0, spread), error_kw={"linewidth": 0.8},
-            )  # fmt: skip
+            _bars(axes, number, middle, which, xerr=np.maximum(0, spread), error_kw={"linewidth": 0.8})
         _name_rows(axes, rows)
         axes.set(xlabel=f"AUP up to ratio 10^{analysis.end:g}", title="Area under the performance profile")
         _legend(axes)
@@ -259,10 +261,7 @@ def _failed(analysis: Analysis, by: str) -> Figure:
 
     def draw(axes: Axes) -> None:
         for place, what in enumerate(("failed", "incomplete")):
-            axes.barh(
-                [row + (place - 0.5) * 0.38 for row in range(len(rows))], [row[2 + place] for row in rows], 0.38,
-                label=what, color=colour(place), hatch=_HATCHES[place],
-            )  # fmt: skip
+            _bars(axes, place, [row[2 + place] for row in rows], what)
         _name_rows(axes, rows)
         axes.set(xlabel="runs", title=title)
         _legend(axes)

@@ -15,7 +15,7 @@ from workbench.cli.output import print_json, print_table, progress_line
 from workbench.text import many, visible
 
 if TYPE_CHECKING:
-    from workbench.library.metrics import Metric
+    from workbench.library.training import Reading
 
 _step_option = click.option("--step", type=click.IntRange(min=0), metavar="N", help="Of that step of SESSION alone.")
 
@@ -102,7 +102,7 @@ def plot(
         _print(curves, metric)
 
 
-def _metrics(path: Path, step: int | None, printed_metrics: tuple[str, ...]) -> Iterator[Metric]:
+def _metrics(path: Path, step: int | None, printed_metrics: tuple[str, ...]) -> Iterator[Reading]:
     """Those of a session, or of any other file."""
     from workbench.library import metrics as library
     from workbench.library.training import OwnPattern

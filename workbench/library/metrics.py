@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from workbench.formats.open import format_of
 from workbench.formats.table import is_mlgym
 from workbench.library.curves import points_of
@@ -22,13 +24,6 @@ _ROUNDING = 1e-3
 """Seconds by which the times of events and of the cast may differ."""
 
 
-class Metric(Reading, frozen=True):
-    """A reading, and where it is from."""
-
-    at: int | None = None
-    """The step of the session."""
-
-
 def is_terminal(path: Path) -> bool:
     """Whether it holds what a terminal showed: an asciicast, or a file that is no session. Raises OSError."""
     with os.fdopen(open_file(path, follow=True), "rb") as stream:
@@ -37,7 +32,7 @@ def is_terminal(path: Path) -> bool:
     return known == "cast" or (known == "mlgym" and not is_mlgym(head) and b'"trajectory"' not in head)
 
 
-def of_file(path: Path, patterns: Sequence[OwnPattern] = ()) -> Iterator[Metric]:
+def of_file(path: Path, patterns: Sequence[OwnPattern] = ()) -> Iterator[Reading]:
     """Those of a raw recording or of an asciicast. Raises OSError."""
     with os.fdopen(open_file(path, follow=True), "rb") as stream:
         first = stream.readline(LONGEST_LINE)
@@ -46,12 +41,12 @@ def of_file(path: Path, patterns: Sequence[OwnPattern] = ()) -> Iterator[Metric]
         else:
             stream.seek(0)
             pieces = iter(lambda: stream.read(_CHUNK), b"")
-        yield from _read(pieces, None, patterns)
+        yield from _read(pieces, patterns)
 
 
 def of_session(
     recording: Recording, state: SessionState, step: int | None = None, patterns: Sequence[OwnPattern] = ()
-) -> Iterator[Metric]:
+) -> Iterator[Reading]:
     """Those of its steps, or of one. Raises OSError."""
     patterns = patterns_of(state, patterns)
     for each in state.steps:
@@ -64,7 +59,7 @@ def patterns_of(state: SessionState, more: Sequence[OwnPattern] = ()) -> list[Ow
     return [*more, *own_patterns(state.started.printed_metrics if state.started is not None else ())]
 
 
-def of_step(folder: Path | None, step: Step, patterns: Sequence[OwnPattern] = ()) -> Iterator[Metric]:
+def of_step(folder: Path | None, step: Step, patterns: Sequence[OwnPattern] = ()) -> Iterator[Reading]:
     """Those of a step of the session in `folder`: from what the shell printed, else from its events, else from the
     observation. Raises OSError.
     """
@@ -77,14 +72,15 @@ def of_step(folder: Path | None, step: Step, patterns: Sequence[OwnPattern] = ()
     if cast is None and step.metrics:
         yield from _kept(step)
     else:
-        yield from _read(_printed(cast, step), step.number, patterns, step.action)
+        for reading in _read(_printed(cast, step), patterns, step.action):
+            yield msgspec.structs.replace(reading, at=step.number)
 
 
-def _kept(step: Step) -> Iterator[Metric]:
+def _kept(step: Step) -> Iterator[Reading]:
     """What its events hold."""
     for event in step.metrics:
         for at, value in points_of(event):
-            yield Metric(event.name, at, value, event.split, None, event.total, step.number)
+            yield Reading(event.name, at, value, event.split, None, event.total, step.number)
 
 
 def is_scoring(action: str) -> bool:
@@ -106,14 +102,8 @@ def _printed(cast: Cast | None, step: Step) -> Iterator[bytes]:
         yield text.encode(errors="replace")
 
 
-def _read(
-    pieces: Iterable[bytes], at: int | None, patterns: Sequence[OwnPattern], action: str = ""
-) -> Iterator[Metric]:
+def _read(pieces: Iterable[bytes], patterns: Sequence[OwnPattern], action: str = "") -> Iterator[Reading]:
     parser = Parser(at_prompt(action), patterns)
     for piece in pieces:
-        yield from (_placed(reading, at) for reading in parser.feed(piece))
-    yield from (_placed(reading, at) for reading in parser.close())
-
-
-def _placed(reading: Reading, at: int | None) -> Metric:
-    return Metric(reading.name, reading.step, reading.value, reading.split, reading.epoch, reading.total, at)
+        yield from parser.feed(piece)
+    yield from parser.close()

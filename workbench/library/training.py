@@ -108,6 +108,8 @@ class Reading(msgspec.Struct, frozen=True):
     epoch: float | None = None
     total: float | None = None
     """Of `step`, where the program says how many there will be."""
+    at: int | None = None
+    """The step of the session, where it is of one."""
 
 
 class OwnPattern:
