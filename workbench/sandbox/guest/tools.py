@@ -1028,32 +1028,30 @@ CLASSES = {
 
 def python_pattern(term: str) -> str:
     """A basic regular expression (POSIX, with what GNU adds) in the words of Python's. Raises ValueError."""
+    import re
+
     result: list[str] = []
-    at = 0
-    while at < len(term):
-        char = term[at]
+    bracket_inside = r"(?:\^|(?!\^))(?:\[:.*?:\]|.)(?:\[:.*?:\]|[^]])*"  # a ] that comes first does not end it
+    for part in re.finditer(rf"\\(?P<escaped>.)|\[(?P<bracket>{bracket_inside})\]|(?P<plain>.)", term, re.DOTALL):
         begins = not result or result[-1] in ("(", "|", "^")
-        at += 1
-        if char == "\\":
-            if at == len(term):
-                raise ValueError("it ends with a backslash")
-            follows = term[at]
-            at += 1
-            if follows in "(){}|+?" and not (begins and follows in "{+?"):
-                result.append(follows)
-            elif follows in "<>":
-                result.append("\\b(?=\\w)" if follows == "<" else "\\b(?<=\\w)")
+        escaped, bracket, char = part.group("escaped", "bracket", "plain")
+        if escaped is not None:
+            if escaped in "(){}|+?" and not (begins and escaped in "{+?"):
+                result.append(escaped)
+            elif escaped in "<>":
+                result.append("\\b(?=\\w)" if escaped == "<" else "\\b(?<=\\w)")
             else:
-                result.append("\\" + follows if follows in "wWsSbB123456789" else quoted(follows))
-        elif char == "[":
-            bracket, at = bracket_pattern(term, at)
-            result.append(bracket)
+                result.append("\\" + escaped if escaped in "wWsSbB123456789" else quoted(escaped))
+        elif bracket is not None:
+            result.append(bracket_pattern(bracket))
+        elif char in ("\\", "["):
+            raise ValueError("it ends with a backslash" if char == "\\" else "a bracket [ has no end")
         elif char == "*":
             result.append("\\*" if begins else "*")
         elif char == "^":
             result.append("^" if begins and result[-1:] != ["^"] else "\\^")
         elif char == "$":
-            result.append("$" if term[at : at + 2] in ("", "\\)", "\\|") else "\\$")
+            result.append("$" if term[part.end() : part.end() + 2] in ("", "\\)", "\\|") else "\\$")
         else:
             result.append("." if char == "." else quoted(char))
     return "".join(result)
@@ -1063,27 +1061,21 @@ def quoted(char: str) -> str:
     return "\\" + char if char in ".^$*+?{}[]|()\\-#&~" else char
 
 
-def bracket_pattern(term: str, at: int) -> tuple[str, int]:
-    """The bracket expression whose inside begins at `at`, and where it ends."""
-    start = at
-    result = "["
-    if term[at : at + 1] == "^":
-        result += "^"
-        at = start = at + 1
-    while at < len(term):
-        char = term[at]
-        if char == "]" and at > start:
-            return result + "]", at + 1
-        if term.startswith("[:", at):
-            name, _, _ = term[at + 2 :].partition(":]")
+def bracket_pattern(inside: str) -> str:
+    """The bracket expression with that inside. Raises ValueError."""
+    import re
+
+    result = "[^" if inside.startswith("^") else "["
+    inside = inside[len(result) - 1 :]
+    for part in re.finditer(r"\[:(?:(.*?):\])?|(.)", inside, re.DOTALL):
+        name, char = part.groups()
+        if char is None:
             if name not in CLASSES:
-                raise ValueError(f"there is no class {name[:20]!r}")
+                raise ValueError(f"there is no class {str(name or inside)[:20]!r}")
             result += CLASSES[name]
-            at += len(name) + 4
-            continue
-        result += "-" if char == "-" and at > start and term[at + 1 : at + 2] != "]" else quoted(char)
-        at += 1
-    raise ValueError("a bracket [ has no end")
+        else:
+            result += "-" if char == "-" and part.start() > 0 and part.end() < len(inside) else quoted(char)
+    return result + "]"
 
 
 def searched_lines(path: str) -> list[bytes] | None:
