@@ -11,7 +11,6 @@ from workbench.library.columns import SIGNS
 from workbench.session import events as ev
 from workbench.session.events import AGAINST
 from workbench.session.run import run_of
-from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, fold
 
 
@@ -128,16 +127,15 @@ def test_best_is_among_scores_of_one_split() -> None:
     # Nothing was validated: what was submitted is all there is.
     only = fold([started(), *step(1), on(1, "autosubmit", "test", 0.4)])
     assert only.final_scores().best == 0.4 and only.final_scores().best_split == "test"
-    assert fold([started(), *step(1)]).best_score() is None and fold([]).best_split() == ""
-    # The panes' own account, kept up to date in steady time, says the same at each step.
-    for each in (state, only):
-        trail = ScoreTrail(each)
-        for number in range(each.last_step + 1):
-            assert trail.at(number).best == each.best_score(number)
-            assert trail.at(number).last == each.last_score(number)
-    trail = ScoreTrail(state)
-    assert (trail.at(3).before, trail.at(3).own) == (0.8, 0.7)
-    assert (trail.at(4).before, trail.at(4).own) == (None, 0.9)  # the first on test data
+    assert fold([started(), *step(1)]).best_score() is None and fold([]).standing().split == ""
+    assert [state.standing(number).last for number in range(5)] == [None, None, *ledger[1:]]
+    assert (state.standing(3).best, state.standing(3).before, state.standing(3).own) == (ledger[1], 0.8, 0.7)
+    assert (state.standing(4).before, state.standing(4).own) == (None, 0.9)  # the first on test data
+    # What comes later for an earlier step is seen from that step on.
+    late = on(2, "validate", "validation", 0.95)
+    state.apply(late)
+    assert state.standing(1).best is None and state.standing(2).best == state.best_score() == late
+    assert state.standing(3).before == 0.95
 
 
 def test_the_window_is_as_of_the_step() -> None:

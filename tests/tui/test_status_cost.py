@@ -6,8 +6,7 @@ import pytest
 
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
-from workbench.session.scores import Standing
-from workbench.session.state import fold
+from workbench.session.state import Standing, fold
 from workbench.session.status import LiveStatus
 from workbench.tui.actions import Situation
 from workbench.tui.screens.status import status_parts

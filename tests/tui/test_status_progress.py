@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from workbench.session import events as ev
-from workbench.session.scores import Standing
-from workbench.session.state import fold
+from workbench.session.state import Standing, fold
 from workbench.session.status import LiveStatus
 from workbench.tui.actions import Situation
 from workbench.tui.screens.status import hint, status_parts

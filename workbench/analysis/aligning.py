@@ -207,7 +207,7 @@ def _main_metric(courses: Iterable[Course]) -> str:
 
 def course(state: SessionState) -> Course:
     """Scores, time, cost and printed metrics over the steps of a run."""
-    split = state.best_split()
+    split = state.standing().split
     scores = [
         (float(entry.step), entry.score)
         for entry in state.scores_until()

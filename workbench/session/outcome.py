@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 
 from workbench.session.events import AGAINST
 from workbench.session.repetition import repetition
-from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, Step
 from workbench.text import many
 
@@ -201,23 +200,19 @@ def _search(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 class Failures:
     """The failures of every step, each computed once."""
 
-    def __init__(self, state: SessionState, trail: ScoreTrail | None = None) -> None:
+    def __init__(self, state: SessionState) -> None:
         self._state = state
-        self._trail = trail
-        self._own_trail = ScoreTrail(state) if trail is None else trail
         self._of: list[tuple[Failure, ...]] = []
         self.steps: list[int] = []
         """Numbers of the steps that failed."""
         self.update(0)
 
     def update(self, step: int) -> None:
-        """Take in what changed in `step` and later. A trail that was given is up to date."""
-        if self._trail is None:
-            self._own_trail.update(step)
+        """Take in what changed in `step` and later."""
         del self._of[max(0, step) :]
         del self.steps[bisect_left(self.steps, len(self._of)) :]
         for item in self._state.steps[len(self._of) :]:
-            each = _failures(self._state, self._own_trail, item) if item.number else ()
+            each = _failures(self._state, item) if item.number else ()
             found = tuple(sorted(each, key=lambda failure: _ORDER[failure.kind]))
             self._of.append(found)
             if found:
@@ -247,7 +242,7 @@ def failures(state: SessionState) -> list[Failure]:
     return Failures(state).all()
 
 
-def _failures(state: SessionState, trail: ScoreTrail, step: Step) -> Iterator[Failure]:
+def _failures(state: SessionState, step: Step) -> Iterator[Failure]:
     for count, attempt in enumerate(step.attempts, 1):
         if attempt.cause == "bad_format":
             which = f"answer {count}" if len(step.attempts) > 1 else "an answer"
@@ -262,7 +257,7 @@ def _failures(state: SessionState, trail: ScoreTrail, step: Step) -> Iterator[Fa
         if entry.score is None:
             kind: Kind = {"missing": "empty", "timeout": "timeout"}.get(entry.verdict, "score")  # type: ignore[assignment]
             yield Failure(step.number, kind, f"{entry.kind}: {_complaint(entry.message) or entry.verdict}")
-    standing = trail.at(step.number)
+    standing = state.standing(step.number)
     own, before = standing.own, standing.before
     if own is not None and before is not None and state.better(before, own):
         yield Failure(step.number, "score", f"the score fell from {before:.4g} to {own:.4g}")

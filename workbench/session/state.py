@@ -6,8 +6,9 @@ earlier step can be asked with that step's number: replay is the same state with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -207,6 +208,36 @@ class Step(msgspec.Struct):
         return None
 
 
+class Standing(NamedTuple):
+    """The ledger as of a step: its successful entries."""
+
+    last: ScoreRecorded | None = None
+    before: float | None = None
+    """The score before this step's own, on the same split of the data; None for the first."""
+    own: float | None = None
+    """The score recorded in this step itself."""
+    bests: Mapping[str, ScoreRecorded] = MappingProxyType({})
+    """The best of each split."""
+    lasts: Mapping[str, ScoreRecorded] = MappingProxyType({})
+    """The newest of each split."""
+    validated: str = ""
+    """The split that is validated on."""
+
+    @property
+    def split(self) -> str:
+        """The split of the data that "best" is about; empty where nothing was scored.
+
+        Scores of different splits cannot be compared. What was validated are the attempts, so best is among them; only
+        where nothing was validated is it among what was submitted.
+        """
+        return self.validated or (self.last.split if self.last is not None else "")
+
+    @property
+    def best(self) -> ScoreRecorded | None:
+        """Of that split."""
+        return self.bests.get(self.split)
+
+
 @dataclass
 class SessionState:
     """Everything known about a session after some events."""
@@ -270,6 +301,8 @@ class SessionState:
     _counted: tuple[int, int, list[Step]] = field(default_factory=lambda: (1, 0, []), compare=False)
     """When steps were counted last: how many there were, of those that were over how many count, and the others."""
     _workspaces: list[str] = field(default_factory=list)
+    _standings: list[Standing] = field(default_factory=list, compare=False)
+    """Of the first steps, as far as somebody asked for it."""
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
     _folders: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
 
@@ -360,7 +393,7 @@ class SessionState:
         """Show the scores of a blind session."""
         sealed, self.sealed = self.sealed, []
         for entry in sealed:
-            self._step(entry.step).scores.append(entry)
+            self.scored(entry)
 
     def scores_until(self, step: int | None = None) -> list[ScoreRecorded]:
         """The ledger up to and including a step."""
@@ -377,37 +410,42 @@ class SessionState:
         metric = self.started.metric if self.started else None
         return metric.against(entry.score, entry.standard_error) if metric is not None else ""
 
-    def best_split(self, step: int | None = None) -> str:
-        """The split of the data that "best" is about up to a step; empty where nothing was scored.
+    def standing(self, step: int | None = None) -> Standing:
+        """The ledger as of a step, which takes no longer however many there are."""
+        upto = self.last_step if step is None else max(0, min(step, self.last_step))
+        while len(self._standings) <= upto:
+            before = self._standings[-1] if self._standings else Standing()
+            scored = [entry for entry in self.steps[len(self._standings)].scores if entry.score is not None]
+            self._standings.append(self._after(before, scored))
+        return self._standings[upto]
 
-        Scores of different splits cannot be compared. What was validated are the attempts, so best is among them; only
-        where nothing was validated is it among what was submitted.
-        """
-        newest = ""
-        for entry in self.scores_until(step):
-            if entry.score is not None:
-                newest = entry.split
-                if entry.kind == "validate":
-                    return entry.split
-        return newest
+    def _after(self, earlier: Standing, scored: list[ScoreRecorded]) -> Standing:
+        if not scored:
+            return earlier._replace(before=earlier.last.score if earlier.last is not None else None, own=None)
+        bests, validated, last = dict(earlier.bests), earlier.validated, scored[-1]
+        for entry in scored:
+            best = bests.get(entry.split)
+            if best is None or self.better(entry.score or 0.0, best.score or 0.0):
+                bests[entry.split] = entry
+            validated = validated or (entry.split if entry.kind == "validate" else "")
+        lasts = {**earlier.lasts, **{entry.split: entry for entry in scored}}
+        before = earlier.lasts.get(last.split)
+        return Standing(last, before.score if before is not None else None, last.score, bests, lasts, validated)
+
+    def scored(self, entry: ScoreRecorded) -> None:
+        """A score stands in the ledger, from its step on."""
+        step = self._step(entry.step)
+        step.scores.append(entry)
+        del self._standings[step.number :]
 
     def best_score(self, step: int | None = None, split: str = "") -> ScoreRecorded | None:
-        """The best entry of the ledger up to a step, of one split (else `best_split`); the first of equals."""
-        split = split or self.best_split(step)
-        best: ScoreRecorded | None = None
-        for entry in self.scores_until(step):
-            if entry.score is None or entry.split != split:
-                continue
-            if best is None or best.score is None or self.better(entry.score, best.score):
-                best = entry
-        return best
+        """The best entry of the ledger up to a step, of one split (else that of `Standing`); the first of equals."""
+        standing = self.standing(step)
+        return standing.bests.get(split or standing.split)
 
     def last_score(self, step: int | None = None) -> ScoreRecorded | None:
         """The newest successful entry of the ledger up to a step, of whichever split."""
-        for entry in reversed(self.scores_until(step)):
-            if entry.score is not None:
-                return entry
-        return None
+        return self.standing(step).last
 
     def final_scores(self, step: int | None = None) -> ev.FinalScores:
         """Metric, baseline, best and last, as `session.ended` carries them."""
@@ -687,7 +725,7 @@ def _score_recorded(state: SessionState, event: ev.ScoreRecorded) -> None:
     if state.started is not None and state.started.blind and state.ended is None:
         state.sealed.append(event)
     else:
-        state._step(event.step).scores.append(event)
+        state.scored(event)
 
 
 def _tool_used(state: SessionState, event: ev.ToolUsed) -> None:

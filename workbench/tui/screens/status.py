@@ -7,8 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from workbench.session.events import AGAINST, ScoreRecorded, SessionStarted
-from workbench.session.scores import Standing
-from workbench.session.state import SessionState, Step
+from workbench.session.state import SessionState, Standing, Step
 from workbench.session.status import LiveStatus
 from workbench.text import many
 from workbench.tui import words

@@ -24,7 +24,6 @@ from workbench.session import commands as do
 from workbench.session import events as ev
 from workbench.session.bus import Message, ShellOutput
 from workbench.session.outcome import Failures
-from workbench.session.scores import ScoreTrail
 from workbench.session.state import Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
@@ -79,8 +78,7 @@ class WorkbenchScreen(SessionView):
         super().__init__()
         self.source = source
         self.state = source.state
-        self.trail = ScoreTrail(source.state)
-        self.found = Failures(source.state, self.trail)
+        self.found = Failures(source.state)
         self.arranging = Arranging(self)
         self.going = Going(self, self.arranging)
         self.cursor: int | None = None if self.follows else self.going.beginning
@@ -114,7 +112,7 @@ class WorkbenchScreen(SessionView):
     def compose(self) -> ComposeResult:
         state = self.state
         self.status_bar = StatusBar(id="status")
-        self.steps = StepList(state, self.trail, self.found)
+        self.steps = StepList(state, self.found)
         self.proposal = ProposalView(state, id="proposal")
         self.file = FileWindow(state, self.source.file_bytes, id="file")
         self.diff = DiffView(state, self.source.file_bytes, id="diff")
@@ -122,7 +120,7 @@ class WorkbenchScreen(SessionView):
         self.aside = Aside(self, self.arranging)
         self.shell = TerminalPane(id="shell-live")
         self.shell_then = TerminalPane(id="shell-then")
-        self.time_bar = TimeBar(state, self.trail, self.found)
+        self.time_bar = TimeBar(state, self.found)
         self.key_bar = KeyBar(id="key-bar")
         self.verdict = VerdictView(id="verdict")
         self.arranging.lay_out()  # before there are panes, each of which would be styled once more
@@ -241,7 +239,6 @@ class WorkbenchScreen(SessionView):
             return
         if self._reading is None and self.cursor is None and self.observation.scroll_offset.y:
             self._reading = self.observation.shown
-        self.trail.update(first)
         self.found.update(first)
         self.steps.rows_changed(first)
         self.time_bar.steps_changed(first)
@@ -287,7 +284,7 @@ class WorkbenchScreen(SessionView):
             status_parts(
                 self.state,
                 now,
-                self.trail.at(self.shown),
+                self.state.standing(self.shown),
                 cursor=self.shown,
                 following=self.cursor is None,
                 phase_seconds=self.phase_seconds,

@@ -6,7 +6,6 @@ A new step costs one line, however many there are.
 from __future__ import annotations
 
 from workbench.session.outcome import Failures
-from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState, Step
 from workbench.text import many
 from workbench.tui import words
@@ -22,9 +21,9 @@ _WORDS_FROM = 64
 class StepList(RowList):
     """Steps 0 to n of a session. `cursor` is the one that the other panes show."""
 
-    def __init__(self, state: SessionState, trail: ScoreTrail, found: Failures) -> None:
+    def __init__(self, state: SessionState, found: Failures) -> None:
         super().__init__(id="steps")
-        self._state, self._trail, self._found = state, trail, found
+        self._state, self._found = state, found
 
     def on_mount(self) -> None:
         self.rows_changed(0)
@@ -85,7 +84,7 @@ class StepList(RowList):
         if width >= _TIME_FROM:
             took = words.seconds(step.duration) if step.status == "ran" else ""
             tail.append((f" {took:>5} ", "secondary"))
-        standing = self._trail.at(step.number)
+        standing = self._state.standing(step.number)
         if standing.own is None or standing.last is None:
             failed = any(entry.score is None for entry in step.scores)
             text, colour = (f"{step.scores[-1].verdict:<7}", "error") if failed else (" " * 7, "secondary")

@@ -8,7 +8,6 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from workbench.session.outcome import Failures
-from workbench.session.scores import ScoreTrail
 from workbench.session.state import SessionState
 from workbench.tui import words
 from workbench.tui.widgets.step_list import StepList
@@ -26,9 +25,9 @@ class TimeBar(Widget):
 
     cursor: reactive[int] = reactive(0, init=False)
 
-    def __init__(self, state: SessionState, trail: ScoreTrail, found: Failures) -> None:
+    def __init__(self, state: SessionState, found: Failures) -> None:
         super().__init__(id="time-bar")
-        self._state, self._trail, self._found = state, trail, found
+        self._state, self._found = state, found
         self._signs: dict[int, tuple[str, str]] = {}
         self._read = 0
 
@@ -41,7 +40,7 @@ class TimeBar(Widget):
         """Signs of the steps that were not looked at yet."""
         for step in self._state.steps[self._read :]:
             self._signs.pop(step.number, None)
-            standing = self._trail.at(step.number)
+            standing = self._state.standing(step.number)
             if standing.own is not None and standing.last is not None:
                 change = words.score_change(self._state, standing.last, standing.before)
                 self._signs[step.number] = (change.glyph, change.colour)
