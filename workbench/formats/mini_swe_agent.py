@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from workbench.formats.building import TrajectoryBuilder
-from workbench.formats.mini_messages import Command, commands_of, limits_of, role_of, said
 from workbench.formats.reading import (
+    as_action,
     decode,
     decode_cut,
     integer,
@@ -27,12 +27,14 @@ from workbench.formats.reading import (
     refuse_crowded,
     text,
 )
+from workbench.session import events as ev
 from workbench.session.recording import Recording
 
 SOURCE = "mini-swe-agent"
 PERSON = "human:user"
 _NOT_RUN = "action was not executed"
 _SUBMITS = re.compile(r"COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT|MINI_SWE_AGENT_FINAL_OUTPUT")
+_FENCED = re.compile(r"```(?:mswea_bash_command|bash|sh)\s*\n(.*?)\n?```", re.DOTALL)
 _TOLD = re.compile(
     r"(?:<exception>.*?</exception>\s*)?<returncode>(-?\d{1,9})</returncode>\s*<output>\n?(.*?)(?:</output>\s*)?\Z",
     re.DOTALL,
@@ -69,7 +71,7 @@ class _Reader:
     def read(self) -> Recording:
         build = self.builder
         stats, config = record(self.info.get("model_stats")), record(self.info.get("config"))
-        users = [said(message) for message in self.messages if message.get("role") == "user"]
+        users = [_said(message) for message in self.messages if message.get("role") == "user"]
         stamps = (moment(record(message.get("extra")).get("timestamp")) for message in self.messages)
         build.at(min((stamp for stamp in stamps if stamp is not None), default=None))
         agent = record(config.get("agent"))
@@ -77,7 +79,7 @@ class _Reader:
             build.path.name.removesuffix(".json").removesuffix(".traj"),
             model=text(record(config.get("model")).get("model_name")),
             agent=text(config.get("agent_type")).rpartition(".")[2], description=users[0] if users else "",
-            limits=limits_of(agent), cwd=text(record(config.get("environment")).get("cwd")),
+            limits=_limits_of(agent), cwd=text(record(config.get("environment")).get("cwd")),
         )  # fmt: skip
         first = next((place for place, each in enumerate(self.messages) if each.get("role") == "user"), -1)
         self.place = first + 1
@@ -98,37 +100,36 @@ class _Reader:
     def _take(self, message: dict[str, Any]) -> None:
         extra, build = record(message.get("extra")), self.builder
         kind, role = extra.get("interrupt_type"), message.get("role")
-        commands = commands_of(message)
+        commands = _commands_of(message)
         if kind == "FormatError":
             response = record(extra.get("response"))
             answer = record(next(iter(items(response.get("choices"))), {}).get("message")) or response
-            reply = text(extra.get("model_response")) or said(answer)
-            build.failed("bad_format", said(message), reply)
+            reply = text(extra.get("model_response")) or _said(answer)
+            build.failed("bad_format", _said(message), reply)
         elif role == "exit":
             return
         elif role == "user" and not commands:
             if kind:
-                build.told(said(message), PERSON)
+                build.told(_said(message), PERSON)
             else:
-                build.note(said(message))
-        elif role == "user" or role == "assistant" or message.get("object") == "response":
-            if role == "user":
-                build.at(extra.get("timestamp"))
-                self._run(commands, "", PERSON)
-                return
+                build.note(_said(message))
+        elif role == "user":
+            build.at(extra.get("timestamp"))
+            self._run(commands, "", PERSON)
+        elif role == "assistant" or message.get("object") == "response":
             build.at(extra.get("timestamp"))
             for each in self.messages[self.told : self.place - 1]:
-                build.said(role_of(each), said(each))
+                build.said(_role_of(each), _said(each))
             self.told = self.place - 1
             build.ask()
             usage = record(record(extra.get("response")).get("usage")) or record(message.get("usage"))
             sent = usage.get("prompt_tokens", usage.get("input_tokens"))
             got = usage.get("completion_tokens", usage.get("output_tokens"))
-            build.answer(build.model, said(message), sent, got, extra.get("cost"))
+            build.answer(build.model, _said(message), sent, got, extra.get("cost"))
             if commands:
-                self._run(commands, said(message), "")
+                self._run(commands, _said(message), "")
             else:
-                build.note(said(message))
+                build.note(_said(message))
 
     def _run(self, commands: list[Command], thought: str, author: str) -> None:
         """The commands of a message, with the outputs that follow it."""
@@ -143,7 +144,7 @@ class _Reader:
         for place, (command, output) in enumerate(zip(commands, outputs, strict=True)):
             told: dict[str, Any] = {"author": author, "thought": "" if place else thought}
             if place in silent and place > last:
-                comment = said(after) if kind == "UserRejection" else "it never got its turn"
+                comment = _said(after) if kind == "UserRejection" else "it never got its turn"
                 self.builder.act(
                     command.command, comment=comment, rejected_by=PERSON if kind == "UserRejection" else "", **told
                 )
@@ -152,7 +153,7 @@ class _Reader:
 
     def _ran(self, action: str, output: dict[str, Any] | None, interrupted: bool, told: dict[str, Any]) -> None:
         extra = record(output.get("extra")) if output else {}
-        shown = said(output) if output else ""
+        shown = _said(output) if output else ""
         form = _TOLD.match(shown)
         code = integer(extra.get("returncode"))
         if code is None and form is not None:
@@ -192,3 +193,57 @@ class _Reader:
     @staticmethod
     def _padded(output: dict[str, Any]) -> bool:
         return text(record(output.get("extra")).get("exception_info")) == _NOT_RUN
+
+
+# -- messages, in any of the shapes -----------------------------------------------------------------------------------
+
+
+class Command(NamedTuple):
+    command: str
+    call: str = ""
+    """Of a tool call: its id, by which the output is found."""
+
+
+def _role_of(message: dict[str, Any]) -> str:
+    kind = "assistant" if message.get("object") == "response" else "tool"
+    return text(message.get("role")) or kind
+
+
+def _limits_of(agent: dict[str, Any]) -> ev.Limits:
+    """What may be spent; 0 is no limit."""
+    return ev.Limits(
+        steps=integer(agent.get("step_limit")) or None,
+        cost=number(agent.get("cost_limit")) or None,
+        seconds=number(agent.get("wall_time_limit_seconds")) or None,
+    )
+
+
+def _said(message: dict[str, Any]) -> str:
+    """The text of a message, in any of the shapes."""
+    output = message.get("output")
+    if message.get("object") == "response":
+        return "\n".join(text(part.get("content")) for part in items(output) if part.get("type") == "message")
+    return text(output) or text(message.get("content"))
+
+
+def _commands_of(message: dict[str, Any]) -> list[Command]:
+    """The commands in a message of the model or of a person: as parsed, else its calls, else its code block."""
+    parsed = record(message.get("extra")).get("actions")
+    if isinstance(parsed, list):
+        return [Command(text(each.get("command")), text(each.get("tool_call_id"))) for each in items(parsed)]
+    calls = [(text(call.get("id")), record(call.get("function"))) for call in items(message.get("tool_calls"))]
+    if message.get("object") == "response":
+        calls = [(text(p.get("call_id")), p) for p in items(message.get("output")) if p.get("type") == "function_call"]
+    if calls:
+        return [Command(_called(function), call) for call, function in calls]
+    blocks = _FENCED.findall(text(message.get("content"))) if message.get("role") == "assistant" else []
+    return [Command(blocks[0])] if len(blocks) == 1 else []
+
+
+def _called(function: dict[str, Any]) -> str:
+    arguments = function.get("arguments")
+    try:
+        given = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
+    except (ValueError, RecursionError):
+        given = arguments
+    return as_action(text(function.get("name")), given)
