@@ -16,8 +16,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, NamedTuple
 
-from workbench.formats.comparing import STATELESS, ScorePair, Verdict, compare_step, moved, steps_run
+from workbench.formats.comparing import STATELESS, ScorePair, compare_step, moved, score_pairs, steps_run
 from workbench.formats.mlgym_text import action_category, lint_rejected, shown_windows
 from workbench.formats.open import open_recording
 from workbench.session.events import Event, SessionEnded
@@ -35,6 +36,40 @@ cannot be seen or rewritten, no network.
 """
 
 
+class Verdict(NamedTuple):
+    """How one step came out beside the recorded one."""
+
+    number: int
+    """Of the step in the replay; 0 where it was not replayed."""
+    recorded: int
+    """Of the step in the recording."""
+    action: str
+    sameness: Literal["identical", "equal", "different"]
+    cause: str = ""
+    detail: str = ""
+    """Where the two part: what stands there now, and what did."""
+    scores: tuple[ScorePair, ...] = ()
+
+
+def verdict_of(recorded: Step, replayed: Step, *, rewritten: bool, cascade: bool) -> Verdict:
+    """`rewritten`: the run had edited its opponent before; `cascade`: another step was different before, so that this
+    one may be for that reason.
+    """
+    found = compare_step(recorded, replayed)
+    verdict = Verdict(replayed.number, recorded.number, recorded.action, "equal")
+    verdict = verdict._replace(scores=score_pairs(recorded, replayed))
+    if found is None:
+        same = recorded.observation == replayed.observation and not verdict.scores
+        return verdict._replace(sameness="identical" if same else "equal")
+    cause = found.cause
+    if rewritten and recorded.scores and cause not in ("python", "packages"):
+        cause = "opponent"
+    if cascade and cause == "text":
+        cause = "cascade"
+    detail = f"{found.got!r}, recorded was {found.expected!r}"
+    return verdict._replace(sameness="different", cause=cause, detail=detail)
+
+
 def compare(recorded: Iterable[Event], replayed: Iterable[Event]) -> list[Verdict]:
     """A verdict for each recorded step that ran, in order."""
     then, now = fold(recorded), fold(replayed)
@@ -50,7 +85,7 @@ def compare(recorded: Iterable[Event], replayed: Iterable[Event]) -> list[Verdic
         if index >= len(mine):
             verdict = Verdict(0, step.number, step.action, "different", "not reached", "the replay ended before", ())
         else:
-            verdict = compare_step(step, mine[index], rewritten=rewritten, cascade=cascade)
+            verdict = verdict_of(step, mine[index], rewritten=rewritten, cascade=cascade)
         cascade = cascade or (verdict.sameness == "different" and verdict.cause not in STATELESS)
         verdicts.append(verdict)
     return verdicts

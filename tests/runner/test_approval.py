@@ -10,7 +10,7 @@ import pytest
 from tests.runner.rig import ListAgent, driven
 from workbench.runner.agents import StartError
 from workbench.runner.approval import ALWAYS, NEVER, Approval, looks_like_network, touches
-from workbench.runner.start import read_approval
+from workbench.runner.conditions import read_approval
 from workbench.session import events as ev
 from workbench.session.events import Limits, Usage
 from workbench.session.state import fold

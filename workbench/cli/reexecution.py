@@ -20,7 +20,7 @@ from workbench.cli.output import picked, print_json, progress_line
 from workbench.text import visible
 
 if TYPE_CHECKING:
-    from workbench.formats.checking import Divergence
+    from workbench.formats.comparing import Divergence
     from workbench.runner.forking import Fork, Heir
     from workbench.runner.reexecution import Answer, Checked
     from workbench.session.recording import Recording

@@ -65,8 +65,11 @@ class Plan(msgspec.Struct, frozen=True):
             return ""
         from workbench.formats.comparing import compare_step, moved
 
-        verdict = compare_step(self.steps[index], moved(replayed, workspace, self.workspace))
-        return verdict.detail if verdict.sameness == "different" else ""
+        found = compare_step(self.steps[index], moved(replayed, workspace, self.workspace))
+        if found is None:
+            return ""
+        said = repr if found.what == "output" else str
+        return f"{said(found.got)}, recorded was {said(found.expected)}"
 
 
 def read_plan(path: Path) -> Plan:

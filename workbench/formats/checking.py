@@ -8,16 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import zip_longest
-from typing import Literal
 
-import msgspec
-
-from workbench.formats.comparing import Verdict, cause_of, moved, score_pairs, scores_in_words
+from workbench.formats.comparing import Divergence, What, cause_of, moved, score_pairs, scores_in_words
 from workbench.formats.normalising import is_ignored, normalised_lines, same_file
 from workbench.session.events import FileChange, ScoreRecorded
 from workbench.session.state import SessionState, Step
-
-What = Literal["exit code", "output", "score", "files", "not reached"]
 
 _FLOAT = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|\b\d+\b")
 _CHANCE = re.compile(r"urandom|\$RANDOM|\bshuf\b|uuidgen|\brandom\.(?!seed)(?!Random\(\d)\w+\(|sort -R|mktemp -u")
@@ -49,17 +44,6 @@ CAUSES = {
     "sandbox": "it ran in another kind of sandbox then",
     "edited": "the action, the environment or the log was changed since",
 }
-
-
-class Divergence(msgspec.Struct, frozen=True):
-    """The first thing in which a step came out otherwise."""
-
-    step: int
-    """In the recording."""
-    what: What
-    expected: str
-    got: str
-    cause: str
 
 
 Content = Callable[[str], bytes | None]
@@ -189,12 +173,3 @@ def _cause(recorded: Step, replayed: Step, what: What, expected: str, got: str) 
     if what == "output" and _FLOAT.sub("#", expected) == _FLOAT.sub("#", got):
         return "numbers"
     return "edited"
-
-
-def check_foreign(verdict: Verdict) -> Divergence | None:
-    """The same of a step that another program recorded, which tells less."""
-    if verdict.sameness != "different":
-        return None
-    what: What = "not reached" if verdict.number == 0 else "score" if verdict.scores else "output"
-    got, _, expected = (part.strip("'\"") for part in verdict.detail.partition(", recorded was "))
-    return Divergence(verdict.recorded, what, expected, got, verdict.cause)

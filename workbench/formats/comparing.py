@@ -18,7 +18,7 @@ from workbench.formats import mlgym_text
 from workbench.session.events import ScoreRecorded
 from workbench.session.state import SessionState, Step
 
-Sameness = Literal["identical", "equal", "different"]
+What = Literal["exit code", "output", "score", "files", "not reached"]
 
 TOLERANCES = {"Decisions": 0.01, "Reward Mean": math.inf, "Reward Std": math.inf, "Time": math.inf}
 """How far, in parts of it, a metric may be from the recorded one where no standard error says: decisions are counted on
@@ -72,20 +72,15 @@ class ScorePair(msgspec.Struct, frozen=True):
         return True
 
 
-class Verdict(msgspec.Struct, frozen=True):
-    """How one step came out beside the recorded one."""
+class Divergence(msgspec.Struct, frozen=True):
+    """The first thing in which a step came out otherwise."""
 
-    number: int
-    """Of the step in the replay; 0 where it was not replayed."""
-    recorded: int
-    """Of the step in the recording."""
-    action: str
-    sameness: Sameness
-    cause: str = ""
-    """Why it is different, as far as the texts tell: see `cause_of`."""
-    detail: str = ""
-    """Where the texts part: what stands there now, and what did."""
-    scores: tuple[ScorePair, ...] = ()
+    step: int
+    """In the recording."""
+    what: What
+    expected: str
+    got: str
+    cause: str
 
 
 def steps_run(recorded: SessionState) -> list[Step]:
@@ -105,30 +100,22 @@ def moved(step: Step, workspace: str, there: str) -> Step:
     return replace(step, observation=step.observation.replace(workspace, there))
 
 
-def compare_step(recorded: Step, replayed: Step, *, rewritten: bool = False, cascade: bool = False) -> Verdict:
-    """How one step came out. `rewritten`: the run had edited its opponent before; `cascade`: another step was different
-    before, so that this one may be for that reason.
-    """
-    pairs = score_pairs(recorded, replayed)
-    sameness: Sameness
-    detail = ""
+def compare_step(recorded: Step, replayed: Step) -> Divergence | None:
+    """The first thing in which a step came out otherwise than another program recorded it, if it did."""
+    what: What
     if recorded.scores or mlgym_text.action_category(recorded.action) in ("Validate", "Submit"):
-        same = all(pair.same for pair in pairs) and len(_evaluations(recorded)) == len(pairs)
-        sameness = "equal" if same else "different"
-        detail = "" if same else "{1}, recorded was {0}".format(*scores_in_words(pairs))
-    elif recorded.observation == replayed.observation:
-        sameness = "identical"
+        pairs = score_pairs(recorded, replayed)
+        if all(pair.same for pair in pairs):
+            return None
+        what, (expected, got) = "score", scores_in_words(pairs)
     else:
         then, now = (normalised(step.observation, recorded.action) for step in (recorded, replayed))
         place = _parting(then, now)
-        sameness = "equal" if place is None else "different"
-        if place is not None:
-            there, here = (lines[place] if place < len(lines) else "(nothing)" for lines in (then, now))
-            detail = f"{here[:120]!r}, recorded was {there[:120]!r}"
-    cause = ""
-    if sameness == "different":
-        cause = cause_of(recorded, replayed, rewritten=rewritten) or ("cascade" if cascade else "text")
-    return Verdict(replayed.number, recorded.number, recorded.action, sameness, cause, detail, pairs)
+        if recorded.observation == replayed.observation or place is None:
+            return None
+        what = "output"
+        expected, got = (lines[place][:120] if place < len(lines) else "(nothing)" for lines in (then, now))
+    return Divergence(recorded.number, what, expected, got, cause_of(recorded, replayed) or "text")
 
 
 def normalised(observation: str, action: str = "") -> list[str]:
@@ -215,7 +202,7 @@ _DATA = re.compile(r"\bdata/|\bls data\b|dataset\.pkl")
 """The task's data, which lie here in files of another form."""
 
 
-def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
+def cause_of(recorded: Step, replayed: Step) -> str:
     """Why a step is different, as far as action and texts tell; empty where they do not."""
     word = (recorded.action.split() or [""])[0]
     said = replayed.observation + "".join(entry.message for entry in replayed.scores)
@@ -230,8 +217,6 @@ def cause_of(recorded: Step, replayed: Step, *, rewritten: bool = False) -> str:
         if mlgym_text.lint_rejected(recorded.observation) or "so nothing was changed" in said:
             return "linter"
         return "create" if word == "create" else ""
-    if rewritten and recorded.scores:
-        return "opponent"
     if _NETWORK.search(recorded.action):
         return "network"
     if failed and _REFUSED.search(recorded.observation):

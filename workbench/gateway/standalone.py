@@ -16,14 +16,12 @@ from workbench.gateway.agent import GatewayAgent
 from workbench.gateway.answering import Upstream
 from workbench.gateway.server import Gateway
 from workbench.isolation.spec import SandboxError
-from workbench.library.moments import read_breakpoint
-from workbench.runner.agents import StartError
+from workbench.runner.conditions import conditions_of
 from workbench.runner.runner import Runner
-from workbench.runner.start import approval_for
+from workbench.runner.starting import folder_for
 from workbench.session import events as ev
 from workbench.session.marks import user_name
 from workbench.session.spec import SessionSpec
-from workbench.session.store import new_session_folder
 
 TASK = "gateway"
 """What stands for the task."""
@@ -104,14 +102,8 @@ class _NoShell:
 
 def start_standalone(spec: SessionSpec, root: Path, agent: GatewayAgent) -> Runner:
     """A runner for a new session under `root`. Raises StartError, FilterError or LogError."""
-    breakpoints = [read_breakpoint(text) for text in spec.breakpoints]
-    approval = approval_for(spec.approve, spec.interactive)
-    try:
-        folder = new_session_folder(root, TASK)
-    except OSError as error:
-        raise StartError(
-            f"no session can be saved in {root}: {error.strerror or error}", "choose another folder with --sessions"
-        ) from error
+    conditions = conditions_of(spec)
+    folder = folder_for(root, TASK)
     live = LiveSession(folder)
     live.emit(
         ev.SessionStarted(
@@ -130,15 +122,6 @@ def start_standalone(spec: SessionSpec, root: Path, agent: GatewayAgent) -> Runn
             approve="" if spec.approve == "never" else spec.approve,
         )
     )
-    runner = Runner(
-        live,
-        Nowhere(live),
-        agent,
-        user=spec.person or user_name(),
-        interactive=spec.interactive,
-        delay=spec.delay,
-        approval=approval,
-        breakpoints=breakpoints,
-    )
+    runner = Runner(live, Nowhere(live), agent, spec, conditions)
     runner.controls.set_mode(spec.mode or "auto", author="", reason="start")
     return runner

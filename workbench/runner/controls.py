@@ -114,21 +114,17 @@ class Controls:
 
     def step(self) -> None:
         """Run the proposal under review, or get one; then stop again."""
-        if self.mode == "human":
-            return
-        self._let_go()
-        self.set_mode("step")
-        if self.hub.status.phase == "review":
-            self._decide(Decision("run", self.user))
+        self._go("step")
 
     def continue_(self) -> None:
         """Let the agent drive until something stops it."""
-        if self.mode == "human":
-            return
-        self._let_go()
-        self.set_mode("auto")
-        if self.hub.status.phase == "review":
-            self._decide(Decision("run", self.user))
+        self._go("auto")
+
+    def _go(self, mode: Mode) -> None:
+        if self.mode != "human":
+            self._let_go()
+            self.set_mode(mode)
+            self.run_proposal()
 
     def pause(self, reason: str = "", *, author: str | None = None) -> None:
         """Stop at the next review. A running command finishes. `author`: who wants it, by default the person."""

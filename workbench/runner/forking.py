@@ -18,6 +18,7 @@ from workbench.agents.models.keys import VARIABLES
 from workbench.environment.assembly import versions
 from workbench.errors import WorkbenchError
 from workbench.runner.agents import MODELS, StartError
+from workbench.runner.starting import folder_for
 from workbench.runner.trust import Consent, named_by, trust
 from workbench.session import events as ev
 from workbench.session.branch import events_until, write_branch
@@ -28,7 +29,6 @@ from workbench.session.marks import user_name
 from workbench.session.objects import ObjectStore
 from workbench.session.shell_state import decode_state
 from workbench.session.state import SessionState, fold
-from workbench.session.store import new_session_folder
 
 
 class Heir(msgspec.Struct, frozen=True):
@@ -94,12 +94,7 @@ def make_fork(
     before = fold(kept)
     begun = before.started
     assert begun is not None
-    try:
-        folder = new_session_folder(root, begun.task)
-    except OSError as error:
-        raise StartError(
-            f"no session can be saved in {root}: {error.strerror or error}", "choose another folder with --sessions"
-        ) from error
+    folder = folder_for(root, begun.task)
     name = parent.name if parent.parent == root else str(parent.absolute())
     first = msgspec.structs.replace(
         begun,

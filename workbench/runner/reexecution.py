@@ -18,8 +18,8 @@ from workbench.agents.agent import ActionsExhausted, Proposal
 from workbench.agents.models.replay import ReplayAgent
 from workbench.environment.assembly import OURS, Grounds
 from workbench.formats.actions import Plan, PlannedAction, plan_of
-from workbench.formats.checking import Content, Divergence, check_foreign, check_step, different_files
-from workbench.formats.comparing import STATELESS, compare_step, moved, steps_run
+from workbench.formats.checking import Content, check_step, different_files
+from workbench.formats.comparing import STATELESS, Divergence, compare_step, moved, steps_run
 from workbench.formats.mlgym import SOURCE as MLGYM
 from workbench.formats.table import SOURCE
 from workbench.runner.agents import StartError
@@ -127,7 +127,7 @@ class Checker(ReplayAgent):
 
     def _difference(self, recorded: Step, replayed: Step, state: SessionState) -> Divergence | None:
         if not self.ours:
-            return check_foreign(compare_step(recorded, moved(replayed, state.workspace, self.recorded.workspace)))
+            return compare_step(recorded, moved(replayed, state.workspace, self.recorded.workspace))
         both, since = (self.recorded, state), self._since
         self._since = (recorded.number, replayed.number)
         return check_step(recorded, replayed, both, self._contents, self._said(), self._excused, since)

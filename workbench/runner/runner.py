@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar
@@ -21,8 +21,8 @@ from workbench.environment.limits import autosubmission, exceeded
 from workbench.environment.live import LiveSession
 from workbench.isolation.batch import before_the_end
 from workbench.isolation.spec import SandboxError
-from workbench.runner.approval import NEVER, Approval
 from workbench.runner.breakpoints import Breakpoints
+from workbench.runner.conditions import Conditions
 from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
 from workbench.runner.minding import mind
@@ -30,9 +30,10 @@ from workbench.runner.open_step import close_open_step, edit_again, left_open, p
 from workbench.runner.take_over import TakeOver
 from workbench.runner.wheel import Wheel
 from workbench.session import events as ev
-from workbench.session.commands import Breakpoint
 from workbench.session.log import EVENTS_FILE, explain_write_error
+from workbench.session.marks import user_name
 from workbench.session.repetition import repetition
+from workbench.session.spec import SessionSpec
 from workbench.session.state import GOES_ON
 from workbench.session.status import LiveStatus, Phase
 
@@ -53,44 +54,35 @@ _WAITS = " waits for input: t takes over to answer it, else it is ended"
 
 
 class Runner:
-    """The loop. `interactive` says that a person is there to decide: then a failing model pauses the session, where a
-    headless one ends it. `delay` is how long a proposal is shown in auto mode before it runs, in seconds.
+    """The loop. Where a person is there to decide (`spec.interactive`), a failing model pauses the session; a headless
+    one it ends.
     """
 
     def __init__(
-        self,
-        live: LiveSession,
-        episode: Episode,
-        agent: Agent | None,
-        *,
-        user: str,
-        interactive: bool = False,
-        delay: float = 0.0,
+        self, live: LiveSession, episode: Episode, agent: Agent | None, spec: SessionSpec, conditions: Conditions,
         cwd: str | None = None,
-        approval: Approval = NEVER,
-        breakpoints: Iterable[Breakpoint] = (),
-    ) -> None:
+    ) -> None:  # fmt: skip
+        """`cwd`: the directory that the shell begins in, where that is not the workspace."""
         status = LiveStatus(
             has_agent=agent is not None,
             asks_model=agent is not None and agent.asks_model,
             temperature=agent.sampling.temperature if agent is not None else None,
             tells_edits=agent.tells_edits if agent is not None else None,
-            delay=delay,
+            delay=spec.delay,
         )
         self.hub = Hub(live, status)
-        self.breakpoints = Breakpoints(self.hub, breakpoints)
-        self.controls = Controls(self.hub, episode, agent, self.breakpoints, user=user)
+        breakpoints = Breakpoints(self.hub, conditions.breakpoints)
+        self.controls = Controls(self.hub, episode, agent, breakpoints, user=spec.person or user_name())
         self.wheel = Wheel(self.hub, self.controls)
         self.live = live
         self.state = live.state
         self.episode = episode
         self.agent = agent
-        self.interactive = interactive
-        self.delay = delay
-        if interactive:
+        self.interactive = spec.interactive
+        if self.interactive:
             episode.on_question = self.controls.ask_who_drives
         episode.on_progress = lambda text: self.hub.tell(progress=text)
-        self.approval = approval
+        self.approval = conditions.approval
         self.remote: Remote | None = None
         if isinstance(agent, RemoteAgent):
             from workbench.runner.remote import Remote
@@ -102,7 +94,7 @@ class Runner:
                 self.controls,
                 lambda step: self._mind_breakpoints(step, over=True),
                 approval=self.approval,
-                interactive=interactive,
+                interactive=self.interactive,
             )
         self._cwd = cwd
         self._beside = bytearray()
@@ -364,7 +356,7 @@ class Runner:
         self.controls.decision = self._ask(asked)
         self.hub.tell(phase="review")
         loop = asyncio.get_running_loop()
-        due = loop.time() + self.delay
+        due = loop.time() + self.status.delay
         try:
             while True:
                 if self.controls.stopping is not None:

@@ -18,23 +18,22 @@ from workbench.environment.assembly import OURS, Actor, Grounds, World, make_wor
 from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
 from workbench.runner.agents import StartError, make_agent
-from workbench.runner.approval import ALWAYS, NEVER, RULES_HINT, Approval
+from workbench.runner.conditions import Conditions, conditions_of
 from workbench.runner.runner import Runner
 from workbench.runner.services import make_services, switched_on
-from workbench.runner.starting import starting_point
+from workbench.runner.starting import folder_for, starting_point
 from workbench.session import events as ev
 from workbench.session.log import read_log, repair_log
 from workbench.session.marks import user_name
 from workbench.session.secrets import logged_settings, secret_settings
 from workbench.session.spec import STEPS, WINDOW, SessionSpec
 from workbench.session.state import SessionState, fold
-from workbench.session.store import command_for, new_session_folder
+from workbench.session.store import command_for
 from workbench.tasks.catalogue import Task, find_task
 from workbench.tasks.datasets import Prepared, prepare_task
 
 if TYPE_CHECKING:
     from workbench.runner.trust import Consent, Named, Trust
-    from workbench.session.commands import Breakpoint
 
 
 def start(
@@ -58,7 +57,6 @@ def start(
     Raises StartError, NotTrusted, UnknownTask, TaskError, LogError, SandboxError or OSError; then nothing of a new
     session is left behind.
     """
-    _breakpoints(spec)  # their faults come before anything is made
     if resume is not None:
         return _go_on(resume, spec, agent, consent, grounds)
     assert root is not None
@@ -73,7 +71,7 @@ def _begin(
     grounds: Grounds,
     prepare: Callable[[Task], dict[str, Prepared]],
 ) -> Runner:
-    approval = approval_for(spec.approve, spec.interactive)  # its faults come before anything is made
+    conditions = conditions_of(spec)
     task = find_task(spec.task).under(spec.protocol, spec.dataset)
     given = agent is not None
     agent = agent or make_agent(spec.model, task, spec.agent, spec.base_url)
@@ -82,13 +80,7 @@ def _begin(
     begun = starting_point(task, agent, spec.starter)
     # Both the name of the folder and its presence are a promise: make it last of what can fail.
     prepared = prepare(task) if task.spec.datasets else {}
-    try:
-        folder = new_session_folder(root, task.id)
-    except OSError as error:
-        raise StartError(
-            f"no session can be saved in {root}: {error.strerror or error}",
-            "choose another folder with --sessions or $MLGYM_SESSIONS, or mend this one",
-        ) from error
+    folder = folder_for(root, task.id)
     with contextlib.ExitStack() as undo:
         undo.callback(shutil.rmtree, folder, ignore_errors=True)
         live = LiveSession(folder)
@@ -104,7 +96,7 @@ def _begin(
             first = msgspec.structs.replace(first, starter=begun.source, starting_files=files)
             notes = [begun.note, *notes]
         live.emit(first)
-        runner = _runner(live, world, spec, agent, approval, notes, change)
+        runner = _runner(live, world, spec, agent, conditions, notes, change)
         undo.pop_all()
         return runner
 
@@ -149,11 +141,12 @@ def _first_event(
 def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consent | None, grounds: Grounds) -> Runner:
     state = fold(read_log(folder)[0])
     started, named, trusted = _allowed(folder, state, spec, consent)
+    asked, spec = spec, spec.over(state)
+    conditions = conditions_of(spec)
     events, problems = repair_log(folder)
     again = fold(events)
     if again.named != state.named:
         raise StartError(f"{folder.name} was changed while it was opened", "resume it again")
-    asked, spec = spec, spec.over(state)
     notes = [f"the log was damaged: {problem}; what was cut off is in events.damaged" for problem in problems]
     if asked.mode is None and spec.mode != "auto" and not spec.interactive:
         notes.append(f"it was left in {spec.mode} mode; where nobody is there to decide, it goes on in auto mode")
@@ -162,7 +155,6 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
         spec = msgspec.structs.replace(spec, gpus=spec.gpus or state.gpus)
     else:
         notes.append("this session is not marked as yours: its commands run in a sandbox only")
-    approval = approval_for(spec.approve, spec.interactive)
     task = trusted.task(started)
     prepared = prepare_task(task)
     agent, change = _agent_as_before(state, started, task, asked, agent)
@@ -183,7 +175,7 @@ def _go_on(folder: Path, spec: SessionSpec, agent: Agent | None, consent: Consen
                 trusted=[] if trusted.own else sorted({item.word for item in named}),
             )
         )
-        runner = _runner(live, world, spec, agent, approval, notes + world.notes, change)
+        runner = _runner(live, world, spec, agent, conditions, notes + world.notes, change)
         undo.pop_all()
         return runner
 
@@ -230,7 +222,7 @@ def _runner(
     world: World,
     spec: SessionSpec,
     agent: Agent | None,
-    approval: Approval,
+    conditions: Conditions,
     notes: list[str],
     change: ev.AgentChanged | None,
 ) -> Runner:
@@ -240,31 +232,13 @@ def _runner(
     for note in (*notes, *alone):
         live.emit(ev.NoteAdded(text=note))
     seed = secrets.randbits(48) if spec.seed is None else spec.seed
-    runner = Runner(
-        live,
-        Episode(live, world, seed, services),
-        agent,
-        user=spec.person or user_name(),
-        interactive=spec.interactive,
-        delay=spec.delay,
-        cwd=world.cwd,
-        approval=approval,
-        breakpoints=_breakpoints(spec),
-    )
+    runner = Runner(live, Episode(live, world, seed, services), agent, spec, conditions, world.cwd)
     runner.on_closed = world.release
     mode = (spec.mode or "auto") if agent is not None or spec.mode == "human" else "paused"
     runner.controls.set_mode(mode, author="", reason="start")
     if change is not None:
         live.emit(change)
     return runner
-
-
-def _breakpoints(spec: SessionSpec) -> list[Breakpoint]:
-    if not spec.breakpoints:
-        return []
-    from workbench.library.moments import read_breakpoint
-
-    return [read_breakpoint(text) for text in spec.breakpoints]
 
 
 _NOT_ALONE = (
@@ -348,30 +322,6 @@ def _with_defaults(spec: SessionSpec, agent: Agent | None, task: Task, *, given:
         submit_best=spec.submit_best or (agent is not None and agent.submit == "best"),
         seed=secrets.randbits(48) if spec.seed is None else spec.seed,
     )
-
-
-def approval_for(given: str, interactive: bool) -> Approval:
-    """As `read_approval`, where somebody is there to approve (`interactive`), or nobody. Raises StartError."""
-    approval = read_approval(given)
-    if approval == ALWAYS and not interactive:
-        raise StartError(
-            "nobody is there to approve each action", "--approve never needs nobody, and without --headless you are"
-        )
-    return approval
-
-
-def read_approval(given: str) -> Approval:
-    """The policy of `always`, `never`, or the path of a file with rules. Raises StartError."""
-    if given in ("", "never"):
-        return NEVER
-    if given == "always":
-        return ALWAYS
-    path = Path(given).expanduser()
-    if path.suffix not in (".yaml", ".yml") and not path.is_file():
-        raise StartError(f"{given!r} is neither always nor never, nor a YAML file of rules", RULES_HINT)
-    from workbench.runner.approval_rules import read_rules
-
-    return read_rules(path)
 
 
 def _whole(approve: str) -> str:

@@ -1,4 +1,4 @@
-"""The files that a session starts with, where they are not just the task's."""
+"""What a session starts with: its folder, and files where they are not just the task's."""
 
 from __future__ import annotations
 
@@ -13,11 +13,23 @@ from workbench.agents.models.replay import ReplayAgent
 from workbench.runner.agents import StartError
 from workbench.session.events import FileChange
 from workbench.session.objects import ObjectStore
+from workbench.session.store import new_session_folder
 from workbench.tasks.catalogue import Task, regular_files
 
 MAX_BYTES = 256 << 20
 """Of all files of `--starter` together: what is larger is data."""
 _HINT = "name a folder with the files that the agent is to find"
+
+
+def folder_for(root: Path, task: str) -> Path:
+    """Where a new session is to be saved. Raises StartError."""
+    try:
+        return new_session_folder(root, task)
+    except OSError as error:
+        raise StartError(
+            f"no session can be saved in {root}: {error.strerror or error}",
+            "choose another folder with --sessions or $MLGYM_SESSIONS, or mend this one",
+        ) from error
 
 
 class Starting(msgspec.Struct, frozen=True):
