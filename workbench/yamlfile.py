@@ -53,22 +53,6 @@ class Problem(msgspec.Struct, frozen=True):
         return f"{place}: {self.field}: {self.message}" if self.field else f"{place}: {self.message}"
 
 
-class Places(msgspec.Struct, frozen=True):
-    """Which line of a file each field is on."""
-
-    file: Path
-    lines: Lines
-
-    def problem(self, place: Place, message: str) -> Problem:
-        """A fault of a field, on its line, or on that of what it would stand in."""
-        line = None
-        for length in range(len(place), -1, -1):
-            if place[:length] in self.lines:
-                line = self.lines[place[:length]]
-                break
-        return Problem(self.file, line, _dotted(place), message)
-
-
 def read_yaml(
     file: Path,
     model: type[_Part],
@@ -88,7 +72,7 @@ def read_yaml(
         raise fault([Problem(file, None, "", f"cannot be read: {error.strerror}")]) from error
     found, lines, problems = _converted(file, data, model, like, may_be_empty)
     checked: _Part = found
-    problems = problems or [Places(file, lines).problem(place, message) for place, message in check(checked)]
+    problems = problems or _on_lines(file, lines, check(checked))
     if problems:
         raise fault(problems)
     return checked
@@ -108,7 +92,16 @@ def _converted(
         from workbench.yamlfaults import faults
 
         found = [*faults(raw, msgspec.inspect.type_info(model), ())] or [((), str(error))]
-        return None, lines, [Places(file, lines).problem(place, message) for place, message in found]
+        return None, lines, _on_lines(file, lines, found)
+
+
+def _on_lines(file: Path, lines: Lines, found: Iterable[tuple[Place, str]]) -> list[Problem]:
+    """Faults of fields, each on its line, or on that of what it would stand in."""
+
+    def line_of(place: Place) -> int | None:
+        return next((lines[place[:size]] for size in range(len(place), -1, -1) if place[:size] in lines), None)
+
+    return [Problem(file, line_of(place), _dotted(place), message) for place, message in found]
 
 
 def in_lines(problems: list[Problem]) -> str:

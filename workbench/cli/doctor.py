@@ -6,12 +6,10 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
-from msgspec.structs import asdict
 
 Status = Literal["ok", "warning", "missing"]
 
@@ -25,23 +23,17 @@ class Check(msgspec.Struct, frozen=True):
     remedy: str = ""
     required: bool = False
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
-
 
 def examine() -> list[Check]:
     """All checks; none takes more than a few seconds."""
-    checks: list[Callable[[], Check]] = [
-        _terminal,
-        _colour,
-        _sessions,
-        _marks,
-        _temporary,
-        _gateway,
-        _keys,
-    ]
-    return [_python(), *_sandboxes(), *(check() for check in checks)]
+    from workbench.session.store import sessions_root
+
+    temporary = Path(tempfile.gettempdir())
+    return [
+        _python(), *_sandboxes(), _terminal(), _colour(),
+        _writable("sessions", sessions_root(), "set $MLGYM_SESSIONS, or use --sessions DIR"), _marks(),
+        _writable("temporary", temporary, "set $TMPDIR to a folder you can write"), _gateway(), _keys(),
+    ]  # fmt: skip
 
 
 def _python() -> Check:
@@ -130,12 +122,6 @@ def _colour() -> Check:
     return Check("colour", "warning", "16 colours or unknown", "export COLORTERM=truecolor if your terminal has it")
 
 
-def _sessions() -> Check:
-    from workbench.session.store import sessions_root
-
-    return _writable("sessions", sessions_root(), "set $MLGYM_SESSIONS, or use --sessions DIR")
-
-
 def _marks() -> Check:
     from workbench.session.marks import NoSecret, user_secret
 
@@ -144,10 +130,6 @@ def _marks() -> Check:
     except NoSecret as problem:
         return Check("marks", "warning", str(problem), "until then your own sessions are trusted no more than others'")
     return Check("marks", "ok", "sessions of yours can be told from those of others")
-
-
-def _temporary() -> Check:
-    return _writable("temporary", Path(tempfile.gettempdir()), "set $TMPDIR to a folder you can write")
 
 
 def _writable(name: str, folder: Path, remedy: str) -> Check:

@@ -56,7 +56,7 @@ class Group(Command, click.Group):
 
 
 class GroupOr(Group):
-    """What is none of its commands is given to `otherwise`."""
+    """What is none of its commands is given to `otherwise`. Options of the group hold for the command, too."""
 
     otherwise: click.Command
 
@@ -64,6 +64,7 @@ class GroupOr(Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         known = args[0] in self.commands
+        ctx.default_map = {(args[0] if known else self.otherwise.name) or "": ctx.params}
         return super().resolve_command(ctx, args) if known else (self.otherwise.name, self.otherwise, args)
 
 

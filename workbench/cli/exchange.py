@@ -26,7 +26,7 @@ SUFFIXES = {"mlgym": ".traj", "atif": ".atif.json", "inspect": ".eval", "html": 
 @click.argument("path", nargs=-1, required=True, metavar="PATH...")
 @sessions_option
 @json_option
-def import_(path: tuple[str, ...], sessions_folder: Path | None, as_json: bool) -> None:
+def import_(path: tuple[str, ...], sessions_folder: Path, as_json: bool) -> None:
     """Store what other programs recorded as sessions.
 
     PATH is a file of MLGym, SWE-agent, mini-swe-agent, Inspect, Harbor (ATIF) or asciinema, one run of several in a
@@ -41,13 +41,11 @@ def import_(path: tuple[str, ...], sessions_folder: Path | None, as_json: bool) 
     from workbench.formats.storing import store
     from workbench.library.index import runs
     from workbench.session.recording import RecordingError
-    from workbench.session.store import sessions_root
     from workbench.signals import stoppable
 
-    root = sessions_root(sessions_folder)
     stored: list[dict[str, Any]] = []
     failed = 0
-    with progress_line() as progress, stoppable(lambda: f"{many(len(stored), 'session')} stored in {root}"):
+    with progress_line() as progress, stoppable(lambda: f"{many(len(stored), 'session')} stored in {sessions_folder}"):
         for each in path:
             ref = ref_of(Path(each).expanduser())
             try:
@@ -65,7 +63,7 @@ def import_(path: tuple[str, ...], sessions_folder: Path | None, as_json: bool) 
                 progress(place / len(refs), f"import {one}")
                 try:
                     recording = open_recording(one.path, one.sample)
-                    folder = store(recording, root)
+                    folder = store(recording, sessions_folder)
                 except RecordingError as error:
                     failed += 1
                     complain(str(error), error.hint)

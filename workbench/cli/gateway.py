@@ -47,10 +47,9 @@ def gateway(
     from workbench.gateway.standalone import StandaloneAgent, start_standalone
     from workbench.gateway.upstream import make_upstream
     from workbench.session.spec import spec_of
-    from workbench.session.store import sessions_root
 
     plain = without_screen(headless, as_json, step_mode)
-    root = sessions_root(options["sessions_folder"])
+    root = options["sessions_folder"]
     base_url = options["base_url"]
     agent = StandaloneAgent(make_upstream(upstream, base_url=base_url, model=upstream_model, sessions=root))
     try:

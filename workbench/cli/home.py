@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("paths", nargs=-1, metavar="[DIR|FILE]…", type=click.Path(path_type=Path, exists=True))
 @sessions_option
-def home(paths: tuple[Path, ...], sessions_folder: Path | None) -> None:
+def home(paths: tuple[Path, ...], sessions_folder: Path) -> None:
     """Browse runs and tasks: open, compare, tag, start.
 
     Without DIR, your sessions. Below DIR, sessions and the files of other programs alike. `mlgym-tui` alone does the
@@ -29,11 +29,9 @@ def home(paths: tuple[Path, ...], sessions_folder: Path | None) -> None:
       mlgym-tui home
       mlgym-tui home ~/trajectories ~/sessions
     """
-    from workbench.session.store import sessions_root
-
     if not is_terminal():
         raise Failure("home needs a terminal", "`mlgym-tui sessions` prints the list", 2)
-    open_home(paths or (sessions_root(sessions_folder),), own=not paths)
+    open_home(paths or (sessions_folder,), own=not paths)
 
 
 def open_home(folders: Sequence[Path], *, own: bool) -> None:

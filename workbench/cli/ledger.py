@@ -74,8 +74,7 @@ def _as_dict(entry: Entry, change: str) -> dict[str, Any]:
 @click.group(cls=GroupOr, subcommand_metavar="SESSION | fix SESSION …")
 @json_option
 @sessions_option
-@click.pass_context
-def clock(context: click.Context, /, sessions_folder: Path | None, as_json: bool) -> None:
+def clock(**_options: object) -> None:
     """Say when was worked in SESSION, and correct it.
 
     The clock stands still in every pause. `clock fix` counts minutes more or fewer, with a reason; what was measured
@@ -85,8 +84,6 @@ def clock(context: click.Context, /, sessions_folder: Path | None, as_json: bool
       mlgym-tui clock last --json
       mlgym-tui clock fix last --minutes -25 --reason 'a call'
     """
-    context.obj = sessions_folder
-    context.meta["json"] = as_json
 
 
 @click.command("show", cls=Command, hidden=True)
@@ -95,7 +92,7 @@ def clock(context: click.Context, /, sessions_folder: Path | None, as_json: bool
 def shown(session: Path, as_json: bool) -> None:
     """Say when was worked in SESSION."""
     _, state = read_session(session)
-    _show_clock(state, as_json or click.get_current_context().meta["json"])
+    _show_clock(state, as_json)
 
 
 clock.otherwise = shown
@@ -138,7 +135,7 @@ def fix(session: Path, minutes: float, reason: str, as_json: bool) -> None:
         log.sync()
     finally:
         log.close()
-    _show_clock(state, as_json or click.get_current_context().meta["json"])
+    _show_clock(state, as_json)
 
 
 def _show_clock(state: SessionState, as_json: bool) -> None:
@@ -175,9 +172,7 @@ def _length(seconds: float) -> str:
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), metavar="FIGURE", help="PNG, SVG or PDF.")
 @json_option
 @sessions_option
-def baselines(
-    task: str, paths: tuple[Path, ...], out: Path | None, as_json: bool, sessions_folder: Path | None
-) -> None:
+def baselines(task: str, paths: tuple[Path, ...], out: Path | None, as_json: bool, sessions_folder: Path) -> None:
     """List the people and models that worked on TASK, the best first.
 
     Every scored run among your sessions, or below each DIR, beside the task's baseline. Of other programs' runs, the
@@ -188,9 +183,7 @@ def baselines(
       mlgym-tui baselines blotto ~/runs --json
       mlgym-tui baselines blotto --out people.svg
     """
-    from workbench.session.store import sessions_root
-
-    found = runs_of(task, paths or (sessions_root(sessions_folder),))
+    found = runs_of(task, paths or (sessions_folder,))
     if not found:
         raise Failure(f"there is no scored run of {task}", "`mlgym-tui sessions` lists what there is")
     if out is not None:

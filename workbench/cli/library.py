@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @sessions_option
 def grep(
     pattern: str, paths: tuple[Path, ...], ignore_case: bool, fixed: bool, places: tuple[str, ...], condition: str,
-    as_json: bool, sessions_folder: Path | None,
+    as_json: bool, sessions_folder: Path,
 ) -> None:  # fmt: skip
     """Search actions, outputs and thoughts of all runs for PATTERN.
 
@@ -52,7 +52,7 @@ def grep(
     from workbench.library.filter import parse
     from workbench.library.index import runs
     from workbench.library.notes import read
-    from workbench.session.store import sessions_root, short_id
+    from workbench.session.store import short_id
     from workbench.signals import stoppable
 
     wanted = search.pattern(pattern, ignore_case=ignore_case, fixed=fixed)
@@ -67,7 +67,7 @@ def grep(
             progress(0, f"{looked:,} runs, {many(found, 'hit')}")
 
         chosen = (
-            run for run in runs(paths or (sessions_root(sessions_folder),))
+            run for run in runs(paths or (sessions_folder,))
             if not condition or condition_of.matches(fields_of(run, read(run.path)))
         )  # fmt: skip
         for hit in search.grep(wanted, chosen, places or search.PLACES, tell):

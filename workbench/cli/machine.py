@@ -27,7 +27,7 @@ def doctor(as_json: bool) -> None:
 
     checks = examine()
     if as_json:
-        print_json([check.as_dict() for check in checks])
+        print_json(checks)
     else:
         glyphs = {"ok": "✓ ok     ", "warning": "! note   ", "missing": "✗ missing"}
         width = max(len(check.name) for check in checks)
@@ -108,7 +108,7 @@ def _build_with(packages: tuple[str, ...], name: str) -> list[str]:
 @click.option("--images", "with_images", is_flag=True, help="Also images of ours but the current one.")
 @json_option
 @sessions_option
-def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | None) -> None:
+def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path) -> None:
     """Remove what killed sessions left behind. Saved sessions stay.
 
     That is: containers (of each engine that is here), temporary folders, and folders of sessions that were killed
@@ -123,7 +123,7 @@ def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | 
     from workbench.isolation.orphans import Orphan, find_orphans, remove_container
     from workbench.isolation.spec import SandboxError
     from workbench.isolation.temporary import find_stale_folders, remove_stale_folders
-    from workbench.session.store import find_unbegun, sessions_root
+    from workbench.session.store import find_unbegun
 
     problem = ""
     containers, images = list[Orphan](), list[str]()
@@ -140,7 +140,7 @@ def gc(dry_run: bool, with_images: bool, as_json: bool, sessions_folder: Path | 
         except SandboxError as error:
             problem = str(error)
     folders = find_stale_folders() if dry_run else remove_stale_folders()
-    unbegun = find_unbegun(sessions_root(sessions_folder))
+    unbegun = find_unbegun(sessions_folder)
     for folder in unbegun if not dry_run else ():
         shutil.rmtree(folder, ignore_errors=True)
     folders += unbegun

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from workbench.cli.errors import complain
 from workbench.text import duration, visible
@@ -42,12 +43,20 @@ def session_ids(context: click.Context, _parameter: click.Parameter, incomplete:
     from workbench.errors import WorkbenchError
     from workbench.session.store import session_names, sessions_root
 
-    said = context.params.get("sessions_folder")
-    with contextlib.suppress(WorkbenchError):  # a configuration with faults, which the command will tell
-        said = said or settings().sessions
-    names = [*session_names(sessions_root(Path(said) if said else None)), "last"]
+    root: Path | None = context.params.get("sessions_folder")
+    if not given(context, "sessions_folder"):
+        said = None
+        with contextlib.suppress(WorkbenchError):  # a configuration with faults, which the command will tell
+            said = settings().sessions
+        root = sessions_root(Path(said) if said else None)
+    names = [*session_names(root or sessions_root()), "last"]
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return found[:_OFFERED] or [CompletionItem(incomplete, type="file")]
+
+
+def given(context: click.Context, name: str) -> bool:
+    """Whether the user said what an option has."""
+    return context.get_parameter_source(name) == ParameterSource.COMMANDLINE
 
 
 class Duration(click.ParamType[float]):
@@ -77,10 +86,18 @@ class Amount(click.FloatRange):
 
 task_argument = click.argument("task", shell_complete=task_ids)
 
+
+def _root(_context: click.Context, _parameter: click.Parameter, value: Path | None) -> Path:
+    from workbench.session.store import sessions_root
+
+    return sessions_root(value)
+
+
 sessions_option = click.option(
     "--sessions",
     "sessions_folder",
     type=click.Path(path_type=Path, file_okay=False),
+    callback=_root,
     metavar="DIR",
     help="Folder of sessions (else $MLGYM_SESSIONS, else sessions/ of the checkout, else the XDG state folder).",
 )
@@ -113,10 +130,10 @@ def session_argument(function: _Function | None = None, *, many: bool = False) -
         return functools.partial(session_argument, many=many)
 
     @functools.wraps(function)
-    def with_path(*args: Any, session: Any, sessions_folder: Path | None, **more: Any) -> Any:
-        from workbench.session.store import find_session, sessions_root
+    def with_path(*args: Any, session: Any, sessions_folder: Path, **more: Any) -> Any:
+        from workbench.session.store import find_session
 
-        root = sessions_root(sessions_folder or click.get_current_context().obj)  # `sessions --sessions DIR show` too
+        root = sessions_folder
         found = [find_session(root, each) for each in session] if many else find_session(root, session)
         return function(*args, session=found, **more)
 
@@ -165,6 +182,12 @@ def sandbox_option(said: str, default: str | None = None) -> _Function:
     """`--sandbox`, in these words."""
     backends = click.Choice(["local", "docker"])
     return click.option("--sandbox", type=backends, default=default, show_default=default is not None, help=said)
+
+
+def room_option(said: str, default: str | None = None) -> _Function:
+    """`--room`, in these words."""
+    rooms = click.Choice(["auto", "bubblewrap", "docker", "landlock", "reduced"])
+    return click.option("--room", type=rooms, default=default, show_default=default is not None, help=said)
 
 
 tiny_option = click.option(

@@ -272,7 +272,6 @@ def _start(
 ) -> int:  # fmt: skip
     from workbench.runner.start import start
     from workbench.session.spec import spec_of
-    from workbench.session.store import sessions_root
     from workbench.signals import stoppable
 
     spec = spec_of(
@@ -284,7 +283,7 @@ def _start(
         delay=delay if delay is not None else 0.0 if plain or detached or options.get("agent_command") else _DELAY,
     )
     with stoppable():
-        root = sessions_root(options["sessions_folder"])
+        root = options["sessions_folder"]
         program = program_of(spec, root) if spec.agent_command else None
         spec = spec if program is None else program.as_recorded(spec)
         runner = start(spec, root, agent=program, prepare=_prepare)

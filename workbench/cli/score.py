@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Command, complain, failing_with
-from workbench.cli.options import consent, gpu_options, json_option, session_argument, trust_option
+from workbench.cli.options import consent, gpu_options, json_option, room_option, session_argument, trust_option
 from workbench.cli.output import picked, print_json, print_table, progress_line
 from workbench.cli.tasks import prepare_first
 from workbench.text import number, visible
@@ -27,11 +27,7 @@ DIFFERS, NOT_SCORED = 1, 3
 @click.option("--best", "which", flag_value="best", help="The one with the best score.")
 @click.option("--all", "which", flag_value="all", help="Every entry of the ledger that has a submission.")
 @click.option("--task", default="", metavar="TASK", help="Where the task is now, if it was moved.")
-@click.option(
-    "--room",
-    type=click.Choice(["auto", "bubblewrap", "docker", "landlock", "reduced"]),
-    help="Where the submissions run (else as in the session).",
-)
+@room_option("Where the submissions run (else as in the session).")
 @gpu_options
 @trust_option
 @json_option

@@ -18,7 +18,7 @@ from workbench.cli.options import sessions_option
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="Port on 127.0.0.1 [any].")
 @click.option("--json", "as_json", is_flag=True, help="The address as a line of JSON, first of all.")
 @sessions_option
-def serve(sessions: tuple[str, ...], drive: bool, port: int, as_json: bool, sessions_folder: Path | None) -> None:
+def serve(sessions: tuple[str, ...], drive: bool, port: int, as_json: bool, sessions_folder: Path) -> None:
     """Show sessions in a browser of this machine.
 
     A SESSION as its terminal has it, running or saved; of several, or with `home`, the browser of runs. Whoever has the
@@ -31,12 +31,11 @@ def serve(sessions: tuple[str, ...], drive: bool, port: int, as_json: bool, sess
     """
     from workbench.cli.browsers import Browsers, view_command
     from workbench.cli.output import print_json
-    from workbench.session.store import find_session, sessions_root
+    from workbench.session.store import find_session
     from workbench.signals import run_stoppable
 
-    root = sessions_root(sessions_folder)
     at_home = sessions in ((), ("home",))
-    paths = [root] if at_home else [find_session(root, name).absolute() for name in sessions]
+    paths = [sessions_folder] if at_home else [find_session(sessions_folder, name).absolute() for name in sessions]
     browsers = Browsers(view_command("drive" if drive else "watch", "home" if at_home else "session", paths))
 
     async def run() -> None:

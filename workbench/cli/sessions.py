@@ -41,7 +41,7 @@ _list_options = several(
 @click.group(cls=GroupOr, invoke_without_command=True, subcommand_metavar="[DIR|FILE]… | COMMAND …")
 @_list_options
 @click.pass_context
-def sessions(context: click.Context, /, sessions_folder: Path | None, **options: Any) -> None:
+def sessions(context: click.Context, /, sessions_folder: Path, **options: Any) -> None:
     """List the saved sessions, or all runs below DIR.
 
     Runs are sessions of ours and the files of other programs that `replay` opens. A file of several runs lists
@@ -54,7 +54,6 @@ def sessions(context: click.Context, /, sessions_folder: Path | None, **options:
       mlgym-tui sessions show last
       mlgym-tui sessions artifact last --best -o strategy.py
     """
-    context.obj = sessions_folder
     if context.invoked_subcommand is None:
         _list((), sessions_folder, **options)
 
@@ -62,25 +61,19 @@ def sessions(context: click.Context, /, sessions_folder: Path | None, **options:
 @click.command("list", cls=Command, hidden=True)
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
 @_list_options
-@click.pass_context
-def listed(context: click.Context, /, paths: tuple[Path, ...], **options: Any) -> None:
+def listed(paths: tuple[Path, ...], **options: Any) -> None:
     """List the runs below PATHS."""
-    before: dict[str, Any] = context.parent.params if context.parent is not None else {}
-    given: dict[str, Any] = {name: value or before.get(name) for name, value in options.items()}
-    _list(paths, **given)
+    _list(paths, **options)
 
 
 sessions.otherwise = listed
 
 
-def _list(
-    paths: tuple[Path, ...], sessions_folder: Path | None, wide: bool, condition: str | None, as_json: bool
-) -> None:
+def _list(paths: tuple[Path, ...], sessions_folder: Path, wide: bool, condition: str | None, as_json: bool) -> None:
     from workbench.library.columns import FIELDS, NOTED, fields_of
     from workbench.library.filter import parse
     from workbench.library.index import runs
     from workbench.library.notes import NONE, read_all
-    from workbench.session.store import sessions_root
     from workbench.signals import stoppable
 
     missing = next((path for path in paths if not os.path.lexists(path)), None)
@@ -90,7 +83,7 @@ def _list(
             f"the commands are {', '.join(sessions.commands)}", 2,
         )  # fmt: skip
     wanted = parse(condition or "", FIELDS)
-    folders = list(paths) or [sessions_root(sessions_folder)]
+    folders = list(paths) or [sessions_folder]
     rows: list[Run] = []
     with progress_line() as progress, stoppable():
         for row in runs(folders):

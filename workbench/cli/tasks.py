@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Command, Group
-from workbench.cli.options import data_options, json_option, sandbox_option, several, task_argument, tiny_option
+from workbench.cli.options import (
+    data_options,
+    json_option,
+    room_option,
+    sandbox_option,
+    several,
+    task_argument,
+    tiny_option,
+)
 from workbench.cli.output import ProgressLine, picked, print_json, print_table, progress_line
 from workbench.text import many, visible
 
@@ -388,13 +396,7 @@ def _check(found: Task, sandbox: SandboxName, as_json: bool) -> list[Finding]:
 @task_argument
 @click.argument("artefact", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, metavar="N", help="Seed of the evaluation (else a random one, that is printed).")
-@click.option(
-    "--room",
-    type=click.Choice(["auto", "bubblewrap", "docker", "landlock", "reduced"]),
-    default="auto",
-    show_default=True,
-    help="Where the submission runs: a sandbox of its own, or a process under limits (reduced isolation).",
-)
+@room_option("Where the submission runs: a sandbox of its own, or a process under limits (reduced isolation).", "auto")
 @json_option
 @click.option("--split", help="Of the data: test (else), or validation where the task has one.")
 @data_options

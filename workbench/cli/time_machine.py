@@ -12,6 +12,7 @@ import click
 from workbench.cli.errors import Command, Failure, complain
 from workbench.cli.options import (
     consent,
+    given,
     json_option,
     read_session,
     sandbox_option,
@@ -81,7 +82,7 @@ def restore(session: Path, path: str, step: int, target: Path, as_json: bool) ->
 @click.option("--dry-run", "-n", is_flag=True, help="Say only what would be removed.")
 @json_option
 @sessions_option
-def prune(dry_run: bool, as_json: bool, sessions_folder: Path | None) -> None:
+def prune(dry_run: bool, as_json: bool, sessions_folder: Path) -> None:
     """Remove what saved sessions hold for nothing.
 
     That is: objects that their session's log does not name, shared objects that no session has any more (those of
@@ -95,12 +96,10 @@ def prune(dry_run: bool, as_json: bool, sessions_folder: Path | None) -> None:
     from msgspec.structs import asdict
 
     from workbench.session.pruning import prune as remove
-    from workbench.session.store import sessions_root
 
-    root = sessions_root(sessions_folder or click.get_current_context().obj)
-    done = remove(root, dry_run=dry_run)
+    done = remove(sessions_folder, dry_run=dry_run)
     if as_json:
-        print_json({"sessions_folder": root, "dry_run": dry_run, **asdict(done)})
+        print_json({"sessions_folder": sessions_folder, "dry_run": dry_run, **asdict(done)})
         return
     removed = done.unnamed + done.unshared
     click.echo(
@@ -140,7 +139,7 @@ def fork(
     accept: bool,
     trust: tuple[str, ...],
     as_json: bool,
-    sessions_folder: Path | None,
+    sessions_folder: Path,
     **where: Any,
 ) -> None:
     """Begin a new session where SESSION was after step N.
@@ -162,13 +161,13 @@ def fork(
     from workbench.session.log import EVENTS_FILE
     from workbench.session.objects import pool_of
     from workbench.session.state import fold
-    from workbench.session.store import find_session, sessions_root
+    from workbench.session.store import find_session
 
     if person and (model or agent):
         raise click.UsageError("--as human leaves no place for --model and --agent")
-    parent = find_session(sessions_root(sessions_folder), session)
-    beside = sessions_folder is None and pool_of(parent) is not None
-    root = parent.parent if beside else sessions_root(sessions_folder)
+    parent = find_session(sessions_folder, session)
+    named = given(click.get_current_context(), "sessions_folder")
+    root = parent.parent if not named and pool_of(parent) is not None else sessions_folder
     edited = _edited(parent, step) if edit else None
     heir = Heir(person or model, agent, edited)
     recording = open_recording(parent)  # an archive has a session in it

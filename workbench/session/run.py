@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from workbench.session.events import (
-    Against,
-    Direction,
-    FinalScores,
-    Metric,
-    SessionEnded,
-    SessionStarted,
-    Totals,
-)
+from workbench.session.events import Against, Direction, FinalScores, Metric, SessionEnded, SessionStarted, Totals
 
 if TYPE_CHECKING:
     from workbench.session.state import SessionState
@@ -106,18 +98,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=Tru
     @property
     def scores(self) -> FinalScores:
         """Metric, baseline, best and last, as `session.ended` carries them."""
-        return FinalScores(
-            metric=self.metric,
-            baseline=self.baseline,
-            best=self.best,
-            last=self.last,
-            best_split=self.best_split,
-            last_split=self.last_split,
-            caveats=list(self.caveats),
-            worse_than_baseline=self.against == "worse",
-            best_error=self.best_error,
-            against_baseline=self.against,
-        )
+        alike = msgspec.convert(self, FinalScores, from_attributes=True)
+        against = self.against
+        return msgspec.structs.replace(alike, against_baseline=against, worse_than_baseline=against == "worse")
 
     @property
     def against(self) -> Against:
@@ -137,18 +120,18 @@ def run_of(
     state: SessionState, path: Path | str, *, changed: float = 0.0, live: bool = False, problem: str = ""
 ) -> Run:
     """The row of a session that was folded. `live`: a process drives it."""
-    status = (
-        state.ended.exit_status
-        if state.ended
-        else "running"
-        if live
-        else ""
-        if state.started and state.started.source
-        else "crashed"
+    end = SessionEnded(
+        exit_status=_status(state, live), steps=state.last_step, scores=state.final_scores(), totals=state.totals()
     )
-    end = SessionEnded(exit_status=status, steps=state.last_step, scores=state.final_scores(), totals=state.totals())
     started = state.started or SessionStarted(format=0, task="")
     return row_of(started, end, path, changed=changed, live=live, problem=problem)
+
+
+def _status(state: SessionState, live: bool) -> str:
+    if state.ended:
+        return state.ended.exit_status
+    told = not (state.started and state.started.source)  # other programs may just not say that it ended
+    return "running" if live else "crashed" if told else ""
 
 
 def row_of(

@@ -300,7 +300,8 @@ class SessionState:
     """Steps that the log skipped."""
     _counted: tuple[int, int, list[Step]] = field(default_factory=lambda: (1, 0, []), compare=False)
     """When steps were counted last: how many there were, of those that were over how many count, and the others."""
-    _workspaces: list[str] = field(default_factory=list)
+    workspaces: list[str] = field(default_factory=list)
+    """Where the workspace was, in the processes that drove it."""
     _standings: list[Standing] = field(default_factory=list, compare=False)
     """Of the first steps, as far as somebody asked for it."""
     _files: dict[str, list[tuple[int, FileChange]]] = field(default_factory=dict)
@@ -330,11 +331,6 @@ class SessionState:
             before = self.steps[-1]
             self.steps.append(Step(len(self.steps), cwd=before.cwd, window=before.window, tree=before.tree))
         return self.steps[number]
-
-    @property
-    def workspaces(self) -> list[str]:
-        """Where the workspace was, in the processes that drove it."""
-        return list(self._workspaces)
 
     # -- as of a step ------------------------------------------------------------------------------------------------
 
@@ -511,7 +507,7 @@ class SessionState:
 
     def relative_path(self, path: str) -> str | None:
         """A sandbox path (of this process or one before a resume) as a path of the workspace; None outside of it."""
-        for workspace in reversed(self._workspaces or [self.workspace]):
+        for workspace in reversed(self.workspaces or [self.workspace]):
             root = workspace.rstrip("/") + "/"
             if path.startswith(root) and "/../" not in f"{path}/":
                 return path[len(root) :]
@@ -547,7 +543,7 @@ def _session_started(state: SessionState, event: ev.SessionStarted) -> None:
     state.gpus = event.gpus
     state.steps[0].time = event.time
     state.workspace = event.workspace
-    state._workspaces.append(event.workspace)
+    state.workspaces.append(event.workspace)
 
 
 def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
@@ -563,7 +559,7 @@ def _session_resumed(state: SessionState, event: ev.SessionResumed) -> None:
         state.approve = "" if event.approve == "never" else event.approve
     if event.workspace:
         state.workspace = event.workspace
-        state._workspaces.append(event.workspace)
+        state.workspaces.append(event.workspace)
 
 
 def _sandbox_ready(state: SessionState, event: ev.SandboxReady) -> None:
