@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from workbench.runner.runner import Runner
 
 _OBSERVATION_LINES = 12
+_MARKS = ("refused", "timed_out", "interrupted", "shell_restarted")
 
 
 def run_headless(runner: Runner, *, as_json: bool) -> int:
@@ -114,14 +115,11 @@ class _PlainSteps(_Listener):
         if isinstance(event, ev.NoteAdded):
             click.echo(f"note: {visible(event.text)}", err=True)
         elif isinstance(event, ev.ActionStarted):
-            step = self.runner.state.steps[event.step]
+            thought = self.runner.state.steps[event.step].thought
             first, *rest = visible(event.action).split("\n")
-            more = f"  (+{len(rest)} lines)" if rest else ""
-            click.echo(
-                f"\nstep {event.step}  {visible(event.author)}"
-                + (f"  — {visible(step.thought)}" if step.thought else "")
-            )
-            click.echo(f"  $ {first}{more}")
+            said = f"  — {visible(thought)}" if thought else ""
+            click.echo(f"\nstep {event.step}  {visible(event.author)}{said}")
+            click.echo(f"  $ {first}" + (f"  (+{len(rest)} lines)" if rest else ""))
         elif isinstance(event, ev.ActionRejected):
             step = self.runner.state.steps[event.step]
             click.echo(f"\nstep {event.step}  {visible(step.author)}")
@@ -129,27 +127,17 @@ class _PlainSteps(_Listener):
             click.echo(f"  not run{f': {visible(event.comment)}' if event.comment else ''}")
         elif isinstance(event, ev.ActionFinished):
             lines = visible(event.observation).rstrip("\n").split("\n") if event.observation.strip() else []
-            shown = (
-                lines if len(lines) <= _OBSERVATION_LINES else [*lines[:8], f"… {len(lines) - 11} lines …", *lines[-3:]]
-            )
-            for line in shown:
+            if len(lines) > _OBSERVATION_LINES:
+                lines[8:-3] = [f"… {len(lines) - 11} lines …"]
+            for line in lines:
                 click.echo(f"  | {line[:200]}")
-            marks = "".join(
-                f", {word}"
-                for word, on in (
-                    ("refused", event.refused),
-                    ("timed out", event.timed_out),
-                    ("interrupted", event.interrupted),
-                    ("shell restarted", event.shell_restarted),
-                )
-                if on
-            )
-            click.echo(f"  exit {event.exit_code}, {event.duration:.2f} s{marks}")
+            marks = [f", {mark.replace('_', ' ')}" for mark in _MARKS if getattr(event, mark)]
+            click.echo(f"  exit {event.exit_code}, {event.duration:.2f} s{''.join(marks)}")
         elif isinstance(event, ev.ScoreRecorded):
-            error = f" ± {event.standard_error:.4f}" if event.standard_error is not None else ""
-            what = (
-                number(event.score) + error if event.verdict == "ok" else f"{event.verdict}: {visible(event.message)}"
-            )
+            what = f"{event.verdict}: {visible(event.message)}"
+            if event.verdict == "ok":
+                error = f" ± {event.standard_error:.4f}" if event.standard_error is not None else ""
+                what = number(event.score) + error
             note = "".join(f" ({caveat})" for caveat in event.caveats)
             click.echo(f"  {event.kind}: {what}{note}")
         elif isinstance(event, ev.ModelFailed):

@@ -143,8 +143,7 @@ def _plot(state: SessionState) -> str:
     points = [(entry.step, entry.score) for entry in state.scores_until() if entry.score is not None]
     if not points:
         return ""
-    metric = state.started.metric if state.started else None
-    base = metric.baseline if metric else None
+    base = state.metric.baseline
     values = [value for _, value in points] + ([base] if base is not None else [])
     low, high = min(values), max(values)
     span, last = (high - low) or 1.0, max(state.last_step, 1)
@@ -164,7 +163,7 @@ def _plot(state: SessionState) -> str:
         f'<line x1="60" x2="760" y1="{level:.1f}" y2="{level:.1f}" stroke="var(--dim)" stroke-dasharray="4"/>'
         f'<text x="764" y="{level + 4:.1f}">baseline</text>' if base is not None else ""
     )  # fmt: skip
-    name = _text(metric.name if metric else "score")
+    name = _text(state.metric.name or "score")
     return (
         f'<h2>{name}</h2><svg viewBox="0 0 830 200" role="img" aria-label="{name} over steps">'
         f'<text x="4" y="24">{number(high)}</text><text x="4" y="174">{number(low)}</text>'

@@ -109,7 +109,7 @@ class _Entry(msgspec.Struct):
 
 def _ledger(state: SessionState) -> Iterator[_Entry]:
     for entry in state.scores_until():
-        name = state.started.metric.name if state.started and state.started.metric else "score"
+        name = state.metric.name or "score"
         value: Any = entry.metrics if len(entry.metrics) > 1 else entry.score
         score = {"value": entry.verdict if value is None else value, "explanation": entry.message or None}
         yield _Entry(name, score, entry.kind == "validate", entry.step)

@@ -7,6 +7,8 @@ from pathlib import Path, PurePosixPath
 from workbench.agents.agent import Agent
 from workbench.agents.models.replay import ReplayAgent
 from workbench.errors import WorkbenchError
+from workbench.session.events import SessionStarted
+from workbench.session.state import SessionState
 from workbench.tasks.catalogue import Task
 
 MODELS = ("scripted:demo", "human", "replay:PATH", "openai:NAME", "anthropic:NAME", "gemini:NAME")
@@ -15,6 +17,18 @@ MODELS = ("scripted:demo", "human", "replay:PATH", "openai:NAME", "anthropic:NAM
 
 class StartError(WorkbenchError):
     """A session cannot be started as asked. `str()` says why, `hint` what to do."""
+
+
+def begun(name: str, state: SessionState, step: int) -> SessionStarted:
+    """The first event of a session that somebody means to go on with, after a step. Raises StartError."""
+    if state.started is None:
+        raise StartError(f"{name} has no beginning: its first event is missing", "it can only be replayed")
+    if state.started.sandbox == "none":
+        raise StartError(
+            f"{name} has the calls of an agent that ran elsewhere, and neither files nor anything that could go on",
+            f"answer them again: `mlgym-tui gateway --upstream replay:{name}@{step},openai:NAME`",
+        )
+    return state.started
 
 
 def make_agent(model: str, task: Task, reference: str = "", base_url: str = "") -> Agent | None:

@@ -17,7 +17,7 @@ from workbench.agents.catalogue import find_agent, whole_reference
 from workbench.agents.models.keys import VARIABLES
 from workbench.environment.assembly import versions
 from workbench.errors import WorkbenchError
-from workbench.runner.agents import MODELS, StartError
+from workbench.runner.agents import MODELS, StartError, begun
 from workbench.runner.starting import folder_for
 from workbench.runner.trust import Consent, named_by, trust
 from workbench.session import events as ev
@@ -76,13 +76,7 @@ def make_fork(
     is_ours = events is None
     events = read_log(parent)[0] if events is None else events
     whole = fold(events)
-    if whole.started is None:
-        raise StartError(f"{parent.name} has no beginning: its first event is missing", "it can only be replayed")
-    if whole.started.sandbox == "none":
-        raise StartError(
-            f"{parent.name} has the calls of an agent that ran elsewhere, and no files",
-            f"answer them again: `mlgym-tui gateway --upstream replay:{parent.name}@{step},openai:NAME`",
-        )
+    begun(parent.name, whole, step)
     if not 0 <= step <= whole.last_step:
         raise StartError(
             f"{parent.name} has no step {step}", f"its steps are 0 (before the first) to {whole.last_step}", 2
@@ -92,18 +86,18 @@ def make_fork(
     heir = _checked(heir)
     kept = events_until(events, step)
     before = fold(kept)
-    begun = before.started
-    assert begun is not None
-    folder = folder_for(root, begun.task)
+    first = before.started
+    assert first is not None
+    folder = folder_for(root, first.task)
     name = parent.name if parent.parent == root else str(parent.absolute())
     first = msgspec.structs.replace(
-        begun,
+        first,
         format=ev.FORMAT,
         session=folder.name,
         user=user_name(),
         versions=versions(),
         parent=origin or ev.Parent(session=name, step=step),
-        limits=limits or begun.limits,
+        limits=limits or first.limits,
         source="",
     )
     first, more = _handed_over(first, before, whole, heir, step)

@@ -17,7 +17,7 @@ from workbench.agents.catalogue import whole_reference
 from workbench.environment.assembly import OURS, Actor, Grounds, World, make_world, versions
 from workbench.environment.episode import Episode
 from workbench.environment.live import LiveSession
-from workbench.runner.agents import StartError, make_agent
+from workbench.runner.agents import StartError, begun, make_agent
 from workbench.runner.conditions import Conditions, conditions_of
 from workbench.runner.runner import Runner
 from workbench.runner.services import make_services, switched_on
@@ -189,13 +189,7 @@ def _allowed(
     from workbench.runner.trust import Consent, named_by, trust
 
     name = folder.name
-    if state.started is None:
-        raise StartError(f"{name} has no beginning: its first event is missing", "it can only be replayed")
-    if state.started.sandbox == "none":
-        raise StartError(
-            f"{name} has the calls of an agent that ran elsewhere, and nothing that could go on",
-            f"answer them again: `mlgym-tui gateway --upstream replay:{name}@{state.last_step},openai:NAME`",
-        )
+    started = begun(name, state, state.last_step)
     if state.ended is not None and state.ended.exit_status == "submitted":
         raise StartError(
             f"{name} was submitted: there is nothing to go on with",
@@ -207,14 +201,14 @@ def _allowed(
         raise StartError(
             f"{name} is not marked as yours: its commands never run without a sandbox", "leave --unsafe-local out"
         )
-    if state.started.agent_command and not spec.model:
+    if started.agent_command and not spec.model:
         raise StartError(
             f"{name} was driven by an agent program, which cannot be taken up in the middle",
             f"it is answered from the log up to a step: {command_for(folder, 'fork')} --step {state.last_step} --run",
         )
     if (spec.model or state.model) == "human" and not spec.interactive:
         raise StartError(f"a person works in {name}, and needs a terminal", "resume it in one", 2)
-    return state.started, named, trusted
+    return started, named, trusted
 
 
 def _runner(

@@ -471,10 +471,9 @@ def _tally(found: Failures) -> str:
 
 
 def _scores(state: SessionState) -> str:
-    metric = state.started.metric if state.started else None
     best, last = state.best_score(), state.last_score()
-    name = metric.name if metric else "score"
-    baseline = f" (baseline {metric.baseline:.4g})" if metric and metric.baseline is not None else ""
+    name, level = state.metric.name or "score", state.metric.baseline
+    baseline = f" (baseline {level:.4g})" if level is not None else ""
     if best is None or best.score is None:
         return f"It never had a score{baseline}."
     text = f"Its best {name} was {best.score:.4g} in step {best.step}{baseline}"

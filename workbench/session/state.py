@@ -46,6 +46,7 @@ class Answer(NamedTuple):
 
 
 NO_ANSWER = Answer()
+_NO_METRIC = ev.Metric(name="")
 
 
 class Attempt(NamedTuple):
@@ -355,6 +356,11 @@ class SessionState:
         return self.steps[-1]
 
     @property
+    def metric(self) -> ev.Metric:
+        """The primary one of the task; without a name where it is not known."""
+        return (self.started.metric if self.started else None) or _NO_METRIC
+
+    @property
     def model(self) -> str:
         """`provider:name` of the model that is asked now; for agents without one, how they are called."""
         started = self.started.model if self.started else ""
@@ -398,13 +404,11 @@ class SessionState:
 
     def better(self, a: float, b: float) -> bool:
         """Whether score `a` beats score `b` for this task."""
-        metric = self.started.metric if self.started else None
-        return a < b if metric is not None and metric.direction == "minimize" else a > b
+        return a < b if self.metric.direction == "minimize" else a > b
 
     def against_baseline(self, entry: ScoreRecorded) -> ev.Against:
         """How a score stands to the baseline."""
-        metric = self.started.metric if self.started else None
-        return metric.against(entry.score, entry.standard_error) if metric is not None else ""
+        return self.metric.against(entry.score, entry.standard_error)
 
     def standing(self, step: int | None = None) -> Standing:
         """The ledger as of a step, which takes no longer however many there are."""
@@ -445,12 +449,11 @@ class SessionState:
 
     def final_scores(self, step: int | None = None) -> ev.FinalScores:
         """Metric, baseline, best and last, as `session.ended` carries them."""
-        metric = self.started.metric if self.started else None
         best, last = self.best_score(step), self.last_score(step)
         against = self.against_baseline(best) if best else ""
         return ev.FinalScores(
-            metric=metric.name if metric else "",
-            baseline=metric.baseline if metric else None,
+            metric=self.metric.name,
+            baseline=self.metric.baseline,
             best=best.score if best else None,
             last=last.score if last else None,
             best_split=best.split if best else "",
