@@ -13,11 +13,10 @@ import click
 
 from workbench.cli.errors import Command, Failure
 from workbench.cli.options import json_option
-from workbench.cli.output import print_json, print_table
+from workbench.cli.output import print_json, print_table, read_runs
 
 if TYPE_CHECKING:
     from workbench.analysis.summary import Analysis, Table
-    from workbench.session.run import Run
 
 _HINT = "name a folder of sessions, or of run folders of MLGym"
 _WIDEST = 32
@@ -73,7 +72,10 @@ def analyze(paths: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     if (chosen["figures"] or chosen["report"] or chosen["form"]) and chosen["out"] is None:
         raise Failure("figures, reports and tables are written to a folder", "name one with --out DIR", 2)
     folders = list(paths) or [sessions_root()]
-    runs = _read(folders)
+    for folder in folders:
+        if not folder.exists():
+            raise Failure(f"{folder} does not exist", _HINT, 2)
+    runs = read_runs(folders, whole=True)
     if not runs:
         raise Failure(
             f"there are no runs in {', '.join(map(str, folders))}",
@@ -120,22 +122,6 @@ def _question(chosen: dict[str, Any]) -> Any:
         chosen["by"], chosen["models"], chosen["tasks"], rules, chosen["without_tampered"], chosen["samples"],
         chosen["seed"],
     )  # fmt: skip
-
-
-def _read(folders: Sequence[Path]) -> list[Run]:
-    """The rows of all runs. What is long is said as it goes on."""
-    from workbench.cli.output import progress_line
-    from workbench.library.index import runs
-
-    for folder in folders:
-        if not folder.exists():
-            raise Failure(f"{folder} does not exist", _HINT, 2)
-    found = []
-    with progress_line() as say:
-        for run in runs(folders, whole=True):
-            found.append(run)
-            say(0, f"{len(found)} runs read")
-    return found
 
 
 def _write(

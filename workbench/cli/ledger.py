@@ -10,7 +10,7 @@ import click
 
 from workbench.cli.errors import Command, Failure, GroupOr
 from workbench.cli.options import json_option, read_session, session_argument, sessions_option, task_argument
-from workbench.cli.output import picked, print_json, print_table, progress_line, standing
+from workbench.cli.output import picked, print_json, print_table, read_runs, standing
 from workbench.text import clock as time_of
 from workbench.text import number, visible
 
@@ -199,14 +199,7 @@ def runs_of(task: str, paths: Iterable[Path]) -> list[Run]:
     """The scored runs of a task, the best first. Of one metric: that of most of them."""
     from collections import Counter
 
-    from workbench.library.index import runs
-
-    found: list[Run] = []
-    with progress_line() as say:
-        for looked, run in enumerate(runs(paths), 1):
-            say(0, f"{looked:,} runs read")
-            if run.task == task and run.best is not None and run.metric:
-                found.append(run)
+    found = [run for run in read_runs(paths) if run.task == task and run.best is not None and run.metric]
     if not found:
         return []
     metric = Counter(run.metric for run in found).most_common(1)[0][0]

@@ -6,8 +6,9 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +18,7 @@ from workbench.text import many, number, visible
 
 if TYPE_CHECKING:
     from workbench.session.events import FinalScores, SessionEnded
+    from workbench.session.run import Run
 
 _LEAST = 8
 """Columns of the terminal to which a column is cut at most."""
@@ -118,3 +120,17 @@ def progress_line() -> Iterator[ProgressLine]:
         yield line
     finally:
         line.clear()
+
+
+def read_runs(paths: Iterable[Path], *, whole: bool = False) -> list[Run]:
+    """The rows of all runs. What is long is said as it goes on, and can be stopped."""
+    from workbench.library.index import runs
+    from workbench.signals import stoppable
+
+    found: list[Run] = []
+    with progress_line() as progress, stoppable():
+        for run in runs(paths, whole=whole):
+            found.append(run)
+            if whole or len(found) % 50 == 0:
+                progress(0, f"{len(found):,} runs read")
+    return found

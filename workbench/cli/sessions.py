@@ -14,7 +14,7 @@ import click
 from workbench.cli.errors import Command, Failure, GroupOr
 from workbench.cli.library import noted
 from workbench.cli.options import json_option, read_session, session_argument, sessions_option, several
-from workbench.cli.output import picked, print_json, print_table, progress_line, standing
+from workbench.cli.output import picked, print_json, print_table, read_runs, standing
 from workbench.cli.time_machine import prune
 from workbench.text import many, number, visible
 
@@ -72,9 +72,7 @@ sessions.otherwise = listed
 def _list(paths: tuple[Path, ...], sessions_folder: Path, wide: bool, condition: str | None, as_json: bool) -> None:
     from workbench.library.columns import FIELDS, NOTED, fields_of
     from workbench.library.filter import parse
-    from workbench.library.index import runs
     from workbench.library.notes import NONE, read_all
-    from workbench.signals import stoppable
 
     missing = next((path for path in paths if not os.path.lexists(path)), None)
     if missing is not None:
@@ -84,12 +82,7 @@ def _list(paths: tuple[Path, ...], sessions_folder: Path, wide: bool, condition:
         )  # fmt: skip
     wanted = parse(condition or "", FIELDS)
     folders = list(paths) or [sessions_folder]
-    rows: list[Run] = []
-    with progress_line() as progress, stoppable():
-        for row in runs(folders):
-            rows.append(row)
-            if len(rows) % 50 == 0:
-                progress(0, f"{len(rows):,} runs")
+    rows = read_runs(folders)
     notes = read_all(rows) if as_json or wide or wanted.names & NOTED else {}
     rows = [row for row in rows if wanted.matches(fields_of(row, notes.get(row.path, NONE)))]
     if as_json:
