@@ -41,19 +41,21 @@ def read_predictions(
     of `wanted`, in that order. Raises Failure("invalid") for anything else: columns, rows or ids that are missing,
     doubled or unknown, values that are no finite numbers.
     """
+    problems: list[str] = []
     if in_order and key not in columns_of(data, name):
-        found, lines, problems = _by_row(data, name, column, wanted)
+        found = _by_row(data, name, column, wanted)
     else:
-        found, lines, problems = _by_id(data, name, key, column, wanted, allowed)
+        found, problems = _by_id(data, name, key, column, wanted, allowed)
     numbers: dict[str, float] = {}
     not_finite: list[str] = []
     no_number: list[str] = []
     for ident in wanted:
-        value = found.get(ident, "0").strip()
+        line, value = found.get(ident, (0, "0"))
+        value = value.strip()
         if _NOT_FINITE.fullmatch(value):
             not_finite.append(f"{ident} ({value or 'empty'})")
         elif not _NUMBER.fullmatch(value):
-            no_number.append(f"{ident} ({value[:40]!r}, line {lines[ident]})")
+            no_number.append(f"{ident} ({value[:40]!r}, line {line})")
         elif not math.isfinite(number := float(value)) or abs(number) > MAX_NUMBER:
             not_finite.append(f"{ident} ({value[:40]})")
         else:
@@ -67,9 +69,9 @@ def read_texts(
     data: bytes, name: str, *, key: str, column: str, wanted: Sequence[str], allowed: Iterable[str] = ()
 ) -> dict[str, str]:
     """A text for each id in `wanted`, which may be empty; otherwise as `read_predictions`."""
-    found, _, problems = _by_id(data, name, key, column, wanted, allowed)
+    found, problems = _by_id(data, name, key, column, wanted, allowed)
     _raise_for(name, problems)
-    return {ident: found[ident] for ident in wanted}
+    return {ident: found[ident][1] for ident in wanted}
 
 
 def read_labels(data: bytes, name: str, *, column: str, rows: int, classes: int) -> list[int]:
@@ -136,35 +138,30 @@ def _squares(values: Iterable[float]) -> float:
 
 def _by_id(
     data: bytes, name: str, key: str, column: str, wanted: Sequence[str], allowed: Iterable[str]
-) -> tuple[dict[str, str], dict[str, int], list[str]]:
-    """The values and lines of the ids, and what is wrong with the ids. Raises Failure for what is no such table."""
-    found: dict[str, str] = {}
-    lines: dict[str, int] = {}
+) -> tuple[dict[str, tuple[int, str]], list[str]]:
+    """Line and value of each id, and what is wrong with the ids. Raises Failure for what is no such table."""
+    found: dict[str, tuple[int, str]] = {}
     doubled: list[str] = []
     for line, (ident, value) in _rows(data, name, (key, column)):
         ident = _plain(ident)
         if ident in found:
             doubled.append(ident)
-        found[ident] = value
-        lines[ident] = line
+        found[ident] = line, value
     known = {*wanted, *allowed}
     problems = [
         _count(doubled, key, "there more than once"),
         _count([ident for ident in found if ident not in known], key, "unknown"),
         _count([ident for ident in wanted if ident not in found], key, "missing"),
     ]
-    return found, lines, problems
+    return found, problems
 
 
-def _by_row(
-    data: bytes, name: str, column: str, wanted: Sequence[str]
-) -> tuple[dict[str, str], dict[str, int], list[str]]:
+def _by_row(data: bytes, name: str, column: str, wanted: Sequence[str]) -> dict[str, tuple[int, str]]:
     """As `_by_id`, for a table without ids."""
     rows = list(_rows(data, name, (column,)))
     if len(rows) != len(wanted):
         raise Failure("invalid", f"{name}: {len(rows):,} rows without an id, where the data have {len(wanted):,}")
-    found = {ident: value for ident, (_, (value,)) in zip(wanted, rows, strict=True)}
-    return found, {ident: line for ident, (line, _) in zip(wanted, rows, strict=True)}, []
+    return {ident: (line, value) for ident, (line, (value,)) in zip(wanted, rows, strict=True)}
 
 
 def _raise_for(name: str, problems: Iterable[str]) -> None:
