@@ -199,14 +199,6 @@ def _handed_over(
 
 
 def _left(state: SessionState, limits: ev.Limits) -> ev.Limits:
-    def less(limit: float | None, used: float) -> float | None:
-        return None if limit is None else max(0.0, round(limit - used, 6))
-
-    steps = less(limits.steps, state.agent_steps)
-    tokens = less(limits.tokens, state.unpriced_tokens)
-    return ev.Limits(
-        steps=None if steps is None else int(steps),
-        seconds=less(limits.seconds, state.working),
-        cost=less(limits.cost, state.cost),
-        tokens=None if tokens is None else int(tokens),
-    )
+    used = {"steps": state.agent_steps, "seconds": state.working, "cost": state.cost, "tokens": state.unpriced_tokens}
+    given = {name: limit for name in used if (limit := getattr(limits, name)) is not None}
+    return ev.Limits(**{name: max(type(limit)(0), round(limit - used[name], 6)) for name, limit in given.items()})
