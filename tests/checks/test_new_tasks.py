@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,12 @@ from workbench.tasks.scaffold import Kind, scaffold
 pytestmark = pytest.mark.bwrap
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLGYM_CACHE", str(tmp_path / "cache"))
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is prepared of the same files, with the same program, is the same: once for all tasks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLGYM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.mark.parametrize(("kind", "variant"), [("code", ""), ("csv", ""), ("csv", "tiny"), ("checkpoint", "tiny")])
