@@ -50,7 +50,7 @@ async def test_the_ledger_shows_what_changed_and_goes_to_the_step(tmp_path: Path
         await on.until(lambda: on.state.last_step == 5 or on.runner.status.phase == "ended", "two scores")
         await on.until(lambda: on.screen.scores.rows.row_count == 2, "two lines")
         await on.shows("+1 -0 lines")
-        assert [entry.recorded.step for entry in on.screen.scores.rows.entries] == [2, 4]
+        assert [entry.recorded.step for entry in on.screen.scores.rows.rows] == [2, 4]
         await on.press("enter")
         await on.until(lambda: "# more" in on.screen.scores.change.text, "what changed")
         await on.press("k")

@@ -33,7 +33,7 @@ from workbench.tui.source import RecordedSource
 from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import CHANGED, Line, LineMark, LineView
 from workbench.tui.widgets.proposal import prompted
-from workbench.tui.widgets.row_list import Piece, RowList
+from workbench.tui.widgets.row_list import Chooser, Piece
 
 _NAME = 16
 """Characters of the end of a run's name, which is where runs of one task differ."""
@@ -80,13 +80,10 @@ class Compared:
         return [*lines, Content.styled(f" {parting}", "bold $warning")]
 
 
-class RunRows(RowList):
+class RunRows(Chooser):
     """The aligned steps, a column for each run."""
 
     compared: Compared | None = None
-
-    def chosen(self, row: int) -> None:
-        self.post_message(self.Chosen(row))
 
     def row_pieces(self, row: int, width: int) -> list[Piece]:
         compared = self.compared

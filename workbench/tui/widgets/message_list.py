@@ -14,7 +14,7 @@ from workbench.tui import words
 from workbench.tui.actions import bindings_of
 from workbench.tui.text import one_line
 from workbench.tui.widgets.line_view import LineView
-from workbench.tui.widgets.row_list import Piece, RowList, cut, width_of
+from workbench.tui.widgets.row_list import Chooser, Piece, cut, width_of
 
 ELIDED = "⋯"
 
@@ -37,7 +37,7 @@ class Row(msgspec.Struct, frozen=True):
     folded: int = 0
 
 
-class MessageList(RowList):
+class MessageList(Chooser):
     """`cursor` is the message whose text is shown, in a view that the paging keys scroll from here."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of({
@@ -63,9 +63,6 @@ class MessageList(RowList):
         self.rows_changed(0)
         self.refresh()
         self._reveal()
-
-    def chosen(self, row: int) -> None:
-        self.post_message(self.Chosen(row))
 
     def action_text(self, name: str, *amounts: float) -> None:
         """Scroll the text of the message, or wrap it."""

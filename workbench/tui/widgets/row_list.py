@@ -47,7 +47,7 @@ def width_of(pieces: Sequence[Piece]) -> int:
 
 
 class RowList(ScrollView, can_focus=True):
-    """A subclass says what a row shows, and where choosing does more than to move `cursor`, what it does."""
+    """A subclass says what a row shows."""
 
     DEFAULT_CSS = """
     RowList { scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; overflow-x: hidden; overflow-y: auto;
@@ -65,11 +65,8 @@ class RowList(ScrollView, can_focus=True):
     rows: Sequence[Any] = ()
     """What the rows are of."""
 
-    @dataclass
-    class Chosen(Message):
-        """A row was chosen, by key or mouse. Sent by those lists whose cursor others move."""
-
-        row: int
+    class Moved(Message):
+        """Another row is under the cursor, by key or mouse."""
 
     @property
     def row_count(self) -> int:
@@ -82,7 +79,9 @@ class RowList(ScrollView, can_focus=True):
 
     def chosen(self, row: int) -> None:
         """A row was chosen, by key or mouse."""
-        self.cursor = row
+        if row != self.cursor:
+            self.cursor = row
+            self.post_message(self.Moved())
 
     def rows_changed(self, first: int) -> None:
         """Rows from `first` on are new, or look different."""
@@ -149,3 +148,16 @@ class RowList(ScrollView, can_focus=True):
 
     def action_last(self) -> None:
         self._choose(self.row_count - 1)
+
+
+class Chooser(RowList):
+    """A list whose cursor others move: it only says which row was chosen."""
+
+    @dataclass
+    class Chosen(Message):
+        """A row was chosen, by key or mouse."""
+
+        row: int
+
+    def chosen(self, row: int) -> None:
+        self.post_message(self.Chosen(row))

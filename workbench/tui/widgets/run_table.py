@@ -40,13 +40,6 @@ class Header(Widget):
 class Table(RowList):
     """What both tables have in common."""
 
-    class Moved(Message):
-        """Another row is under the cursor."""
-
-    def chosen(self, row: int) -> None:
-        super().chosen(row)
-        self.post_message(self.Moved())
-
     class Opened(Message):
         """A row was clicked twice."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
@@ -12,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
 from workbench.library.columns import Column, fit, fitting
@@ -37,27 +35,14 @@ _COLUMNS = tuple(
 class ScoreRows(RowList):
     """The lines of the ledger."""
 
-    @dataclass
-    class Moved(Message):
-        """Another line is under the cursor."""
-
     def __init__(self, state: SessionState) -> None:
         super().__init__(id="score-rows")
         self._state = state
-        self.entries: list[Entry] = []
         self.cells: list[list[str]] = []
 
-    @property
-    def row_count(self) -> int:
-        return len(self.entries)
-
-    def chosen(self, row: int) -> None:
-        if row != self.cursor:
-            super().chosen(row)
-            self.post_message(self.Moved())
-
     def row_pieces(self, row: int, width: int) -> list[Piece]:
-        entry, last = self.entries[row], row == len(self.entries) - 1
+        entry: Entry = self.rows[row]
+        last = row == len(self.rows) - 1
         sign, colour = ("*", "success") if entry.best else (">", "primary") if last else (" ", "secondary")
         text = "  ".join(
             fit(one_line(self.cells[row][at], 200), room, right=_COLUMNS[at].right) for at, room in self._room(width)
@@ -114,7 +99,7 @@ class ScoresView(Vertical):
         entries = ledger(self._state)
         changes = await asyncio.to_thread(lambda: [change_of(entry, self._read) for entry in entries])
         at_end = self.rows.cursor >= self.rows.row_count - 1
-        self.rows.entries = entries
+        self.rows.rows = entries
         self.rows.cells = [cells(entry, change, self._state) for entry, change in zip(entries, changes, strict=True)]
         self.rows.rows_changed(0)
         self._totals.update(Content(f" {one_line(totals(self._state), 300)}"))
@@ -143,8 +128,8 @@ class ScoresView(Vertical):
 
     @on(ScoreRows.Moved)
     def _show_change(self) -> None:
-        if self.has_class("-changed") and self.rows.entries:
-            self.run_worker(self._load_change(self.rows.entries[self.rows.cursor]), group="change", exclusive=True)
+        if self.has_class("-changed") and self.rows.rows:
+            self.run_worker(self._load_change(self.rows.rows[self.rows.cursor]), group="change", exclusive=True)
 
     async def _load_change(self, entry: Entry) -> None:
         found = await asyncio.to_thread(difference, entry, self._read)
@@ -166,8 +151,8 @@ class ScoresView(Vertical):
 
     def action_go(self) -> None:
         """Show the step of the line under the cursor."""
-        if self.rows.entries:
-            self._go(self.rows.entries[self.rows.cursor].recorded.step)
+        if self.rows.rows:
+            self._go(self.rows.rows[self.rows.cursor].recorded.step)
 
 
 def totals(state: SessionState) -> str:

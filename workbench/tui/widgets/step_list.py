@@ -10,7 +10,7 @@ from workbench.session.state import SessionState, Step
 from workbench.text import many
 from workbench.tui import words
 from workbench.tui.text import one_line
-from workbench.tui.widgets.row_list import Piece, RowList, cut, width_of
+from workbench.tui.widgets.row_list import Chooser, Piece, cut, width_of
 
 _TIME_FROM = 40
 """The duration is shown in lists at least this wide."""
@@ -18,7 +18,7 @@ _WORDS_FROM = 64
 """The outcome is written out in lists at least this wide."""
 
 
-class StepList(RowList):
+class StepList(Chooser):
     """Steps 0 to n of a session. `cursor` is the one that the other panes show."""
 
     def __init__(self, state: SessionState, found: Failures) -> None:
@@ -31,9 +31,6 @@ class StepList(RowList):
     @property
     def row_count(self) -> int:
         return len(self._state.steps) + bool(self._state.attempts)
-
-    def chosen(self, row: int) -> None:
-        self.post_message(self.Chosen(row))
 
     def row_pieces(self, row: int, width: int) -> list[Piece]:
         if row >= len(self._state.steps):
