@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from workbench.formats.reading import elements, record, refuse_crowded, text
+from workbench.formats.reading import UNREADABLE, elements, record, refuse_crowded, text
 from workbench.session.files import read_file
 from workbench.session.plain import read_json, without_surrogates
 from workbench.session.recording import RecordingError
@@ -96,8 +96,6 @@ class _File(msgspec.Struct):
 
 _file_decoder = msgspec.json.Decoder(_File)
 _history_decoder = msgspec.json.Decoder(list[_Message])
-_UNREADABLE = (ValueError, RecursionError, MemoryError)
-"""What a decoder raises: msgspec.DecodeError, UnicodeDecodeError and json.JSONDecodeError are ValueErrors."""
 
 _LARGEST_RESULTS = 4 << 20
 _MOST_STEPS = 20_000
@@ -172,14 +170,14 @@ def _decode(data: bytes, path: Path) -> Trajectory:
     problems: list[str] = []
     try:
         file = _file_decoder.decode(data)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         file = _decode_leniently(data, path, error, problems)
     trajectory = Trajectory(file.trajectory, file.info, problems=problems)
     if file.info is None and not any("how the run ended" in problem for problem in problems):
         problems.append("`info` is missing or not an object: how the run ended is not known")
     try:
         _read_history(trajectory, _history_decoder.decode(file.history))
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         problems.append(f"the message history cannot be read ({_short(error)}); the steps are complete")
     return trajectory
 
@@ -275,7 +273,7 @@ def _find_info(said: str, start: int) -> Any:
     """The last object called "info" behind the steps that reads as an outcome."""
     decoder = json.JSONDecoder(strict=False)
     for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(said, start), _MOST_INFOS)):
-        with contextlib.suppress(*_UNREADABLE):
+        with contextlib.suppress(*UNREADABLE):
             value, _ = decoder.raw_decode(said, match.end())
             if isinstance(value, dict) and "exit_status" in value:
                 return value

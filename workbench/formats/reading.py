@@ -31,7 +31,8 @@ _MOST_VALUES = 2_000_000
 _PART = 1 << 24
 _EARLIEST, _LATEST = 31536000.0, 32503680000.0
 """Seconds since 1970: the years 1971 and 3000. A stamp from before stands for none."""
-_UNREADABLE = (ValueError, RecursionError, MemoryError)
+UNREADABLE = (ValueError, RecursionError, MemoryError)
+"""What a decoder raises: msgspec.DecodeError, UnicodeDecodeError and json.JSONDecodeError are ValueErrors."""
 
 _Kind = TypeVar("_Kind")
 
@@ -66,14 +67,14 @@ def decode(data: bytes | mmap.mmap | memoryview | msgspec.Raw, kind: type[_Kind]
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         try:
             whole = bytes(data)
             if len(whole) > LARGEST or whole.count(b"{") + whole.count(b"[") > _MOST_VALUES:
                 raise ValueError("it is too large to be read leniently") from error
             value = read_json(whole.decode("utf-8-sig", "replace"), strict=False)
             return msgspec.json.decode(msgspec.json.encode(value), type=kind)
-        except _UNREADABLE as problem:
+        except UNREADABLE as problem:
             raise RecordingError(
                 f"{what} cannot be read: {str(problem)[:200]}", "if it is a copy, copy it again"
             ) from error
@@ -93,7 +94,7 @@ def decode_cut(data: bytes | mmap.mmap, kind: type[_Kind], what: str, key: str, 
             raise
         try:
             rest = msgspec.json.decode(msgspec.json.encode(without_surrogates({key: found})), type=kind)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise RecordingError(f"{what} is damaged: {str(error)[:200]}", "if it is a copy, copy it again") from error
         problems.append(
             f"the file is cut off or damaged: its {len(found)} whole {key} are shown; how the run ended is not known"
@@ -113,7 +114,7 @@ def elements(text: str, position: int) -> tuple[list[Any], int, bool]:
             return found, position + 1, True
         try:
             value, position = decoder.raw_decode(text, position)
-        except _UNREADABLE:
+        except UNREADABLE:
             return found, position, False
         found.append(value)
 

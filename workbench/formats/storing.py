@@ -22,20 +22,18 @@ from workbench.session.cast import CAST_FILE
 from workbench.session.events import Event, encode
 from workbench.session.files import LARGEST_LOG, LARGEST_OBJECT, is_file, make_folder, open_file, read_file
 from workbench.session.log import EVENTS_FILE
-from workbench.session.objects import ObjectStore, content_hash, digests_in
+from workbench.session.objects import DIGEST, STORES, ObjectStore, content_hash, digests_in
 from workbench.session.recording import Recording, RecordingError
 from workbench.session.secrets import Redactor
 from workbench.session.state import fold
 from workbench.session.store import new_session_folder, sessions_root
 
-_STORES = ("objects", "artifacts")
 _TEXTS = (CAST_FILE, "notes.jsonl")
 """What lies beside a log, but for what is stored by its hash."""
 _WORKSPACE = "/home/agent/workspace"
 _MEMBER = re.compile(rf"(?:{EVENTS_FILE}|{CAST_FILE}|notes\.jsonl|(?:objects|artifacts)/[0-9a-f]{{2}}/[0-9a-f]{{62}})")
 FIRST_MEMBER = "mlgym-tui.json"
 """By which an archive is told."""
-_DIGEST = re.compile(rb"[0-9a-f]{64}")
 _MOST_UNPACKED = 4 << 30
 
 _Clean = Callable[[bytes], bytes]
@@ -86,7 +84,7 @@ def _each_file(
     renamed: dict[bytes, bytes] = {}
     written: set[str] = set()
     for digest in sorted(digests_in(log)):
-        for name in _STORES:
+        for name in STORES:
             try:
                 data = _stored(recording, name, digest)
             except (OSError, ValueError) as error:
@@ -105,7 +103,7 @@ def _each_file(
         assert recording.folder is not None
         if is_file(recording.folder / name):
             write(name, clean(read_file(recording.folder / name, LARGEST_LOG)))
-    write(EVENTS_FILE, _DIGEST.sub(lambda found: renamed.get(found[0], found[0]), log))
+    write(EVENTS_FILE, DIGEST.sub(lambda found: renamed.get(found[0], found[0]), log))
     return lost
 
 

@@ -15,9 +15,7 @@ from workbench.session.events import Event, encode
 from workbench.session.files import make_folder, open_file
 from workbench.session.log import EVENTS_FILE
 from workbench.session.marks import marked
-from workbench.session.objects import ObjectStore, digests_in, pool_of
-
-_STORES = ("objects", "artifacts")
+from workbench.session.objects import STORES, ObjectStore, digests_in, pool_of
 
 
 def events_until(events: Sequence[Event], step: int) -> list[Event]:
@@ -78,7 +76,7 @@ def write_branch(folder: Path, events: Iterable[Event], parent: Path | None, *, 
     if parent is None:
         return []
     lost: list[str] = []
-    for name in _STORES:
+    for name in STORES:
         store, theirs = ObjectStore(folder / name, pool=pool_of(folder)), ObjectStore(parent / name)
         lost += store.take_from(theirs, sorted(mentioned), link=own)
     with contextlib.suppress(OSError):  # how the shell looked is worth having, and no more

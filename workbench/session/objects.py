@@ -20,6 +20,8 @@ from typing import BinaryIO, NamedTuple
 from workbench.session.files import LARGEST_OBJECT, UnfitFile, is_file, make_folder, open_file, read_file
 from workbench.session.secrets import Redactor
 
+STORES = ("objects", "artifacts")
+"""The folders of a session that hold what its log names by hash."""
 POOL = ".objects"
 """The folder beside the sessions that holds what they share."""
 SMALLEST_SHARED = 4096
@@ -28,7 +30,7 @@ _LARGEST_STORED = 16 << 30
 """Bytes of the largest file that is read through."""
 _LARGEST_LIST = 16 << 20
 _PIECE = 1 << 20
-_DIGEST = re.compile(rb"[0-9a-f]{64}")
+DIGEST = re.compile(rb"[0-9a-f]{64}")
 _LIST = ".chunks"
 
 
@@ -52,7 +54,7 @@ def pool_of(session: Path) -> Path | None:
 
 def digests_in(text: bytes) -> set[str]:
     """Whatever in a text may name an object."""
-    return {found.decode() for found in _DIGEST.findall(text)}
+    return {found.decode() for found in DIGEST.findall(text)}
 
 
 class ObjectStore:

@@ -20,7 +20,7 @@ import msgspec
 
 from workbench.session.files import is_file, lock, make_folder, open_file
 from workbench.session.log import EVENTS_FILE, is_locked
-from workbench.session.objects import POOL, SMALLEST_SHARED, ObjectStore, digests_in
+from workbench.session.objects import POOL, SMALLEST_SHARED, STORES, ObjectStore, digests_in
 from workbench.session.store import SCRATCH, find_unbegun
 
 _AT_REST = 600.0
@@ -97,7 +97,7 @@ class _Pruning:
         named = _digests(log)
         with contextlib.suppress(OSError), os.fdopen(open_file(folder / "events.damaged"), "rb") as damaged:
             named |= _digests(damaged)
-        for store in (ObjectStore(folder / "objects"), ObjectStore(folder / "artifacts")):
+        for store in (ObjectStore(folder / name) for name in STORES):
             for digest in tuple(named):
                 with contextlib.suppress(OSError, ValueError):
                     named |= {chunk.digest for chunk in store.chunks(digest) or ()}

@@ -421,7 +421,7 @@ class SessionState:
 
     def _after(self, earlier: Standing, scored: list[ScoreRecorded]) -> Standing:
         if not scored:
-            return earlier._replace(before=earlier.last.score if earlier.last is not None else None, own=None)
+            return earlier if earlier.own is None else earlier._replace(before=earlier.own, own=None)
         bests, validated, last = dict(earlier.bests), earlier.validated, scored[-1]
         for entry in scored:
             best = bests.get(entry.split)
