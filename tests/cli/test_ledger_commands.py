@@ -82,6 +82,13 @@ async def test_the_clock_names_pauses_and_takes_corrections_beside_them(tmp_path
     [row] = (await mlgym("sessions", "--json", sessions=tmp_path)).json
     assert (row["status"], row["working"]) == ("submitted", pytest.approx(80, abs=1))
 
+    group = ("--sessions", str(tmp_path), "--json")  # what is said of the group holds for its commands
+    again = await mlgym("clock", *group, "fix", "last", "--minutes", "1", "--reason", "and back")
+    assert again.json["working"] == pytest.approx(140, abs=1)
+    assert (await mlgym("clock", *group, "last")).json["working"] == pytest.approx(140, abs=1)
+    assert (await mlgym("sessions", *group, "show", "last")).json["path"] == str(folder / "events.jsonl")
+    await mlgym("clock", "fix", "last", "--minutes", "-1", "--reason", "no", sessions=tmp_path)
+
     too_much = await mlgym("clock", "fix", "last", "--minutes", "-2", "--reason", "a call", sessions=tmp_path)
     assert too_much.code == 2 and "only 1:20 were worked" in too_much.err
 
