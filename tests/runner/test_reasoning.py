@@ -12,6 +12,7 @@ from tests.agents.models.dialects import ANTHROPIC, GEMINI, OPENAI, Dialect
 from tests.agents.models.server import Reply, Server, serving, sse
 from tests.runner.chat import SIGNATURE, asked, called, every, make_agent, said, talking, thoughtful
 from tests.runner.rig import driven
+from workbench.runner.forking import Heir, make_fork
 from workbench.session import events as ev
 
 THOUGHT = "I look first, then I leap."
@@ -118,6 +119,21 @@ async def test_another_model_makes_a_proposal_of_its_own(tmp_path: Path, server:
     async with driven(tmp_path, other, resume=session.folder, interactive=True, mode="step") as session:
         await session.review(2)
         assert session.state.steps[2].action == "echo two" and len(server.calls) == 2
+
+
+async def test_another_model_that_goes_on_in_a_fork_makes_a_proposal_of_its_own(tmp_path: Path, server: Server) -> None:
+    server.answers(said(OPENAI, "echo one"), said(OPENAI, "echo two"))
+    async with talking(tmp_path, OPENAI, server, interactive=True, mode="step") as session:
+        await session.review(1)
+    made = make_fork(session.folder, 1, tmp_path, Heir("openai:another"))
+    other = make_agent(OPENAI, server, "default", "another")
+    async with driven(tmp_path, other, resume=made.session, interactive=True, mode="step") as fork:
+        await fork.review(2)
+        assert (fork.state.steps[2].author, fork.state.steps[2].action) == ("model:another", "echo two")
+    again = make_fork(session.folder, 1, tmp_path)
+    async with talking(tmp_path, OPENAI, server, interactive=True, mode="step", resume=again.session) as fork:
+        await fork.review(2)
+        assert fork.state.steps[2].action == "echo one" and len(server.calls) == 2
 
 
 @signing

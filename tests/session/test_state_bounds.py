@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import time
 from collections import Counter
 from collections.abc import Hashable
 
@@ -26,6 +27,16 @@ def test_steps_that_a_log_skips_are_not_made_without_end() -> None:
     state = fold([STARTED, *near])
     assert [step.action for step in state.steps] == ["", "1", "2", "", "4", "5"], "a step that is missing leaves a gap"
     assert len(fold([STARTED, *near, *far_apart, ev.ActionStarted(step=-1, author="a", action="x")]).steps) < 2_000
+
+
+def test_proposals_after_many_steps_of_a_person_take_no_longer_each() -> None:
+    by_hand = [ev.ActionProposed(step=number, author="human:ann", action="ls") for number in range(1, 40_001)]
+    begun = time.process_time()
+    fold([STARTED, *by_hand])
+    alone = time.process_time() - begun
+    begun = time.process_time()
+    fold([STARTED, *by_hand, *[ev.ActionProposed(step=40_001, author="model:m", action="ls")] * 2_000])
+    assert time.process_time() - begun < 2 * alone + 1
 
 
 @pytest.mark.parametrize("number", [-1, 2**60, -(2**60), 3])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from workbench.agents.agent import Proposal
+from workbench.agents.agent import Agent, Proposal
+from workbench.agents.remote import RemoteAgent
 from workbench.environment.live import LiveSession
 from workbench.session import events as ev
 from workbench.session.state import SessionState, Step
@@ -34,6 +35,16 @@ def left_open(state: SessionState) -> bool:
         return False
     forked_with = parent is not None and parent.step + 1 == step.number and step.edited
     return forked_with or step.number == state.breakpoint_hit
+
+
+def dropped_by(agent: Agent, state: SessionState) -> Step | None:
+    """What the agent proposed last, where nobody judged it. None of another agent's, from which it may have a fork, and
+    of an agent program's answers, which only that program can carry out.
+    """
+    dropped = state.dropped_proposal
+    if dropped is None or isinstance(agent, RemoteAgent):
+        return dropped
+    return dropped if dropped.author == agent.author and dropped.answered is None else None
 
 
 def proposed_again(dropped: Step) -> Proposal:

@@ -26,7 +26,7 @@ from workbench.runner.conditions import Conditions
 from workbench.runner.controls import Controls, Decision
 from workbench.runner.hub import Hub
 from workbench.runner.minding import mind
-from workbench.runner.open_step import close_open_step, edit_again, left_open, proposed_again
+from workbench.runner.open_step import close_open_step, dropped_by, edit_again, left_open, proposed_again
 from workbench.runner.take_over import TakeOver
 from workbench.runner.wheel import Wheel
 from workbench.session import events as ev
@@ -222,7 +222,7 @@ class Runner:
         if left_open(self.state):
             await self._decide(self.state.last_step, self.agent)
             return None
-        dropped, remote = self.state.dropped_proposal, self.remote
+        dropped, remote = dropped_by(self.agent, self.state), self.remote
         try:
             self.hub.tell(phase="proposing")
             if dropped is not None and remote is None:

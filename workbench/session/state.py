@@ -186,7 +186,8 @@ class Step(msgspec.Struct):
         """Whether an event proposes the same, as it was before any edit."""
         if event.answer is not None:
             return event.answer == self.answered
-        return (event.action, event.thought) == (self.proposed, self.proposed_thought)
+        as_before = (self.author, self.proposed, self.proposed_thought)
+        return self.answered is None and (event.author, event.action, event.thought) == as_before
 
     @property
     def counts(self) -> bool:
@@ -289,6 +290,8 @@ class SessionState:
     """Path of the workspace inside the sandbox."""
     _unseen_change: ev.AgentChanged | None = None
     """A change of the agent after which nothing was proposed yet."""
+    _proposal: Step | None = None
+    """The step that the agent proposed last."""
     _answer: Answer = NO_ANSWER
     """What came with the newest answer, until something is proposed from it."""
     _said: str = ""
@@ -377,7 +380,7 @@ class SessionState:
         """The agent's newest proposal, where nobody judged it and the model is still the same: it comes next, as the
         person had changed it.
         """
-        newest = next((step for step in reversed(self.steps[1:]) if not step.author.startswith("human:")), None)
+        newest = self._proposal
         return newest if newest is not None and newest.dropped and self._unseen_change is None else None
 
     @property
@@ -643,6 +646,7 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
         state._answer, state._said = NO_ANSWER, ""
         step.agent_change, state._unseen_change = state._unseen_change, None
         state.prompts.proposed(step.number)
+        state._proposal = step
     step.status, step.started, step.time = "proposed", _seconds(event.elapsed), event.time
 
 
