@@ -119,6 +119,13 @@ async def test_reasoning_that_a_server_shows_is_kept_apart(server: Server) -> No
     assert (response.reasoning, response.text) == ("Hm, well.", "Yes.")
 
 
+async def test_an_answer_that_its_server_closed_is_whole_whatever_becomes_of_the_connection(server: Server) -> None:
+    pieces = OPENAI.pieces("Hello", stop=False)
+    server.answers(Reply([*pieces, b"data: [DONE]\n\n"], cut=True))
+    response = await OPENAI.make(server).respond(ASK)
+    assert (response.text, response.stop_reason, len(server.calls)) == ("Hello", "stop", 1)
+
+
 async def test_an_answer_that_was_cut_says_so(server: Server) -> None:
     server.answers(Reply(sse(OPENAI.chunk({"content": "and then"}), OPENAI.chunk({}, "length"))))
     assert (await OPENAI.make(server).respond(ASK)).stop_reason == "length"

@@ -44,6 +44,14 @@ async def test_an_answer_comes_piece_by_piece_with_its_usage(server: Server, dia
     await model.close()
 
 
+@pytest.mark.parametrize("value", ["5", '"here"', "null", "[]", "[5]", '[["type", "error"]]'])
+async def test_an_event_that_is_no_object_tells_nothing(server: Server, dialect: Dialect, value: str) -> None:
+    first, *rest = dialect.pieces("Hel", "lo")
+    server.answers(Reply([first, f"data: {value}\n\n".encode(), *rest]))
+    response = await dialect.make(server).respond(ASK)
+    assert (response.text, response.stop_reason) == ("Hello", "stop")
+
+
 async def test_pieces_are_told_as_they_arrive(server: Server, dialect: Dialect) -> None:
     reply = dialect.answer("first", "second")
     server.answers(Reply(reply.pieces, hold_before=len(reply.pieces) - 1))

@@ -247,7 +247,7 @@ class ProviderModel(ChatModel):
         if self._client is None:
             self._client = await asyncio.to_thread(self._make_client)
         body, clock = Body(self._whole), asyncio.get_running_loop().time
-
+        complete = False
         try:
             async with asyncio.timeout(self._silence) as silence, self._open(self._client, request) as opened:
                 response = getattr(opened, "http_response", opened)
@@ -256,12 +256,13 @@ class ProviderModel(ChatModel):
                         if event.get("type") != "ping":
                             silence.reschedule(clock() + self._silence)
                         self._take(event, answer)
-                    if body.done:  # a connection that was read to its end serves the next call
+                    complete = body.done
+                    if complete:  # a connection that was read to its end serves the next call
                         silence.reschedule(min(clock() + _END_SECONDS, silence.when() or math.inf))
                 for event in body.end():
                     self._take(event, answer)
-        except TimeoutError:
-            if not body.done:
+        except Exception:
+            if not complete:  # what becomes of the connection after it is nothing to the answer
                 raise
         answer.finish()
         if body.done and answer.characters and answer.stop is None:  # many servers say no more than that

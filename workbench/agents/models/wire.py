@@ -111,10 +111,17 @@ def is_end(data: bytes) -> bool:
 
 def read_event(data: bytes) -> Value:
     """The object that the data of an event is. Raises ValueError and the like."""
+    value = _read_value(data)
+    if not isinstance(value, dict):
+        raise ValueError("an event that is no object")
+    return value
+
+
+def _read_value(data: bytes) -> Any:
     try:
-        return msgspec.json.decode(data, type=dict)
+        return msgspec.json.decode(data)
     except msgspec.DecodeError:  # some write NaN, or half of a surrogate pair, whose other half may be in the next
-        return dict(json.loads(data))
+        return json.loads(data)
 
 
 Whole = Callable[[Any], Sequence[Value] | None]
@@ -196,10 +203,11 @@ class Body:
                 self.done = True
                 return
             if data.strip():  # one without content keeps the connection open
-                event = read_event(data)
-                if tells_of_failure(event):
-                    raise ServerSaid(event)
-                yield event
+                value = _read_value(data)
+                if tells_of_failure(value):
+                    raise ServerSaid(value)
+                if isinstance(value, dict):  # nothing else is of any protocol
+                    yield value
 
 
 _BLANK = b"\xef\xbb\xbf \t\r\n"
