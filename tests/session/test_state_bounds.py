@@ -39,6 +39,17 @@ def test_proposals_after_many_steps_of_a_person_take_no_longer_each() -> None:
     assert time.process_time() - begun < 2 * alone + 1
 
 
+def test_scores_of_ever_other_splits_take_no_more_room_each() -> None:
+    count = 500
+    state = fold([STARTED, *(ev.ActionProposed(step=step, author="a", action="x") for step in range(1, count + 1))])
+    for step in range(1, count + 1):
+        for split in ("test", f"{step}", f"{step} again"):
+            state.apply(ev.ScoreRecorded(step=step, kind="validate", score=float(step), split=split))
+    assert sum(len(state.standing(step).bests) + len(state.standing(step).lasts) for step in range(count)) < 40 * count
+    best, last = state.best_score(), state.last_score()
+    assert best is not None and last is not None and (best.split, best.score, last.score) == ("test", count, count)
+
+
 @pytest.mark.parametrize("number", [-1, 2**60, -(2**60), 3])
 def test_numbers_out_of_range_are_borne(number: int) -> None:
     edge = 1e308

@@ -32,6 +32,8 @@ _MOST_STEPS = 100_000
 """Steps of a session; what is said of later ones is taken for the newest."""
 _LONGEST = 1e10
 """Seconds since a session began, or of anything in it: some centuries."""
+_MOST_SPLITS = 16
+"""Splits of the data whose best and newest scores are known, of those that were scored first."""
 MOST_LOST = 1000
 """Files that are known not to have been restored."""
 
@@ -425,13 +427,16 @@ class SessionState:
     def _after(self, earlier: Standing, scored: list[ScoreRecorded]) -> Standing:
         if not scored:
             return earlier if earlier.own is None else earlier._replace(before=earlier.own, own=None)
-        bests, validated, last = dict(earlier.bests), earlier.validated, scored[-1]
+        bests, lasts = dict(earlier.bests), dict(earlier.lasts)
+        validated, last = earlier.validated, scored[-1]
         for entry in scored:
+            if entry.split not in lasts and len(lasts) == _MOST_SPLITS:
+                continue
             best = bests.get(entry.split)
             if best is None or self.better(entry.score or 0.0, best.score or 0.0):
                 bests[entry.split] = entry
+            lasts[entry.split] = entry
             validated = validated or (entry.split if entry.kind == "validate" else "")
-        lasts = {**earlier.lasts, **{entry.split: entry for entry in scored}}
         before = earlier.lasts.get(last.split)
         return Standing(last, before.score if before is not None else None, last.score, bests, lasts, validated)
 
