@@ -158,3 +158,11 @@ async def test_overload_in_the_middle(server: Server) -> None:
         await model.respond(ASK)
     assert caught.value.cause == "network" and model.partial().text == "half"
     assert model.partial().usage.cached_tokens == 400, "what it said of the input is kept"
+
+
+async def test_a_signature_that_never_ends_is_too_long(server: Server) -> None:
+    piece = {"type": "signature_delta", "signature": "c2ln" * (450 << 10)}
+    block = ANTHROPIC.block(0, {"type": "thinking", "thinking": "", "signature": ""}, *[piece] * 12)
+    server.answers(Reply(named(ANTHROPIC.start(), *block, *ANTHROPIC.end("end_turn"))))
+    with pytest.raises(ModelError, match=r"too long|longer|more than"):
+        await ANTHROPIC.make(server).respond(ASK)

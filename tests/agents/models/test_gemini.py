@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from typing import Any
 
 import pytest
@@ -168,3 +169,12 @@ async def test_an_address_may_hold_the_version(server: Server, version: str) -> 
     await GEMINI.make(server.url + version).respond(ASK)
     expected = version.strip("/") or "v1"
     assert server.calls[0].path == f"/{expected}/models/gemini-2.5-pro:streamGenerateContent?alt=sse"
+
+
+async def test_calls_without_number_take_no_longer_each(server: Server) -> None:
+    calls = [{"functionCall": {"name": "run", "args": {}}, "thoughtSignature": f"c2ln{n:04}"} for n in range(3000)]
+    server.answers(Reply(GEMINI.stream([GEMINI.chunk(*calls), GEMINI.chunk(finish="STOP")])))
+    begun = time.process_time()
+    response = await GEMINI.make(server).respond(ASK, tools=[RUN])
+    assert time.process_time() - begun < 10, "each took as long as there were calls before it"
+    assert len(response.tool_calls) == 3000 and "c2ln0000" in response.continuation

@@ -229,7 +229,10 @@ class Answer:
     def keep(self, key: Any, field: str, piece: Any) -> None:
         """Add the next piece to a field of a block in `kept`."""
         if key in self.kept and isinstance(piece, str):
-            self.kept[key][field] = f"{self.kept[key].get(field) or ''}{piece}"
+            whole = f"{self.kept[key].get(field) or ''}{piece}"
+            if len(whole) > LONGEST_ANSWER:
+                raise WireError("too_long", self.text[:200].encode("utf-8", "replace"))
+            self.kept[key][field] = whole
 
     def stops(self, why: Any) -> None:
         """Note why the model stopped, in the server's word; anything else is ignored."""
@@ -246,6 +249,11 @@ class Answer:
         self.characters += len(piece)
         if self.characters > LONGEST_ANSWER:
             raise WireError("too_long", self.text[:200].encode("utf-8", "replace"))
+
+    @property
+    def called(self) -> int:
+        """How many tool calls have begun."""
+        return len(self._calls)
 
     def calls(self) -> tuple[ToolCall, ...]:
         """The tool calls so far."""

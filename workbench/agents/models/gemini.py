@@ -119,7 +119,7 @@ class GeminiModel(ProviderModel):
         # Calls come whole.
         answer.add_call(object(), id=part(call, "id"), name=part(call, "name"), arguments=part(call, "args") or {})
         signature = part(piece, "thoughtSignature")
-        if signature and len(answer.calls()) == 1:
+        if signature and answer.called == 1:
             answer.continuation = continuation(self.name, signature)
 
     def _told(self, said: ServerSaid, server: Server) -> Fault:
