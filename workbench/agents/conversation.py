@@ -36,7 +36,7 @@ class Conversation:
     def messages(self, state: SessionState) -> list[Message]:
         """Everything so far, in order: system prompt, task, steps, and at the end the budget that is left.
 
-        A step that is still under review is left out.
+        A step that is still under review is left out, and so is one that comes again later.
         """
         values = self._session_values(state)
         result = [
@@ -44,7 +44,7 @@ class Conversation:
             Message("user", prompts.fill(self._config.prompts.task, values).strip()),
         ]
         for index, step in enumerate(state.steps):
-            if step.number and step.over:
+            if step.number and step.over and not step.proposed_again:
                 result += self._human(state, index) if _by_person(step) else self._own(step)
             if step.number and step.new_shell:
                 result.append(_injected("", _new_shell(step.new_shell)))

@@ -124,6 +124,8 @@ class Step(msgspec.Struct):
     status: StepStatus = "proposed"
     comment: str = ""
     """Why it was rejected."""
+    proposed_again: bool = False
+    """Nobody judged it, and a later step is the same proposal."""
     rejected_by: str = ""
     exit_code: int | None = None
     observation: str = ""
@@ -642,8 +644,9 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
         call = state.prompts.belongs(event.answer, step.number)
         step.relation = call.sent.relation if call is not None else ""
     if by_agent:
-        if dropped is not None and dropped.is_proposed_by(event) and not any(state._answer):
-            state._answer = dropped.answer
+        if dropped is not None and dropped.is_proposed_by(event):
+            dropped.proposed_again = True
+            state._answer = state._answer if any(state._answer) else dropped.answer
         step.spending, state.unassigned = state.unassigned, Spending()
         if any(state._answer):
             step.answers[0] = state._answer
