@@ -8,7 +8,7 @@ DEV := .venv/.installed-dev
 export PYTHONDONTWRITEBYTECODE :=
 
 # A checkout that was moved, or whose Python has gone, is set up again.
-ifneq ($(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && [ -x .venv/bin/python ] && echo ready),ready)
+ifneq ($(shell [ "$$(cat $(RUN) 2>/dev/null)" = "$(CURDIR)" ] && [ -f .venv/pyvenv.cfg ] && [ -x .venv/bin/python ] && echo ready),ready)
 .PHONY: $(RUN) $(DEV)
 endif
 

@@ -65,7 +65,8 @@ explain_missing_python() {
 # What is there is used again, unless its Python has gone or is too old, or the checkout was moved (its commands name
 # their folder). Without pyvenv.cfg its Python is the one it was made from, and that would get the packages.
 usable_venv() {
-    [ -f .venv/pyvenv.cfg ] && [ -x .venv/bin/python ] && new_enough .venv/bin/python && .venv/bin/python -m pip --version >/dev/null 2>&1 || return 1
+    [ -f .venv/pyvenv.cfg ] && [ -x .venv/bin/python ] && new_enough .venv/bin/python || return 1
+    .venv/bin/python -m pip --version >/dev/null 2>&1 || return 1
     [ ! -f .venv/.installed-run ] || [ "$(cat .venv/.installed-run)" = "$(pwd -P)" ]
 }
 

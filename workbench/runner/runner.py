@@ -59,9 +59,14 @@ class Runner:
     """
 
     def __init__(
-        self, live: LiveSession, episode: Episode, agent: Agent | None, spec: SessionSpec, conditions: Conditions,
+        self,
+        live: LiveSession,
+        episode: Episode,
+        agent: Agent | None,
+        spec: SessionSpec,
+        conditions: Conditions,
         cwd: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`cwd`: the directory that the shell begins in, where that is not the workspace."""
         status = LiveStatus(
             has_agent=agent is not None,
