@@ -149,6 +149,14 @@ def test_a_file_that_is_cut_off_shows_what_is_whole(name: str, steps: int, tmp_p
     assert any("cut off" in problem for problem in recording.problems)
 
 
+def test_damage_behind_the_steps_hides_neither_them_nor_the_end(tmp_path: Path) -> None:
+    whole, path = json.dumps(WHOLE["swe"]), tmp_path / "x.json"
+    path.write_text(whole.replace('"info"', '"damaged": #, "info"'), encoding="utf-8")
+    recording, state = open_recording(path), fold(open_recording(path).events)
+    assert state.last_step == 3 and state.ended is not None and state.ended.exit_status == "submitted"
+    assert any("behind its steps" in problem for problem in recording.problems)
+
+
 def test_an_archive_that_becomes_shorter_while_it_is_read_is_damaged(tmp_path: Path) -> None:
     content = random.Random(7).randbytes(300_000)
     path = tmp_path / "log.eval"

@@ -54,7 +54,7 @@ def read_mini_swe_agent(path: Path, _sample: str = "") -> Recording:
     if data.lstrip()[:1] == b"[":
         file = _File(decode(data, Any, str(path)))
     else:
-        file = decode_cut(data, _File, str(path), "messages", builder.problems)
+        file = decode_cut(data, _File, str(path), "messages", builder.problems, "message")
     return _Reader(builder, items(file.messages), record(file.info)).read()
 
 

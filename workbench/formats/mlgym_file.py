@@ -7,17 +7,15 @@ time). A damaged or cut file is read again step by step, as far as its steps are
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections import deque
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from workbench.formats.reading import UNREADABLE, elements, record, refuse_crowded, text
+from workbench.formats.reading import UNREADABLE, decode_cut, items, record, refuse_crowded, short, text
 from workbench.session.files import read_file
-from workbench.session.plain import read_json, without_surrogates
+from workbench.session.plain import read_json
 from workbench.session.recording import RecordingError
 
 
@@ -99,7 +97,6 @@ _history_decoder = msgspec.json.Decoder(list[_Message])
 
 _LARGEST_RESULTS = 4 << 20
 _MOST_STEPS = 20_000
-_MOST_INFOS = 20
 
 _RUN_NAME = re.compile(
     r"(?P<model>.+?)__(?P<task>.+?)__(?P<agent>.+?)__t-[^_]*__p-[^_]*__c-(?P<cost>[\d.]+)__install-\d+(?:__.*)?"
@@ -147,7 +144,7 @@ def read_results(path: Path) -> tuple[dict[str, Any], list[str]]:
     except FileNotFoundError:
         return {}, []
     except (OSError, ValueError) as error:
-        return {}, [f"{path.name} beside the trajectory cannot be read ({_short(error)}): the baseline is unknown"]
+        return {}, [f"{path.name} beside the trajectory cannot be read ({short(error)}): the baseline is unknown"]
     if not isinstance(loaded, dict):
         return {}, [f"{path.name} beside the trajectory is not a JSON object: the baseline is unknown"]
     return loaded, []
@@ -178,7 +175,7 @@ def _decode(data: bytes, path: Path) -> Trajectory:
     try:
         _read_history(trajectory, _history_decoder.decode(file.history))
     except UNREADABLE as error:
-        problems.append(f"the message history cannot be read ({_short(error)}); the steps are complete")
+        problems.append(f"the message history cannot be read ({short(error)}); the steps are complete")
     return trajectory
 
 
@@ -212,14 +209,10 @@ def _text(content: msgspec.Raw) -> str:
 
 def _decode_leniently(data: bytes, path: Path, error: BaseException, problems: list[str]) -> _File:
     """JSON that msgspec refuses (NaN, lone surrogates, other types), or a damaged file."""
-    said = data.decode("utf-8-sig", "replace")
-    try:
-        whole = read_json(said, strict=False)
-    except ValueError as damage:
-        whole = without_surrogates(_salvage(said, path, damage, problems))
+    whole = decode_cut(data, Any, str(path), "trajectory", problems)
     if not isinstance(whole, dict) or not isinstance(whole.get("trajectory"), list):
         raise RecordingError(
-            f"{path} is JSON, but no trajectory of MLGym ({_short(error)})",
+            f"{path} is JSON, but no trajectory of MLGym ({short(error)})",
             "open a session folder of mlgym-tui, or a .traj file that MLGym wrote",
         )
     steps = whole["trajectory"]
@@ -227,58 +220,9 @@ def _decode_leniently(data: bytes, path: Path, error: BaseException, problems: l
     good = next((place for place, step in enumerate(steps) if not isinstance(step, dict)), len(steps))
     if good < len(steps):
         problems.append(f"step {good + 1} is not an object: it and what follows are left out")
-    info, history = whole.get("info"), whole.get("history")
-    messages = [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
+    info = whole.get("info")
     return _File(
         msgspec.convert(steps[:good], list[TrajStep]),
-        msgspec.Raw(msgspec.json.encode(messages)),
+        msgspec.Raw(msgspec.json.encode(items(whole.get("history")))),
         msgspec.convert(info, TrajInfo) if isinstance(info, dict) else None,
     )
-
-
-def _salvage(said: str, path: Path, damage: BaseException, problems: list[str]) -> dict[str, Any]:
-    """The complete steps of a file that is no valid JSON, and its info where the damage lies behind the steps."""
-    start = re.search(r'"trajectory"\s*:\s*\[', said)
-    if start is None:
-        raise RecordingError(
-            f"{path} is not JSON, or is cut off before its steps ({_short(damage)})",
-            "if it is a copy, copy it again; a session of mlgym-tui is opened by its folder",
-        )
-    steps, end, closed = elements(said, start.end())
-    whole: dict[str, Any] = {"trajectory": steps}
-    if not steps or not isinstance(steps[0], dict):
-        raise RecordingError(
-            f"{path} is damaged before its first step is complete ({_short(damage)})",
-            "if it is a copy, copy it again",
-        )
-    if not closed:
-        problems.append(
-            f"the file is cut off or damaged in step {len(steps) + 1} ({_short(damage)}): "
-            f"the {len(steps)} complete steps before it are shown; how the run ended is not known"
-        )
-        return whole
-    history = re.compile(r'"history"\s*:\s*\[').search(said, end)
-    if history is not None:
-        messages, _, complete = elements(said, history.end())
-        whole["history"] = messages if complete else messages[:2]  # which answer was the last is not known from a part
-    whole["info"] = _find_info(said, end)
-    outcome = "" if whole["info"] is not None else "; how the run ended is not known"
-    problems.append(
-        f"the file is cut off or damaged behind its steps ({_short(damage)}): all {len(steps)} steps are shown{outcome}"
-    )
-    return whole
-
-
-def _find_info(said: str, start: int) -> Any:
-    """The last object called "info" behind the steps that reads as an outcome."""
-    decoder = json.JSONDecoder(strict=False)
-    for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(said, start), _MOST_INFOS)):
-        with contextlib.suppress(*UNREADABLE):
-            value, _ = decoder.raw_decode(said, match.end())
-            if isinstance(value, dict) and "exit_status" in value:
-                return value
-    return None
-
-
-def _short(error: BaseException) -> str:
-    return str(error).partition("\n")[0][:200] or type(error).__name__

@@ -7,6 +7,7 @@ is of another kind is as if it were not there.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import math
 import mmap
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,11 +25,13 @@ import msgspec
 from workbench.session.files import open_file, read_file
 from workbench.session.plain import read_json, without_surrogates
 from workbench.session.recording import RecordingError
+from workbench.text import many
 
 LARGEST = 64 << 20
 """Bytes of a file that is decoded as a whole."""
 _MOST_VALUES = 2_000_000
 """Lists and objects in a file: each takes more memory than it takes bytes."""
+_MOST_INFOS = 20
 _PART = 1 << 24
 _EARLIEST, _LATEST = 31536000.0, 32503680000.0
 """Seconds since 1970: the years 1971 and 3000. A stamp from before stands for none."""
@@ -61,45 +65,80 @@ def map_file(path: Path) -> bytes | mmap.mmap:
 
 
 def decode(data: bytes | mmap.mmap | memoryview | msgspec.Raw, kind: type[_Kind], what: str) -> _Kind:
-    """JSON as `kind`; once more, slowly, where it holds what only Python's decoder takes (NaN, halves of surrogates).
+    """JSON as `kind`, also where it holds what only Python's decoder takes (NaN, halves of surrogates).
 
     Raises RecordingError, which calls the file `what`.
     """
     try:
+        return _decode(data, kind)
+    except UNREADABLE as error:
+        raise RecordingError(f"{what} cannot be read: {short(error)}", "if it is a copy, copy it again") from error
+
+
+def decode_cut(
+    data: bytes | mmap.mmap, kind: type[_Kind], what: str, key: str, problems: list[str], part: str = "step"
+) -> _Kind:
+    """`decode`; of a file that is cut off or damaged, what is whole of it, where one `part` of the list under `key` is:
+    which is said.
+    """
+    try:
+        return _decode(data, kind)
+    except UNREADABLE as error:
+        said = bytes(data).decode("utf-8-sig", "replace") if len(data) <= LARGEST else ""
+        whole = _salvage(said, key, part, short(error), problems)
+        with contextlib.suppress(*UNREADABLE):
+            if whole[key]:
+                return _decode(msgspec.json.encode(without_surrogates(whole)), kind)
+        raise RecordingError(
+            f"{what} cannot be read: it is not JSON, or damaged before its first {part} is complete ({short(error)})",
+            "if it is a copy, copy it again; a session of mlgym-tui is opened by its folder",
+        ) from error
+
+
+def _decode(data: bytes | mmap.mmap | memoryview | msgspec.Raw, kind: type[_Kind]) -> _Kind:
+    """At once, or slowly. Raises what is UNREADABLE."""
+    try:
         return msgspec.json.decode(data, type=kind)
     except UNREADABLE as error:
-        try:
-            whole = bytes(data)
-            if len(whole) > LARGEST or whole.count(b"{") + whole.count(b"[") > _MOST_VALUES:
-                raise ValueError("it is too large to be read leniently") from error
-            value = read_json(whole.decode("utf-8-sig", "replace"), strict=False)
-            return msgspec.json.decode(msgspec.json.encode(value), type=kind)
-        except UNREADABLE as problem:
-            raise RecordingError(
-                f"{what} cannot be read: {str(problem)[:200]}", "if it is a copy, copy it again"
-            ) from error
+        whole = bytes(data)
+        if len(whole) > LARGEST or whole.count(b"{") + whole.count(b"[") > _MOST_VALUES:
+            raise ValueError("it is too large to be read leniently") from error
+        value = read_json(whole.decode("utf-8-sig", "replace"), strict=False)
+        return msgspec.json.decode(msgspec.json.encode(value), type=kind)
 
 
-def decode_cut(data: bytes | mmap.mmap, kind: type[_Kind], what: str, key: str, problems: list[str]) -> _Kind:
-    """`decode`; of a file that is cut off or damaged, what is whole of the list under `key`, which is said."""
-    try:
-        return decode(data, kind, what)
-    except RecordingError:
-        if len(data) > LARGEST:
-            raise
-        said = bytes(data).decode("utf-8-sig", "replace")
-        start = re.search(rf'"{key}"\s*:\s*\[', said)
-        found, _, closed = elements(said, start.end()) if start is not None else ([], 0, False)
-        if not found or closed:
-            raise
-        try:
-            rest = msgspec.json.decode(msgspec.json.encode(without_surrogates({key: found})), type=kind)
-        except UNREADABLE as error:
-            raise RecordingError(f"{what} is damaged: {str(error)[:200]}", "if it is a copy, copy it again") from error
-        problems.append(
-            f"the file is cut off or damaged: its {len(found)} whole {key} are shown; how the run ended is not known"
-        )
-        return rest
+def _salvage(said: str, key: str, part: str, damage: str, problems: list[str]) -> dict[str, Any]:
+    """What is whole of the list under `key`, and behind it of `history` and `info`, in a text that is no JSON."""
+    start = re.search(rf'"{key}"\s*:\s*\[', said)
+    found, end, closed = elements(said, start.end()) if start is not None else ([], 0, False)
+    whole: dict[str, Any] = {key: found}
+    place, shown = f"in {part} {len(found) + 1}", f"{many(len(found), f'complete {part}')} before it"
+    if closed:
+        place, shown = f"behind its {part}s", f"all {len(found)}"
+        history = re.compile(r'"history"\s*:\s*\[').search(said, end)
+        if history is not None:
+            messages, _, complete = elements(said, history.end())
+            whole["history"] = messages if complete else messages[:2]  # a part does not tell which answer was the last
+        whole["info"] = _find_info(said, end)
+    ending = "" if whole.get("info") is not None else "; how the run ended is not known"
+    problems.append(f"the file is cut off or damaged {place} ({damage}): shown is {shown}{ending}")
+    return whole
+
+
+def _find_info(said: str, start: int) -> Any:
+    """The last object called "info" from `start` on that reads as an outcome."""
+    decoder = json.JSONDecoder(strict=False)
+    for match in reversed(deque(re.compile(r'"info"\s*:\s*(?=\{)').finditer(said, start), _MOST_INFOS)):
+        with contextlib.suppress(*UNREADABLE):
+            value, _ = decoder.raw_decode(said, match.end())
+            if isinstance(value, dict) and "exit_status" in value:
+                return value
+    return None
+
+
+def short(error: BaseException) -> str:
+    """What went wrong, in a line."""
+    return str(error).partition("\n")[0][:200] or type(error).__name__
 
 
 def elements(text: str, position: int) -> tuple[list[Any], int, bool]:
