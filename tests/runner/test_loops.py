@@ -10,6 +10,8 @@ from tests.runner.rig import GOOD, ListAgent, driven
 from workbench.agents.agent import LoopPolicy
 from workbench.session import events as ev
 from workbench.session.events import Event
+from workbench.session.log import read_log
+from workbench.session.outcome import failures
 from workbench.session.repetition import repetition
 from workbench.session.state import SessionState, fold
 
@@ -60,6 +62,9 @@ class Story:
         self.step += 1
         self.events.append(ev.ActionProposed(step=self.step, author=author, action=action))
 
+    def dropped(self, action: str) -> Story:
+        return self.rejected(action, by="")
+
 
 EDIT = "edit 1:2 strategy.py <<'END'\nx\nEND"
 
@@ -85,6 +90,16 @@ def test_the_same_action_in_a_row_is_counted() -> None:
 )
 def test_these_are_no_repetitions(story: Story) -> None:
     assert story.proposes("ls") == ""
+
+
+def test_what_comes_again_repeats_what_it_repeated_before() -> None:
+    """It is to be approved by the same rules."""
+    assert Story().ran("ls").dropped("ls").proposes("ls") == "the same action 2 times in a row"
+    assert Story().ran("ls").dropped("ls").ran("vim", author=PERSON).proposes("ls") == ""
+    assert Story().ran("validate").scored().dropped("validate").dropped("validate").proposes("validate")
+    again = Story().ran(EDIT, exit_code=1).dropped(EDIT)
+    assert again.proposes(EDIT)
+    assert [failure.step for failure in failures(fold(again.events)) if failure.kind == "repeat"] == [3]
 
 
 def test_scrolling_goes_on_and_persons_may_repeat_themselves() -> None:
@@ -147,6 +162,26 @@ async def test_the_agent_is_told(tmp_path: Path) -> None:
         await session.ended()
     said = "you repeat yourself: the same action 2 times in a row. Try something else."
     assert agent.messages == [said] == [message.text for message in session.state.steps[2].messages]
+
+
+async def test_of_what_comes_again_it_is_said_once(tmp_path: Path) -> None:
+    """After a take-over and after a resume."""
+    first, then = (Looping(actions, "tell") for actions in ([GOOD, "validate", "validate"], ["false"]))
+    async with driven(tmp_path, first, interactive=True, mode="step") as session:
+        for step in (1, 2):
+            await session.review(step)
+            session.runner.controls.step()
+        await session.review(3)
+        session.runner.controls.take_over(80, 24)
+        await session.phase("human")
+        await session.runner.controls.hand_back()
+        await session.review(4)
+    async with driven(tmp_path, then, resume=session.folder) as session:
+        await session.ended()
+    assert [step.action for step in session.state.steps[3:]] == ["validate"] * 3 + ["false"]
+    log = read_log(session.folder)[0]
+    assert [event.step for event in log if isinstance(event, ev.NoteAdded) and event.step] == [3]
+    assert len([event for event in log if isinstance(event, ev.MessageInjected)]) == 1
 
 
 async def test_a_loop_pauses_where_somebody_watches(tmp_path: Path) -> None:

@@ -254,10 +254,12 @@ class Runner:
             conversation=proposal.conversation,
         )
         self.live.emit(proposed)
-        if dropped is not None and dropped.is_proposed_by(proposed) and (remote is None or remote.can_hold(dropped)):
+        again = dropped is not None and dropped.proposed_again
+        if dropped is not None and again and (remote is None or remote.can_hold(dropped)):
             edit_again(self.live, dropped, step, self.controls.user)
         self.controls.proposer.apply_change()
-        self._mind_repetition(self.agent)
+        if not again:
+            self._mind_repetition(self.agent)
         await self._decide(step, self.agent)
         return None
 

@@ -263,8 +263,7 @@ def _failures(state: SessionState, step: Step) -> Iterator[Failure]:
         yield Failure(step.number, "score", f"the score fell from {before:.4g} to {own:.4g}")
     elif own is not None and before is None and standing.last and state.against_baseline(standing.last) == "worse":
         yield Failure(step.number, "score", f"the score {own:.4g} is worse than the baseline")
-    repeated = repetition(state, step)
-    if repeated:
+    if not step.dropped and (repeated := repetition(state, step)):
         yield Failure(step.number, "repeat", repeated)
 
 

@@ -27,11 +27,11 @@ def repetition(state: SessionState, step: Step | None = None) -> str:
 
 def _same_action(state: SessionState, step: Step) -> str:
     """The same action as in the step before. What a person did in between is a new situation."""
-    if not _same(state.steps[step.number - 1], step) or _word(step) in _MOVES_ON:
+    if _word(step) in _MOVES_ON:
         return ""
     times = 1
     for before in _before(state, step):
-        if before.author != step.author or not _same(before, step) or _undecided(before):
+        if before.author != step.author or not _same(before, step):
             break
         times += 1
     if times == 1:
@@ -46,7 +46,7 @@ def _failed_edit(state: SessionState, step: Step) -> str:
     for before in _before(state, step) if _knows_files(state) else ():
         if before.tree != files:
             return ""  # something is different since
-        if before.author == step.author and _same(before, step) and not _undecided(before):
+        if before.author == step.author and _same(before, step):
             if before.status == "rejected":
                 return f"the same edit as in step {before.number}, which was rejected"
             if not before.edited and (before.status == "refused" or before.exit_code):
@@ -74,8 +74,9 @@ def _validates_the_same(state: SessionState, step: Step) -> str:
 
 
 def _before(state: SessionState, step: Step) -> Iterator[Step]:
-    """The steps before one, the nearest first; not all of a long session."""
-    return (state.steps[number] for number in range(step.number - 1, max(0, step.number - _FAR), -1))
+    """The steps before one that somebody judged, the nearest first; not all of a long session."""
+    before = (state.steps[number] for number in range(step.number - 1, max(0, step.number - _FAR), -1))
+    return (each for each in before if not each.dropped)
 
 
 def _knows_files(state: SessionState) -> bool:
@@ -89,8 +90,3 @@ def _word(step: Step) -> str:
 
 def _same(one: Step, other: Step) -> bool:
     return one.proposed.strip() == other.proposed.strip()
-
-
-def _undecided(step: Step) -> bool:
-    """It was dropped: a take-over or the end of the process came before anybody decided."""
-    return step.status == "rejected" and not step.rejected_by
