@@ -19,6 +19,7 @@ from tests.session.hostile import make_session
 from workbench.formats.mlgym_export import run_folder
 from workbench.formats.open import open_recording
 from workbench.formats.table import FORMATS
+from workbench.session import events as ev
 from workbench.session.recording import Recording
 from workbench.session.state import SessionState, fold
 from workbench.tui.source import RecordedSource
@@ -85,6 +86,36 @@ def test_atif_and_inspect_read_back_as_they_were(tmp_path: Path, recordings: dic
         assert back.input_tokens == state.input_tokens and back.cost == pytest.approx(state.cost)
         if form == "atif":
             assert problems(json.loads(out.read_bytes())) == []
+
+
+@pytest.mark.parametrize("form", ["atif", "inspect"])
+def test_a_proposal_that_came_again_is_one_turn_of_the_model(tmp_path: Path, form: str) -> None:
+    events: list[ev.Event] = [
+        ev.SessionStarted(format=1, task="quick", model="openai:m", metric=ev.Metric(name="Score")),
+        ev.ModelResponded(text="ls", model="openai:m", usage=ev.Usage(input_tokens=9, output_tokens=3, cost=0.5)),
+        ev.ActionProposed(step=1, author="model:m", action="ls", thought="I look."),
+        ev.ScoreRecorded(step=1, score=0.5, metrics={"Score": 0.5}, author="human:ada", visible_to_agent=False),
+        ev.ActionRejected(step=1, author="", comment="dropped: ada took over"),
+        ev.MessageInjected(author="human:ada", text="Look everywhere."),
+        ev.SessionResumed(),
+        ev.ActionProposed(step=2, author="model:m", action="ls", thought="I look."),
+        ev.ActionEdited(step=2, author="human:ada", before="ls", after="ls -a"),
+        ev.ActionFinished(step=2, exit_code=0, observation="a"),
+        ev.SessionEnded(exit_status="stopped"),
+    ]
+    recording = Recording(events, "", tmp_path / "s")
+    out = written(recording, form, tmp_path / "out.json")
+    state, back = fold(events), fold(open_recording(out).events)
+    assert [(step.proposed, step.action, step.status) for step in back.steps[1:]] == [("ls", "ls -a", "ran")]
+    assert [entry.score for entry in back.scores_until()] == [0.5]
+    assert (back.cost, back.input_tokens, back.output_tokens) == (state.cost, 9, 3)
+    assert back.steps[1].spending.cost == state.cost == sum(step.spending.cost for step in state.steps)
+    assert "Look everywhere." in out.read_text() and "took over" not in out.read_text()
+    if form == "atif":
+        value = json.loads(out.read_bytes())
+        assert problems(value) == []
+        [turn] = [step for step in value["steps"] if step["source"] == "agent"]
+        assert (turn["metrics"]["cost_usd"], turn["llm_call_count"]) == (0.5, 1)
 
 
 def test_mlgyms_layout_reads_back_with_its_scores(tmp_path: Path, recordings: dict[str, Recording]) -> None:

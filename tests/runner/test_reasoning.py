@@ -91,7 +91,7 @@ async def test_a_proposal_that_nobody_judged_is_there_again_with_its_edit_and_re
         step = session.state.steps[3]
         assert (step.proposed, step.action, step.edit_told) == ("ls", "ls -a", True)
         assert step.answer.reasoning == THOUGHT and step.answer.continuation
-        assert len(server.calls) == 1 and session.state.cost == session.state.steps[1].spending.cost
+        assert len(server.calls) == 1 and session.state.cost == session.state.steps[3].spending.cost
         server.answers(called(dialect, "submit"))
         session.runner.controls.step()
         await session.review(4)

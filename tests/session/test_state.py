@@ -220,6 +220,20 @@ def test_a_step_costs_what_was_paid_since_the_agents_step_before() -> None:
     assert state.cost == state.spending_by[agent].cost == pytest.approx(3.1), "with what has become no step"
 
 
+def test_a_proposal_that_comes_again_costs_what_was_paid_for_it_where_it_came_last() -> None:
+    def proposed(step: int, action: str = "a") -> list[ev.Event]:
+        return [ev.ActionProposed(step=step, author="model:m", action=action)]
+
+    dropped = [ev.ActionRejected(step=number, author="") for number in range(4)]
+    person = ev.ActionProposed(step=2, author="human:ada", action="b")
+    events = [started(), responded(0.1), *proposed(1), dropped[1], person, *proposed(3), dropped[3]]
+    again = fold([*events, *proposed(4)])
+    assert [step.spending.cost for step in again.steps] == [0, 0, 0, 0, 0.1]
+    assert [step.proposed_again for step in again.steps] == [False, True, False, True, False]
+    other = fold([*events, responded(0.2), *proposed(4, "another")])
+    assert [step.spending.cost for step in other.steps] == [0, 0, 0, 0.1, 0.2]
+
+
 def test_spending_is_by_author_and_says_where_no_price_is_known() -> None:
     state = fold(
         [

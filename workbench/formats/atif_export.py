@@ -12,7 +12,7 @@ from workbench.formats.md_export import people_noted
 from workbench.session import events as ev
 from workbench.session.recording import Recording
 from workbench.session.spending import Spending
-from workbench.session.state import SessionState, Step, fold
+from workbench.session.state import Step, fold
 
 VERSION = "ATIF-v1.7"
 """No later version is needed for what is written, and older readers refuse what they do not know."""
@@ -30,8 +30,12 @@ def as_atif(recording: Recording) -> dict[str, Any]:
     steps: list[dict[str, Any]] = [{"source": "user", "message": started.description or started.task}]
     if started.time:
         steps[0]["timestamp"] = started.time
+    early: list[ev.ScoreRecorded] = []
     for step in state.steps[1:]:
-        steps.append(_as_step(step, state))
+        early += step.scores
+        if not step.proposed_again:
+            steps.append(_as_step(step, early))
+            early = []
         steps += [{"source": "user", "message": said.text, "extra": {"author": said.author}} for said in step.messages]
     if state.unassigned.calls:  # the last answers led to no action
         said = "\n".join(note.text for note in state.notes if note.step is None and not note.author)
@@ -75,13 +79,13 @@ def _known(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
-def _as_step(step: Step, state: SessionState) -> dict[str, Any]:
+def _as_step(step: Step, scores: list[ev.ScoreRecorded]) -> dict[str, Any]:
     """A person's command is a step of the agent without a call of a model: only such a step may hold calls."""
     call = f"call_{step.number}"
     outcome = {
         "exit_code": step.exit_code, "duration": step.duration or None, "cwd": step.cwd,
         "timed_out": step.timed_out or None,
-        "scores": [{"kind": s.kind, "verdict": s.verdict, "metrics": s.metrics} for s in step.scores] or None,
+        "scores": [{"kind": s.kind, "verdict": s.verdict, "metrics": s.metrics} for s in scores] or None,
     }  # fmt: skip
     how = {
         "author": step.author, "proposed": step.proposed if step.edited else None, "edited_by": step.edited_by,

@@ -128,7 +128,8 @@ class _Events:
             scores.setdefault(entry.step, []).append(entry)
         self._scores(scores.get(0, []), 0.0)
         for step in self.state.steps[1:]:
-            self._step(step)
+            if not step.proposed_again:
+                self._step(step)
             self._scores(scores.get(step.number, []), step.finished)
             for told in step.messages:
                 self._add("info", step.finished, source=told.author, data=told.text)

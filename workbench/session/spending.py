@@ -36,6 +36,12 @@ class Spending(msgspec.Struct):
         if usage.cost is None:
             self.unpriced_tokens += usage.input_tokens + usage.output_tokens
 
+    def add_all(self, other: Spending) -> None:
+        """All calls of another sum."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.cost = min(self.cost, MOST_COST)
+
     @property
     def known(self) -> bool:
         """Whether `cost` is all of it."""

@@ -156,7 +156,9 @@ class Step(msgspec.Struct):
     messages: list[ev.MessageInjected] = msgspec.field(default_factory=list)
     """Said after this step, before the next."""
     spending: Spending = msgspec.field(default_factory=Spending)
-    """What the model calls for it cost: those that came to nothing since the agent's step before are among them."""
+    """What the model calls for it cost: those that came to nothing since the agent's step before are among them. Of a
+    proposal that comes again, it stands at the last of its steps.
+    """
     started: float = 0.0
     """Seconds since the session began, when it was proposed."""
     finished: float = 0.0
@@ -647,6 +649,8 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
         if dropped is not None and dropped.is_proposed_by(event):
             dropped.proposed_again = True
             state._answer = state._answer if any(state._answer) else dropped.answer
+            state.unassigned.add_all(dropped.spending)
+            dropped.spending = Spending()
         step.spending, state.unassigned = state.unassigned, Spending()
         if any(state._answer):
             step.answers[0] = state._answer
