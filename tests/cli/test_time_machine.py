@@ -65,6 +65,23 @@ def test_a_fork_is_printed_and_not_started(session: Path) -> None:
     assert fold(read_log(fork)[0]).last_step == 3
 
 
+def test_a_fork_is_kept_where_new_sessions_are_however_its_parent_is_named(
+    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = as_json("fork", session.name, "--step", "2", "--sessions", str(session.parent))
+    assert Path(said["session"]).parent == session.parent
+    monkeypatch.setenv("MLGYM_SESSIONS", str(tmp_path / "others"))
+    before = sorted(session.parent.iterdir())
+    said = as_json("fork", str(session), "--step", "2")
+    assert Path(said["session"]).parent == tmp_path / "others"
+    assert as_json("replay", str(session), "--execute", "--unsafe-local")["verified_to"] == 3
+    assert sorted(session.parent.iterdir()) == before
+    named = as_json("fork", str(session), "--step", "1", "--sessions", str(tmp_path / "named"))
+    assert Path(named["session"]).parent == tmp_path / "named"
+    again = as_json("fork", Path(said["session"]).name, "--step", "1")
+    assert again["parent"] == said["session"]
+
+
 def test_a_fork_that_cannot_be_made_says_why(session: Path) -> None:
     for arguments, said in (
         (["--step", "7"], "has no step 7"),

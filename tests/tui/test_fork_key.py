@@ -36,14 +36,19 @@ async def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def test_b_opens_a_fork_of_the_step_that_is_shown(parent: Path) -> None:
-    app = WorkbenchApp(RecordedSource(open_recording(parent)), theme="mlgym-dark")
+    sessions = parent.parent.with_name("others")
+    app = WorkbenchApp(RecordedSource(open_recording(parent)), theme="mlgym-dark", sessions=sessions)
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("0", "l", "B")
         await wait_for(pilot, lambda: "Fork at step 1: who goes on?" in screen_text(app), "the question")
         await pilot.press("enter")
         await wait_for(pilot, lambda: app.source.status and app.source.status.phase == "review", "the fork")
         assert app.source.state.last_step == 2 and app.source.state.steps[2].action == "echo two"
-        assert app.source.folder != parent and "forked at step 1: s steps on, c goes on" in screen_text(app)
+        assert (
+            app.source.folder
+            and app.source.folder.parent == sessions
+            and "forked at step 1: s steps on, c goes on" in screen_text(app)
+        )
         await pilot.press("s")
         await wait_for(pilot, lambda: app.source.state.steps[2].over, "its next step")
 

@@ -284,10 +284,10 @@ async def test_search_in_all_runs_opens_a_hit_at_its_step(folder: Path) -> None:
 
 
 async def test_tasks_are_looked_at_and_started(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[tuple[str, str]] = []
+    begun: list[tuple[str, str, Path]] = []
 
-    def start_task(task: str, model: str) -> object:
-        begun.append((task, model))
+    def start_task(task: str, model: str, sessions: Path) -> object:
+        begun.append((task, model, sessions))
         return source_of(folder / "20260101-101500-blotto-3fa9c1", live=False)
 
     monkeypatch.setattr(tasks, "start_task", start_task)
@@ -303,7 +303,7 @@ async def test_tasks_are_looked_at_and_started(folder: Path, monkeypatch: pytest
         await shows(pilot, app, "best of people: 0.1000", "best of models: 0.5000")
         await pilot.press("escape", "n", "enter")
         await opened(pilot, app, "20260101-101500-blotto-3fa9c1")
-        assert begun == [("blotto", "scripted:demo")]
+        assert begun == [("blotto", "scripted:demo", app.sessions)]
 
 
 async def test_what_a_hostile_session_says_is_only_text(tmp_path: Path) -> None:

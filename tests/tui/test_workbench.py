@@ -76,7 +76,7 @@ async def opened(
     spec = SessionSpec(task=str(task.folder), model=model, unsafe_local=True, interactive=True, **options)
     acting = ListAgent(agent) if isinstance(agent, list) else agent
     runner = start(spec, root / "sessions", agent=acting, grounds=grounds)
-    app = WorkbenchApp(LiveSource(runner), theme="mlgym-dark")
+    app = WorkbenchApp(LiveSource(runner), theme="mlgym-dark", sessions=root / "sessions")
     async with app.run_test(size=size) as pilot:
         yield Opened(app, runner, pilot)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench.cli.errors import Command, Failure
-from workbench.cli.options import session_argument
+from workbench.cli.options import session_argument, sessions_here
 
 if TYPE_CHECKING:
     from workbench.session.bus import Message
@@ -49,7 +49,7 @@ def attach(session: Path, watch: bool, as_json: bool) -> None:
     from workbench.tui.source import AttachedSource
 
     source = AttachedSource(session, look_only=watch)
-    ended = WorkbenchApp(source).run()
+    ended = WorkbenchApp(source, sessions=sessions_here()).run()
     if ended is not None:
         say_end(ended)
     else:

@@ -12,7 +12,7 @@ import click
 
 from workbench.cli.errors import Failure
 from workbench.cli.home import is_terminal
-from workbench.cli.options import consent
+from workbench.cli.options import consent, sessions_here
 
 if TYPE_CHECKING:
     from workbench.runner.runner import Runner
@@ -88,7 +88,7 @@ def drive(runner: Runner, plain: bool, as_json: bool) -> int:
     else:
         from workbench.tui.app import WorkbenchApp
 
-        ended = WorkbenchApp(source).run()
+        ended = WorkbenchApp(source, sessions=sessions_here()).run()
     if ended is None:
         return 1
     from workbench.cli.headless import say_end, succeeded

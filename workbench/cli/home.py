@@ -39,7 +39,7 @@ def open_home(folders: Sequence[Path], *, own: bool) -> None:
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.screens.home import HomeScreen
 
-    app = WorkbenchApp(home=HomeScreen(folders, own=own))
+    app = WorkbenchApp(home=HomeScreen(folders, own=own), sessions=folders[0] if own else None)
     app.run()
     sys.exit(app.return_code or 0)
 

@@ -103,6 +103,12 @@ sessions_option = click.option(
 )
 
 
+def sessions_here() -> Path:
+    """Where this command keeps new sessions."""
+    folder: Path = click.get_current_context().params["sessions_folder"]
+    return folder
+
+
 def _patterns(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
     from workbench.yamlfile import pattern_problem
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from workbench.cli.errors import Failure
-from workbench.cli.options import consent, read_session
+from workbench.cli.options import consent, read_session, sessions_here
 from workbench.cli.output import picked, print_json, progress_line
 from workbench.text import visible
 
@@ -34,13 +34,10 @@ def run_again(
 ) -> int:
     """Run it, say how far it came out as it was recorded, and return the exit code."""
     from workbench.session.events import Parent
-    from workbench.session.objects import pool_of
-    from workbench.session.store import sessions_root
 
     recording, _ = read_session(path)
     asked = None if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()) else _Asked()
-    beside = recording.folder is not None and pool_of(recording.folder) is not None
-    root = recording.folder.parent if recording.folder is not None and beside else sessions_root()
+    root = sessions_here()
     with scratch_below(root) as scratch:
         done, session = _run(recording, scratch, until, accept, asked, trust, where)
         choice = asked.choice if asked is not None else ""

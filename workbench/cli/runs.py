@@ -22,6 +22,7 @@ from workbench.cli.options import (
     program_options,
     sandbox_option,
     session_argument,
+    sessions_here,
     sessions_option,
     several,
     task_argument,
@@ -227,7 +228,7 @@ def replay(session: Path, execute: bool, **options: Any) -> None:
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.source import RecordedSource
 
-    app = WorkbenchApp(RecordedSource(recording))
+    app = WorkbenchApp(RecordedSource(recording), sessions=sessions_here())
     ended = app.run()
     if ended is not None:  # of a fork that was opened
         from workbench.cli.headless import say_end

@@ -40,7 +40,7 @@ def shown(paths: list[Path], *, own: bool, drive: bool) -> WorkbenchApp:
     from workbench.tui.source import source_of
 
     if own or len(paths) > 1 or holds_many(paths[0]):
-        return WorkbenchApp(home=HomeScreen(paths, own=own), look_only=not drive)
+        return WorkbenchApp(home=HomeScreen(paths, own=own), look_only=not drive, sessions=paths[0] if own else None)
     live = paths[0].is_dir() and is_locked(paths[0])
     source = source_of(paths[0], live=live, kind="browser", look_only=not drive, takes=True)
     return WorkbenchApp(source, look_only=not drive)

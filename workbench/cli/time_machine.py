@@ -12,7 +12,6 @@ import click
 from workbench.cli.errors import Command, Failure, complain
 from workbench.cli.options import (
     consent,
-    given,
     json_option,
     read_session,
     sandbox_option,
@@ -159,15 +158,12 @@ def fork(
     from workbench.runner.forking import Heir, make_fork
     from workbench.session.events import Parent, SessionStarted
     from workbench.session.log import EVENTS_FILE
-    from workbench.session.objects import pool_of
     from workbench.session.state import fold
     from workbench.session.store import find_session
 
     if person and (model or agent):
         raise click.UsageError("--as human leaves no place for --model and --agent")
     parent = find_session(sessions_folder, session)
-    named = given(click.get_current_context(), "sessions_folder")
-    root = parent.parent if not named and pool_of(parent) is not None else sessions_folder
     edited = _edited(parent, step) if edit else None
     heir = Heir(person or model, agent, edited)
     recording = open_recording(parent)  # an archive has a session in it
@@ -176,14 +172,14 @@ def fork(
         if not go_on or recording.folder is None:
             raise Failure("an agent program has to be run again for a fork", "say --run", 2)
         state = fold(recording.events)
-        sys.exit(_fork_program(recording.folder, state, step, root, agent_env, headless, trust, edited))
+        sys.exit(_fork_program(recording.folder, state, step, sessions_folder, agent_env, headless, trust, edited))
     if recording.folder is not None and (recording.folder / EVENTS_FILE).is_file():
         origin = None if parent.is_dir() else Parent(session=str(parent), step=step)
-        made = make_fork(recording.folder, step, root, heir, consent=consent(trust), origin=origin)
+        made = make_fork(recording.folder, step, sessions_folder, heir, consent=consent(trust), origin=origin)
     else:
         from workbench.cli.reexecution import fork_recording
 
-        made = fork_recording(parent, step, root, heir, accept=accept, trust=trust, where=where)
+        made = fork_recording(parent, step, sessions_folder, heir, accept=accept, trust=trust, where=where)
     _say(made, as_json, go_on)
     if go_on:
         sys.exit(drive(made.session, headless, as_json, False, trust, {}))

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -24,6 +25,7 @@ from textual.widget import AwaitMount
 from workbench.session import commands as do
 from workbench.session.events import SessionEnded
 from workbench.session.state import SessionState
+from workbench.session.store import sessions_root
 from workbench.signals import on_signals
 from workbench.tui.actions import HOME, STEPS, bindings_of, keyed
 from workbench.tui.outside import Outside
@@ -75,8 +77,9 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         home: HomeScreen | None = None,
         theme: str | None = None,
         look_only: bool = False,
+        sessions: Path | None = None,
     ) -> None:
-        """`look_only`: nothing is started, noted or forked from here."""
+        """`look_only`: nothing is started, noted or forked from here. `sessions`: where new ones are kept."""
         # Textual reads the styles of a screen when it is pushed, which the one at the bottom never is.
         super().__init__(theme, css_path=[*self.CSS_PATH, "screens/home.tcss"] if home is not None else None)
         self.outside = Outside(
@@ -86,6 +89,7 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         """What was written in dialogs that were left, by their titles."""
         self.home = home
         self.look_only = look_only
+        self.sessions = sessions or sessions_root()
         self._opened = self.SCREEN(source) if source is not None else None
         self.type_ahead = TypeAhead(self, lambda: self.ground, self._deliver)
         self.ended: SessionEnded | None = None

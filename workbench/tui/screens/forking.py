@@ -10,9 +10,8 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.runner.forking import Heir, make_fork
 from workbench.runner.start import start
-from workbench.session.objects import pool_of
 from workbench.session.spec import spec_of
-from workbench.session.store import command_for, sessions_root
+from workbench.session.store import command_for
 from workbench.tui.actions import keyed
 from workbench.tui.screens.view import SessionView
 from workbench.tui.source import LiveSource
@@ -40,9 +39,9 @@ def ask_fork(screen: SessionView) -> None:
         model = "" if line.strip() == state.model else line.strip()
         try:
             if here:
-                opened[:] = [await asyncio.to_thread(_open, folder, step, model, state.model)]
+                opened[:] = [await asyncio.to_thread(_open, folder, step, app.sessions, model, state.model)]
             else:
-                made = await asyncio.to_thread(make_fork, folder, step, _root(folder), Heir(model))
+                made = await asyncio.to_thread(make_fork, folder, step, app.sessions, Heir(model))
                 screen.say(f"forked at step {step}; go on with: {command_for(made.session, 'resume')}", 60.0)
         except (WorkbenchError, OSError) as error:
             return f"{error}\n{getattr(error, 'hint', '')}".strip()
@@ -65,15 +64,10 @@ def ask_fork(screen: SessionView) -> None:
     )
 
 
-def _root(folder: Path) -> Path:
-    """Where the fork is kept: beside its parent, unless that was unpacked from an archive."""
-    return folder.parent if pool_of(folder) is not None else sessions_root()
-
-
-def _open(folder: Path, step: int, model: str, before: str) -> LiveSource:
+def _open(folder: Path, step: int, root: Path, model: str, before: str) -> LiveSource:
     """The fork, ready to run; nothing runs before the person says so. Raises WorkbenchError, OSError."""
     mode = None if (model or before) == "human" else "step"
-    made = make_fork(folder, step, _root(folder), Heir(model)).session
+    made = make_fork(folder, step, root, Heir(model)).session
     try:
         return LiveSource(start(spec_of({"delay": _DELAY}, mode=mode, interactive=True), resume=made))
     except BaseException:

@@ -393,7 +393,7 @@ class HomeScreen(Ground):
 
         self.say(f"starting {task} …", 3600)
         try:
-            source: SessionSource = await asyncio.to_thread(start_task, task, model)
+            source: SessionSource = await asyncio.to_thread(start_task, task, model, self._owner.sessions)
         except (WorkbenchError, OSError) as error:
             self.say(f"it cannot be started: {error}", 60)
             return

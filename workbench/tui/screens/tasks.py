@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from textual.content import Content
 
 from workbench import config
@@ -10,7 +12,6 @@ from workbench.runner.start import start
 from workbench.session.events import AGAINST
 from workbench.session.run import Run
 from workbench.session.spec import spec_of
-from workbench.session.store import sessions_root
 from workbench.tasks.catalogue import Task, find_task, list_tasks
 from workbench.tasks.errors import TaskError
 from workbench.text import many, number
@@ -64,7 +65,7 @@ def _best(of: str, run: Run | None) -> Content:
     return Content(f"best of {of}: {number(run.best)}{against}{who}, {one_line(run.ident)}")
 
 
-def start_task(task: str, model: str) -> SessionSource:
+def start_task(task: str, model: str, sessions: Path) -> SessionSource:
     """A new session, ready to run. Takes as long as preparing the task's data does. Raises WorkbenchError, OSError."""
     by_hand = model == "human"
     given = config.defaults(config.settings())["human" if by_hand else "run"]
@@ -72,4 +73,4 @@ def start_task(task: str, model: str) -> SessionSource:
         given = {name: value for name, value in given.items() if name not in config.OF_A_MODEL}
     more = {"task": task, "model": model, "mode": "human" if by_hand else "auto", "interactive": True}
     spec = spec_of({"delay": 0.0 if by_hand else _DELAY, **given}, **more)
-    return LiveSource(start(spec, sessions_root()))
+    return LiveSource(start(spec, sessions))
