@@ -20,7 +20,7 @@ import msgspec
 from workbench import __version__
 from workbench.library.readers import Job, read_side_by_side
 from workbench.session.events import SessionEnded, SessionStarted, UnknownEvent, decode
-from workbench.session.files import make_folder, open_file, read_file
+from workbench.session.files import open_file, read_file, write_whole
 from workbench.session.log import EVENTS_FILE, is_locked, read_log
 from workbench.session.recording import RecordingError
 from workbench.session.run import Run, damaged, row_of, run_of
@@ -293,14 +293,6 @@ def _load(cache: Path) -> dict[str, msgspec.Raw]:
 def _store(cache: Path, files: dict[str, msgspec.Raw]) -> None:
     """Without it, the next start takes longer: nothing else."""
     with contextlib.suppress(OSError):
-        make_folder(cache.parent)
-        aside = cache.with_suffix(f".{os.getpid()}")
-        try:
-            with os.fdopen(open_file(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as stream:
-                stream.truncate()
-                stream.write(msgspec.msgpack.encode(_Cache(_VERSION, files)))
-            os.replace(aside, cache)
-            for old in sorted(cache.parent.glob("*.msgpack"), key=lambda path: path.stat().st_mtime)[:-_MOST_CACHES]:
-                old.unlink(missing_ok=True)
-        finally:
-            aside.unlink(missing_ok=True)
+        write_whole(cache, msgspec.msgpack.encode(_Cache(_VERSION, files)))
+        for old in sorted(cache.parent.glob("*.msgpack"), key=lambda path: path.stat().st_mtime)[:-_MOST_CACHES]:
+            old.unlink(missing_ok=True)

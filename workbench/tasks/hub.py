@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from workbench.tasks.dataset_schema import HubFilesSource, HuggingFaceSource
 
 _WAYS_OUT = "look at the network (HTTPS_PROXY, HF_ENDPOINT), or use the small stand-in: --dataset tiny"
-_BLOCK = 1 << 20
 
 
 def is_pattern(name: str) -> bool:
@@ -161,9 +160,7 @@ def _check(name: str, path: Path, known: str | None, said: str, repo: str) -> No
     if not want:
         return
     with path.open("rb") as stream:
-        while piece := stream.read(_BLOCK):
-            digest.update(piece)
-    got = digest.hexdigest()
+        got = hashlib.file_digest(stream, lambda: digest).hexdigest()
     if got != want:
         raise SourceError(
             f"{name} of {repo} is not what it should be (its checksum is {got[:12]}…, not {want[:12]}…): "

@@ -17,6 +17,7 @@ from typing import Any
 
 from textual.app import App
 
+from workbench.session.files import write_whole
 from workbench.session.secrets import state_folder
 from workbench.session.state import SessionState
 from workbench.session.status import LiveStatus
@@ -156,15 +157,8 @@ def _stop_the_job() -> None:
 
 def _keep(text: str) -> str:
     """Write a text to the user's own file, and to tmux's buffer where we are in tmux. Returns where it is."""
-    folder = state_folder()
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file, new = folder / "copied.txt", folder / f".copied.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    data = text.encode("utf-8", "replace")
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as out:
-        out.write(data)
-    new.replace(file)
+    file, data = state_folder() / "copied.txt", text.encode("utf-8", "replace")
+    write_whole(file, data)
     if os.environ.get("TMUX"):
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             command = ["tmux", "load-buffer", "-w", "-"]
