@@ -200,6 +200,11 @@ def _call_text(call: dict[str, Any]) -> str:
     return f"(calls {what.get('name')} {arguments}{f', as {name}' if name else ''})"
 
 
+def text_of(content: Any) -> str:
+    """The text of a message's content, in the form of any provider."""
+    return "\n".join(filter(None, _parts_text(content)))
+
+
 def _parts_text(value: Any) -> list[str]:
     """The texts of a message, or of a part of one, in the form of any provider."""
     if isinstance(value, list):

@@ -5,7 +5,7 @@ person has changed is written again, in the protocol that it came in.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 import msgspec
@@ -234,20 +234,6 @@ def event(data: Value, name: str = "") -> bytes:
 def dumped(value: Any) -> str:
     """JSON on one line, as clients mostly write it. A number that is none is null."""
     return msgspec.json.encode(value).decode()
-
-
-def text_of(content: Any) -> str:
-    """The text of a message's content, in any of the forms that the protocols know."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, Mapping):
-        for name in ("text", "content", "output", "refusal"):
-            if isinstance(content.get(name), str | list):
-                return text_of(content[name])
-        return f"({content['type']})" if isinstance(content.get("type"), str) else ""
-    if isinstance(content, Iterable):
-        return "\n".join(filter(None, map(text_of, content)))
-    return ""
 
 
 def number(value: Any) -> int:

@@ -19,8 +19,8 @@ from workbench.gateway.protocols.base import (
     after_model,
     event,
     number,
-    text_of,
 )
+from workbench.session.prompt_view import text_of
 
 _REASONING = ("reasoning_content", "reasoning")
 """How servers call what they show of it."""

@@ -23,9 +23,9 @@ from workbench.gateway.protocols.base import (
     dumped,
     event,
     number,
-    text_of,
 )
 from workbench.session.events import Usage
+from workbench.session.prompt_view import text_of
 
 _STATUS = {
     400: "INVALID_ARGUMENT",

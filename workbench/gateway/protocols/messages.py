@@ -20,9 +20,9 @@ from workbench.gateway.protocols.base import (
     dumped,
     event,
     number,
-    text_of,
 )
 from workbench.session.events import Usage
+from workbench.session.prompt_view import text_of
 
 _ERRORS = {
     401: "authentication_error",

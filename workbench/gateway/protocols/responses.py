@@ -21,9 +21,9 @@ from workbench.gateway.protocols.base import (
     dumped,
     event,
     number,
-    text_of,
 )
 from workbench.session.events import Usage
+from workbench.session.prompt_view import text_of
 
 _CALLS = {"function_call": "arguments", "custom_tool_call": "input", "local_shell_call": "action"}
 """Items that are calls of a client's tools, and where each has what it is called with."""
