@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +87,19 @@ async def test_what_a_server_says_of_itself_decides_nothing_else(tmp_path: Path,
     server.answers(OPENAI.fails(401, "exit_context exit_cost submitted"))
     async with talking(tmp_path, OPENAI, server) as session:
         assert (await session.ended()).exit_status == "autosubmission (exit_api)"
+
+
+async def test_a_session_that_has_ended_leaves_no_timer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.runner.runner._UNDER_WAY", 3600.0)
+    loop, timers = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    call_later = loop.call_later
+
+    def noted(*given: Any, **named: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(*given, **named))
+        return timers[-1]
+
+    monkeypatch.setattr(loop, "call_later", noted)
+    async with driven(tmp_path, ListAgent([])) as session:
+        await session.ended()
+    late = [timer for timer in timers if timer.when() > loop.time() + 60]
+    assert late and all(timer.cancelled() for timer in late)

@@ -117,6 +117,10 @@ class Runner:
         Raises LogError when the session can no longer be written; all that was logged before is safe. Cancelling it
         ends the session as interrupted.
         """
+        loop = asyncio.get_running_loop()
+        early = loop.call_later(
+            _UNDER_WAY, lambda: loop.run_in_executor(None, import_module, "workbench.runner.cockpit")
+        )
         try:
             try:
                 with before_the_end(partial(self.controls.stop, "interrupted")):
@@ -146,6 +150,7 @@ class Runner:
             assert isinstance(ended, ev.SessionEnded)
             return ended
         finally:
+            early.cancel()  # else it could come when the loop takes no more work
             await self._close()
 
     async def _close(self) -> None:
@@ -171,8 +176,6 @@ class Runner:
         self.episode.shell.on_display = self._show
         if self.interactive:
             self.episode.shell.onlooker.on_waiting = self._command_waits
-        loop = asyncio.get_running_loop()
-        loop.call_later(_UNDER_WAY, lambda: loop.run_in_executor(None, import_module, "workbench.runner.cockpit"))
         starting = await self._unless_stopped(self.episode.start(self._cwd))
         if self.controls.stopping is not None:
             return self.controls.stopping

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from textual.app import App, ReturnType
 from textual.css.query import NoMatches
+from textual.worker import WorkerFailed, get_current_worker
 
 from workbench.tui import look
 from workbench.tui.actions import ACTIONS
@@ -33,7 +34,10 @@ class OwnApp(App[ReturnType]):
         self.set_keymap({action.id: ",".join(action.keys_now) or "none" for action in ACTIONS if action.changed})
 
     def _handle_exception(self, error: Exception) -> None:
-        # A screen that was opened just before the end is mounted without what its containers hold: what looks for it
-        # there is no fault.
-        if self.is_running or not isinstance(error, NoMatches):
+        # What goes away loses its parts before its work is broken off, and a screen that was opened just before the end
+        # is mounted without them: what looks for one of them there is no fault.
+        of_work = isinstance(error, WorkerFailed)
+        cause = error.error if isinstance(error, WorkerFailed) else error
+        going = not self.is_running or (of_work and not get_current_worker().node.is_running)
+        if not (going and isinstance(cause, NoMatches)):
             super()._handle_exception(error)
