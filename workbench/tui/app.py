@@ -36,6 +36,7 @@ from workbench.tui.source import SessionSource
 from workbench.tui.terminal.changes import Shown
 from workbench.tui.text import printable
 from workbench.tui.type_ahead import TypeAhead
+from workbench.tui.workers import work_on
 
 if TYPE_CHECKING:
     from textual.command import Provider
@@ -370,7 +371,7 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         if not text:
             self.ground_say("nothing to copy here")
             return
-        self.run_worker(self.outside.copy(text), group="copy")
+        work_on(self, self.outside.copy, text, group="copy")
 
     def _do_suspend(self) -> None:
         self.outside.suspend()

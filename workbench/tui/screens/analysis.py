@@ -26,6 +26,7 @@ from workbench.text import many
 from workbench.tui.actions import ANALYSIS, bindings_of, keyed
 from workbench.tui.screens.help import HelpScreen
 from workbench.tui.text import one_line
+from workbench.tui.workers import work_on
 
 _SAMPLES = 200
 """Of the bootstrap: enough for two digits, and quick."""
@@ -79,7 +80,7 @@ class AnalysisScreen(Screen[None]):
         )
 
     def on_mount(self) -> None:
-        self.run_worker(self._read(), group="read")
+        work_on(self, self._read, group="read")
 
     def on_resize(self) -> None:
         self._draw()
@@ -147,7 +148,7 @@ class AnalysisScreen(Screen[None]):
         if analysis is None or not profile.display or not analysis.sides[self.which].scores.tasks:
             return
         width, height = self.size.width - 2, profile.size.height or self.size.height // 2 - 3
-        self.run_worker(self._draw_late(analysis, width, height), group="draw", exclusive=True)
+        work_on(self, self._draw_late, analysis, width, height, group="draw", exclusive=True)
 
     async def _draw_late(self, analysis: Analysis, width: int, height: int) -> None:
         known = self._curves

@@ -11,6 +11,7 @@ from workbench.tui import words
 from workbench.tui.actions import HAS_SHELL, keyed
 from workbench.tui.limits_line import limits_line, read_limits_line
 from workbench.tui.screens.searching import condition_fault
+from workbench.tui.workers import work_on
 
 if TYPE_CHECKING:
     from workbench.session.commands import Command, Outcome
@@ -68,7 +69,7 @@ class Bounds:
             if problem := (await self.do(do.SetBreakpoints(given))).problem:
                 self.screen.say(problem)
 
-        self.screen.run_worker(put())
+        work_on(self.screen, put)
 
     def limits(self) -> None:
         """Change what may still be spent."""
@@ -125,7 +126,7 @@ class Bounds:
         from workbench.tui.screens.dialogs import Confirm  # when first needed: it slows the start
 
         if not self.screen.situation.live:
-            self.screen.run_worker(self._ask_to_drive(), group="wheel", exclusive=True)
+            work_on(self.screen, self._ask_to_drive, group="wheel", exclusive=True)
         else:
             text = f"{self.status.asks} asks to drive the session. You go on looking."
             dialog = Confirm("Hand the wheel over?", text, yes="hand over", no="keep it")

@@ -34,6 +34,7 @@ from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import CHANGED, Line, LineMark, LineView
 from workbench.tui.widgets.proposal import prompted
 from workbench.tui.widgets.row_list import Chooser, Piece
+from workbench.tui.workers import work_on
 
 _NAME = 16
 """Characters of the end of a run's name, which is where runs of one task differ."""
@@ -151,7 +152,7 @@ class CompareScreen(Screen[None]):
         )
 
     def on_mount(self) -> None:
-        self.run_worker(self._read(), group="read")
+        work_on(self, self._read, group="read")
 
     def on_resize(self) -> None:
         if self.looking == "plot":
@@ -221,7 +222,7 @@ class CompareScreen(Screen[None]):
         for view in self.texts[1:]:
             view.display = not alone
         if alone:
-            self.run_worker(self._show_late(row), group="late", exclusive=True)
+            work_on(self, self._show_late, row, group="late", exclusive=True)
             return
         self.workers.cancel_group(self, "late")
         texts = [

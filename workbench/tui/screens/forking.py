@@ -15,6 +15,7 @@ from workbench.session.store import command_for
 from workbench.tui.actions import keyed
 from workbench.tui.screens.view import SessionView
 from workbench.tui.source import LiveSource
+from workbench.tui.workers import work_on
 
 _DELAY = 1.0
 """Seconds before a proposal runs by itself, once the person lets it go on."""
@@ -57,7 +58,7 @@ def ask_fork(screen: SessionView) -> None:
     screen.ask(
         f"Fork at step {step}: who goes on?",
         "as before; or scripted:demo, human, openai:NAME, anthropic:NAME, …",
-        lambda _line: app.run_worker(show(), group="open") if opened else None,
+        lambda _line: work_on(app, show, group="open") if opened else None,
         value=state.model,
         note=note,
         check=make,

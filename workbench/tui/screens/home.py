@@ -30,6 +30,7 @@ from workbench.tui.text import one_line
 from workbench.tui.widgets.key_bar import KeyBar
 from workbench.tui.widgets.run_table import Header, RunTable, Table, TaskTable
 from workbench.tui.widgets.status_bar import Part, StatusBar
+from workbench.tui.workers import work_on
 
 _BAR = ("app.help", "app.quit")
 _MOST_MARKED = 9
@@ -90,7 +91,7 @@ class HomeScreen(Ground):
         self.finding.stop()
 
     def _look(self) -> None:
-        self.run_worker(self.finding.look(), group="look", exclusive=True)
+        work_on(self, self.finding.look, group="look", exclusive=True)
 
     # -- showing -----------------------------------------------------------------------------------------------------
 
@@ -219,7 +220,7 @@ class HomeScreen(Ground):
 
     def open_run(self, run: Run, step: int | None = None, search: str = "") -> None:
         """Open a run, at a step, and search it from there."""
-        self.run_worker(self._open(run, step, search), group="open", exclusive=True)
+        work_on(self, self._open, run, step, search, group="open", exclusive=True)
 
     async def _open(self, run: Run, step: int | None, search: str) -> None:
         if run.status == "damaged" and run.problem:
@@ -352,7 +353,7 @@ class HomeScreen(Ground):
             self.remove_class("-empty")
             self.add_class("-tasks")
             self.set_focus(self.tasks)
-            self.run_worker(self._show_tasks(), group="tasks", exclusive=True)
+            work_on(self, self._show_tasks, group="tasks", exclusive=True)
 
     async def _show_tasks(self) -> None:
         from workbench.tui.screens.tasks import task_lines
@@ -386,7 +387,7 @@ class HomeScreen(Ground):
             self.ask(title, hint, self._begin, value=config.settings().model or "scripted:demo", bottom=True)
 
     def _begin(self, model: str) -> None:
-        self.run_worker(self._start(self._meant, model.strip()), group="open", exclusive=True)
+        work_on(self, self._start, self._meant, model.strip(), group="open", exclusive=True)
 
     async def _start(self, task: str, model: str) -> None:
         from workbench.tui.screens.tasks import start_task

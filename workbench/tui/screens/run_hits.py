@@ -23,6 +23,7 @@ from workbench.text import many
 from workbench.tui.actions import keyed
 from workbench.tui.text import one_line
 from workbench.tui.widgets.row_list import Piece, RowList
+from workbench.tui.workers import work_on
 
 _BATCH_SECONDS = 0.1
 _MOST = 5000
@@ -76,7 +77,7 @@ class HitsScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._say()
-        self.run_worker(asyncio.to_thread(self._search, asyncio.get_running_loop()), exclusive=True)
+        work_on(self, asyncio.to_thread, self._search, asyncio.get_running_loop(), exclusive=True)
 
     def on_unmount(self) -> None:
         self._stop.set()

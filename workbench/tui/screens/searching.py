@@ -10,6 +10,7 @@ from workbench.tui.matches import Hit, hits_in
 from workbench.tui.screens.arranging import PROMPT, Arranging
 from workbench.tui.screens.view import fault_in
 from workbench.tui.widgets.lines import MAX_MATCHES, compile_query
+from workbench.tui.workers import work_on
 
 if TYPE_CHECKING:
     from workbench.library.filter import Filter
@@ -114,7 +115,7 @@ class Searching:
             self._go(direction)
 
     def _go(self, direction: int, *, here: bool = False) -> None:
-        self.screen.run_worker(self._find_and_go(direction, here), group="search")
+        work_on(self.screen, self._find_and_go, direction, here, group="search")
 
     async def _find_and_go(self, direction: int, here: bool) -> None:
         """Go to the place after (or before) the one where we are; from the step that is shown, if we moved on."""

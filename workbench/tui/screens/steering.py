@@ -15,6 +15,7 @@ from workbench.session import commands as do
 from workbench.tui import words
 from workbench.tui.actions import HAS_SHELL, keyed
 from workbench.tui.screens.bounds import Bounds
+from workbench.tui.workers import work_on
 
 if TYPE_CHECKING:
     from workbench.session.commands import Command
@@ -318,9 +319,9 @@ class Steering(Bounds):
 
     def _hand_back(self, *, force: bool) -> None:
         self.releasing = True
-        self.screen.run_worker(self._handing_back(force=force), group="release", exclusive=True)
+        work_on(self.screen, self._handing_back, force, group="release", exclusive=True)
 
-    async def _handing_back(self, *, force: bool) -> None:
+    async def _handing_back(self, force: bool) -> None:
         try:
             outcome = await self.do(do.HandBack(force))
         finally:

@@ -9,6 +9,7 @@ from textual.content import Content
 from workbench.session.state import SessionState
 from workbench.tui.diffs import FileBytes, shown, step_changes
 from workbench.tui.widgets.line_view import Line, PanelView
+from workbench.tui.workers import work_on
 
 
 class DiffView(PanelView):
@@ -29,7 +30,7 @@ class DiffView(PanelView):
         if key != self._key:
             self._key = key
             self.title = f"Changes of step {number}"
-            self.run_worker(self._load(number), group="diff", exclusive=True)
+            work_on(self, self._load, number, group="diff", exclusive=True)
 
     async def _load(self, number: int) -> None:
         lines = await asyncio.to_thread(self._compared, number)

@@ -16,6 +16,7 @@ from workbench.tui.excerpt import LARGE, Excerpt, count_lines, difference, excer
 from workbench.tui.text import one_line, split_lines
 from workbench.tui.widgets.line_view import ADDED, CHANGED, LineMark, PanelView
 from workbench.tui.widgets.pane import Retitled
+from workbench.tui.workers import work_on
 
 _CUT = LineMark("▔", "line-view--removed")
 """Lines above this one are gone."""
@@ -63,7 +64,7 @@ class FileWindow(PanelView):
         self._key = key
         self._describe(window, opened)
         if max(self._bytes_of(window.path, number), self._bytes_of(window.path, max(0, number - 1))) > LARGE:
-            self.run_worker(self._load(window, number, opened, key), group="file", exclusive=True)
+            work_on(self, self._load, window, number, opened, key, group="file", exclusive=True)
         else:
             self._draw(self._read(window, number), window, number, opened)
 

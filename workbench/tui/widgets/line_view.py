@@ -22,6 +22,7 @@ from workbench.tui.highlight import AT_ONCE, MAX_CHARACTERS, highlight_lines, qu
 from workbench.tui.text import display_line, split_lines
 from workbench.tui.widgets.line_display import ADDED, CHANGED, CURRENT, REMOVED, LineDisplay, LineMark
 from workbench.tui.widgets.lines import LONG_LINE, Line, Match, compile_query, raw_text
+from workbench.tui.workers import work_on
 
 __all__ = ["ADDED", "CHANGED", "CURRENT", "REMOVED", "Line", "LineMark", "LineView", "Match"]
 
@@ -216,7 +217,7 @@ class LineView(LineDisplay, can_focus=True):
         if self._spans is None and len(text) <= AT_ONCE and quick(path):
             self._spans = highlight_lines(text, path)
         if self._spans is None:
-            self.run_worker(self._highlight_later(self._shown_count, text, path), group="highlight", exclusive=True)
+            work_on(self, self._highlight_later, self._shown_count, text, path, group="highlight", exclusive=True)
 
     async def _highlight_later(self, shown: int, text: str, path: str) -> None:
         spans = await asyncio.to_thread(highlight_lines, text, path)

@@ -17,6 +17,7 @@ from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line, wrapped
 from workbench.tui.widgets.line_view import Line, PanelView
 from workbench.tui.widgets.pane import Retitled
+from workbench.tui.workers import work_on
 
 _LEAST_ROWS, _MOST_ROWS, _LEAST_COLUMNS = 8, 16, 54
 _MOST_PLOTS = 24
@@ -61,7 +62,7 @@ class MetricsView(PanelView):
         self._wanted = _Wanted(number, live, used, self.compared, *self.size)
         if not self._drawing and self._wanted != self._drawn:
             self._drawing = True
-            self.run_worker(self._draw(), group="metrics")
+            work_on(self, self._draw, group="metrics")
 
     async def _draw(self) -> None:
         """Draw what is wanted, and what was wanted meanwhile."""

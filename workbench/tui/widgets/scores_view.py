@@ -22,6 +22,7 @@ from workbench.tui.actions import bindings_of, keyed
 from workbench.tui.text import one_line
 from workbench.tui.widgets.line_view import Line, LineMark, PanelView, add_compared
 from workbench.tui.widgets.row_list import Piece, RowList
+from workbench.tui.workers import work_on
 
 _MUTED = "$foreground 55%"
 _KEPT = ("step", "score", "what", "change", "author", "split", "worked", "artifact", "metrics")
@@ -93,7 +94,7 @@ class ScoresView(Vertical):
         key = (len(state.scores_until()), len(state.sealed), state.limits.validates, state.validations, self.size.width)
         if key != self._key:
             self._key = key
-            self.run_worker(self._load(), group="scores", exclusive=True)
+            work_on(self, self._load, group="scores", exclusive=True)
 
     async def _load(self) -> None:
         entries = ledger(self._state)
@@ -129,7 +130,7 @@ class ScoresView(Vertical):
     @on(ScoreRows.Moved)
     def _show_change(self) -> None:
         if self.has_class("-changed") and self.rows.rows:
-            self.run_worker(self._load_change(self.rows.rows[self.rows.cursor]), group="change", exclusive=True)
+            work_on(self, self._load_change, self.rows.rows[self.rows.cursor], group="change", exclusive=True)
 
     async def _load_change(self, entry: Entry) -> None:
         found = await asyncio.to_thread(difference, entry, self._read)

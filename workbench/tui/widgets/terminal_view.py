@@ -23,6 +23,7 @@ from workbench.tui.terminal.engine import Row
 from workbench.tui.terminal.pump import Pump
 from workbench.tui.terminal.ring import Ring
 from workbench.tui.text import printable
+from workbench.tui.workers import work_on
 
 if TYPE_CHECKING:
     from workbench.tui.terminal.bittty_engine import BitttyEngine
@@ -107,7 +108,7 @@ class TerminalView(ScrollView, inherit_bindings=False):
         return False
 
     def _begin_import(self) -> None:
-        self.run_worker(self._import_emulator(), group="emulator")
+        work_on(self, self._import_emulator, group="emulator")
 
     async def _import_emulator(self) -> None:
         await asyncio.to_thread(importlib.import_module, _EMULATOR)
