@@ -61,6 +61,15 @@ async def test_the_ledger_has_who_when_and_what_changed(tmp_path: Path) -> None:
     assert "0.5000 ± 0.0100 *" in table.out and "Wins 7" in table.out and "3:10" in table.out
 
 
+@pytest.mark.parametrize("columns", [60, 80])
+async def test_tables_fit_the_terminal(tmp_path: Path, columns: int) -> None:
+    paused(tmp_path)
+    asked = (["scores", "last"], ["baselines", "blotto"], ["sessions", "show", "last"], ["clock", "last"])
+    for found in [await mlgym(*words, sessions=tmp_path, env={"COLUMNS": str(columns)}) for words in asked]:
+        lines = [line for line in found.out.splitlines() if "  " in line]
+        assert len(lines) > 2 and max(map(len, lines)) <= columns, found.out
+
+
 async def test_the_ledger_of_another_programs_run(tmp_path: Path) -> None:
     file = runs.mlgym(tmp_path)
     found = (await mlgym("scores", str(file), "--json", sessions=tmp_path)).json

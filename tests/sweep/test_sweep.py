@@ -17,6 +17,7 @@ from tests.analysis.rows import row
 from tests.cli.command import action_list, finish, mlgym, start
 from tests.runner.rig import wait_for
 from tests.tasks.quick_task import make_quick_task
+from workbench.cli.sweep import _table
 from workbench.sweep.plan import Budget, JobLimits, Plan, jobs
 from workbench.sweep.sweep import Sweep, Worker
 from workbench.sweep.worker import Order, Report, may_go_on
@@ -55,6 +56,20 @@ async def test_all_jobs_run_once(tmp_path: Path) -> None:
     it, orders = sweep(tmp_path, submitted, seeds=4)
     assert await it.run() == {"done": 12}
     assert len({order.key for order in orders}) == len(orders) == 12
+
+
+@pytest.mark.parametrize(("columns", "left_out"), [(60, {"cost", "time", "step"}), (80, set()), (200, set())])
+def test_the_table_of_its_sessions_fits_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int, left_out: set[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    it, _ = sweep(tmp_path, submitted, seeds=2, models=["openai:gpt-5.4-mini", "anthropic:claude-sonnet-4-5"])
+    for progress in it.progress.values():
+        progress.state, progress.status, progress.problem = "interrupted", "interrupted", "the server is overloaded"
+        progress.steps, progress.best, progress.cost, progress.seconds = 120, 1234.5678, 12.34, 723
+    lines = _table(it.progress.values())
+    assert len(lines) == 13 and max(map(len, lines)) <= columns
+    assert {"task", "by", "seed", "state", "step", "score", "cost", "time", "ended"} - set(lines[0].split()) == left_out
 
 
 async def test_what_may_pass_is_tried_again_in_the_same_session(

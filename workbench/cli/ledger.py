@@ -35,7 +35,7 @@ def scores(session: Path, as_json: bool) -> None:
       mlgym-tui scores last
       mlgym-tui scores path/to/battleOfSexes.traj --json
     """
-    from workbench.library.ledger import CUT, HEADINGS, RIGHT, cells, change_of, reader
+    from workbench.library.ledger import FITTED, HEADINGS, cells, change_of, reader
     from workbench.session.scores import ledger
 
     recording, state = read_session(session)
@@ -47,7 +47,7 @@ def scores(session: Path, as_json: bool) -> None:
         return
     if entries:
         lines = [cells(entry, change, state) for entry, change in zip(entries, changes, strict=True)]
-        print_table(HEADINGS, lines, right=RIGHT, cut=CUT)
+        print_table(HEADINGS, lines, **FITTED)
     else:
         click.echo("nothing was scored")
     if state.sealed:
@@ -227,7 +227,8 @@ def print_standings(found: Sequence[Run], mine: str = "") -> None:
     if not placed:
         rows.append(["", "baseline", "", number(baseline), "", "", "", ""])
     click.echo(visible(f"{found[0].task}: {found[0].metric}, {found[0].direction}"))
-    print_table(["", "who", "is", "best", "last", "steps", "worked", "run"], rows, right=(0, 3, 4, 5, 6), cut=(1, 7))
+    head = ["", "who", "is", "best", "last", "steps", "worked", "run"]
+    print_table(head, rows, right=(0, 3, 4, 5, 6), cut=(1, 7), drop=(4, 5, 6, 7))
 
 
 def _who(run: Run) -> str:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from workbench.session.events import FinalScores, SessionEnded
     from workbench.session.run import Run
 
-_LEAST = 8
-"""Columns of the terminal to which a column is cut at most."""
-
 
 def print_json(value: Any, *, in_a_line: bool = False) -> None:
     """`value` as JSON on stdout: plain values, records and paths."""
@@ -51,26 +48,17 @@ def harmless_json(text: bytes) -> bytes:
     return _LET_STAND.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
 
 
-def print_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), cut: Sequence[int] = ()
-) -> None:
-    """Columns, as wide as they must be; those in `right` are aligned to the right, those in `cut` are cut where the
-    table is wider than the terminal.
-    """
-    for line in as_table(header, rows, right=right, cut=cut):
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], **how: Sequence[int]) -> None:
+    """A table as wide as it must be, and no wider than the terminal as far as it may be cut (see `text_columns`)."""
+    for line in as_table(header, rows, **how):
         click.echo(line)
 
 
-def as_table(
-    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = (), cut: Sequence[int] = ()
-) -> Iterator[str]:
+def as_table(header: Sequence[str], rows: Sequence[Sequence[str]], **how: Sequence[int]) -> Iterator[str]:
     """The lines of `print_table`."""
-    from workbench.library.columns import Column, table_lines
+    from workbench.library.columns import table_lines, text_columns
 
-    columns = [
-        Column(visible(name), str, str, -1, at in right, least=_LEAST if at in cut else 0)
-        for at, name in enumerate(header)
-    ]
+    columns = text_columns([visible(name) for name in header], **how)
     cells = [[visible(cell).replace("\n", " ") for cell in row] for row in rows]
     yield from table_lines(cells, columns, shutil.get_terminal_size().columns)
 

@@ -108,7 +108,7 @@ def _print(saved: SavedSession, done: list[Rescored]) -> None:
                 (entry.artifact or "")[:12],
             ]
         )
-    print_table(["step", "by", "on", "ledger", "now", "", "submission"], rows, right=(0, 3, 4))
+    print_table(["step", "by", "on", "ledger", "now", "", "submission"], rows, right=(0, 3, 4), cut=(2, 4), drop=(6, 2))
     for result in done:
         click.echo(f"step {result.entry.step}: {visible(result.why)}")
     rooms = sorted({result.now.isolation for result in done if result.now is not None})

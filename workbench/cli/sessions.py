@@ -337,6 +337,7 @@ def _print_session(state: SessionState, recording: Recording) -> None:
             for step in state.steps[1:]
         ],
         right=(0, 3, 4, 5),
+        cut=(1, 2),
     )
 
 

@@ -194,7 +194,7 @@ def _table(found: Iterable[Progress]) -> list[str]:
          clock(each.took or None), each.problem or each.status]
         for each in found
     ]  # fmt: skip
-    return list(as_table(head, rows, right=(2, 4, 5, 6, 7), cut=(0, 1, 8)))
+    return list(as_table(head, rows, right=(2, 4, 5, 6, 7), cut=(0, 1, 8), drop=(7, 6, 4, 8)))
 
 
 def _record(progress: Progress) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def _dry_run(sweep: Sweep, as_json: bool) -> None:
         ["task", "model", "agent", "sessions", "cost each", "time each"],
         [[task, model or "as the agent says", agent or "default", str(len(jobs)), *_each(found.get(jobs[0].key))]
          for (task, model, agent), jobs in shown.items()],
-        right=(3, 4, 5), cut=(0, 1, 2),
+        right=(3, 4, 5), cut=(0, 1, 2), drop=(2, 3),
     )  # fmt: skip
     total = _total(found, sweep)
     for what, unit in (("cost", "US dollars"), ("seconds", "seconds of work")):

@@ -13,6 +13,8 @@ from workbench.session.run import Run
 from workbench.text import age, cell_width, clock, number
 
 _GAP = 2
+_LEAST = 8
+"""Columns of the terminal to which a column of texts is cut at most."""
 
 
 class Column(NamedTuple):
@@ -74,6 +76,19 @@ COLUMNS: tuple[Column, ...] = (
     Column("worked", lambda run: clock(run.working), lambda run: run.working, 7, True, descending=True),
     Column("age", lambda run: age(run.age), lambda run: -run.changed, 6, True),
 )
+
+
+def text_columns(
+    names: Sequence[str], *, right: Sequence[int] = (), cut: Sequence[int] = (), drop: Sequence[int] = ()
+) -> list[Column]:
+    """Of a table of texts. Those in `right` are aligned to the right. Where there is too little room, those in `cut`
+    are cut, and where that is not enough, those in `drop` are left out, the first ones first.
+    """
+    ranks = {place: rank for rank, place in enumerate(reversed(drop))}
+    return [
+        Column(name, str, str, ranks.get(place, -1), place in right, least=_LEAST if place in cut else 0)
+        for place, name in enumerate(names)
+    ]
 
 
 def width_of(text: str) -> int:

@@ -14,8 +14,8 @@ from workbench.text import clock, number
 LARGEST_TEXT = 1 << 20
 """Bytes of an artifact of which lines are compared."""
 HEADINGS = ("step", "what", "author", "worked", "split", "score", "metrics", "artifact", "change")
-RIGHT, CUT = (0, 3, 5), (6,)
-"""Which columns are aligned to the right; which are cut where there is no room."""
+FITTED = {"right": (0, 3, 5), "cut": (6,), "drop": (6, 7, 3, 4, 2, 8)}
+"""How they are fitted into the room that there is (`text_columns`)."""
 
 Read = Callable[[str], bytes | None]
 """The first bytes of an artifact by its hash, one more than `LARGEST_TEXT` at most; None where it is not there."""

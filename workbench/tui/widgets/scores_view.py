@@ -13,8 +13,8 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from workbench.library.columns import Column, fit, fitting
-from workbench.library.ledger import CUT, HEADINGS, RIGHT, Read, cells, change_of, difference
+from workbench.library.columns import fit, fitting, text_columns
+from workbench.library.ledger import FITTED, HEADINGS, Read, cells, change_of, difference
 from workbench.session.events import AGAINST
 from workbench.session.scores import Entry, ledger
 from workbench.session.state import SessionState
@@ -25,12 +25,7 @@ from workbench.tui.widgets.row_list import Piece, RowList
 from workbench.tui.workers import work_on
 
 _MUTED = "$foreground 55%"
-_KEPT = ("step", "score", "what", "change", "author", "split", "worked", "artifact", "metrics")
-"""Where there is no room for all, the first of these."""
-_COLUMNS = tuple(
-    Column(name, str, str, _KEPT.index(name), place in RIGHT, least=8 if place in CUT else 0)
-    for place, name in enumerate(HEADINGS)
-)
+_COLUMNS = text_columns(HEADINGS, **FITTED)
 
 
 class ScoreRows(RowList):
