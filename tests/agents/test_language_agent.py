@@ -247,6 +247,7 @@ async def test_messages_are_told_where_they_were_said() -> None:
     [
         ({"timed_out": True, "duration": 120.0}, "was stopped after 120 s, at its time limit"),
         ({"interrupted": True, "duration": 3.0}, "was interrupted after 3.0 s"),
+        ({"interrupted": True, "exit_code": None}, "The command was interrupted.\n"),
         ({"refused": True, "exit_code": 2}, "nothing of it was run"),
         ({"shell_restarted": True}, "there is a new one in the same directory"),
         ({"exit_code": None}, "exit code unknown"),

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.runner.rig import GOOD, ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
 from workbench.agents.models.replay import ReplayAgent
+from workbench.cli import main
 from workbench.formats.actions import Plan, PlannedAction
+from workbench.library.moments import fields_of
 from workbench.runner.agents import StartError, make_agent
 from workbench.runner.start import start
 from workbench.session import events as ev
 from workbench.session.events import Limits, Mode
 from workbench.session.log import LogError, read_log, repair_log
+from workbench.session.outcome import Failures
 from workbench.session.spec import SessionSpec
 from workbench.session.state import fold
+from workbench.tui.widgets.observation import ObservationView
 
 
 async def stopped_session(root: Path, actions: list[str]) -> Path:
@@ -115,6 +121,24 @@ async def test_a_log_that_ends_anywhere_can_be_gone_on_with(tmp_path: Path, last
     [note] = [note.text for note in again.state.notes if "damaged" in note.text]
     assert "events.damaged" in note
     assert (folder / "events.damaged").read_bytes() == b'{"event":"action.fin'
+
+
+async def test_how_long_a_command_took_that_was_killed_is_not_known(tmp_path: Path) -> None:
+    folder = await stopped_session(tmp_path, ["echo 1 > a"])
+    file = folder / "events.jsonl"
+    before, _, _ = file.read_bytes().partition(b'{"event":"action.finished"')
+    file.write_bytes(before)
+    async with driven(tmp_path, ListAgent(["true"]), resume=folder) as again:
+        await again.ended()
+    state = again.state
+    killed, ran = state.steps[1:]
+    assert killed.interrupted and not killed.duration and ran.duration
+    assert fields_of(state, killed)("took") is None and fields_of(state, ran)("took") == ran.duration
+    assert ObservationView(state, Failures(state)).title(killed) == "Observation · ■ interrupted"
+    shown = CliRunner().invoke(main, ["sessions", "show", str(folder)]).output
+    assert [line.split()[-2:] for line in shown.splitlines() if "echo 1" in line] == [["–", "–"]]
+    steps = json.loads(CliRunner().invoke(main, ["sessions", "show", str(folder), "--json"]).output)["steps"]
+    assert [step["duration"] for step in steps] == [None, ran.duration]
 
 
 async def test_a_lost_object_is_named_and_the_rest_is_there(tmp_path: Path) -> None:

@@ -252,11 +252,11 @@ def _events(step: Step) -> Iterator[str]:
     """What else happened in a step, one sentence each."""
     if step.status == "refused":
         yield "The action was refused as it stands; nothing of it was run."
-    took = _seconds(step.duration)
+    took = f" after {_seconds(step.duration)}" if step.duration else ""
     if step.timed_out:
-        yield f"The command was stopped after {took}, at its time limit. What it printed until then is kept."
+        yield f"The command was stopped{took}, at its time limit. What it printed until then is kept."
     elif step.interrupted:
-        yield f"The command was interrupted after {took}. What it printed until then is kept."
+        yield f"The command was interrupted{took}.{' What it printed until then is kept.' if took else ''}"
     if step.shell_restarted:
         yield "The shell ended with it; there is a new one in the same directory, without variables, functions or jobs."
 
@@ -275,7 +275,7 @@ def _step_values(step: Step) -> dict[str, str]:
         "exit_code": "unknown" if step.exit_code is None else str(step.exit_code),
         "cwd": step.cwd,
         "open_file": window.path if window else "none",
-        "duration": _seconds(step.duration),
+        "duration": _seconds(step.duration) if step.duration else "unknown",
         "step": str(step.number),
     }
 

@@ -131,8 +131,10 @@ class _PlainSteps(_Listener):
                 lines[8:-3] = [f"… {len(lines) - 11} lines …"]
             for line in lines:
                 click.echo(f"  | {line[:200]}")
-            marks = [f", {mark.replace('_', ' ')}" for mark in _MARKS if getattr(event, mark)]
-            click.echo(f"  exit {event.exit_code}, {event.duration:.2f} s{''.join(marks)}")
+            words = [f"exit {'code unknown' if event.exit_code is None else event.exit_code}"]
+            words += [f"{event.duration:.2f} s"] if event.duration else []
+            words += [mark.replace("_", " ") for mark in _MARKS if getattr(event, mark)]
+            click.echo(f"  {', '.join(words)}")
         elif isinstance(event, ev.ScoreRecorded):
             what = f"{event.verdict}: {visible(event.message)}"
             if event.verdict == "ok":

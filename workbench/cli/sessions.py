@@ -266,7 +266,7 @@ def _as_dict(state: SessionState, recording: Recording) -> dict[str, Any]:
         "annotations": list(read(str((recording.folder or Path(recording.reference)).absolute()))),
         "steps": [
             {
-                **_step_as_dict(step, foreign=recording.foreign),
+                **_step_as_dict(step),
                 "failures": [picked(failure, "kind text") for failure in failures.at(step.number)],
             }
             for step in state.steps[1:]
@@ -274,7 +274,7 @@ def _as_dict(state: SessionState, recording: Recording) -> dict[str, Any]:
     }
 
 
-def _step_as_dict(step: Step, *, foreign: bool) -> dict[str, Any]:
+def _step_as_dict(step: Step) -> dict[str, Any]:
     return {
         "step": step.number,
         **picked(step, "author thought proposed action"),
@@ -296,7 +296,7 @@ def _step_as_dict(step: Step, *, foreign: bool) -> dict[str, Any]:
         "executed": step.executed,
         "comment": step.comment or None,
         "time": step.time or None,
-        "duration": None if foreign and not step.duration else step.duration,  # few formats have it
+        "duration": step.duration or None,
         **picked(step, "exit_code observation truncated cwd interrupted timed_out shell_restarted score"),
         **picked(step, "scores tools"),
         "changed_files": [change.path for change in step.changes],
@@ -331,7 +331,7 @@ def _print_session(state: SessionState, recording: Recording) -> None:
                 step.author,
                 _first_line(step),
                 "–" if step.exit_code is None else str(step.exit_code),
-                "–" if recording.foreign and not step.duration else f"{step.duration:.2f} s",
+                f"{step.duration:.2f} s" if step.duration else "–",
                 "" if step.score is None else number(step.score),
             ]
             for step in state.steps[1:]

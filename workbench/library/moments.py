@@ -138,7 +138,7 @@ def fields_of(
 def _printed(name: str, step: Step, running: Running | None) -> Value:
     """What is known of a command that runs, and (but for its silences) of one that is over."""
     if name == "took":
-        return running.took if running else step.duration if step.over else None
+        return running.took if running else step.duration or None
     if name == "silent":
         return running.silent if running else None
     from workbench.library.curves import is_loss, of_event  # when first needed: it slows the start

@@ -442,7 +442,7 @@ class ActionFinished(Event, tag="action.finished", kw_only=True, frozen=True):
     truncated: bool = False
     cwd: str = ""
     duration: float = 0.0
-    """Seconds the command ran."""
+    """Seconds the command ran; 0 where that is not known."""
     cast: tuple[float, float] | None = None
     """Span in `shell.cast`, seconds."""
     raw: str | None = None
