@@ -137,6 +137,27 @@ async def test_another_model_that_goes_on_in_a_fork_makes_a_proposal_of_its_own(
         assert fork.state.steps[2].action == "echo one" and len(server.calls) == 2
 
 
+@pytest.mark.parametrize(("agent", "own"), [("minimal", True), ("default", False)])
+async def test_another_agent_that_goes_on_in_a_fork_makes_a_proposal_of_its_own(
+    tmp_path: Path, server: Server, agent: str, own: bool
+) -> None:
+    """Of the same model; at its own temperature, also once the fork is resumed."""
+    server.answers(said(OPENAI, "echo one"), *([said(OPENAI, "echo two")] if own else []))
+    async with talking(tmp_path, OPENAI, server, interactive=True, mode="step") as session:
+        await session.review(1)
+    made = make_fork(session.folder, 1, tmp_path, Heir(agent=agent))
+    for step in (2, 3):
+        going = make_agent(OPENAI, server, agent)
+        temperature = going.sampling.temperature
+        async with driven(tmp_path, going, resume=made.session, interactive=True, mode="step") as fork:
+            await fork.review(step)
+            assert fork.state.steps[step].action == ("echo two" if own else "echo one")
+            assert going.sampling.temperature == temperature is not None
+    assert len(server.calls) == 1 + own
+    changes = [step.agent_change.agent for step in fork.state.steps if step.agent_change is not None]
+    assert changes == ([agent] if own else [])
+
+
 @signing
 async def test_a_call_that_a_person_changed_has_none(tmp_path: Path, server: Server, dialect: Dialect) -> None:
     server.answers(thoughtful(dialect, THOUGHT, "bash", command="ls"), called(dialect, "submit"))

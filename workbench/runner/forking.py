@@ -158,8 +158,10 @@ def _handed_over(
 ) -> tuple[ev.SessionStarted, list[Event]]:
     """The first event, and those at the end that say who goes on."""
     who, more = f"human:{user_name()}", list[Event]()
-    model = heir.model
+    model, other = heir.model, ""
     if heir.agent:
+        if whole_reference(heir.agent) != (first.agent_reference or "default"):
+            other = Path(heir.agent).stem
         provider = before.model.partition(":")[0]
         model = model or (before.model if provider in VARIABLES else "")
         first = msgspec.structs.replace(
@@ -170,14 +172,19 @@ def _handed_over(
     elif model:
         keeps = first.agent_reference if model.partition(":")[0] in VARIABLES else ""
         first = msgspec.structs.replace(first, agent=model if not keeps else first.agent, agent_reference=keeps)
-    if model and model != before.model:
+    if model and (model != before.model or other):
         same = model.partition(":")[0] == before.model.partition(":")[0]
         base_url = before.base_url if same else ""
-        if before.agent_change is None:
+        change = before.agent_change
+        if change is None:
             first = msgspec.structs.replace(first, model=model, base_url=base_url)
-        else:
-            kept = before.agent_change.temperature
-            more.append(ev.AgentChanged(model=model, base_url=base_url, temperature=kept, author=who))
+        if other:
+            more.append(ev.AgentChanged(model=model, base_url=base_url, agent=other, author=who))
+        elif change is not None:
+            kept = change.temperature
+            more.append(
+                ev.AgentChanged(model=model, base_url=base_url, temperature=kept, agent=change.agent, author=who)
+            )
     mode = "human" if model == "human" else "auto" if before.mode in ("human", "paused") else before.mode
     more.append(ev.ControlChanged(mode=mode, author=who, reason="fork"))
     if heir.edited is not None:

@@ -284,7 +284,8 @@ def _agent_as_before(
                 "go on without --model, --base-url and --temperature, or name the model of a provider",
             )
         return agent, None
-    temperature = agent.sampling.temperature if state.agent_change is None else state.agent_change.temperature
+    change = state.agent_change
+    temperature = agent.sampling.temperature if change is None or change.agent else change.temperature
     changed = (agent.model, base_url) != (state.model, state.base_url)
     if spec.temperature is not None and spec.temperature != temperature:
         temperature, changed = spec.temperature, True

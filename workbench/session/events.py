@@ -582,14 +582,16 @@ class ActionExtended(Event, tag="action.extended", kw_only=True, frozen=True):
 
 
 class AgentChanged(Naming, tag="agent.changed", kw_only=True, frozen=True):
-    """Another model, or another temperature, from the next call on."""
+    """Another model, another temperature, or another agent, from the next call on."""
 
     model: str
     """`provider:name`."""
     base_url: str = ""
     """The server of the model, where it is not the provider's own."""
     temperature: float | None = None
-    """None: as the provider has it."""
+    """None: as the provider has it; with `agent`, as that has it."""
+    agent: str = ""
+    """The agent that goes on with a fork, for people, where it is not that of the parent."""
     author: str = ""
 
 

@@ -22,7 +22,7 @@ _WIDTH = 20
 SIGNS = (
     *((sign.glyph, f"a step by a {sign.word}") for sign in words.AUTHORS.values()),
     (words.EDITED, "edited before it ran"),
-    (words.CHANGED_AGENT, "the first step after the model or its temperature was changed"),
+    (words.CHANGED_AGENT, "the first step after the agent, its model or temperature was changed"),
     ("✓  ✗1", "exit code 0, or another one"),
     ("◷  ■", "timed out; interrupted"),
     ("⊘  !", "rejected by a person; refused: an edit by the linter, or a command for its syntax"),

@@ -185,7 +185,8 @@ def _marks(step: Step) -> Iterator[str]:
     if step.agent_change is not None:
         change = step.agent_change
         warm = "" if change.temperature is None else f" t={change.temperature:g}"
-        yield f"{words.CHANGED_AGENT} {change.model}{warm} from here on"
+        who = ", ".join(filter(None, (change.agent, change.model)))
+        yield f"{words.CHANGED_AGENT} {who}{warm} from here on"
     if step.alternatives:
         yield f"alternative {step.chosen} of {max(step.alternatives)}" if step.chosen else "first of several"
     if step.edited:
