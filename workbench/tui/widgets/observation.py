@@ -68,7 +68,7 @@ class ObservationView(PanelView):
             return name
         result = words.outcome(step, self._found.at(step.number))
         parts = [f"{result.glyph} {result.word}".strip(" ·")]
-        if step.duration:
+        if step.status == "ran" and step.duration:
             parts.append(words.seconds(step.duration))
         if step.signal:
             parts.append(f"SIG{step.signal}")

@@ -79,7 +79,7 @@ class StepList(Chooser):
             shown = f" {result.glyph}{code:<3}"
         tail = [(shown, result.colour)]
         if width >= _TIME_FROM:
-            took = words.seconds(step.duration) if step.duration else ""
+            took = words.seconds(step.duration) if step.status == "ran" and step.duration else ""
             tail.append((f" {took:>5} ", "secondary"))
         standing = self._state.standing(step.number)
         if standing.own is None or standing.last is None:
