@@ -38,6 +38,14 @@ def test_what_says_nothing_is_refused(text: str) -> None:
         read_breakpoint(text)
 
 
+def test_a_field_alone_is_refused_for_it_would_never_be_met() -> None:
+    with pytest.raises(FilterError, match='kind alone would be .*kind:WORD, .* the word "kind"'):
+        read_breakpoint("kind edit")
+    with pytest.raises(FilterError, match="exit alone"):
+        condition("command:ls and not (exit)")
+    assert read_breakpoint('"timeout" or edit').when == '"timeout" or edit'
+
+
 def test_every_field_is_known_or_unknown_of_any_step() -> None:
     events: list[ev.Event] = [
         ev.SessionStarted(format=1, task="t"),

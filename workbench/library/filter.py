@@ -85,6 +85,8 @@ class Filter(NamedTuple):
     test: _Test
     names: frozenset[str]
     """The fields that it asks for."""
+    words: frozenset[str] = frozenset()
+    """Its bare words, without those in quotes."""
 
     def matches(self, fields: Fields, *, unsure: bool = True) -> bool:
         """Whether it holds for what has these fields. `unsure`: what is said where a regular expression takes too long
@@ -110,7 +112,8 @@ def parse(text: str, known: Collection[str] | None = None) -> Filter:
     test = parser.either(0)
     if parser.here is not None:
         raise FilterError("a ) has no ( before it")
-    return Filter(text, test, frozenset(token.field for token in tokens if token.kind not in ("(", ")")))
+    words = frozenset(token.text for token in tokens if token.kind == "word" and not token.op)
+    return Filter(text, test, frozenset(token.field for token in tokens if token.kind not in ("(", ")")), words)
 
 
 def _tokens(text: str) -> list[_Token]:

@@ -92,8 +92,17 @@ _LATER = frozenset({*_AFTER, "failure"})
 
 
 def condition(text: str) -> Filter:
-    """The condition that a text says about a step. Raises FilterError."""
-    return parse(text, FIELDS)
+    """The condition that a text says about a step. Raises FilterError, also for a field's name that stands alone: as a
+    word it is hardly ever meant, and what waits for it would never come (`kind edit`).
+    """
+    given = parse(text, FIELDS)
+    if alone := sorted(given.words & FIELDS.keys()):
+        name = alone[0]
+        raise FilterError(
+            f"{name} alone would be looked for as a word: the field is {name}:WORD, {name}>NUMBER or {name}:* "
+            f'(it is known), the word "{name}"'
+        )
+    return given
 
 
 def needs_outcome(given: Filter) -> bool:

@@ -59,7 +59,8 @@ class BreakpointsScreen(Dialog[None]):
             )  # fmt: skip
             yield self.input
             yield ProblemLine()
-            said = f"fields: {', '.join(FIELDS)}\nactions: stop, ask, notify, score, interrupt, tell TEXT"
+            said = "such as kind:edit, exit!=0, worse:*, took>60 => notify\n"
+            said += f"fields: {', '.join(FIELDS)}\nactions: stop, ask, notify, score, interrupt, tell TEXT"
             yield Static(said, markup=False, classes="dialog-text")
             yield foot(
                 ("enter", "add"),
