@@ -15,10 +15,11 @@ from tests.in_memory import IN_MEMORY
 from tests.runner.rig import GOOD, ListAgent, driven
 from tests.tasks.quick_task import make_quick_task
 from workbench.formats.checking import check_step
+from workbench.formats.comparing import Divergence
 from workbench.formats.open import open_recording
 from workbench.runner.agents import StartError
 from workbench.runner.forking import Heir
-from workbench.runner.reexecution import Checked, begin, check, fork_verified
+from workbench.runner.reexecution import Answer, Checked, begin, check, fork_verified
 from workbench.session import events as ev
 from workbench.session.events import Event, encode
 from workbench.session.log import EVENTS_FILE, read_log
@@ -64,6 +65,26 @@ async def test_a_faithful_run_verifies(tmp_path: Path) -> None:
         assert done.verified and done.verified_to == done.steps == len(ACTIONS)
     part = await run_again(folder, tmp_path / "again", until=4)
     assert part.verified and part.steps == 4
+
+
+async def test_who_stops_it_is_not_asked_about_the_step_that_was_stopped(tmp_path: Path) -> None:
+    """It is no difference to what was recorded."""
+    folder = await recorded(tmp_path / "sessions", ["echo one", "sleep 0.3"])
+    asked: list[Divergence] = []
+
+    async def decide(found: Divergence) -> Answer:
+        asked.append(found)
+        return "stop"
+
+    def stop(event: Event) -> None:
+        if isinstance(event, ev.ActionStarted) and event.step == 2:
+            runner.controls.stop("interrupted", "SIGINT")
+
+    spec = SessionSpec(unsafe_local=True)
+    runner, checker = begin(open_recording(folder), tmp_path, spec, grounds=IN_MEMORY, decide=decide)
+    runner.live.subscribe(stop)
+    assert (await check(runner, checker)).verified_to == 1
+    assert not asked
 
 
 def rewrite(folder: Path, change: Callable[[list[Event]], None]) -> None:

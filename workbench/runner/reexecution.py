@@ -219,7 +219,8 @@ def _as_recorded(
 async def check(runner: Runner, checker: Checker) -> Checked:
     """Run it to its end, or to where it came out otherwise."""
     ended = await runner.run()
-    await checker.catch_up(runner.state)
+    if ended.exit_status != "interrupted":  # else what it was stopped in is no difference, and nobody is asked about it
+        await checker.catch_up(runner.state)
     checked = checker.checked
     checked.ended = ended
     if checked.divergence is None and checked.verified_to != checked.steps:
