@@ -70,6 +70,8 @@ async def test_after_a_rejection_it_reads_the_comment_and_the_file(world: World,
     assert again.action.split()[0] == "open"
     assert "not like this" in again.thought
     world.run()
+    assert "not like this" not in (await world.propose()).thought, "said once"
+    world.run()
     await world.to_the_end()
     assert world.submitted == SOLUTION
 

@@ -47,6 +47,7 @@ def test_the_files_of_a_step_come_back(session: Path, tmp_path: Path) -> None:
     assert as_json("restore", "last", "sub/a", "--step", "1", "--to", str(tmp_path / "one"))["files"] == 1
     again = as_json("restore", "last", "--step", "2", "--to", str(out), code=1)
     assert sorted(again["lost"]) == ["strategy.py", "sub/a", "sub/link"], "nothing is written over"
+    assert "nothing is written over: name another" in invoke("restore", "last", "--step", "2", "--to", str(out)).output
     for arguments, said in (
         (["--step", "9"], "has no step 9"),
         (["nothing", "--step", "1"], "there is no nothing"),

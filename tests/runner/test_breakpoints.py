@@ -39,7 +39,7 @@ def test_what_says_nothing_is_refused(text: str) -> None:
 
 
 def test_a_field_alone_is_refused_for_it_would_never_be_met() -> None:
-    with pytest.raises(FilterError, match='kind alone would be .*kind:WORD, .* the word "kind"'):
+    with pytest.raises(FilterError, match=r'kind alone would be .*kind:WORD, .* the word "kind"'):
         read_breakpoint("kind edit")
     with pytest.raises(FilterError, match="exit alone"):
         condition("command:ls and not (exit)")

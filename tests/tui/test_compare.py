@@ -14,6 +14,7 @@ from workbench.session.state import fold
 from workbench.tui.diffs import shown, step_changes
 from workbench.tui.screens.compare import CompareApp, CompareScreen
 from workbench.tui.screens.help import HelpScreen
+from workbench.tui.widgets.line_view import LineView
 from workbench.tui.widgets.row_list import width_of
 
 
@@ -79,6 +80,23 @@ async def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
     app = CompareApp([tmp_path / "no", session(tmp_path / "b", "ls", "two", 0.7)])
     async with app.run_test(size=(80, 24)) as pilot:
         await wait_for(pilot, lambda: str(tmp_path)[:20] in screen_text(app), "why not")
+
+
+async def test_of_what_holds_no_session_it_is_said_what_can_be_opened(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    app = CompareApp([tmp_path / "empty", session(tmp_path / "b", "ls", "two", 0.7)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: "and asciinema" in " ".join(screen_text(app).split()), "what can be opened")
+
+
+async def test_its_help_names_no_key_that_steers_a_session(tmp_path: Path) -> None:
+    app = CompareApp([session(tmp_path / "a", "ls", "one", 0.5)] * 2)
+    async with app.run_test(size=(100, 40)) as pilot:
+        await wait_for(pilot, lambda: isinstance(app.screen, CompareScreen) and app.screen.compared, "the runs")
+        await pilot.press("question_mark")
+        await wait_for(pilot, lambda: isinstance(app.screen, HelpScreen), "the help")
+        said = app.screen.query_one("#text", LineView).text
+        assert "The next two runs" in said and "Down a line" in said and "Let the agent go on" not in said
 
 
 async def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:

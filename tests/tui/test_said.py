@@ -12,8 +12,10 @@ from tests.tui.support import screen_text, wait_for
 from tests.tui.test_workbench import opened
 from workbench.agents.agent import ModelError
 from workbench.cli.output import standing
+from workbench.session.state import fold
 from workbench.tui import words
 from workbench.tui.app import WorkbenchApp
+from workbench.tui.screens.help import message_lines
 from workbench.tui.source import RecordedSource
 from workbench.tui.widgets.status_bar import StatusBar
 
@@ -149,3 +151,12 @@ async def test_why_an_edit_was_refused_is_read_to_its_end(tmp_path: Path) -> Non
         assert not app.workbench.observation.wrap
         await pilot.press("l")
         await wait_for(pilot, lambda: "nothing was changed." in screen_text(app), "the end of the sentence")
+
+
+async def test_steps_that_failed_are_among_what_failed(tmp_path: Path) -> None:
+    made = SessionBuilder(tmp_path / "s")
+    made.ran("python3 train.py", "Traceback (most recent call last)\nValueError: no rows", exit_code=1)
+    made.ran("ls", "")
+    made.end()
+    said = "\n".join(str(line) for line in message_lines(fold(made.recording().events), []))
+    assert "step 1, traceback: ValueError: no rows" in said and "step 2" not in said

@@ -15,7 +15,10 @@ import click
 
 from workbench.errors import WorkbenchError
 from workbench.signals import say_stopped
-from workbench.text import visible
+from workbench.text import did_you_mean, visible
+
+_FEW = 8
+"""Commands of a group that are all named to who misspells one."""
 
 
 class Failure(WorkbenchError):
@@ -34,6 +37,17 @@ class Group(Command, click.Group):
     """Commands that belong together. As the entrance, it turns exceptions into messages."""
 
     command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            hint = did_you_mean(args[0], known := self.list_commands(ctx))
+            if hint.startswith("did") or len(known) <= _FEW:
+                error.message += f" {hint[0].upper()}{hint[1:]}"
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -73,7 +73,9 @@ def restore(session: Path, path: str, step: int, target: Path, as_json: bool) ->
     else:
         click.echo(f"{many(len(files) - len(lost), 'file')} of step {step} → {visible(str(target))}")
         for name in lost:
-            complain(f"not restored: {name}", "it was not kept, is lost, or something is in its place")
+            there = "something is there already, and nothing is written over: name another folder with --to"
+            lacking = "it was not kept, is lost, or something is in its place"
+            complain(f"not restored: {name}", there if os.path.lexists(target / name) else lacking)
     sys.exit(1 if lost else 0)
 
 

@@ -109,7 +109,7 @@ class ScriptedDemo(Agent):
             if disturbance is None:
                 self._succeeded(progress, command, step)
                 if self._command and step.action.endswith(self._command):
-                    progress.made, progress.disturbance = True, ""
+                    progress.made = True
                 continue
             progress.lines, progress.edited, progress.validated, progress.made = None, False, False, False
             progress.disturbance = disturbance
@@ -121,6 +121,7 @@ class ScriptedDemo(Agent):
 
     @staticmethod
     def _succeeded(progress: _Progress, command: str, step: Step) -> None:
+        progress.disturbance = ""  # it was spoken of before this command
         if command == "open":
             found = _HEADER.search(step.observation)
             progress.lines = int(found["lines"]) if found else None
@@ -131,10 +132,8 @@ class ScriptedDemo(Agent):
         elif command == "validate":
             progress.baseline_done = True
             progress.validated = progress.edited
-            progress.disturbance = ""
         elif command in ("edit", "cat"):
             progress.edited, progress.made = True, False
-            progress.disturbance = ""
 
     @staticmethod
     def _failed(progress: _Progress, command: str) -> None:

@@ -163,7 +163,9 @@ class CompareScreen(Screen[None]):
         try:
             self.compared = self.rows.compared = await asyncio.to_thread(Compared, self.paths)
         except (RecordingError, OSError, ValueError) as error:
-            heading.update(Content.styled(f" {one_line(str(error), 500)}", "bold $error"))
+            said = "\n".join(f" {one_line(line, 500)}" for line in (str(error), getattr(error, "hint", "")) if line)
+            heading.styles.text_wrap = "wrap"
+            heading.update(Content.styled(said, "bold $error"))
             return
         heading.update(Content("\n").join(self.compared.headings()))
         self.rows.rows = self.compared.rows

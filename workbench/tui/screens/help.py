@@ -9,15 +9,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
+from workbench.session.outcome import KINDS, Failures
 from workbench.session.state import SessionState
 from workbench.tui import words
-from workbench.tui.actions import ACTIONS, BY_ID, Action, keyed
+from workbench.tui.actions import ACTIONS, ANALYSIS, BY_ID, COMPARE, LOOK, Action, keyed
 from workbench.tui.places import Place
 from workbench.tui.screens.dialogs import Dialog
 from workbench.tui.text import split_lines
 from workbench.tui.widgets.line_view import LineView
 
 _WIDTH = 20
+_ALONE = (COMPARE, ANALYSIS)
 
 SIGNS = (
     *((sign.glyph, f"a step by a {sign.word}") for sign in words.AUTHORS.values()),
@@ -41,7 +43,9 @@ def _key_line(action: Action) -> Content:
 
 
 def help_lines(first: str = "", place: Place | None = None) -> list[Content]:
-    """The text of the help screen: at its top what is said of a place, then the group `first`."""
+    """The text of the help screen: at its top what is said of a place, then the group `first`. A screen that steers
+    nothing has no other keys than those and the panes'.
+    """
     lines: list[Content] = []
     if place is not None:
         lines += [Content(""), Content.styled(f"Here: {place.title}", "bold $primary"), Content(place.says)]
@@ -49,7 +53,7 @@ def help_lines(first: str = "", place: Place | None = None) -> list[Content]:
     group = ""
     groups = [first, *dict.fromkeys(action.group for action in ACTIONS)]
     for action in sorted(ACTIONS, key=lambda action: groups.index(action.group)):
-        if not action.keys_now:
+        if not action.keys_now or (first in _ALONE and action.group not in (first, LOOK)):
             continue
         if action.group != group:
             group = action.group
@@ -72,11 +76,14 @@ def help_lines(first: str = "", place: Place | None = None) -> list[Content]:
 def message_lines(state: SessionState, said: Sequence[str]) -> list[Content]:
     """What failed in a session, and what its status line has said."""
     failed = [f"{words.clock(event.elapsed)}  {event.cause}: {event.message}" for event in state.failures]
-    for step in state.steps:
+    known = Failures(state)
+    for number in known.steps:
+        whole = [score for score in state.steps[number].scores if score.score is None]
+        failed += [f"step {number}, {score.kind}: {score.verdict}: {score.message}" for score in whole]
         failed += [
-            f"step {step.number}, {score.kind}: {score.verdict}: {score.message}"
-            for score in step.scores
-            if score.score is None
+            f"step {number}, {KINDS[each.kind]}: {each.text}"
+            for each in known.at(number)
+            if not any(each.text.startswith(f"{score.kind}: ") for score in whole)
         ]
     lines: list[Content] = []
     for heading, texts in (("What failed", failed), ("What was said here, the newest first", said[::-1])):
