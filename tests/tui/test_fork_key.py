@@ -88,8 +88,9 @@ async def test_what_cannot_be_forked_is_said(tmp_path: Path) -> None:
     made.ran("ls", "")
     made.end("submitted")
     recording = made.recording()
-    recording.folder = None
+    recording.folder, recording.path = None, Path("/else/run.traj")
     app = WorkbenchApp(RecordedSource(recording))
     async with app.run_test(size=(160, 40)) as pilot:
         await pilot.press("B")
         await wait_for(pilot, lambda: "this recording has no files to go on with" in screen_text(app), "why not")
+        assert "`mlgym-tui fork /else/run.traj --step 1`" in screen_text(app)

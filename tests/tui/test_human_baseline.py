@@ -39,6 +39,8 @@ async def test_a_pause_says_that_the_clock_stands_still_and_why(tmp_path: Path) 
     async with opened(tmp_path, None, mode="human", limits=Limits(validates=3)) as on:
         await on.until(lambda: on.runner.status.phase == "human", "the shell")
         assert "clock stopped" not in on.text
+        await on.shows("5 YOUR SHELL — ctrl+] pauses")
+        assert "TAKEN OVER" not in on.text
         await on.shows("validated 0/3")
         await on.press("ctrl+right_square_bracket")
         await on.shows("clock stopped")

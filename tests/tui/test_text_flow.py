@@ -59,5 +59,5 @@ def test_the_greeting_says_the_task_and_how_to_hand_in() -> None:
     )
     text = greeting(started, 80).decode()
     assert "A game" in text and "Play it ␛[2J well." in text
-    assert all(word in text for word in ("validate", "submit", "ctrl+]"))
+    assert all(word in text for word in ("validate", "submit", "ctrl+]", "0 3 z shows the whole task"))
     assert text.endswith("\r\n"), "the prompt stands on a line of its own"

@@ -398,8 +398,10 @@ async def test_a_person_alone_writes_actions(tmp_path: Path) -> None:
         await on.press("ctrl+j")
         await on.until(lambda: on.state.last_step == 1 and on.state.steps[1].over, "the step")
         await on.until(lambda: on.screen.observation.text == "by hand", "its observation")
-        await on.press("s")
-        await on.until(lambda: "you are the one who acts" in on.screen.status_bar.text, "the answer")
+        for key in ("s", "enter"):
+            on.screen.say("")
+            await on.press(key)
+            await on.until(lambda: "you are the one who acts" in on.screen.status_bar.text, "the answer")
 
 
 async def test_a_flood_of_events_is_drawn_in_frames(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ class Group(Command, click.Group):
         except click.UsageError as error:
             hint = did_you_mean(args[0], known := self.list_commands(ctx))
             if hint.startswith("did") or len(known) <= _FEW:
-                error.message += f" {hint[0].upper()}{hint[1:]}"
+                raise click.UsageError(f"{error.message} {hint[0].upper()}{hint[1:]}", ctx) from error
             raise
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -424,4 +424,5 @@ def _no_proposal(now: Situation) -> str:
         "executing": keyed("the action runs already; {session.interrupt} interrupts it"),
         "human": keyed(HAS_SHELL),
         "scoring": "the work is being scored",
+        "waiting": "no action is proposed" if now.session.has_agent else keyed(_ACTS),
     }.get(now.phase, "no action is proposed")

@@ -26,7 +26,7 @@ def ask_fork(screen: SessionView) -> None:
     app: Any = screen.app
     state, folder, step = screen.state, screen.source.folder, screen.shown
     if folder is None:
-        whole = f"`mlgym-tui fork {screen.source.name} --step {step}` runs it again up to here"
+        whole = f"`{command_for(Path(screen.source.reference), 'fork')} --step {step}` runs it again up to here"
         screen.say(f"this recording has no files to go on with: {whole}")
         return
     if state.started is not None and state.started.agent_command:

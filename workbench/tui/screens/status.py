@@ -21,10 +21,11 @@ _HOW = (
     ("validate", "scores your work as it is; nothing is handed in"),
     ("submit", "scores it, hands it in and ends the session"),
     ("{session.release}", "shows the workbench; {session.take_over} brings you back to the shell"),
-    ("", "there {pane.proposal}, then {pane.zoom}, shows the whole task again"),
+    ("", "there {step.first} {pane.proposal} {pane.zoom} shows the whole task again"),
 )
 
-TAKEN_OVER = "TAKEN OVER — {session.release} gives the shell back"
+_TAKEN_OVER = "TAKEN OVER — {session.release} gives the shell back"
+_OWN_SHELL = "YOUR SHELL — {session.release} pauses"
 
 _PHASES = {
     "starting": "starting the sandbox",
@@ -58,7 +59,7 @@ def status_parts(
     """What is wanted of a person is their score, in their time."""
     if now.taken_over:
         short = keyed("{session.release} pauses") if measured else keyed("TAKEN OVER — {session.release}")
-        parts.append(Part(keyed(TAKEN_OVER), "bold $warning", 1, flexible=True, short=short))
+        parts.append(Part(shell_held(now), "bold $warning", 1, flexible=True, short=short))
     elif now.live:
         parts.append(Part(_phase(state, now, phase_seconds), "$foreground", 2))
     elif now.followed:
@@ -99,6 +100,11 @@ def status_parts(
     badge, warn = words.sandbox_badge(state.sandbox, state.started.sandbox if state.started else "")
     parts.append(Part(f"! {badge}" if warn else badge, "bold $error" if warn else "$foreground 55%", 1 if warn else 9))
     return parts
+
+
+def shell_held(now: Situation) -> str:
+    """What is said while the person has the shell: an agent's that waits for it, or their own."""
+    return keyed(_TAKEN_OVER if now.session.has_agent else _OWN_SHELL)
 
 
 def asking_to_drive(status: LiveStatus | None) -> str:

@@ -27,19 +27,19 @@ from workbench.session.outcome import Failures
 from workbench.session.state import Step
 from workbench.session.status import LiveStatus
 from workbench.tui import words
-from workbench.tui.actions import ACTIONS, BY_ID, key_bindings, keyed, why_not
+from workbench.tui.actions import ACTIONS, BY_ID, key_bindings, why_not
 from workbench.tui.screens.arranging import Arranging
 from workbench.tui.screens.aside import Aside
 from workbench.tui.screens.going import Going
 from workbench.tui.screens.noting import Annotations
 from workbench.tui.screens.searching import Searching
 from workbench.tui.screens.status import (
-    TAKEN_OVER,
     asking_to_drive,
     greeting,
     hint,
     proposal_title,
     scored,
+    shell_held,
     status_parts,
 )
 from workbench.tui.screens.steering import Steering
@@ -386,7 +386,7 @@ class WorkbenchScreen(SessionView):
     def _title_shell(self) -> None:
         pane = self.arranging.pane("shell-pane")
         if self.taken_over:
-            pane.set_title(keyed(TAKEN_OVER))
+            pane.set_title(shell_held(self.situation))
         else:
             then = self.cursor is not None or self.source.status is None
             running = self.source.status.programs if self.source.status is not None else ""
