@@ -19,26 +19,35 @@ from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 from textual.screen import Screen
 
+FRAMES = 0.08
+"""Seconds after a key, of which those that other programs have the processor do not count."""
+
+
+async def _quiet(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
+    """The event loop has nothing to do now."""
+    loop: Any = asyncio.get_running_loop()
+    await asyncio.sleep(0.002)
+    began = time.thread_time()
+    while loop._ready and time.thread_time() - began < 1.0:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
 
 async def _idle(min_sleep: float = 0.0, max_sleep: float = 1.0) -> None:
-    """The event loop has nothing to do, now and in the next two frames. (Textual asks how busy the processor is.)
-
-    `max_sleep`: seconds that it may wait or be at work; those that other programs have the processor do not count.
-    """
+    """It has nothing to do now and in the next two frames either. (Textual asks how busy the processor is.)"""
     loop: Any = asyncio.get_running_loop()
-    waited, began = 0.0, time.thread_time()
-    await asyncio.sleep(0.005)
-    while waited < max_sleep and time.thread_time() - began < max_sleep:
-        await asyncio.sleep(0)
-        if not loop._ready:
-            soon = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=1e9) - loop.time()
-            if soon > 0.04:
-                return
-            await asyncio.sleep(max(0.0, soon))
-            waited += max(0.001, soon)
+    waited = 0.0
+    await _quiet()
+    while waited < FRAMES:
+        soon = min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=1e9) - loop.time()
+        if soon > 0.04:
+            return
+        await asyncio.sleep(max(0.001, soon))
+        waited += max(0.001, soon)
+        await _quiet()
 
 
-textual.app.wait_for_idle = textual.pilot.wait_for_idle = _idle  # type: ignore[attr-defined]
+textual.app.wait_for_idle = _quiet  # type: ignore[attr-defined]  # twice after each key
+textual.pilot.wait_for_idle = _idle  # type: ignore[attr-defined]  # after all keys
 
 _parsed: dict[Any, Any] = {}
 _parse_rules = Stylesheet._parse_rules

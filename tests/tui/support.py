@@ -34,3 +34,8 @@ def screen_text(app: App[Any]) -> str:
     """The screen as plain text, a line a row."""
     strips = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in strips)
+
+
+def shows(app: App[Any], text: str) -> bool:
+    """Whether the screen has it, with any spaces and line ends between the words."""
+    return text in " ".join(screen_text(app).split())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from textual.widgets import Input
 from tests.agents.models.dialects import OPENAI, AnthropicDialect, Dialect
 from tests.agents.models.server import Server, serving
 from tests.runner.chat import asked, make_agent, said
-from tests.tui.support import screen_text, wait_for
+from tests.tui.support import screen_text, shows, wait_for
 from tests.tui.test_workbench import Opened, opened
 from workbench.session import events as ev
 from workbench.session.recording import Recording
@@ -186,10 +187,9 @@ async def test_a_replay_shows_what_there_was_to_choose_from(tmp_path: Path) -> N
     app = WorkbenchApp(RecordedSource(Recording(events, "mlgym-tui", tmp_path / "events.jsonl")))
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("a")
-        await wait_for(pilot, lambda: "what there was to choose from" in screen_text(app), "the alternatives")
-        text = screen_text(app)
-        assert "echo one" in text and "echo two" in text and "$0.50" in text and "· taken" in text
-        assert "\x1b" not in text
+        for said in ("what there was to choose from", "echo one", "echo two", "$0.50", "· taken"):
+            await wait_for(pilot, partial(shows, app, said), said)
+        assert "\x1b" not in screen_text(app)
         await pilot.press("0", "enter", "a", "escape")
         await wait_for(pilot, lambda: app.screen is app.workbench, "nothing can be taken")
 

@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from tests.tui.support import screen_text, wait_for
+from tests.tui.support import screen_text, shows, wait_for
 from workbench.tui.actions import BY_ID, use_keys
 from workbench.tui.tour import CARDS, TourApp
 
@@ -19,10 +19,6 @@ def remapped() -> Iterator[None]:
     use_keys({})
 
 
-def shows(app: TourApp, text: str) -> bool:
-    return text in screen_text(app)
-
-
 @pytest.mark.usefixtures("remapped")
 async def test_the_tour_is_walked_with_the_keys_that_it_names() -> None:
     app = TourApp(theme="mlgym-dark")
@@ -31,8 +27,8 @@ async def test_the_tour_is_walked_with_the_keys_that_it_names() -> None:
             title = f"Tour {number} of {len(CARDS)}"
             await wait_for(pilot, partial(shows, app, title), card.says)
             assert app.workbench.shown == card.step
-            shown = " ".join(screen_text(app).split())
-            assert f"{BY_ID[card.action].shown_keys.split(' ')[0]} {card.does.split(',')[0]}" in shown
+            key = f"{BY_ID[card.action].shown_keys.split(' ')[0]} {card.does.split(',')[0]}"
+            await wait_for(pilot, partial(shows, app, key), key)
             keys = BY_ID[card.action].keys_now[:1]
             then = {"search.open": (*"insist", "enter"), "app.help": ("escape",)}.get(card.action, ())
             await pilot.press(*keys, *then)

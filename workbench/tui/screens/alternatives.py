@@ -240,7 +240,7 @@ class Alternatives(Dialog[Pick | None]):
     def action_page(self, pages: float) -> None:
         """Through the one that is selected, where it is longer than its card."""
         for card in self.query(".card.-selected"):
-            card.scroll_relative(y=round(pages * max(2, card.size.height - 1)), animate=False)
+            card.scroll_relative(y=round(pages * max(2, card.size.height - 1)), animate=False, immediate=True)
 
     def action_number(self, number: int) -> None:
         """Take the one of this number."""
