@@ -188,6 +188,9 @@ class DirectPty(Pty):
         """Read on until the terminal is at its end, or silent (a job may hold it open)."""
         if self._status is None:
             self._status = status
+            if self._master < 0:  # its end came first
+                self._end()
+                return
             self._output_seen = False
             self._loop.call_later(EXIT_GRACE, self._check_drained)
 
