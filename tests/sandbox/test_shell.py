@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.sandbox.conftest import BACKENDS, PATIENCE, make_sandbox
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.sandbox.guest_sandbox import GuestSandbox
-from workbench.sandbox.pty import SignalName
+from workbench.sandbox.pty import Pty, SignalName
 from workbench.sandbox.screen import CLEARED_NOTE, FULL_SCREEN_NOTE, LEFT_OPEN_NOTE
 from workbench.sandbox.shell import CommandResult, Shell, ShellBusy
 from workbench.sandbox.shell_state import may_change
@@ -100,6 +100,34 @@ async def watched(sandbox: GuestSandbox) -> AsyncIterator[Watched]:
     if any(sandbox.workspace_folder.iterdir()):
         done = await sandbox.exec(["find", sandbox.workspace, "-mindepth", "1", "-delete"])
         assert done.exit_code == 0, done
+
+
+async def test_the_first_prompt_is_shown_though_it_comes_with_the_answer_before_it(
+    sandbox: GuestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_shell = sandbox.open_shell
+
+    async def in_one_piece(cwd: str, columns: int, rows: int) -> Pty:
+        pty = await open_shell(cwd, columns, rows)
+        listen, held = pty.listen, bytearray()
+
+        def listen_late(on_output: Callable[[bytes], None], on_exit: Callable[[int], None]) -> None:
+            def collect(data: bytes) -> None:
+                held.extend(data)
+                if b"]133;B;" in held:
+                    on_output(bytes(held))
+                    held.clear()
+
+            listen(collect, on_exit)
+
+        monkeypatch.setattr(pty, "listen", listen_late)
+        return pty
+
+    monkeypatch.setattr(sandbox, "open_shell", in_one_piece)
+    watched = Watched(sandbox)
+    await watched.shell.start()
+    await watched.until(lambda: b"$ " in watched.shown)
+    await watched.shell.close()
 
 
 async def test_results_of_commands(watched: Watched, sandbox: GuestSandbox) -> None:

@@ -61,8 +61,8 @@ class Bash:
 
     @property
     def asking(self) -> bool:
-        """Whether an answer to a probe is awaited."""
-        return bool(self._probes)
+        """Whether an answer to a probe is awaited, and has not come: the prompt behind it may be in the same piece."""
+        return bool(self._probes) and not (self._answered is not None and self._answered.done())
 
     def new_nonce(self) -> str:
         """For a step or a take-over."""
