@@ -38,7 +38,6 @@ $(DEV): pyproject.toml constraints.txt scripts/setup.sh scripts/install.py
 # Leaving the workbench before the agent submitted is no error of make's; without a terminal the exit code counts.
 demo: $(RUN)
 	@.venv/bin/mlgym-tui run battleOfSexes || { code=$$?; [ $$code = 1 ] && [ -t 0 ] && [ -t 1 ] || exit $$code; }
-	@command -v mlgym-tui >/dev/null || echo '(here the command is .venv/bin/mlgym-tui)'
 
 # Much of the suite waits for processes: one worker more than there are processors. JOBS=0 runs it in one process. The
 # order of files is that of tests/conftest.py.

@@ -248,6 +248,8 @@ async def test_an_answer_can_be_stopped(tmp_path: Path) -> None:
     agent = TalkingAgent(["echo proposed"])
     async with opened(tmp_path, agent) as on:
         await on.shows("i stop it")
+        await on.press("a")
+        await on.shows("the agent is still thinking")
         await on.press("i")
         await on.shows("the answer was stopped")
         assert on.runner.status.phase == "waiting" and not on.state.last_step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING
 import click
 
 from workbench.cli.errors import complain, silence_output
-from workbench.cli.output import ending, harmless_json, standing
+from workbench.cli.output import ProgressLine, ending, harmless_json, progress_line, standing
 from workbench.session import events as ev
+from workbench.session.bus import Message
 from workbench.session.log import read_log
 from workbench.session.state import SessionState, fold
+from workbench.session.status import LiveStatus
 from workbench.session.store import command_for
 from workbench.signals import on_signals
 from workbench.text import number, visible
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from workbench.runner.runner import Runner
 
 _OBSERVATION_LINES = 12
+_PROGRAM = "mlgym-tui"
+_WAITS = {"starting": "the sandbox is made", "proposing": "the agent thinks", "executing": "running"}
+"""What a phase waits for."""
 _MARKS = ("refused", "timed_out", "interrupted", "shell_restarted")
 
 
@@ -45,14 +51,15 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
                 runner.controls.stop("interrupted", name)
 
         on_signals(stop)
-        show = _JsonLines(runner) if as_json else _PlainSteps(runner)
+        show = _JsonLines(runner) if as_json else _PlainSteps(runner, progress)
         for event in read_log(runner.live.folder)[0]:
             if event.seq >= runner.live.first_seq:  # what was logged while the session was put together
                 show(event)
-        runner.live.subscribe(show)
+        runner.live.bus.subscribe(show.hear)
         return await runner.run()
 
-    ended = asyncio.run(drive())
+    with progress_line() as progress:
+        ended = asyncio.run(drive())
     if not as_json:
         click.echo()
         say_end(ended)
@@ -92,6 +99,11 @@ class _Listener:
                 "interrupted", "the reader of the output has gone" if reader else f"the output: {error.strerror}"
             )
 
+    def hear(self, message: Message) -> None:
+        """What the session publishes."""
+        if isinstance(message, ev.Event):
+            self(message)
+
     def show(self, event: ev.Event) -> None:
         """Print one event."""
         raise NotImplementedError
@@ -109,9 +121,29 @@ class _JsonLines(_Listener):
 
 
 class _PlainSteps(_Listener):
-    """Each step as it is over."""
+    """Each step as it is over. Until then a terminal has a line that says what is waited for."""
+
+    def __init__(self, runner: Runner, progress: ProgressLine) -> None:
+        super().__init__(runner)
+        self._progress = progress
+        self._lively = sys.stdout.isatty()
+        """Nothing else writes between these lines and the other terminal's end, such as `tee`."""
+        self._failing = ""
+
+    def hear(self, message: Message) -> None:
+        super().hear(message)
+        if not isinstance(message, LiveStatus):
+            return
+        failing = message.problem if message.phase == "proposing" else ""
+        if failing and failing != self._failing:
+            self._progress.clear()
+            click.echo(visible(failing), err=True)
+        self._failing = failing
+        if self._lively and (waits := message.progress or _WAITS.get(message.phase, "")):
+            self._progress(0, waits)
 
     def show(self, event: ev.Event) -> None:
+        self._progress.clear()
         if isinstance(event, ev.NoteAdded):
             click.echo(f"note: {visible(event.text)}", err=True)
         elif isinstance(event, ev.ActionStarted):
@@ -159,6 +191,8 @@ def say_end(ended: ev.SessionEnded) -> None:
         else:
             click.echo(f"go on with: {command_for(folder, 'resume')}{_further(ended, state)}")
     click.echo(f"replay it with: {command_for(folder, 'replay')}")
+    if Path(sys.argv[0]).name == _PROGRAM and shutil.which(_PROGRAM) is None:
+        click.echo(f"(here the command is {sys.argv[0]})")
 
 
 def _further(ended: ev.SessionEnded, state: SessionState) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -83,10 +84,10 @@ def standing(scores: FinalScores) -> str:
 
 
 class ProgressLine:
-    """One line of standard error that is written over and over; nothing where that is no terminal."""
+    """One line of standard error that is written over and over; nothing where that is no terminal, or a dumb one."""
 
     def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
+        self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
 
     def __call__(self, fraction: float, text: str) -> None:
         if self._shown:

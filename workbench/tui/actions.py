@@ -408,9 +408,9 @@ def why_not(action: Action, now: Situation) -> str:
             return keyed(HAS_SHELL)
         return "" if now.session.has_agent else keyed(_ACTS)
     if action.need == "review" and now.phase != "review":
-        return _no_proposal(now)
+        return no_proposal(now)
     if action.need == "edit" and now.phase != "review" and not now.writes:
-        return _no_proposal(now)
+        return no_proposal(now)
     if action.need == "command" and now.phase not in ("executing", "human", "proposing"):
         return "no command is running, and no answer is on its way"
     if action.need == "score" and now.phase not in ("review", "waiting", "human"):
@@ -418,7 +418,8 @@ def why_not(action: Action, now: Situation) -> str:
     return ""
 
 
-def _no_proposal(now: Situation) -> str:
+def no_proposal(now: Situation) -> str:
+    """Why there is none to decide on."""
     return {
         "proposing": "the agent is still thinking",
         "executing": keyed("the action runs already; {session.interrupt} interrupts it"),

@@ -13,7 +13,7 @@ from textual.app import SuspendNotSupported
 
 from workbench.session import commands as do
 from workbench.tui import words
-from workbench.tui.actions import HAS_SHELL, keyed
+from workbench.tui.actions import HAS_SHELL, keyed, no_proposal
 from workbench.tui.screens.bounds import Bounds
 from workbench.tui.workers import work_on
 
@@ -220,7 +220,9 @@ class Steering(Bounds):
         if step.alternatives:
             self._show_alternatives(step.number)
         elif not reviewing:
-            self.screen.say("nobody asked for alternatives in this step")
+            asks = self.screen.situation.live and step.number == self.state.last_step
+            said = no_proposal(self.screen.situation) if asks else "nobody asked for alternatives in this step"
+            self.screen.say(said)
         elif not self.status.asks_model:
             self.screen.say(_ONE_ANSWER)
         else:
