@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -163,3 +165,30 @@ def test_an_archive_with_other_members_leaves_them_out(tmp_path: Path, root: Pat
         archive.writestr("objects/../../escaped", "x")
     [one] = said("import", str(tmp_path / "run.zip"))
     assert not list(tmp_path.rglob("escaped")) and one["steps"] == 1
+
+
+def test_what_is_no_file_is_written_into_and_not_replaced(tmp_path: Path) -> None:
+    make_session(session := tmp_path / "s")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        run("export", str(session), "-f", "md", "-o", str(pipe))
+        written = os.read(reader, 1 << 20)
+    finally:
+        os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert written and run("export", str(session), "-f", "md", "-o", "-").encode() == written
+    (link := tmp_path / "link").symlink_to("target.md")
+    run("export", str(session), "-f", "md", "-o", str(link))
+    assert link.is_symlink() and (tmp_path / "target.md").read_bytes() == written
+
+
+def test_who_may_not_write_is_told_the_file_that_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: Path, data: bytes) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refused)
+    make_session(tmp_path / "s")
+    result = CliRunner().invoke(main, ["export", str(tmp_path / "s"), "-f", "md", "-o", str(tmp_path / "x.md")])
+    assert f"not allowed to write or read ({tmp_path / 'x.md'})" in result.stderr and "--sessions" not in result.stderr

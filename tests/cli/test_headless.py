@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -56,3 +58,16 @@ def test_the_command_is_named_as_it_can_be_called(
     ended: Any = next(event for event in made.recording().events if isinstance(event, ev.SessionEnded))
     say_end(ended)
     assert ("(here the command is .venv/bin/mlgym-tui)" in capsys.readouterr().out) is not there
+
+
+@pytest.mark.parametrize("command", [["tasks"], ["run", "battleOfSexes", "--headless"]], ids=lambda value: value[0])
+def test_output_that_cannot_be_written_is_said_once(command: list[str], tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "workbench", *command], stdin=subprocess.DEVNULL, stdout=full,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "MLGYM_SESSIONS": str(tmp_path)}, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    said = [line for line in done.stderr.splitlines() if line.startswith("mlgym-tui: ")]
+    assert len(said) == 1 and ("disk is full" in said[0] or "No space left" in said[0])
+    assert "Exception ignored" not in done.stderr

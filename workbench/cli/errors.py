@@ -66,7 +66,12 @@ class Group(Command, click.Group):
             silence_output()
             sys.exit(141)
         except Exception as error:
-            sys.exit(_report(error))
+            code = _report(error)
+            try:
+                sys.stdout.flush()
+            except (OSError, ValueError):  # what could not be written, Python would try again at exit
+                silence_output()
+            sys.exit(code)
 
 
 class GroupOr(Group):
@@ -140,7 +145,7 @@ def explain_os_error(error: OSError) -> tuple[str, str]:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full{where}", "free some space; what was saved before is safe"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"not allowed to write or read{where}", "choose another folder with --sessions, or mend its permissions"
+        return f"not allowed to write or read{where}", "choose another folder, or mend its permissions"
     return f"{error.strerror or error}{where}", ""
 
 

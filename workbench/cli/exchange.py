@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from workbench.session.events import Event
     from workbench.session.recording import Recording
 
+_STDOUT = Path("-")
 SUFFIXES = {"mlgym": ".traj", "atif": ".atif.json", "inspect": ".eval", "html": ".html", "cast": ".cast", "md": ".md"}
 
 
@@ -92,7 +96,13 @@ def _imported(recording: Recording, folder: Path) -> dict[str, Any]:
 
 @click.command(cls=Command)
 @click.option("--format", "-f", "form", type=click.Choice(list(SUFFIXES)), required=True, help="What to write.")
-@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to (else NAME.SUFFIX here).")
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where to (else NAME.SUFFIX here; - is stdout).",
+)
 @json_option
 @session_argument
 def export(session: Path, form: str, out: Path | None, as_json: bool) -> None:
@@ -116,7 +126,7 @@ def export(session: Path, form: str, out: Path | None, as_json: bool) -> None:
     redactor = Redactor()
     recording.events = [decode(redactor.data(encode(event))) for event in recording.events]
     out = out or Path(recording.name.replace("/", "_").removesuffix(recording.path.suffix) + SUFFIXES[form])
-    if form == "mlgym" and (out.is_dir() or not out.suffix):
+    if form == "mlgym" and out != _STDOUT and (out.is_dir() or not out.suffix):
         files = run_folder(recording, out)
     else:
         write = next(each.write for each in TABLE if each.name == form)
@@ -130,7 +140,9 @@ def export(session: Path, form: str, out: Path | None, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
-@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to (else NAME.zip here).")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Where to (else NAME.zip here; - is stdout)."
+)
 @json_option
 @session_argument
 def share(session: Path, out: Path | None, as_json: bool) -> None:
@@ -164,18 +176,38 @@ def _noted(path: str) -> Iterator[Event]:
 
 @contextlib.contextmanager
 def _written(path: Path, recording: Recording) -> Iterator[Path]:
-    """Where to write what is to stand at `path`, as a whole or not at all."""
+    """Where to write what is to stand at `path`, as a whole or not at all. What is no file (`-`, a device, a pipe) is
+    written into, never replaced.
+    """
     if path.exists() and path.samefile(recording.path):
         raise Failure(f"{path} is what is to be exported", "name another file with --out", 2)
+    if _is_stream(path):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (whole := Path(folder) / "whole")
+            out = contextlib.nullcontext(sys.stdout.buffer) if path == _STDOUT else path.open("wb")
+            with whole.open("rb") as data, out as stream:
+                shutil.copyfileobj(data, stream)
+        return
+    path = path.resolve()  # of a link, what it leads to
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as error:
+        if error.filename == str(unfinished):
+            error.filename = str(path)
+        raise
     finally:
         unfinished.unlink(missing_ok=True)
 
 
+def _is_stream(path: Path) -> bool:
+    return path == _STDOUT or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 def _tell(as_json: bool, made: dict[str, Any]) -> None:
+    if _STDOUT in made["files"]:  # it holds the file itself
+        return
     if as_json:
         print_json(made)
     else:

@@ -51,7 +51,6 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
                 runner.controls.stop("interrupted", name)
 
         on_signals(stop)
-        show = _JsonLines(runner) if as_json else _PlainSteps(runner, progress)
         for event in read_log(runner.live.folder)[0]:
             if event.seq >= runner.live.first_seq:  # what was logged while the session was put together
                 show(event)
@@ -59,8 +58,9 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
         return await runner.run()
 
     with progress_line() as progress:
+        show: _Listener = _JsonLines(runner) if as_json else _PlainSteps(runner, progress)
         ended = asyncio.run(drive())
-    if not as_json:
+    if not as_json and not show.gone:
         click.echo()
         say_end(ended)
     elif ended.exit_status != "submitted":
@@ -83,16 +83,16 @@ class _Listener:
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
-        self._gone = False
+        self.gone = False
 
     def __call__(self, event: ev.Event) -> None:
-        if self._gone:
+        if self.gone:
             return
         try:
             self.show(event)
             sys.stdout.flush()
         except OSError as error:
-            self._gone = True
+            self.gone = True
             silence_output()
             reader = isinstance(error, BrokenPipeError)
             self.runner.controls.stop(
