@@ -158,13 +158,14 @@ async def test_a_sweep_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text(f"tasks: [{quick}]\nmodels: ['{model}']\nseeds: 2\nparallel: 1\nlimits: {{steps: 9}}\n")
     sessions = tmp_path / "sessions"
-    process = await start("sweep", str(plan), "--sessions", str(sessions), "--json")
+    process = await start("sweep", str(plan), "--sessions", str(sessions))
     await wait_for(
         lambda: any(b"sleep 2" in log.read_bytes() for log in sessions.glob("*/events.jsonl")), "the first at work"
     )
     process.send_signal(signal.SIGINT)
     outcome = await finish(process)
-    assert outcome.code == 130 and outcome.json["counts"] == {"interrupted": 1, "waiting": 1}, outcome
+    assert outcome.code == 130 and "2 sessions: 1 interrupted, 1 waiting" in outcome.out, outcome
+    assert "the same command goes on with those that are not over" in outcome.out
     [first] = sessions.glob("*/events.jsonl")
     again = await mlgym("sweep", str(plan), "--sessions", str(sessions), "--json")
     assert again.json["counts"] == {"done": 2}, again

@@ -330,3 +330,13 @@ def test_changed_lines_are_found() -> None:
     assert changed_lines(old, old) == {}
     assert len(changed_lines([], ["x"] * 9000)) == 9000
     assert len(changed_lines([str(n) for n in range(9000)], ["x"] * 9000)) == 9000
+
+
+async def test_of_a_run_without_steps_its_notes_are_shown(tmp_path: Path) -> None:
+    """In logs of questions and answers the answer is one."""
+    made = SessionBuilder(tmp_path / "s")
+    made.add(ev.NoteAdded(author="model:m", text="The answer is no."))
+    made.end("success")
+    app = WorkbenchApp(RecordedSource(made.recording()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await wait_for(pilot, lambda: "• The answer is no." in screen_text(app), "the answer")

@@ -150,6 +150,8 @@ def _drive(sweep: Sweep, as_json: bool, quiet: bool) -> int:
         said = ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
         click.echo(f"{many(len(sweep.progress), 'session')}: {said}")
         click.echo(f"saved in {sweep.folder}; look at them with: mlgym-tui home {sweep.folder}")
+        if counts["waiting"] or counts["interrupted"]:
+            click.echo("the same command goes on with those that are not over")
     if stopped:
         return 128 + stopped[0]
     return 0 if counts["done"] == len(sweep.progress) else 1

@@ -151,8 +151,11 @@ def _notes(state: SessionState, step: Step) -> list[Content]:
 
 
 def _remarks(state: SessionState, step: Step) -> list[str]:
-    """What was noted about a step; what was noted about the session as a whole is in the log."""
-    return [note.text for note in state.notes if step.number and note.step == step.number]
+    """What was noted about a step; what was noted about the session as a whole is in the log. Of one that ended without
+    a step, such as an answer to a question, that is all there is.
+    """
+    told = step.number or (state.ended is not None and not state.last_step)
+    return [note.text for note in state.notes if told and (note.step or 0) == step.number]
 
 
 def _tool_used(use: ToolUsed) -> str:
