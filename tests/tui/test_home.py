@@ -306,6 +306,14 @@ async def test_tasks_are_looked_at_and_started(folder: Path, monkeypatch: pytest
         assert begun == [("blotto", "scripted:demo", app.sessions)]
 
 
+async def test_what_of_a_task_has_no_room_is_seen_to_be_cut(folder: Path) -> None:
+    app, home = browser(folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await ready(pilot, home)
+        await pilot.press("tab")
+        await shows(pilot, app, "battleOfSexes  Battle …")
+
+
 async def test_what_a_hostile_session_says_is_only_text(tmp_path: Path) -> None:
     own(
         tmp_path,

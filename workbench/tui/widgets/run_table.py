@@ -118,7 +118,7 @@ class RunTable(Table):
         line = self._listing.rows[row]
         if line.run is None:
             sign = "▸" if line.group in self._listing.folded else "▾"
-            return [(set_cell_size(f" {sign} {one_line(line.text)}", width), "primary")]
+            return [(fit(f" {sign} {one_line(line.text)}", width), "primary")]
         run = line.run
         marks = ("◆" if run.path in self._marked else " ") + ("★" if self._starred(run) else " ")
         pieces = [(f" {marks} ", "warning")]
@@ -161,7 +161,7 @@ class TaskTable(Table):
 
     def _line(self, task: str, *numbers: str) -> str:
         room = max(12, self.scrollable_content_region.width - 1 - 11 * len(numbers))
-        return set_cell_size(f" {task}", room) + "".join(f" {set_cell_size(f'{each:>10}', 10)}" for each in numbers)
+        return fit(f" {task}", room) + "".join(f" {set_cell_size(f'{each:>10}', 10)}" for each in numbers)
 
     def row_pieces(self, row: int, width: int) -> list[Piece]:
         line: TaskLine = self.rows[row]
