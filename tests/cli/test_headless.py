@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -42,6 +44,31 @@ def test_a_terminal_has_a_line_that_says_what_is_waited_for(
     heard(LiveStatus(phase="proposing"), LiveStatus(phase="executing", progress="playing 10,000 games 40%"))
     shown = [line for line in capsys.readouterr().err.split("\r\x1b[K") if line]
     assert shown == lines
+
+
+def test_a_line_that_is_written_over_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    ProgressLine()(0.5, "評価中\nの関数を実行しています")
+    assert capsys.readouterr().err == "\r\x1b[K評価中 の関数… 50%"
+
+
+def test_a_reader_of_errors_that_has_gone_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one of the output does: what writes there breaks nothing else."""
+    runner, stopped = MagicMock(), list[tuple[str, str]]()
+    runner.controls.stop = lambda *how: stopped.append(how)
+    monkeypatch.setattr("workbench.cli.headless.silence_output", lambda: None)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with contextlib.suppress(BrokenPipeError), open(writer, "w") as errors:
+        monkeypatch.setattr(sys, "stderr", errors)
+        steps = _PlainSteps(runner, ProgressLine())
+        for problem in (RETRY, "another"):
+            steps.hear(LiveStatus(phase="proposing", problem=problem))
+    assert stopped == [("interrupted", "the reader of the output has gone")]
 
 
 @pytest.mark.parametrize("there", [False, True])

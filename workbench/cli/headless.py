@@ -53,7 +53,7 @@ def run_headless(runner: Runner, *, as_json: bool) -> int:
         on_signals(stop)
         for event in read_log(runner.live.folder)[0]:
             if event.seq >= runner.live.first_seq:  # what was logged while the session was put together
-                show(event)
+                show.hear(event)
         runner.live.bus.subscribe(show.hear)
         return await runner.run()
 
@@ -79,18 +79,22 @@ def succeeded(runner: Runner, ended: ev.SessionEnded) -> bool:
 
 
 class _Listener:
-    """Prints events as they come. When the reader of the output goes away, the session ends as interrupted."""
+    """Prints what comes. When the reader of the output goes away, the session ends as interrupted."""
 
     def __init__(self, runner: Runner) -> None:
         self.runner = runner
         self.gone = False
 
-    def __call__(self, event: ev.Event) -> None:
+    def hear(self, message: Message) -> None:
+        """What the session publishes."""
         if self.gone:
             return
         try:
-            self.show(event)
-            sys.stdout.flush()
+            if isinstance(message, ev.Event):
+                self.show(message)
+                sys.stdout.flush()
+            elif isinstance(message, LiveStatus):
+                self.show_status(message)
         except OSError as error:
             self.gone = True
             silence_output()
@@ -99,14 +103,12 @@ class _Listener:
                 "interrupted", "the reader of the output has gone" if reader else f"the output: {error.strerror}"
             )
 
-    def hear(self, message: Message) -> None:
-        """What the session publishes."""
-        if isinstance(message, ev.Event):
-            self(message)
-
     def show(self, event: ev.Event) -> None:
         """Print one event."""
         raise NotImplementedError
+
+    def show_status(self, status: LiveStatus) -> None:
+        """Print what is true only now."""
 
 
 class _JsonLines(_Listener):
@@ -130,16 +132,13 @@ class _PlainSteps(_Listener):
         """Nothing else writes between these lines and the other terminal's end, such as `tee`."""
         self._failing = ""
 
-    def hear(self, message: Message) -> None:
-        super().hear(message)
-        if not isinstance(message, LiveStatus):
-            return
-        failing = message.problem if message.phase == "proposing" else ""
+    def show_status(self, status: LiveStatus) -> None:
+        failing = status.problem if status.phase == "proposing" else ""
         if failing and failing != self._failing:
             self._progress.clear()
             click.echo(visible(failing), err=True)
         self._failing = failing
-        if self._lively and (waits := message.progress or _WAITS.get(message.phase, "")):
+        if self._lively and (waits := status.progress or _WAITS.get(status.phase, "")):
             self._progress(0, waits)
 
     def show(self, event: ev.Event) -> None:

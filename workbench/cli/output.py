@@ -91,9 +91,12 @@ class ProgressLine:
 
     def __call__(self, fraction: float, text: str) -> None:
         if self._shown:
+            from workbench.library.columns import fit
+
             share = f" {fraction:.0%}" if fraction > 0 else ""
             room = shutil.get_terminal_size().columns - len(share) - 1  # a line that wraps is not written over
-            click.echo(f"\r\x1b[K{visible(text)[:room]}{share}", nl=False, err=True)
+            said = fit(visible(text).replace("\n", " "), room).rstrip()
+            click.echo(f"\r\x1b[K{said}{share}", nl=False, err=True)
 
     def clear(self) -> None:
         """Take it off the screen."""
