@@ -37,7 +37,7 @@ async def served(tmp_path: Path, how: str) -> AsyncIterator[tuple[Driven, str, B
     async with driven(tmp_path, ListAgent(["echo one", "echo two"]), mode="step", interactive=True) as session:
         await session.review(1)
         offer = await offered(session, socket_of(session.folder))
-        browsers = Browsers(view_command(how, "session", [session.folder]))
+        browsers = Browsers(view_command(how, tmp_path, [session.folder]))
         port = await browsers.start(0)
         try:
             yield session, f"http://127.0.0.1:{port}/", browsers

@@ -18,6 +18,10 @@ CALL = '(calls bash {"command": "ls"}, as c1)'
         ({"role": "user", "content": "Go on."}, "Go on."),
         ({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url"}]}, "a\n(image_url)"),
         (
+            {"role": "assistant", "content": [{"type": "output_text", "text": ""}, {"type": "refusal", "refusal": ""}]},
+            "",
+        ),
+        (
             {
                 "role": "assistant",
                 "content": None,

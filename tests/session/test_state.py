@@ -232,6 +232,8 @@ def test_a_proposal_that_comes_again_costs_what_was_paid_for_it_where_it_came_la
     assert [step.proposed_again for step in again.steps] == [False, True, False, True, False]
     other = fold([*events, responded(0.2), *proposed(4, "another")])
     assert [step.spending.cost for step in other.steps] == [0, 0, 0, 0.1, 0.2]
+    same = fold([*events[:4], *proposed(1)])
+    assert not same.steps[1].proposed_again and same.steps[1].spending.cost == 0.1, "a log that names a step twice"
 
 
 def test_spending_is_by_author_and_says_where_no_price_is_known() -> None:

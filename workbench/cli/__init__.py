@@ -122,7 +122,7 @@ def main(context: click.Context, /, debug: bool) -> None:
         from workbench.session.store import sessions_root
 
         if is_terminal():
-            open_home([sessions_root()], own=True)
+            open_home((), sessions_root())
         else:
             click.echo(context.get_help())
 

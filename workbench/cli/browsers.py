@@ -237,6 +237,6 @@ async def _of_this_machine(
     return response
 
 
-def view_command(how: str, what: str, paths: Sequence[Path]) -> list[str]:
-    """What shows sessions to a browser: `how` is `watch` or `drive`, `what` is `session` or `home`."""
-    return [sys.executable, "-m", "workbench.cli.served", how, what, *map(str, paths)]
+def view_command(how: str, sessions: Path, paths: Sequence[Path]) -> list[str]:
+    """What shows some paths, else the user's own `sessions`, to a browser: `how` is `watch` or `drive`."""
+    return [sys.executable, "-m", "workbench.cli.served", how, str(sessions), *map(str, paths)]

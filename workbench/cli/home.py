@@ -31,15 +31,15 @@ def home(paths: tuple[Path, ...], sessions_folder: Path) -> None:
     """
     if not is_terminal():
         raise Failure("home needs a terminal", "`mlgym-tui sessions` prints the list", 2)
-    open_home(paths or (sessions_folder,), own=not paths)
+    open_home(paths, sessions_folder)
 
 
-def open_home(folders: Sequence[Path], *, own: bool) -> None:
-    """Show the runs below some folders, until the person leaves."""
+def open_home(paths: Sequence[Path], sessions: Path) -> None:
+    """Show the runs below some paths, else the user's own `sessions`, until the person leaves."""
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.screens.home import HomeScreen
 
-    app = WorkbenchApp(home=HomeScreen(folders, own=own), sessions=folders[0] if own else None)
+    app = WorkbenchApp(home=HomeScreen(paths or (sessions,), own=not paths), sessions=sessions)
     app.run()
     sys.exit(app.return_code or 0)
 

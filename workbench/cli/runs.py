@@ -217,7 +217,7 @@ def replay(session: Path, execute: bool, **options: Any) -> None:
     from workbench.session.store import command_for
 
     if is_terminal() and holds_many(session):
-        open_home([session], own=False)
+        open_home([session], sessions_here())
         return
     recording = open_recording(session)
     if not is_terminal():

@@ -34,9 +34,9 @@ def serve(sessions: tuple[str, ...], drive: bool, port: int, as_json: bool, sess
     from workbench.session.store import find_session
     from workbench.signals import run_stoppable
 
-    at_home = sessions in ((), ("home",))
-    paths = [sessions_folder] if at_home else [find_session(sessions_folder, name).absolute() for name in sessions]
-    browsers = Browsers(view_command("drive" if drive else "watch", "home" if at_home else "session", paths))
+    names = () if sessions == ("home",) else sessions
+    paths = [find_session(sessions_folder, name).absolute() for name in names]
+    browsers = Browsers(view_command("drive" if drive else "watch", sessions_folder, paths))
 
     async def run() -> None:
         import asyncio

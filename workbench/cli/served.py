@@ -1,4 +1,4 @@
-"""What `serve` runs for each browser: `python -m workbench.cli.served watch|drive home|session PATH…`."""
+"""What `serve` runs for each browser: `python -m workbench.cli.served watch|drive SESSIONS [PATH…]`."""
 
 from __future__ import annotations
 
@@ -31,26 +31,29 @@ class ServedDriver(WebDriver):
             self._loop.call_soon_threadsafe(self._app.post_message, messages.ExitApp())
 
 
-def shown(paths: list[Path], *, own: bool, drive: bool) -> WorkbenchApp:
-    """The screens over a session, or over the runs below some folders. Raises WorkbenchError and OSError."""
+def shown(sessions: Path, paths: list[Path], *, drive: bool) -> WorkbenchApp:
+    """The screens over a session, or over the runs below some folders, else below the user's own `sessions`. Raises
+    WorkbenchError and OSError.
+    """
     from workbench.formats.open import holds_many
     from workbench.session.log import is_locked
     from workbench.tui.app import WorkbenchApp
     from workbench.tui.screens.home import HomeScreen
     from workbench.tui.source import source_of
 
-    if own or len(paths) > 1 or holds_many(paths[0]):
-        return WorkbenchApp(home=HomeScreen(paths, own=own), look_only=not drive, sessions=paths[0] if own else None)
+    if len(paths) != 1 or holds_many(paths[0]):
+        home = HomeScreen(paths or [sessions], own=not paths)
+        return WorkbenchApp(home=home, look_only=not drive, sessions=sessions)
     live = paths[0].is_dir() and is_locked(paths[0])
     source = source_of(paths[0], live=live, kind="browser", look_only=not drive, takes=True)
-    return WorkbenchApp(source, look_only=not drive)
+    return WorkbenchApp(source, look_only=not drive, sessions=sessions)
 
 
 def main() -> None:
     """As the arguments say; what goes wrong goes to standard error."""
-    how, what, *paths = sys.argv[1:]
+    how, sessions, *paths = sys.argv[1:]
     try:
-        shown([Path(path) for path in paths], own=what == "home", drive=how == "drive").run()
+        shown(Path(sessions), [Path(path) for path in paths], drive=how == "drive").run()
     except (WorkbenchError, OSError) as error:
         sys.exit(f"error: {error}")
 

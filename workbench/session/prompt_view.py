@@ -225,7 +225,8 @@ def _parts_text(value: Any) -> list[str]:
     for name in ("content", "parts", "text", "thinking", "summary", "refusal"):
         if value.get(name):
             return _parts_text(value[name])
-    return [f"({kind})"] if kind not in ("", "message", "text") else []
+    said = any(isinstance(value.get(name), str) for name in ("text", "refusal"))  # and be it nothing
+    return [] if said or kind in ("", "message", "text") else [f"({kind})"]
 
 
 def _tool_text(tool: Any) -> str:

@@ -647,11 +647,12 @@ def _action_proposed(state: SessionState, event: ev.ActionProposed) -> None:
         step.relation = call.sent.relation if call is not None else ""
     if by_agent:
         if dropped is not None and dropped.is_proposed_by(event):
-            dropped.proposed_again = True
+            dropped.proposed_again = dropped.number < step.number  # a damaged log may name a step twice
             state._answer = state._answer if any(state._answer) else dropped.answer
             state.unassigned.add_all(dropped.spending)
             dropped.spending = Spending()
-        step.spending, state.unassigned = state.unassigned, Spending()
+        step.spending.add_all(state.unassigned)
+        state.unassigned = Spending()
         if any(state._answer):
             step.answers[0] = state._answer
         step.attempts, state.attempts = state.attempts, []
