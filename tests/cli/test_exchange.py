@@ -126,6 +126,18 @@ def test_a_run_folder_of_mlgym(tmp_path: Path, root: Path) -> None:
     assert said("sessions", "show", str(Path(files[0]).parent))["scores"]["last"] == 0.5
 
 
+def test_what_is_exported_without_a_name_opens_again_with_its_task(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_session(root / "20260101-101500-blotto-abcdef")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    for form in ("mlgym", "atif", "inspect"):
+        file = said("export", "last", "-f", form)["files"][0]
+        shown = said("sessions", "show", file)
+        assert shown["task"] == "blotto" and "demo" in shown["model"], form
+
+
 def test_a_shared_session_opens_elsewhere_and_tells_nothing_of_this_machine(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

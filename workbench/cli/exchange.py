@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from workbench.session.recording import Recording
 
 _STDOUT = Path("-")
-SUFFIXES = {"mlgym": ".traj", "atif": ".atif.json", "inspect": ".eval", "html": ".html", "cast": ".cast", "md": ".md"}
+_SUFFIXES = {"atif": ".atif.json", "inspect": ".eval", "html": ".html", "cast": ".cast", "md": ".md"}
 
 
 @click.command("import", cls=Command)
@@ -95,21 +95,16 @@ def _imported(recording: Recording, folder: Path) -> dict[str, Any]:
 
 
 @click.command(cls=Command)
-@click.option("--format", "-f", "form", type=click.Choice(list(SUFFIXES)), required=True, help="What to write.")
-@click.option(
-    "--out",
-    "-o",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Where to (else NAME.SUFFIX here; - is stdout).",
-)
+@click.option("--format", "-f", "form", type=click.Choice(["mlgym", *_SUFFIXES]), required=True, help="What to write.")
+@click.option("--out", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Else NAME here; - is stdout.")
 @json_option
 @session_argument
 def export(session: Path, form: str, out: Path | None, as_json: bool) -> None:
     """Write SESSION as a file of another program, or as a page.
 
-    mlgym: its .traj, or for a folder as FILE a whole run folder. atif: Harbor. inspect: .eval, or .json by the name of
-    FILE. html: one page that needs nothing else. cast: asciicast v2. md: Markdown.
+    mlgym: a run folder, below FILE or here; with a suffix, FILE is its .traj alone, which names neither task nor
+    model. atif: Harbor. inspect: .eval, or .json by the name of FILE. html: one page that needs nothing else. cast:
+    asciicast v2. md: Markdown.
 
     Examples:
       mlgym-tui export last --format html --out run.html
@@ -125,7 +120,8 @@ def export(session: Path, form: str, out: Path | None, as_json: bool) -> None:
     recording.events += _noted(str(session.absolute()))
     redactor = Redactor()
     recording.events = [decode(redactor.data(encode(event))) for event in recording.events]
-    out = out or Path(recording.name.replace("/", "_").removesuffix(recording.path.suffix) + SUFFIXES[form])
+    named = recording.name.replace("/", "_").removesuffix(recording.path.suffix) + _SUFFIXES.get(form, "")
+    out = out or Path(named if form in _SUFFIXES else ".")
     if form == "mlgym" and out != _STDOUT and (out.is_dir() or not out.suffix):
         files = run_folder(recording, out)
     else:
