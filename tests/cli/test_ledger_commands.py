@@ -61,13 +61,19 @@ async def test_the_ledger_has_who_when_and_what_changed(tmp_path: Path) -> None:
     assert "0.5000 ± 0.0100 *" in table.out and "Wins 7" in table.out and "3:10" in table.out
 
 
-@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("columns", [40, 60, 80])
 async def test_tables_fit_the_terminal(tmp_path: Path, columns: int) -> None:
     paused(tmp_path)
     asked = (["scores", "last"], ["baselines", "blotto"], ["sessions", "show", "last"], ["clock", "last"])
     for found in [await mlgym(*words, sessions=tmp_path, env={"COLUMNS": str(columns)}) for words in asked]:
         lines = [line for line in found.out.splitlines() if "  " in line]
         assert len(lines) > 2 and max(map(len, lines)) <= columns, found.out
+
+
+async def test_nothing_is_left_out_where_there_is_no_terminal(tmp_path: Path) -> None:
+    paused(tmp_path)
+    head, *_ = (await mlgym("scores", "last", sessions=tmp_path, env={"COLUMNS": ""})).out.splitlines()
+    assert head.split() == ["step", "what", "author", "worked", "split", "score", "metrics", "artifact", "change"]
 
 
 async def test_the_ledger_of_another_programs_run(tmp_path: Path) -> None:

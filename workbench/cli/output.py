@@ -50,7 +50,7 @@ def harmless_json(text: bytes) -> bytes:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], **how: Sequence[int]) -> None:
-    """A table as wide as it must be, and no wider than the terminal as far as it may be cut (see `text_columns`)."""
+    """A table as wide as it must be; in a terminal no wider than that, as far as it may be cut (see `text_columns`)."""
     for line in as_table(header, rows, **how):
         click.echo(line)
 
@@ -61,7 +61,8 @@ def as_table(header: Sequence[str], rows: Sequence[Sequence[str]], **how: Sequen
 
     columns = text_columns([visible(name) for name in header], **how)
     cells = [[visible(cell).replace("\n", " ") for cell in row] for row in rows]
-    yield from table_lines(cells, columns, shutil.get_terminal_size().columns)
+    whole = (10**6, 24)  # in a pipe or a file
+    yield from table_lines(cells, columns, shutil.get_terminal_size(whole).columns)
 
 
 def ending(ended: SessionEnded) -> str:

@@ -338,6 +338,7 @@ def _print_session(state: SessionState, recording: Recording) -> None:
         ],
         right=(0, 3, 4, 5),
         cut=(1, 2),
+        drop=(4, 1),
     )
 
 
