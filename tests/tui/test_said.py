@@ -12,6 +12,7 @@ from tests.tui.support import screen_text, wait_for
 from tests.tui.test_workbench import opened
 from workbench.agents.agent import ModelError
 from workbench.cli.output import standing
+from workbench.session import events as ev
 from workbench.session.state import fold
 from workbench.tui import words
 from workbench.tui.app import WorkbenchApp
@@ -158,5 +159,7 @@ async def test_steps_that_failed_are_among_what_failed(tmp_path: Path) -> None:
     made.ran("python3 train.py", "Traceback (most recent call last)\nValueError: no rows", exit_code=1)
     made.ran("ls", "")
     made.end()
-    said = "\n".join(str(line) for line in message_lines(fold(made.recording().events), []))
+    unused = ev.ScoreRecorded(step=0, kind="autosubmit", verdict="missing", message="no file")
+    said = "\n".join(str(line) for line in message_lines(fold([*made.recording().events, unused]), []))
+    assert "step 0, autosubmit: missing: no file" in said, "a run that ended before its first step"
     assert "step 1, traceback: ValueError: no rows" in said and "step 2" not in said

@@ -77,7 +77,7 @@ def message_lines(state: SessionState, said: Sequence[str]) -> list[Content]:
     """What failed in a session, and what its status line has said."""
     failed = [f"{words.clock(event.elapsed)}  {event.cause}: {event.message}" for event in state.failures]
     known = Failures(state)
-    for number in known.steps:
+    for number in (0, *known.steps):
         whole = [score for score in state.steps[number].scores if score.score is None]
         failed += [f"step {number}, {score.kind}: {score.verdict}: {score.message}" for score in whole]
         failed += [
