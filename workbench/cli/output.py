@@ -61,7 +61,7 @@ def as_table(header: Sequence[str], rows: Sequence[Sequence[str]], **how: Sequen
 
     columns = text_columns([visible(name) for name in header], **how)
     cells = [[visible(cell).replace("\n", " ") for cell in row] for row in rows]
-    whole = (10**6, 24)  # in a pipe or a file
+    whole = (1000, 24)  # in a pipe or a file: all that anybody means to be read
     yield from table_lines(cells, columns, shutil.get_terminal_size(whole).columns)
 
 
