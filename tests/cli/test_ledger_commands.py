@@ -10,6 +10,7 @@ import pytest
 from tests.cli.command import mlgym
 from tests.library import runs
 from workbench.cli.options import Duration
+from workbench.cli.output import as_table
 from workbench.session import events as ev
 from workbench.session.clock import Clock
 from workbench.session.log import EventLog, read_log
@@ -74,6 +75,12 @@ async def test_nothing_is_left_out_where_there_is_no_terminal(tmp_path: Path) ->
     paused(tmp_path)
     head, *_ = (await mlgym("scores", "last", sessions=tmp_path, env={"COLUMNS": ""})).out.splitlines()
     assert head.split() == ["step", "what", "author", "worked", "split", "score", "metrics", "artifact", "change"]
+
+
+def test_one_long_name_is_not_the_width_of_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    lines = as_table(["author", "score"], [["m" * 100_000, "1"], ["m", "2"]], right=(1,), cut=(0,))
+    assert max(map(len, lines)) <= 1000
 
 
 async def test_the_ledger_of_another_programs_run(tmp_path: Path) -> None:

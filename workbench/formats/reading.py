@@ -121,7 +121,7 @@ def _salvage(said: str, key: str, part: str, damage: str, problems: list[str]) -
             whole["history"] = messages if complete else messages[:2]  # a part does not tell which answer was the last
         whole["info"] = _find_info(said, end)
     ending = "" if whole.get("info") is not None else "; how the run ended is not known"
-    problems.append(f"the file is cut off or damaged {place} ({damage}): shown is {shown}{ending}")
+    problems.append(f"the file is cut off or damaged {place} ({damage}): {shown} can be shown{ending}")
     return whole
 
 
