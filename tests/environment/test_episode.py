@@ -115,13 +115,13 @@ async def test_an_interrupted_evaluation_leaves_no_score(tmp_path: Path) -> None
 
 async def test_an_evaluation_does_not_count_against_the_commands_time(tmp_path: Path) -> None:
     slow = (
-        "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.01)\\n    return 0\\n' > strategy.py; validate"
+        "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.004)\\n    return 0\\n' > strategy.py; validate"
     )
-    async with driven(tmp_path, ListAgent([slow]), command_seconds=2.5) as session:
+    async with driven(tmp_path, ListAgent([slow]), command_seconds=1.5) as session:
         await session.ended()
     assert not session.state.steps[1].timed_out
     [score] = scores(session)
-    assert score.verdict == "ok" and score.duration > 2.5
+    assert score.verdict == "ok" and score.duration > 1.5
 
 
 async def test_a_submission_in_the_background_ends_the_session(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ async def test_a_flood_of_evaluations_is_refused(tmp_path: Path) -> None:
 
 async def test_quick_evaluations_give_a_command_no_time(tmp_path: Path) -> None:
     loop = "rm strategy.py; for i in 1 2 3; do validate; done; sleep 60"
-    async with driven(tmp_path, ListAgent([loop]), command_seconds=2.0) as session:
+    async with driven(tmp_path, ListAgent([loop]), command_seconds=1.0) as session:
         await session.ended(20)
     assert session.state.steps[1].timed_out
     assert session.state.steps[1].duration < 15
@@ -206,8 +206,13 @@ async def test_nothing_is_scored_after_a_submission(tmp_path: Path) -> None:
 
 async def test_a_submission_behind_the_last_action_counts(tmp_path: Path) -> None:
     """The evaluation is not over when the shell has died and no action is left."""
-    slow = "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.01)\\n    return 0\\n' > strategy.py"
-    session = await run(tmp_path, f"{slow}; submit & until [ -s strategy.py ]; do sleep 0.1; done; sleep 0.5; exit 3")
+    slow = "printf 'import time\\ndef row_strategy(h):\\n    time.sleep(0.002)\\n    return 0\\n' > strategy.py"
+    async with driven(
+        tmp_path, ListAgent([f"{slow}; submit & until [ -e go ]; do sleep 0.02; done; exit 3"])
+    ) as session:
+        await session.until(lambda: session.runner.episode._evaluations, "the evaluation runs")
+        (session.runner.episode.sandbox.workspace_folder / "go").touch()
+        await session.ended()
     assert session.state.steps[1].exit_code == 3
     assert session.state.ended is not None and session.state.ended.exit_status == "submitted"
     assert [score.kind for score in scores(session)] == ["submit"]
