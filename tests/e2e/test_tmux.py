@@ -38,14 +38,12 @@ def start(tmp_path: Path, sessions: Path) -> Iterator[Start]:
     running: list[Tmux] = []
 
     def started(
-        *actions: str, step: bool = True, columns: int = 80, rows: int = 24, shell: str = "", **env: str
+        *actions: str, how: str = "--step", columns: int = 80, rows: int = 24, shell: str = "", **env: str
     ) -> Tmux:
         task = make_quick_task(tmp_path / "quick-task").folder
         listed = tmp_path / "actions.json"
         listed.write_text("[" + ", ".join(f'"{action}"' for action in actions) + "]")
-        command = workbench_command(
-            "run", str(task), "--model", f"replay:{listed}", "--unsafe-local", *(["--step"] if step else [])
-        )
+        command = workbench_command("run", str(task), "--model", f"replay:{listed}", "--unsafe-local", how)
         environment = {
             "TERM": "screen-256color",
             "MLGYM_SESSIONS": str(sessions),
@@ -196,7 +194,7 @@ def test_resizing_to_nothing_and_back(start: Start) -> None:
 def test_a_signal_saves_the_session_and_restores_the_terminal(
     start: Start, sessions: Path, number: signal.Signals
 ) -> None:
-    terminal = start("sleep 600", step=False)
+    terminal = start("sleep 600", how="--delay=0")
     terminal.wait_for("running")
     terminal.press("5")
     terminal.wait_for(re.compile(r"workspace[$#] sleep 600"))
@@ -210,7 +208,7 @@ def test_a_signal_saves_the_session_and_restores_the_terminal(
 
 
 def test_a_lost_terminal_saves_the_session(start: Start, sessions: Path) -> None:
-    terminal = start("sleep 600", step=False)
+    terminal = start("sleep 600", how="--delay=0")
     terminal.wait_for("running")
     terminal.press("5")
     terminal.wait_for(re.compile(r"workspace[$#] sleep 600"))
@@ -245,7 +243,7 @@ def test_home_opens_a_session_and_gives_the_terminal_back(tmp_path: Path) -> Non
 
 def test_into_the_background_and_back(start: Start, sessions: Path) -> None:
     """A session that runs is paused first; the shell has the terminal meanwhile, as it was."""
-    terminal = start("sleep 1; echo first", "echo second", "echo third", step=False, shell=BASH)
+    terminal = start("sleep 1; echo first", "echo second", "echo third", how="--delay=1.5", shell=BASH)
     terminal.type("; echo EXIT=$?\n")
     terminal.wait_for("3 Action 1")
     terminal.press("C-z")
@@ -272,7 +270,7 @@ def test_without_colour(start: Start) -> None:
 
 
 def test_replay_of_what_was_saved(start: Start, sessions: Path) -> None:
-    terminal = start("echo first", "echo second", step=False)
+    terminal = start("echo first", "echo second", how="--delay=0")
     terminal.wait_for("over and saved")
     terminal.press("q")
     terminal.wait_for("EXIT=")
