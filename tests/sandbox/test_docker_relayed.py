@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
-from tests.sandbox.test_suite import (  # noqa: F401 (run here with the fixtures below)
+from tests.sandbox.test_suite import (  # noqa: F401 (run here with the fixture below)
+    sandbox,
     test_a_background_job_does_not_hold_up_the_exit,
     test_close_kills_the_session,
     test_exec_gives_output_status_and_takes_input,
@@ -25,19 +26,14 @@ from tests.sandbox.test_suite import (  # noqa: F401 (run here with the fixtures
 from workbench.sandbox.base import SandboxSpec
 from workbench.sandbox.docker import DockerSandbox
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.asyncio(loop_scope="module")]
 
 
-@pytest.fixture
-def backend() -> str:
-    """Name of the backend."""
-    return "docker"
-
-
-@pytest.fixture
-async def sandbox(workspace: Path) -> AsyncIterator[DockerSandbox]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def one_sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DockerSandbox]:
     """A started container that was not offered the shorter way."""
-    made = DockerSandbox(SandboxSpec(session="test-relayed", env={"WINDOW": "100"}), workspace, direct=False)
+    spec = SandboxSpec(session="test-relayed", env={"WINDOW": "100"})
+    made = DockerSandbox(spec, tmp_path_factory.mktemp("suite"), direct=False)
     await made.start()
     assert made.describe()["direct"] is False
     yield made

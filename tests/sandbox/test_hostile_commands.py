@@ -8,6 +8,8 @@ import pytest
 import pytest_asyncio
 
 from tests.sandbox.conftest import make_sandbox
+from workbench.sandbox import shell as shell_module
+from workbench.sandbox import supervisor
 from workbench.sandbox.guest_sandbox import GuestSandbox
 from workbench.sandbox.shell import CommandResult, Shell
 
@@ -183,8 +185,10 @@ async def one_sandbox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def shell(one_sandbox: GuestSandbox) -> AsyncIterator[Shell]:
-    """A fresh shell."""
+async def shell(one_sandbox: GuestSandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Shell]:
+    """A fresh shell, that is looked at early."""
+    monkeypatch.setattr(shell_module, "_GRACE", 0.3)
+    monkeypatch.setattr(supervisor, "_FIRST_LOOK", 0.3)
     shell = Shell(one_sandbox, time_limit=5.0, ladder_interval=0.3)
     await shell.start()
     yield shell

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from tests.sandbox.conftest import BACKENDS, PATIENCE, make_sandbox
+from workbench.sandbox import shell as shell_module
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS
 from workbench.sandbox.guest_sandbox import GuestSandbox
 from workbench.sandbox.pty import Pty, SignalName
@@ -282,16 +283,15 @@ async def test_time_limit(watched: Watched, action: str, name: SignalName, monke
     send = Supervisor._signal_and_wait
 
     async def patiently(self: Supervisor, sent: SignalName) -> bool:
-        self._interval = 0.3 if sent != name else PATIENCE  # what ends it has the time that a busy machine takes
+        self._interval = 0.05 if sent != name else PATIENCE  # what ends it has the time that a busy machine takes
         return await send(self, sent)
 
     monkeypatch.setattr(Supervisor, "_signal_and_wait", patiently)
+    monkeypatch.setattr(shell_module, "_GRACE", 0.0)
     await watched.shell.run("kept=1; PS1='changed> '")
-    running = asyncio.ensure_future(watched.shell.run(action, time_limit=0.2))
-    await watched.until(lambda: watched.shell.running)
-    release = watched.shell.hold_time_limit()
+    running = asyncio.ensure_future(watched.shell.run(action, time_limit=60.0))
     await watched.until(lambda: watched.shown.endswith(b"\r\nbefore\r\n"))
-    release()
+    assert watched.shell.extend_time_limit(-60.0)
     result = await running
     assert result.timed_out and not result.interrupted and result.signal == name
     assert result.exit_code not in (0, None) and result.observation.startswith("before\n")
@@ -318,7 +318,7 @@ async def test_interrupt_and_more_time(watched: Watched) -> None:
     assert result.interrupted and not result.timed_out and result.exit_code == 130
     assert result.observation.strip() == "before"
     await watched.shell.interrupt()  # nothing runs: nothing happens
-    running = asyncio.ensure_future(watched.shell.run("sleep 0.5; echo late", time_limit=0.3))
+    running = asyncio.ensure_future(watched.shell.run("sleep 0.3; echo late", time_limit=0.2))
     await watched.until(lambda: watched.shell.running)
     releases = [watched.shell.hold_time_limit() for _ in range(2)]
     result = await running
@@ -329,15 +329,15 @@ async def test_interrupt_and_more_time(watched: Watched) -> None:
 
 async def test_a_held_time_limit_goes_on_afterwards(watched: Watched) -> None:
     """Holds at the same time count once, and what they took is all that the command gains."""
-    running = asyncio.ensure_future(watched.shell.run("sleep 60", time_limit=0.2))
+    running = asyncio.ensure_future(watched.shell.run("sleep 60", time_limit=0.1))
     await watched.until(lambda: watched.shell.running)
     releases = [watched.shell.hold_time_limit() for _ in range(3)]
-    await asyncio.wait({running}, timeout=0.4)
+    await asyncio.wait({running}, timeout=0.2)
     assert not running.done()
     for release in releases:
         release()
     result = await running
-    assert result.timed_out and 0.55 <= result.duration < PATIENCE
+    assert result.timed_out and 0.27 <= result.duration < PATIENCE
 
 
 @pytest.mark.parametrize(

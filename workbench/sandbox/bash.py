@@ -11,6 +11,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
+from workbench.isolation.processes import within
 from workbench.isolation.spec import SandboxError
 from workbench.sandbox import typed_lines
 from workbench.sandbox.base import AGENT_COLUMNS, AGENT_ROWS, Sandbox
@@ -21,6 +22,8 @@ _START_LIMIT = 20.0
 """Seconds a fresh bash may take to its first prompt."""
 _QUICK = 0.4
 """Seconds for the plain question before bash is taken for broken."""
+_LATE = 0.15
+"""Seconds that an answer is still waited for after a prompt, which may be one from before the question."""
 LADDER: tuple[SignalName, ...] = ("INT", "TERM", "KILL")
 """What ends a command, harder each time."""
 
@@ -51,6 +54,8 @@ class Bash:
         self.hidden = False
         """What it prints now is an answer to us, not for anybody's eyes."""
         self.prompt_nonce = ""
+        self.prompted = asyncio.Event()
+        """Set by each prompt; cleared by whoever waits for one."""
         self.variant = typed_lines.VARIANTS[0]
         self._sandbox = sandbox
         self._pid: int | None = None
@@ -58,6 +63,8 @@ class Bash:
         self._scanner = MarkScanner(self._nonces.prefix)
         self._probes: dict[str, int] = {}
         self._answered: asyncio.Future[int] | None = None
+        self._brief = False
+        """The question is one line, typed at a prompt: where the next prompt comes first, nothing answers."""
 
     @property
     def asking(self) -> bool:
@@ -110,6 +117,10 @@ class Bash:
                 elif part.nonce in self._probes:
                     self._on_answer(part)
                 else:
+                    if part.nonce == self.prompt_nonce and part.kind == "B":
+                        self.prompted.set()
+                        if self._brief and self._answered is not None:
+                            asyncio.get_running_loop().call_later(_LATE, self._answered.cancel)
                     self.on_mark(part)
 
     def moved(self, cwd: str | None) -> None:
@@ -128,13 +139,26 @@ class Bash:
 
     # -- asking ----------------------------------------------------------------------------------------------------
 
+    async def drop_line(self) -> None:
+        """Interrupt, and wait for the prompt after it: the interrupt drops what is typed before it was handled."""
+        if self.terminal is not None:
+            self.prompted.clear()
+            self.terminal.write(b"\x03")
+            await within(0.3, self.prompted.wait())
+
     async def _ask(
-        self, nonces: dict[str, int], lines: bytes, patience: float, started: asyncio.Event | None = None
+        self,
+        nonces: dict[str, int],
+        lines: bytes,
+        patience: float,
+        started: asyncio.Event | None = None,
+        *,
+        brief: bool = False,
     ) -> int | None:
         """Type lines that are answered with a D mark of one of the nonces: its number, or None when no answer comes."""
         if self.terminal is None:
             return None
-        self._probes = nonces
+        self._probes, self._brief = nonces, brief
         self._answered = answered = asyncio.get_running_loop().create_future()
         self.hidden = True
         self.type_line(lines)
@@ -150,10 +174,13 @@ class Bash:
             self.last_status = mark.status or 0
             self._answered.set_result(variant)
 
-    async def answers_to(self, line: Callable[[str], bytes], patience: float) -> bool:
-        """Type a line that ends like a probe, made with a new nonce; whether it was answered."""
+    async def answers_to(self, line: Callable[[str], bytes], patience: float, *, brief: bool = False) -> bool:
+        """Type a line that ends like a probe, made with a new nonce; whether it was answered.
+
+        `brief`: bash stands at its prompt, so that the next one without an answer says that none comes.
+        """
         nonce = self._nonces.new()
-        return await self._ask({nonce: 0}, line(nonce), patience) is not None
+        return await self._ask({nonce: 0}, line(nonce), patience, brief=brief) is not None
 
     async def probe(self, patience: float, started: asyncio.Event | None = None, *, free_prompt: bool = False) -> bool:
         """Whether bash answers at its prompt within `patience` seconds; then it is ready to be typed into.
@@ -164,7 +191,8 @@ class Bash:
         """
         before = typed_lines.free_prompt(self.prompt_nonce) if free_prompt else b""
         plain, *ways = (self._nonces.new() for _ in range(1 + len(typed_lines.VARIANTS)))
-        answered = await self._ask({plain: 0}, before + typed_lines.probe_line(plain), min(patience, _QUICK), started)
+        line, quick = before + typed_lines.probe_line(plain), min(patience, _QUICK)
+        answered = await self._ask({plain: 0}, line, quick, started, brief=not before)
         if answered is None and (started is None or not started.is_set()):
             # Something that the plain question needs is broken: ask in every way at once, and see which is answered.
             # At once, because each round of silence costs the whole patience. Or bash was only slow: then the answer

@@ -48,8 +48,6 @@ class PersonAtShell(msgspec.Struct):
     nonce: str = ""
     ready: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
     """The hooks are in place."""
-    prompted: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
-    """Bash stands at its prompt."""
     entered: int = 0
     """Line ends that were typed and have not started a command yet."""
     touched: bool = False
@@ -69,7 +67,7 @@ class PersonAtShell(msgspec.Struct):
         terminal.write(typed_lines.install_hooks(self.nonce, self.bash.prompt_nonce, history))
         terminal.resize(*self.size)
         if await within(3.0, self.ready.wait()):
-            await within(1.0, self.prompted.wait())
+            await within(1.0, self.bash.prompted.wait())
         # A shell in which the hooks do not hold is still the person's, only its lines are no steps.
         self.hidden = False
 
@@ -100,7 +98,6 @@ class PersonAtShell(msgspec.Struct):
         """The prompt begins (A) or has ended (B)."""
         self._in_prompt = kind == "A"
         if kind == "B":
-            self.prompted.set()
             self._finish(None)  # the hook that tells the status has been taken away
         elif kind == "A" and self.ready.is_set() and self.hidden:
             self.hidden = False
@@ -112,7 +109,7 @@ class PersonAtShell(msgspec.Struct):
             self._text = mark.text
         elif mark.kind == "C":
             self._finish(None)
-            self.prompted.clear()
+            self.bash.prompted.clear()
             # Who a command is by is said by the keys that were forwarded, not by the stream: what starts without any
             # is something else's, that can write to the terminal or into bash.
             if self._text.strip() and (self.touched or self.entered):
@@ -122,7 +119,7 @@ class PersonAtShell(msgspec.Struct):
         elif mark.kind == "D":
             if not self.ready.is_set():
                 self.ready.set()
-                self.prompted.clear()  # an earlier prompt may have come late; that of line editing is still to come
+                self.bash.prompted.clear()  # an earlier prompt may have come late; line editing's comes next
             self._finish(mark.status)
 
     def _finish(self, status: int | None) -> None:
@@ -162,16 +159,13 @@ class PersonAtShell(msgspec.Struct):
                 await terminal.signal(name)
             until = time.monotonic() + self.ladder_interval
             while self.command is not None and self.bash.terminal is terminal and time.monotonic() < until:
-                self.prompted.clear()
-                await within(0.25, self.prompted.wait())
+                self.bash.prompted.clear()
+                await within(min(0.25, until - time.monotonic()), self.bash.prompted.wait())
 
     async def clear_line(self) -> None:
         """Drop a half-typed line. That, and the prompt that follows, are not shown."""
         self._leaving = True
-        if self.bash.terminal is not None:
-            self.prompted.clear()
-            self.bash.terminal.write(b"\x03")
-            await within(0.5, self.prompted.wait())
+        await self.bash.drop_line()
         self._finish(None)
 
 
@@ -186,10 +180,9 @@ async def settle_after_person(bash: Bash) -> None:
             if pasted
             else typed_lines.remove_hooks
         )
-        if await bash.answers_to(line, 1.0) or bash.terminal is None:
+        if await bash.answers_to(line, 1.0, brief=True) or bash.terminal is None:
             return
-        bash.terminal.write(b"\x03")
-        await asyncio.sleep(0.3)  # the interrupt drops what is typed before it was handled
+        await bash.drop_line()
     for name in LADDER:
         if await bash.probe(1.0) or bash.terminal is None:
             return

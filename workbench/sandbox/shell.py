@@ -413,7 +413,7 @@ class Shell:
 
     async def _hand_back(self, person: PersonAtShell, force: bool) -> None:
         bash, command = self._bash, person.command
-        if command is not None and not await self._at_prompt_soon(person):
+        if command is not None and not await self._at_prompt_soon(person, force):
             if not force:
                 raise ShellBusy(
                     f"`{_short(command.text)}` still runs in the shell. Go back and end it, "
@@ -431,11 +431,16 @@ class Shell:
         if not self._prompt_shown:
             self._show_prompt()
 
-    async def _at_prompt_soon(self, person: PersonAtShell) -> bool:
-        """Whether nothing runs in the foreground, or what does is over in a moment: half a second's patience."""
+    async def _at_prompt_soon(self, person: PersonAtShell, force: bool) -> bool:
+        """Whether nothing runs in the foreground, or what does is over in a moment: half a second's patience.
+
+        Less where it is to be ended anyway, or waits for somebody to type.
+        """
         for patience in (0.02, 0.05, 0.1, 0.1, 0.2, 0.0):
             if person.command is None or not self.alive or await self._bash.stands_at_prompt():
                 return True
+            if patience == 0.1 and (force or await self._bash.waiting() is not None):
+                return False
             await asyncio.sleep(patience)
         return False
 

@@ -95,6 +95,7 @@ class Supervisor:
         # Where the kernel does not say what bash waits for, it may be at its prompt or in `wait`. So it is asked only a
         # few times; after that, the end mark or the time limit decides.
         if self._fruitless < _FRUITLESS_PROBES and await self._bash.stands_at_prompt() and not self._action.over:
+            await self._bash.unblock()  # a bash that cannot print sleeps too
             await self._recover()
 
     async def _recover(self) -> None:
@@ -133,9 +134,8 @@ class Supervisor:
             except SandboxError:
                 return action.over
         until = self._loop.time() + self._interval
-        # Asking types into the terminal, so a program that is slow to end is asked less and less often.
-        pause = min(0.25, self._interval / 4)
-        again = True
+        # Looking takes a process, so a program that is slow to end is looked at less and less often.
+        pause, again = 0.03, self._loop.time() + min(0.2, self._interval / 4)
         while not action.over and (left := until - self._loop.time()) > 0:
             action.changed.clear()
             if not action.prompt_seen:
@@ -145,10 +145,10 @@ class Supervisor:
             if action.prompt_seen or await self._bash.stands_at_prompt():
                 action.prompt_seen = False
                 await self._recover()
-            elif again and terminal is not None:
+            elif self._loop.time() >= again and terminal is not None:
                 # The first INT may have come between two programs; and where TERM or KILL ended one, bash goes on
                 # with the next unless it is interrupted too.
-                again = False
+                again = until
                 with contextlib.suppress(SandboxError):
                     await terminal.signal("INT")
             pause *= 2
