@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from msgspec.structs import replace
 
 from tests.sandbox.conftest import PATIENCE
 from tests.sandbox.images import import_image
 from workbench.isolation import container as container_module
-from workbench.isolation import engine, orphans
+from workbench.isolation import engine, orphans, watch
 from workbench.isolation.bwrap import OPEN_FILES
 from workbench.isolation.container import AGENT_UID, ContainerPlan, FrameSplitter, container_name, host_config
 from workbench.isolation.meeting import INSIDE, LAUNCH, MeetingPoint
@@ -252,6 +253,15 @@ async def make(tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
         await sandbox.stop()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def plain(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DockerSandbox]:
+    """One container for what only looks around."""
+    sandbox = DockerSandbox(SandboxSpec(session=f"test-plain-{os.getpid()}"), tmp_path_factory.mktemp("workspace"))
+    await sandbox.start()
+    yield sandbox
+    await sandbox.stop()
+
+
 @pytest.fixture
 def api() -> Iterator[Any]:
     connection = engine.connect()
@@ -348,13 +358,13 @@ for child in children:
         assert result.exit_code in (137, -9)
         assert await said(sandbox, "echo alive") == "alive"
 
-    async def test_our_files_cannot_be_changed_from_inside(self, make: Callable[..., Any]) -> None:
-        sandbox = await make()
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_our_files_cannot_be_changed_from_inside(self, plain: DockerSandbox) -> None:
         for change in ("echo x >> guest.py", "rm -f guest.py", "mv tools.py other.py", "chmod 777 bashrc"):
-            result = await sandbox.exec(["bash", "-c", f"cd {RUN_FOLDER} && {change}"])
+            result = await plain.exec(["bash", "-c", f"cd {RUN_FOLDER} && {change}"])
             assert result.exit_code != 0, change
         for path, inside in guest_files(AGENT_UID).items():
-            assert (await sandbox.exec(["cat", inside])).stdout == path.read_bytes()
+            assert (await plain.exec(["cat", inside])).stdout == path.read_bytes()
 
     async def test_stop_removes_it_and_can_be_called_twice(self, make: Callable[..., Any], api: Any) -> None:
         sandbox = await make()
@@ -398,7 +408,10 @@ for child in children:
         assert sandbox.describe()["direct"] is False
         assert await said(sandbox, "echo alive") == "alive"
 
-    async def test_a_full_workspace_stops_what_fills_it(self, make: Callable[..., Any]) -> None:
+    async def test_a_full_workspace_stops_what_fills_it(
+        self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(watch, "_PAUSE", 0.1)
         sandbox = await make(limits=ResourceLimits(workspace_bytes=10 * MIB))
         warnings: list[str] = []
         sandbox.on_warning = warnings.append
@@ -406,10 +419,10 @@ for child in children:
         assert result.exit_code == 137 and not result.timed_out
         assert "sleep was killed" in warnings[-1]
 
-    async def test_full_screen_programs_are_there(self, make: Callable[..., Any]) -> None:
-        sandbox = await make()
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_full_screen_programs_are_there(self, plain: DockerSandbox) -> None:
         for program in ("vim", "less", "top", "python3", "git", "jq", "file", "gawk"):
-            assert (await sandbox.exec(["which", program])).exit_code == 0, program
+            assert (await plain.exec(["which", program])).exit_code == 0, program
 
 
 @pytest.mark.docker
@@ -483,24 +496,24 @@ class TestFailures:
         with pytest.raises(SandboxError, match="is not a folder"):
             await DockerSandbox(SandboxSpec(session="s"), tmp_path / "nothing").start()
 
-    async def test_nothing_inside_can_kill_or_stop_the_guest(self, make: Callable[..., Any]) -> None:
-        sandbox = await make()
-        assert sandbox.guest_facts["pid"] == 1
-        await said(sandbox, "for signal in KILL STOP TERM INT HUP SEGV ABRT; do kill -$signal 1; done")
-        assert await said(sandbox, "echo alive") == "alive"
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_nothing_inside_can_kill_or_stop_the_guest(self, plain: DockerSandbox) -> None:
+        assert plain.guest_facts["pid"] == 1
+        await said(plain, "for signal in KILL STOP TERM INT HUP SEGV ABRT; do kill -$signal 1; done")
+        assert await said(plain, "echo alive") == "alive"
         for look in (
             "readlink -v /proc/1/fd/0",
             "readlink -v /proc/1/exe",
             "head -c 1 /proc/1/environ",
             "ls /proc/1/root/",
         ):
-            assert "ermission denied" in await said(sandbox, look), look
+            assert "ermission denied" in await said(plain, look), look
 
-    async def test_orphans_inside_are_reaped(self, make: Callable[..., Any]) -> None:
-        sandbox = await make()
-        await said(sandbox, "for i in 1 2 3; do (setsid sleep 0.01 &) ; done")
+    @pytest.mark.asyncio(loop_scope="module")
+    async def test_orphans_inside_are_reaped(self, plain: DockerSandbox) -> None:
+        await said(plain, "for i in 1 2 3; do (setsid sleep 0.01 &) ; done")
         async with asyncio.timeout(PATIENCE):
-            while "sleep" in await said(sandbox, "ps -eo args="):
+            while "sleep" in await said(plain, "ps -eo args="):
                 pass
 
     @pytest.mark.parametrize("direct", [True, False])

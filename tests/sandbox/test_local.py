@@ -19,6 +19,7 @@ import pytest
 
 from tests.sandbox.conftest import PATIENCE, make_sandbox, open_terminal
 from workbench.isolation import bwrap
+from workbench.isolation import watch as watch_module
 from workbench.isolation.bwrap import (
     bwrap_command,
     explain_failure,
@@ -257,6 +258,13 @@ async def test_limits_bind(way: LocalWay, workspace: Path) -> None:
         await sandbox.stop()
 
 
+@pytest.fixture
+def watched_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sandbox's limits are looked after without much of a pause."""
+    monkeypatch.setattr(watch_module, "_PAUSE", 0.1)
+
+
+@pytest.mark.usefixtures("watched_often")
 async def test_memory_is_watched_in_sum(way: LocalWay, workspace: Path) -> None:
     limits = ResourceLimits(memory_bytes=300 << 20)
     sandbox = LocalSandbox(SandboxSpec(session="test-session", limits=limits), workspace, way)
@@ -277,6 +285,7 @@ async def test_memory_is_watched_in_sum(way: LocalWay, workspace: Path) -> None:
         await sandbox.stop()
 
 
+@pytest.mark.usefixtures("watched_often")
 async def test_a_full_workspace_stops_the_command_not_the_shell(way: LocalWay, workspace: Path) -> None:
     limits = ResourceLimits(workspace_bytes=20 << 20)
     sandbox = LocalSandbox(SandboxSpec(session="test-session", limits=limits), workspace, way)
@@ -288,6 +297,7 @@ async def test_a_full_workspace_stops_the_command_not_the_shell(way: LocalWay, w
         terminal.type("keep=kept; sh -c 'head -c 30000000 /dev/zero > big; sleep 60'; echo status$?E''ND\n")
         assert "status137" in await terminal.expect("END")
         assert "the workspace holds" in warnings[0]
+        await sandbox.stop_watching()  # or `rm` may be killed for what it is about to delete
         assert await terminal.run("rm big; echo $keep") == "kept"
     finally:
         await sandbox.stop()

@@ -29,6 +29,8 @@ DISK_RESERVE = 512 << 20
 """Bytes that stay free on the disk of the workspace, whatever the sandbox does."""
 _NEAR = 8 * DISK_RESERVE
 _STRIKES = 5
+_PAUSE = 1.0
+"""Seconds between two looks where no limit is near."""
 
 
 def free_space(folder: Path) -> int:
@@ -54,7 +56,7 @@ class ResourceWatch(msgspec.Struct):
     workspace_size: int | None = None
     """Bytes of the workspace, as measured last."""
     _strikes: int = 0
-    _measure_at: float = msgspec.field(default_factory=lambda: time.monotonic() + 1.0)
+    _measure_at: float = msgspec.field(default_factory=lambda: time.monotonic() + _PAUSE)
     """Not at once: that would be a process more while the sandbox starts."""
 
     async def run(self) -> None:
@@ -66,7 +68,7 @@ class ResourceWatch(msgspec.Struct):
     def _look_at_memory(self) -> float:
         limit = self.limits.memory_bytes
         if limit is None:
-            return 1.0
+            return _PAUSE
         used = memory_of(self.guest, limit)
         if used > limit and (processes := processes_below(self.guest)):
             largest = max(processes, key=proportional_memory)
@@ -75,33 +77,33 @@ class ResourceWatch(msgspec.Struct):
                 f"{largest.name} ({megabytes(largest.resident)}) was killed"
             )
             kill_quietly(largest.pid)
-        return 1.0 if used < limit / 4 else 0.1
+        return _PAUSE if used < limit / 4 else 0.1
 
     def _look_at_disk(self) -> float:
         try:
             free = free_space(self.folder)
         except OSError:
-            return 1.0
+            return _PAUSE
         if free >= self.disk_reserve:
             self._strikes = 0
         else:
             self._stop_commands(f"the disk of the workspace has only {megabytes(free)} left")
-        return 0.1 if free < _NEAR else 1.0
+        return 0.1 if free < _NEAR else _PAUSE
 
     async def _look_at_workspace(self) -> float:
         """Measure the workspace, rarely enough that it costs a few per cent of a processor at most."""
         limit = self.limits.workspace_bytes
         start = time.monotonic()
         if limit is None or start < self._measure_at:
-            return 1.0
+            return _PAUSE
         size = await folder_size(self.folder, *self.scratch)
         self.workspace_size = size
-        self._measure_at = time.monotonic() + max(1.0, 30 * (time.monotonic() - start))
+        self._measure_at = time.monotonic() + max(_PAUSE, 30 * (time.monotonic() - start))
         if size > limit:
             self._stop_commands(
                 f"the workspace holds {megabytes(size)}, more than its {megabytes(limit)}; delete something"
             )
-        return 1.0
+        return _PAUSE
 
     def _stop_commands(self, why: str) -> None:
         """Kill what runs, but not the shells."""
