@@ -367,6 +367,27 @@ async def test_an_unprotected_one_removes_its_folder(workspace: Path, temporary:
     assert not os.listdir(temporary)
 
 
+@pytest.mark.parametrize("has_python3", [False, True], ids=["in one folder", "another python3 first"])
+async def test_unprotected_pythons_two_names_are_one_interpreter(
+    workspace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_python3: bool
+) -> None:
+    """A version manager behind /usr/bin has a `python` where the system has `python3` alone."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, names in zip(folders, [["python3"] if has_python3 else [], ["python", "python3"]], strict=True):
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_text(f"#!/bin/sh\necho {folder.name}\n")
+            (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folders[0]}:{folders[1]}:{os.environ['PATH']}")
+    sandbox = make_sandbox("unsafe", workspace)
+    await sandbox.start()
+    try:
+        said = {await sh(sandbox, name) for name in ("python", "python3")}
+    finally:
+        await sandbox.stop()
+    assert said == {"second\n"}
+
+
 async def test_the_end_of_the_guest_is_noticed(kept: LocalSandbox) -> None:
     terminal = await open_terminal(kept)
     lost: list[str] = []

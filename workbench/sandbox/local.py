@@ -240,10 +240,16 @@ class LocalSandbox(GuestSandbox):
         return await super().relay(path)
 
     def _python_named(self) -> str:
-        """The Python of the task's packages. A task without gets the user's own, named where there is no `python`."""
+        """The Python of the task's packages. A task without gets the user's own, named where it lacks one of its names.
+
+        A folder that has both names is left to PATH: a virtual environment is only found there.
+        """
         if "PYTHONPATH" in self.spec.env:
             return python_inside()[0]
-        return "" if shutil.which("python") else shutil.which("python3") or sys.executable
+        found = [shutil.which(name) for name in PYTHON_NAMES]
+        if all(found) and len({os.path.dirname(path) for path in found if path}) == 1:
+            return ""
+        return next((path for path in found if path), sys.executable)
 
     def _name_python(self, folder: Path, target: str) -> Path:
         """Make a folder for PATH in which `python` and `python3` are that one; an empty one where there is none."""

@@ -36,8 +36,6 @@ class OwnApp(App[ReturnType]):
     def _handle_exception(self, error: Exception) -> None:
         # What goes away loses its parts before its work is broken off, and a screen that was opened just before the end
         # is mounted without them: what looks for one of them there is no fault.
-        of_work = isinstance(error, WorkerFailed)
-        cause = error.error if isinstance(error, WorkerFailed) else error
-        going = not self.is_running or (of_work and not get_current_worker().node.is_running)
-        if not (going and isinstance(cause, NoMatches)):
+        cause, node = (error.error, get_current_worker().node) if isinstance(error, WorkerFailed) else (error, self)
+        if not (isinstance(cause, NoMatches) and not (self.is_running and node.is_running)):
             super()._handle_exception(error)
