@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -154,12 +155,17 @@ async def test_a_person_is_the_model(tmp_path: Path, path: str) -> None:
             await rig.session.until(
                 lambda: "write the answer" in rig.session.runner.status.problem, "a person is asked"
             )
+            prompts, coming = rig.session.state.prompts, rig.session.state.last_step + 1
+            await rig.session.until(partial(prompts.of_step, coming), "what is asked is logged")
+            (message,) = prompts.prompt(prompts.of_step(coming)[0]).messages
+            assert b"Solve it." in rig.session.runner.live.objects.get(message.hash), "they can read what is asked"
             wrong = await rig.controls.do(do.Act('read {"path": }'))
             assert "no JSON" in wrong.problem
             assert (await rig.controls.do(do.Act(action, thought))).done
             got.append(protocol.said(read_whole(protocol, (await asked).content, "text/event-stream")))
         await rig.session.until(lambda: rig.session.state.last_step == 3, "all answers are steps")
         folder = rig.session.folder
+        assert [call.failure for call in rig.session.state.prompts.calls] == ["", "", ""], "each is logged once"
     assert [[(call.name, json.loads(call.arguments)) for call in said.calls] for said in got] == [
         [("bash", {"command": "ls"})],
         [("read", {"path": "a.py"})],
@@ -170,6 +176,24 @@ async def test_a_person_is_the_model(tmp_path: Path, path: str) -> None:
     async with gateway(tmp_path, upstream=replay) as again:
         assert [(await again.post(path, body)).status_code for _ in got] == [200, 200, 200]
     assert replay.complete
+
+
+async def test_a_call_that_is_held_shows_what_it_asks(tmp_path: Path) -> None:
+    """And what comes of it is told of it, though other things were logged in between."""
+    async with gateway(tmp_path, interactive=True) as rig:
+        late = Reply([json.dumps(answer("Late.")).encode()], content_type="application/json", hold_before=0)
+        rig.server.answers(late, Reply([b"no such model"], status=404))
+        asked = asking(rig)
+        await rig.server.held.wait()
+        await rig.session.until(rig.controls.interrupt, "the answer is stopped")
+        calls = rig.session.state.prompts.calls
+        await rig.session.until(lambda: len(calls) == 2, "what is held now is logged")
+        for _ in range(3):
+            rig.session.runner.live.emit(ev.NoteAdded(text="hm"))
+        rig.controls.continue_()
+        assert (await asked).status_code == 404
+        rig.server.go_on.set()
+        assert ["cancelled" in calls[0].failure, "no such model" in calls[1].failure, len(calls)] == [True, True, 2]
 
 
 async def test_a_submission_ends_the_session_though_a_call_waits(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from workbench.session import events as ev
 from workbench.session.state import Standing, fold
 from workbench.session.status import LiveStatus
@@ -26,6 +28,21 @@ def test_what_helps_is_among_the_keys() -> None:
             remedy,
             "take_over",
         ]
+
+
+def test_what_an_agent_program_is_waited_for() -> None:
+    """Before its first call nothing can be answered; then what it asks is a key away, once the log has it."""
+    started = ev.SessionStarted(format=1, task="gateway", sandbox="none")
+    asked = ev.PromptSent(seq=1, messages=[], model="human", conversation="1")
+    for under_way, log, head, offered in (
+        (0, [started], "waits for a call of the agent", ["interrupt"]),
+        (1, [started], "the agent thinks", ["edit", "interrupt"]),
+        (1, [started, asked], "the agent thinks", ["edit", "pane.prompt", "interrupt"]),
+        (0, [msgspec.structs.replace(started, sandbox="local")], "the agent program works", ["interrupt"]),
+    ):
+        state, now = fold(log), Situation(LiveStatus(phase="proposing", under_way=under_way), "auto", drives=True)
+        shown = hint(state.current, state, now, seconds=1, delay=0)
+        assert (shown.head.rpartition(" ")[0], list(shown.keys)) == (head, offered)
 
 
 def test_the_limit_is_of_the_agents_steps() -> None:

@@ -53,7 +53,7 @@ def gateway(
     base_url = options["base_url"]
     agent = StandaloneAgent(make_upstream(upstream, base_url=base_url, model=upstream_model, sessions=root))
     try:
-        (address,) = agent.gateway.listen(host_port=port)
+        address = agent.listen(port)
     except OSError as error:
         raise Failure(
             f"port {port} cannot be listened on: {error.strerror or error}", "choose another, or --port 0"

@@ -282,6 +282,7 @@ class GatewayAgent(RemoteAgent):
         it waits for both once more.
         """
         while (call.by_hand or self.host.closed()) and call.written is None:
+            call.log_prompt(self.host, began)
             await self.changed()
         if call.written is not None:
             self.host.asks("")

@@ -109,7 +109,7 @@ class Call:
         is in the log before the client has the last of it. Raises Unanswered, and ByHand where a person is to answer.
         """
         self.failure, self.body, self._text, self._reasoning = "", bytearray(), [], []
-        self._logged_at, self._sent, self._drafted = time.monotonic(), None, ([], "", 0)
+        self._logged_at, self._drafted = time.monotonic(), ([], "", 0)
         self._reply = reply = await self._upstream.answer(self.asked, host)
         if reply.status >= 400:
             await self._fail(host, reply, began)
@@ -153,6 +153,11 @@ class Call:
         elif passing:
             self.delivery.end()
         host.draft("", "")
+
+    def log_prompt(self, host: Host, began: float) -> None:
+        """The prompt is in the log before the answer: a person who writes or holds that reads what is asked."""
+        if self._sent is None:
+            self._sent = host.drafted(self._logged(Said(), began))
 
     async def answer_by_hand(self, host: Host, began: float) -> None:
         """The client gets what a person has written."""
@@ -289,6 +294,7 @@ class Call:
             answer = estimate_tokens(said.text) + estimate_tokens(said.reasoning)
             said = Said(said.text, said.reasoning, usage=Usage(input_tokens=prompt, output_tokens=answer))
         host.failed(self._logged(said, began), cause, message)
+        self._sent = None
 
     # -- delivering --------------------------------------------------------------------------------------------------
 

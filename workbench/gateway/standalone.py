@@ -34,10 +34,17 @@ class StandaloneAgent(GatewayAgent):
     def __init__(self, upstream: Upstream, *, key: str = "") -> None:
         super().__init__(upstream)
         self.gateway = Gateway(self, key=key)
+        self._address = ""
+
+    def listen(self, port: int) -> str:
+        """Listen on a port of this machine (0: a free one). Returns the address. Raises OSError."""
+        (self._address,) = self.gateway.listen(host_port=port)
+        return self._address
 
     async def enter(self, *_: Any) -> None:
-        """Take requests up."""
+        """Take requests up, and show where: the variables were printed before the screen covered them."""
         await self.gateway.serve()
+        self.host.runs(f"listens at {self._address}")
 
     async def close(self) -> None:
         await self.gateway.close()

@@ -156,7 +156,8 @@ class Remote(Host):
 
     def drafted(self, call: ModelCall) -> int:
         sent = self._sent(call)
-        self._live.emit(ev.ModelDrafted(prompt=sent, text=call.text, reasoning=call.reasoning))
+        if call.text or call.reasoning:
+            self._live.emit(ev.ModelDrafted(prompt=sent, text=call.text, reasoning=call.reasoning))
         return sent
 
     def answered(self, call: ModelCall) -> int:
@@ -180,11 +181,10 @@ class Remote(Host):
         return event.seq
 
     def failed(self, call: ModelCall, cause: str, message: str) -> None:
+        sent = self._sent(call)
         if call.text or call.reasoning:
-            self.answered(call)
-        else:
-            self._sent(call)
-        self._live.emit(ev.ModelFailed(cause=cause, message=message))
+            self.answered(replace(call, sent=sent))
+        self._live.emit(ev.ModelFailed(cause=cause, message=message, prompt=sent))
         if cause != "cancelled":  # else a person knows: they did it
             self._hub.tell(problem=f"{cause}: {message}")
 

@@ -360,6 +360,8 @@ class ModelFailed(Event, tag="model.failed", kw_only=True, frozen=True):
     """auth | rate_limit | context_length | content_filter | quota | cost_limit | bad_format | network | error"""
     message: str
     attempt: int = 1
+    prompt: int | None = None
+    """`seq` of the `prompt.sent` of which nothing came; None where that came just before."""
 
 
 class ActionProposed(Event, tag="action.proposed", kw_only=True, frozen=True):

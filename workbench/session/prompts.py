@@ -197,9 +197,11 @@ class Prompts:
         return call
 
     def failed(self, event: ev.ModelFailed) -> None:
-        """Nothing came of the newest call, if it was made, or answered, just before."""
+        """Nothing came of a call: of the one that is named, or the newest, if it was made, or answered, just before."""
         call, seq = self._newest or (None, 0)
-        if call is not None and not call.failure and event.seq - seq in ((1, 2) if call.answer is None else (1,)):
+        if event.prompt is not None and (named := self._by_seq.get(event.prompt)) is not None:
+            named.failure = named.failure or f"{event.cause}: {event.message}"
+        elif call is not None and not call.failure and event.seq - seq in ((1, 2) if call.answer is None else (1,)):
             call.failure = f"{event.cause}: {event.message}"
 
     def proposed(self, step: int) -> None:

@@ -116,16 +116,17 @@ def asking_to_drive(status: LiveStatus | None) -> str:
     )
 
 
-def _thinks(now: Situation) -> str:
+def _thinks(state: SessionState, now: Situation) -> str:
     """What an agent does that is waited for."""
     calls = now.session.under_way
     if calls == 0:
-        return "the agent program works"
+        elsewhere = state.started is not None and state.started.sandbox == "none"
+        return "waits for a call of the agent" if elsewhere else "the agent program works"
     return f"{calls} answers are on their way" if (calls or 0) > 1 else _PHASES["proposing"]
 
 
 def _phase(state: SessionState, now: Situation, seconds: float) -> str:
-    text = _thinks(now) if now.phase == "proposing" else _PHASES.get(now.phase, now.phase)
+    text = _thinks(state, now) if now.phase == "proposing" else _PHASES.get(now.phase, now.phase)
     if state.mode == "human" and now.phase in ("executing", "proposing", "review"):
         return keyed("you get the shell when the command is over; {session.interrupt} interrupts it")
     if now.phase == "executing" and state.mode == "paused":
@@ -231,8 +232,9 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
         keys |= {"take_over": "take over", "continue": "go on"}
         return Hint("edited by you" if step.edited else "your decision", "warning", keys)
     if now.phase == "proposing":
-        keys = {"interrupt": "stop it", **_pause_after(state), **_say_something(now)}
-        return Hint(f"{_thinks(now)} {words.seconds(seconds)}", "primary", keys)
+        keys, told = {"interrupt": "stop it", **_pause_after(state)}, _say_something(state, now)
+        keys = told | keys if "edit" in told else keys | told
+        return Hint(f"{_thinks(state, now)} {words.seconds(seconds)}", "primary", keys)
     if now.phase == "executing":
         keys = {"interrupt": "interrupt", **_pause_after(state)}
         return Hint(f"running {words.seconds(seconds)}", "primary", keys)
@@ -241,7 +243,7 @@ def hint(step: Step, state: SessionState, now: Situation, *, seconds: float, del
     if now.phase == "waiting":
         too_dear = state.failures and state.failures[-1].cause == "cost_limit"
         remedy = {"limits": "limits"} if too_dear else {"model": "other model"} if now.session.asks_model else {}
-        told = _say_something(now) if now.session.under_way else {}
+        told = _say_something(state, now) if now.session.under_way else {}
         keys = {"continue": "try again", "step": "one step", **told, **remedy, "take_over": "take over"}
         return Hint("stopped", "warning", keys)
     return NO_HINT
@@ -251,8 +253,11 @@ def _pause_after(state: SessionState) -> dict[str, str]:
     return {} if state.mode == "paused" else {"pause": "pause after it"}
 
 
-def _say_something(now: Situation) -> dict[str, str]:
-    return {"message": "message"} if now.session.under_way is None else {"edit": "answer it yourself"}
+def _say_something(state: SessionState, now: Situation) -> dict[str, str]:
+    if not now.session.under_way:
+        return {"message": "message"} if now.session.under_way is None else {}
+    asked = {"pane.prompt": "what it asks"} if state.prompts.of_step(state.last_step + 1) else {}
+    return {"edit": "answer it yourself", **asked}
 
 
 def _is_next(step: Step, state: SessionState, now: Situation) -> bool:

@@ -249,7 +249,10 @@ class WorkbenchScreen(SessionView):
     def _tick(self) -> None:
         """What changes without an event: the phase, and the time."""
         status = self.source.status
-        seen = (status and (status.phase, self.state.mode, status.problem, status.driver, self.source.drives)) or ()
+        seen: tuple[object, ...] = ()
+        if status is not None:  # each call of an agent program, and each step, is waited for anew
+            doing = (status.phase, status.under_way, self.state.last_step)
+            seen = (doing, self.state.mode, status.problem, status.driver, self.source.drives)
         if seen != self._seen:
             if seen[:1] != self._seen[:1]:
                 self._phase_since = time.monotonic()

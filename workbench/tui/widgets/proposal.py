@@ -31,7 +31,9 @@ _REASONING_SHOWN = 40_000
 
 
 class Hint(NamedTuple):
-    """What happens next, the colour of that, and the actions `session.<name>` with what they do about it."""
+    """What happens next, the colour of that, and the actions with what they do about it: `session.<name>`,
+    or of another room by its whole id.
+    """
 
     head: str
     colour: str
@@ -213,7 +215,7 @@ def _hint_content(hint: Hint, width: int) -> Content:
     pieces: list[tuple[str, str]] = [(hint.head, f"bold ${hint.colour}")] if hint.head else []
     used = len(hint.head)
     for name, label in hint.keys.items():
-        key = key_of(f"session.{name}")
+        key = key_of(name if "." in name else f"session.{name}")
         room = len(key) + len(label) + 3
         if used + room > width:
             pieces.append(("\n", ""))
