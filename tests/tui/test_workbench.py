@@ -113,11 +113,14 @@ async def test_the_end_leaves_a_replay_and_quitting_returns_it(tmp_path: Path) -
 
 
 async def test_pause_and_continue(tmp_path: Path) -> None:
-    async with opened(tmp_path, ["sleep 2", "echo two", "echo three"], mode="auto") as on:
+    go = tmp_path / "go"
+    waits = f"until [ -e {go} ]; do sleep 0.05; done"
+    async with opened(tmp_path, [waits, "echo two", "echo three"], mode="auto") as on:
         await on.until(lambda: on.runner.status.phase == "executing", "the first command")
         await on.shows("p pause after it")
         await on.press("p")
         await on.until(lambda: "pause after it" not in on.text, "nothing is offered that is done")
+        go.touch()
         await on.review(2)
         assert on.runner.state.mode == "paused" and on.state.steps[1].exit_code == 0
         await on.shows("PAUSED")
