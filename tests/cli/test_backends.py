@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,8 @@ _DIFFERS = {"seq", "time", "elapsed", "duration", "sandbox", "cast"}
 _DIFFERS_AT_START = {"session", "versions", "mark"}
 
 
-async def events_of(tmp_path: Path, sandbox: str) -> Outcome:
+async def events_of(tmp_path: Path, sandbox: str, model: str) -> Outcome:
     task = str(make_quick_task(tmp_path / sandbox / "quick").folder)
-    model = action_list(tmp_path / "script.json", SCRIPT)
     return await mlgym(
         "run", task, "--model", model, "--sandbox", sandbox, "--seed", "11", "--json", sessions=tmp_path / sandbox / "s"
     )
@@ -68,8 +68,8 @@ def about_the_engine(event: dict[str, Any]) -> bool:
 @pytest.mark.docker
 @pytest.mark.bwrap
 async def test_docker_and_local_give_the_same_events(tmp_path: Path) -> None:
-    local = await events_of(tmp_path, "local")
-    docker = await events_of(tmp_path, "docker")
+    model = action_list(tmp_path / "script.json", SCRIPT)
+    local, docker = await asyncio.gather(*(events_of(tmp_path, sandbox, model) for sandbox in ("local", "docker")))
     assert local.code == docker.code == 0, (local.err, docker.err)
     ours, theirs = local.events, [event for event in docker.events if not about_the_engine(event)]
     for one, other in zip(ours, theirs, strict=False):
