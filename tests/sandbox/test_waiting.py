@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.sandbox.test_shell import Watched, sandbox
+from workbench.sandbox import shell as shell_module
 from workbench.sandbox import supervisor
 from workbench.sandbox.guest_sandbox import GuestSandbox
 
@@ -36,6 +37,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(loop_scope="module")
 async def watched(sandbox: GuestSandbox, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
     """A started shell in each backend, which has little patience with programs that wait."""
+    monkeypatch.setattr(shell_module, "_GRACE", 0.05)
     monkeypatch.setattr(supervisor, "_SAMPLE", 0.05)
     monkeypatch.setattr(supervisor, "_PATIENCE", {"read": 0.2, "poll": 0.2})
     watched = Watched(sandbox)
@@ -72,10 +74,13 @@ async def test_only_what_took_the_terminal_over_is_ended_for_waiting_for_events(
     assert (await watched.shell.run("python3 polls.py cooked")).observation == "went on\n"
 
 
-async def test_a_program_that_works_is_left_alone(watched: Watched, sandbox: GuestSandbox) -> None:
+async def test_a_program_that_works_is_left_alone(
+    watched: Watched, sandbox: GuestSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_PATIENCE", {"read": 0.4, "poll": 0.2})
     (sandbox.workspace_folder / "listens.py").write_text(LISTENS_BESIDE_WORK)
     assert (await watched.shell.run("python3 listens.py")).observation == "worked\n"
-    assert (await watched.shell.run("sleep 0.4; read -t 0.2 x </dev/tty; echo slept")).observation == "slept\n"
+    assert (await watched.shell.run("sleep 0.45; read -t 0.05 x </dev/tty; echo slept")).observation == "slept\n"
 
 
 async def test_a_person_who_takes_over_answers_it(watched: Watched) -> None:
