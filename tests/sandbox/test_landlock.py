@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.sandbox.conftest import CHECKOUT
 from tests.sandbox.test_seccomp import ALLOW, ENOSYS, EPERM, X86_64, judged
 from workbench.isolation import landlock
 from workbench.isolation.keeper import landlock_version
@@ -111,3 +114,38 @@ async def test_as_root_each_sandbox_has_a_user_of_its_own(tmp_path: Path) -> Non
     finally:
         for each in made:
             await each.stop()
+
+
+ENDING_TWICE = """
+import os, signal, sys
+from workbench.isolation import keeper
+
+plainly, told = signal.signal, []
+
+def signal_at_the_end(number, action):
+    if action is signal.SIG_IGN and not told:
+        told.append(number)
+        os.kill(os.getpid(), number)
+    return plainly(number, action)
+
+def keep(order, child, from_child):
+    print(child, file=sys.stderr, flush=True)
+    return 0
+
+keeper.signal.signal = signal_at_the_end
+keeper._start = lambda order, to_keeper: os.execv("/bin/sleep", ["sleep", "987"])
+keeper._keep = keep
+keeper.start_keeper()
+"""
+
+
+def test_the_end_of_the_workbench_is_heard_while_the_keeper_ends(tmp_path: Path) -> None:
+    """The program that it keeps sees that end, too, and may be gone before the signal of it comes."""
+    order, remove = tmp_path / "order", tmp_path / "remove"
+    remove.mkdir()
+    order.write_text(json.dumps({"user": None, "descriptors": [], "remove": str(remove)}))
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING_TWICE, str(order)], capture_output=True, text=True, cwd=CHECKOUT, timeout=30
+    )
+    assert done.stderr.strip().isdigit(), done.stderr
+    assert not Path(f"/proc/{done.stderr.strip()}").exists() and not remove.exists()

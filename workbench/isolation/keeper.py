@@ -494,7 +494,8 @@ class _Over(Exception):
     """The workbench is gone, or wants the end."""
 
 
-def _end(_number: int, _frame: object) -> NoReturn:
+def _end(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once is enough
     raise _Over
 
 
@@ -593,26 +594,28 @@ def start_keeper() -> NoReturn:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     status = 126
     try:
-        signal.signal(signal.SIGTERM, _end)
-        _LIBC.prctl(1, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() != parent:
-            raise _Over
-        child = os.fork()
-        if not child:
-            ours.close()
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            _start(order, theirs)
-        theirs.close()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1):  # the channel is the child's alone
-            os.dup2(nothing, stream)
-        for descriptor in order["descriptors"]:
-            os.close(descriptor)
-        status = _keep(order, child, ours)
+        try:
+            signal.signal(signal.SIGTERM, _end)
+            _LIBC.prctl(1, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != parent:
+                raise _Over
+            child = os.fork()
+            if not child:
+                ours.close()
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                _start(order, theirs)
+            theirs.close()
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1):  # the channel is the child's alone
+                os.dup2(nothing, stream)
+            for descriptor in order["descriptors"]:
+                os.close(descriptor)
+            status = _keep(order, child, ours)
+        finally:  # the child ends by itself when the workbench has died, and the signal of that may come only now
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
     except _Over:
         status = 128 + signal.SIGTERM
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _kill_rest()
         if order["remove"]:
             shutil.rmtree(order["remove"], ignore_errors=True)
