@@ -123,6 +123,13 @@ def test_the_help_names_every_key() -> None:
         assert text.splitlines().count(action.group) == 1, "one heading for each group"
 
 
+def test_the_help_of_a_replay_ends_with_what_steers_a_session() -> None:
+    text = [line.plain for line in help_lines(now=Situation())]
+    idle = text.index("Steer the session (this is a replay: nothing runs here)")
+    assert next(place for place, line in enumerate(text) if line.endswith(BY_ID["session.run"].description)) > idle
+    assert all(text.index(group) < idle for group in {action.group for action in ACTIONS})
+
+
 @pytest.mark.parametrize("action", [action for action in ACTIONS if action.need != "nothing"], ids=lambda a: a.id)
 def test_in_replay_nothing_runs(action: object) -> None:
     assert "replay" in why_not(action, Situation())  # type: ignore[arg-type]

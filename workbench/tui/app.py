@@ -343,9 +343,9 @@ class WorkbenchApp(OwnApp[SessionEnded | None]):
         from workbench.tui.places import place_of
         from workbench.tui.screens.help import HelpScreen
 
-        replay = self._opened is not None and self._opened.source.status is None
-        first = HOME if self.ground is self.home else STEPS if replay else ""
-        self.push_screen(HelpScreen(first, place_of(self.focused)))
+        here = self._opened if self.ground is not self.home else None
+        first = HOME if here is None else STEPS if here.source.status is None else ""
+        self.push_screen(HelpScreen(first, place_of(self.focused), here.situation if here is not None else None))
 
     def _do_messages(self) -> None:
         from workbench.tui.screens.help import Reading, message_lines

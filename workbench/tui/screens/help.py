@@ -12,7 +12,7 @@ from textual.content import Content
 from workbench.session.outcome import KINDS, Failures
 from workbench.session.state import SessionState
 from workbench.tui import words
-from workbench.tui.actions import ACTIONS, ANALYSIS, BY_ID, COMPARE, LOOK, Action, keyed
+from workbench.tui.actions import ACTIONS, ANALYSIS, BY_ID, COMPARE, LOOK, Action, Situation, keyed, why_not
 from workbench.tui.places import Place
 from workbench.tui.screens.dialogs import Dialog
 from workbench.tui.text import split_lines
@@ -42,21 +42,27 @@ def _key_line(action: Action) -> Content:
     return Content.assemble((f"  {action.shown_keys:<{_WIDTH}}", "bold"), action.description)
 
 
-def help_lines(first: str = "", place: Place | None = None) -> list[Content]:
+def help_lines(first: str = "", place: Place | None = None, now: Situation | None = None) -> list[Content]:
     """The text of the help screen: at its top what is said of a place, then the group `first`. A screen that steers
-    nothing has no other keys than those and the panes'.
+    nothing has no other keys than those and the panes'. Where nothing runs, what would steer it comes last.
     """
+
+    def heading(action: Action) -> str:
+        idle = now is not None and not now.live and not now.followed
+        reason = why_not(action, now) if now is not None and idle else ""
+        return f"{action.group} ({reason})" if reason else action.group
+
     lines: list[Content] = []
     if place is not None:
         lines += [Content(""), Content.styled(f"Here: {place.title}", "bold $primary"), Content(place.says)]
         lines += [_key_line(BY_ID[ident]) for ident in place.ids if BY_ID[ident].keys_now]
     group = ""
     groups = [first, *dict.fromkeys(action.group for action in ACTIONS)]
-    for action in sorted(ACTIONS, key=lambda action: groups.index(action.group)):
+    for action in sorted(ACTIONS, key=lambda each: (heading(each) != each.group, groups.index(each.group))):
         if not action.keys_now or (first in _ALONE and action.group not in (first, LOOK)):
             continue
-        if action.group != group:
-            group = action.group
+        if heading(action) != group:
+            group = heading(action)
             lines += [Content(""), Content.styled(group, "bold $primary")]
         lines.append(_key_line(action))
     lines += [Content(""), Content.styled("Signs", "bold $primary")]
@@ -116,5 +122,5 @@ class Reading(Dialog[None]):
 class HelpScreen(Reading):
     """Keys and signs."""
 
-    def __init__(self, first: str = "", place: Place | None = None) -> None:
-        super().__init__("Keys", help_lines(first, place))
+    def __init__(self, first: str = "", place: Place | None = None, now: Situation | None = None) -> None:
+        super().__init__("Keys", help_lines(first, place, now))
