@@ -19,6 +19,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docker
+import docker.errors
 import pytest
 import pytest_asyncio
 from msgspec.structs import replace
@@ -476,6 +478,21 @@ class TestFailures:
                 await task
             await sandbox.stop()
             assert containers_of(api, f"test-{os.getpid()}") == []
+
+    async def test_two_containers_at_the_same_moment_are_no_failure(
+        self, make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Rootless Podman 4.3 then says now and then that its user has no ids for them."""
+        answers = iter(["keep-id requires additional UIDs or GIDs defined in /etc/subuid"] * 2)
+        plainly = docker.APIClient.create_container
+
+        def create(self: docker.APIClient, *given: Any, **options: Any) -> Any:
+            if refusal := next(answers, ""):
+                raise docker.errors.APIError(refusal)
+            return plainly(self, *given, **options)
+
+        monkeypatch.setattr(docker.APIClient, "create_container", create)
+        assert await said(await make(), "echo alive") == "alive"
 
     async def test_a_container_that_cannot_be_removed_is_told_and_no_failure(
         self, make: Callable[..., Any], api: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

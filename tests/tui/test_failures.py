@@ -64,7 +64,7 @@ async def test_a_failed_recording_opens_at_its_verdict(tmp_path: Path, size: tup
         await wait_for(pilot, lambda: "Verdict" not in screen_text(app), "the last step without it")
         await pilot.press("V", "4")
         await wait_for(pilot, lambda: app.focused is app.workbench.observation, "the observation")
-        assert app.workbench.observation.size.height > 0, "it has room"
+        await wait_for(pilot, lambda: app.workbench.observation.size.height > 0, "it has room")
 
 
 async def test_a_submitted_recording_opens_at_its_beginning_and_has_a_verdict_when_asked(tmp_path: Path) -> None:

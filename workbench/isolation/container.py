@@ -17,6 +17,7 @@ import secrets
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -150,26 +151,39 @@ class ContainerProcess(IsolatedProcess):
         image = image_id(api, plan.image)
         _live[self.name] = api  # from here on: an engine that answers too late may have made it
         try:
+            self._create(image, meeting)
             with engine_errors():
-                api.create_container(
-                    image,
-                    entrypoint=plan.command(self.engine),
-                    name=self.name,
-                    user="{}:{}".format(*plan.user_inside(self.engine)),
-                    working_dir=plan.confinement.cwd,
-                    environment=plan.confinement.environment,
-                    hostname="sandbox",
-                    stdin_open=True,
-                    labels=owner_labels(plan.session),
-                    network_disabled=plan.kept and not plan.confinement.network,  # quicker than one of nothing
-                    host_config=host_config(api, plan, self.engine, meeting),
-                )
                 attached = api.attach_socket(self.name, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
                 stream = _own_socket(attached)
                 api.start(self.name)
                 return stream
         except EngineError as error:
             raise start_problem(plan.image, str(error)) or error from error
+
+    def _create(self, image: str, meeting: MeetingPoint | None) -> None:
+        plan, api = self.plan, self.api
+        for pause in (0.1, 0.5, None):
+            try:
+                with engine_errors():
+                    api.create_container(
+                        image,
+                        entrypoint=plan.command(self.engine),
+                        name=self.name,
+                        user="{}:{}".format(*plan.user_inside(self.engine)),
+                        working_dir=plan.confinement.cwd,
+                        environment=plan.confinement.environment,
+                        hostname="sandbox",
+                        stdin_open=True,
+                        labels=owner_labels(plan.session),
+                        network_disabled=plan.kept and not plan.confinement.network,  # quicker than one of nothing
+                        host_config=host_config(api, plan, self.engine, meeting),
+                    )
+                return
+            except EngineError as error:
+                # Rootless Podman 4.3 says so now and then, too, where two containers are made at the same moment.
+                if pause is None or "keep-id requires additional" not in str(error):
+                    raise
+                time.sleep(pause)
 
     def settle(self) -> None:
         """It has started for good: nothing will be asked of what it printed by then."""
